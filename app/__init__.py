@@ -1,0 +1,1 @@
+"""Marquee: a movie recommender that runs itself."""

@@ -1,0 +1,1 @@
+"""Log line -> event, cleaning, the event store."""

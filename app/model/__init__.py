@@ -1,0 +1,1 @@
+"""The artifact on disk: written by training, read by the service."""

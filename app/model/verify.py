@@ -1,0 +1,30 @@
+"""Checking a whole model directory before it is used."""
+
+from pathlib import Path
+
+from app.model.artifact import verify_artifact
+from app.model.lists import LISTS, RecommendationLists
+from app.model.manifest import ArtifactError, Manifest
+
+#: Name of the training artifact inside a model directory; a service's image leaves it out.
+FACTORS = "factors"
+
+
+def verify_model(model: Path) -> dict[str, Manifest]:
+    """Verify every artifact of a model directory: `lists` always, `factors` where present.
+
+    Raises:
+        ArtifactError: what is wrong, and in which file.
+    """
+    if not model.is_dir():
+        raise ArtifactError(f"{model}: no such model directory")
+    for path in sorted(model.iterdir()):
+        if path.name not in (LISTS, FACTORS):
+            raise ArtifactError(f"{path}: not part of a model directory")
+    manifests = {LISTS: RecommendationLists.open(model, verify=True).manifest}
+    if (model / FACTORS).exists():
+        factors = verify_artifact(model / FACTORS, "factors").manifest
+        if (factors.version, factors.data) != (manifests[LISTS].version, manifests[LISTS].data):
+            raise ArtifactError(f"{model / FACTORS}: made from other data than {model / LISTS}")
+        manifests[FACTORS] = factors
+    return manifests

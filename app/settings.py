@@ -1,0 +1,124 @@
+"""Every setting, read once, from the environment or from a file.
+
+A setting ``name`` is read from ``MARQUEE_NAME`` or, so that secrets and long lists can live in
+files, from the file that ``MARQUEE_NAME_FILE`` points to. What is not set has the default below.
+"""
+
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+PREFIX = "MARQUEE_"
+
+
+class SettingsError(Exception):
+    """A setting that cannot be read or makes no sense."""
+
+
+class _FileSource(PydanticBaseSettingsSource):
+    """Reads ``MARQUEE_NAME_FILE``: the setting is what stands in that file."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        variable = f"{PREFIX}{field_name.upper()}"
+        path = os.environ.get(f"{variable}_FILE")
+        if path is None:
+            return None, field_name, False
+        if variable in os.environ:
+            raise SettingsError(f"{variable} and {variable}_FILE are both set; keep one")
+        try:
+            return Path(path).read_text(encoding="utf-8").strip(), field_name, False
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(f"{variable}_FILE: cannot read {path}: {error}") from error
+
+    def __call__(self) -> dict[str, Any]:
+        found = {}
+        for name, field in self.settings_cls.model_fields.items():
+            value, key, _ = self.get_field_value(field, name)
+            if value is not None:
+                found[key] = value
+        return found
+
+
+class Settings(BaseSettings):
+    """All settings. Their descriptions are the documentation (`docs/settings.md`)."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
+
+    bind: str = Field(
+        "0.0.0.0:8082",
+        description="Address and port the service listens on.",
+    )
+    workers: int = Field(2, ge=1, le=64, description="Worker processes of the service.")
+    slot: str = Field(
+        "local",
+        pattern=r"^[A-Za-z0-9_.-]{1,40}$",
+        description="Name of this instance of the service; goes into headers and logs.",
+    )
+    model_dir: Path = Field(Path("model"), description="The model directory that is served.")
+    list_length: int = Field(
+        20, ge=1, le=50, description="How many films an answer holds (the contract says 20)."
+    )
+    hidden_movies: str = Field(
+        "",
+        description="Movie ids never to recommend, separated by commas or new lines.",
+    )
+    edge_try_seconds: float = Field(
+        0.25,
+        gt=0,
+        lt=0.6,
+        description="The edge's limit for one try; the latency histogram has a bucket there.",
+    )
+    store_dir: Path = Field(Path("data/store"), description="Where collected events are kept.")
+    rating_min: float = Field(1.0, description="Lowest rating of the scale.")
+    rating_max: float = Field(5.0, description="Highest rating of the scale.")
+    log_format: Literal["auto", "terminal", "json"] = Field(
+        "auto", description="`auto`: for people on a terminal, JSON elsewhere."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least severe level that is logged."
+    )
+
+    @model_validator(mode="after")
+    def _scale_has_an_extent(self) -> "Settings":
+        if not self.rating_min < self.rating_max:
+            raise ValueError("rating_min must be below rating_max")
+        return self
+
+    @cached_property
+    def hidden(self) -> frozenset[str]:
+        """`hidden_movies` as a set of movie ids."""
+        return frozenset(self.hidden_movies.replace(",", " ").split())
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments first (for tests), then the environment, then files."""
+        return init_settings, env_settings, _FileSource(settings_cls)
+
+
+def read_settings(**overrides: Any) -> Settings:
+    """Read all settings.
+
+    Raises:
+        SettingsError: one is missing its file, or is not what it must be; the message names it.
+    """
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        raise SettingsError("; ".join(_explain(item) for item in error.errors())) from error
+
+
+def _explain(item: Any) -> str:
+    name = PREFIX + "_".join(str(part) for part in item["loc"]).upper()
+    return f"{name.rstrip('_')}: {item['msg']}"

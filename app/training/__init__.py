@@ -1,0 +1,1 @@
+"""Ratings, ranking, lists and evaluation: the only room with training libraries."""
