@@ -1,0 +1,47 @@
+"""The Flask application."""
+
+from flask import Flask
+
+from app import logs
+from app.model.lists import RecommendationLists
+from app.service import health, openapi, problems, recommend
+from app.service.metrics import Metrics
+from app.settings import Settings, read_settings
+
+log = logs.get(__name__)
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """Make the application that answers from `settings.model_dir`.
+
+    Raises:
+        ArtifactError: the model directory must not be served.
+    """
+    settings = settings or read_settings()
+    lists = RecommendationLists.open(
+        settings.model_dir, length=settings.list_length, hidden=settings.hidden
+    )
+    if lists.unknown_hidden:
+        log.warning("hidden movies that this model does not know", ids=lists.unknown_hidden)
+    app = Flask("marquee", static_folder=None)
+    app.url_map.merge_slashes = False  # a redirect is no answer
+    problems.init_app(app)
+    metrics = Metrics(app, settings, lists.manifest)
+    app.register_blueprint(recommend.blueprint(lists, metrics, settings))
+    app.register_blueprint(health.blueprint(lists, settings))
+    app.register_blueprint(openapi.blueprint(settings.list_length))
+    log.info(
+        "model loaded",
+        version=lists.manifest.version,
+        model_hash=lists.manifest.model_hash[:12],
+        users=lists.manifest.users,
+        films=lists.manifest.items,
+    )
+    return app
+
+
+def wsgi() -> Flask:
+    """What gunicorn calls: settings from the environment, logging set up."""
+    settings = read_settings()
+    logs.set_up(settings)
+    return create_app(settings)

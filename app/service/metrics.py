@@ -1,0 +1,76 @@
+"""What Prometheus scrapes: the exporter's request metrics, and ours. Built once, passed in.
+
+With several gunicorn workers each process keeps its counts in files below
+`PROMETHEUS_MULTIPROC_DIR`, and any of them can answer `/metrics` for all. Info metrics and
+callbacks do not exist in that mode: `_info` is a gauge of 1, and the age is set on each scrape.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from flask import Flask
+from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_flask_exporter import PrometheusMetrics
+from prometheus_flask_exporter.multiprocess import GunicornInternalPrometheusMetrics
+
+from app.model.manifest import Manifest
+from app.settings import Settings
+
+MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
+
+#: Buckets of the request latency, in seconds. The edge's limit for one try joins them, so that
+#: the share of answers beyond it can be read exactly. 0.5 is the limit of the canary's verdict,
+#: 0.6 where clients give up.
+_BUCKETS = {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.6, 1.0, 2.5}
+
+#: Probes are not requests: six a minute would be judged as fast answers.
+_NOT_COUNTED = ["^/health$", "^/ready$", "^/metrics$"]
+
+
+class Metrics:
+    """The metrics of one application."""
+
+    def __init__(self, app: Flask, settings: Settings, manifest: Manifest) -> None:
+        registry = CollectorRegistry()
+        shared = MULTIPROCESS in os.environ
+        exporter = GunicornInternalPrometheusMetrics if shared else PrometheusMetrics
+        exporter(
+            app,
+            group_by="url_rule",
+            registry=registry,
+            buckets=sorted(_BUCKETS | {settings.edge_try_seconds}),
+            excluded_paths=_NOT_COUNTED,
+            metrics_decorator=self._refresh_age,
+        )
+        answers = Counter(
+            "marquee_answers_total",
+            "Recommendations answered, by where the list came from.",
+            ["source"],
+            registry=registry,
+        )
+        self.answers = {source: answers.labels(source) for source in ("personal", "popular")}
+        info = Gauge(
+            "marquee_model_info",
+            "1; the labels say which model is served.",
+            ["version", "model_hash"],
+            registry=registry,
+            multiprocess_mode="max",
+        )
+        info.labels(str(manifest.version), manifest.model_hash[:12]).set(1)
+        self._created = datetime.fromisoformat(manifest.created).timestamp()
+        self._age = Gauge(
+            "marquee_model_age_seconds",
+            "Time since the served model was made.",
+            registry=registry,
+            multiprocess_mode="mostrecent",
+        )
+
+    def _refresh_age(self, view: Callable[..., Any]) -> Callable[..., Any]:
+        def with_age() -> Any:
+            self._age.set(max(0.0, time.time() - self._created))
+            return view()
+
+        return with_age

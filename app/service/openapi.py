@@ -1,0 +1,102 @@
+"""`/openapi.json`: what the service promises; tests hold the running service to it."""
+
+from importlib.metadata import version
+from typing import Any
+
+from flask import Blueprint, Response, jsonify
+
+from app.service.recommend import MAX_DIGITS
+
+_PROBLEM = {
+    "type": "object",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+    },
+}
+
+
+def description(list_length: int) -> dict[str, Any]:
+    """The OpenAPI 3.1 description of every route."""
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Marquee", "version": version("marquee")},
+        "paths": {
+            "/recommend/{user_id}": {"get": _recommend(list_length)},
+            "/health": {"get": _json("The process is alive.", ["status"])},
+            "/ready": {"get": _json("The model is loaded.", ["status", "version"])},
+            "/version": {"get": _json("What is served.", ["version", "model_hash", "data"])},
+            "/metrics": {"get": _text("Metrics in Prometheus' format.")},
+            "/openapi.json": {"get": _json("This description.", ["openapi", "paths"])},
+        },
+    }
+
+
+def blueprint(list_length: int) -> Blueprint:
+    """The route that answers the description."""
+    routes = Blueprint("openapi", __name__)
+    document = description(list_length)
+
+    @routes.get("/openapi.json")
+    def openapi() -> Response:
+        return jsonify(document)
+
+    return routes
+
+
+def _recommend(list_length: int) -> dict[str, Any]:
+    headers = {
+        "X-Request-Id": r"^[A-Za-z0-9._-]{1,64}$",
+        "X-Model-Version": r"^\d+$",
+        "X-Recommendation-Source": "^(personal|popular)$",
+        "X-Slot": r"^[A-Za-z0-9_.-]{1,40}$",
+    }
+    film = r"[^,\s]+"
+    return {
+        "summary": f"Up to {list_length} film ids, best first, separated by commas.",
+        "parameters": [
+            {
+                "name": "user_id",
+                "in": "path",
+                "required": True,
+                "schema": {"type": "integer", "minimum": 0, "maximum": 10**MAX_DIGITS - 1},
+            }
+        ],
+        "responses": {
+            "200": {
+                "description": "The list.",
+                "headers": {
+                    name: {"required": True, "schema": {"type": "string", "pattern": pattern}}
+                    for name, pattern in headers.items()
+                },
+                "content": {
+                    "text/plain": {
+                        "schema": {
+                            "type": "string",
+                            "pattern": f"^({film}(,{film}){{0,{list_length - 1}}})?$",
+                        }
+                    }
+                },
+            },
+            "400": _problem("Not a user id."),
+            "404": _problem("No user id at all, or one that holds a slash."),
+        },
+    }
+
+
+def _problem(text: str) -> dict[str, Any]:
+    return {"description": text, "content": {"application/problem+json": {"schema": _PROBLEM}}}
+
+
+def _json(summary: str, required: list[str]) -> dict[str, Any]:
+    schema = {"type": "object", "required": required}
+    content = {"application/json": {"schema": schema}}
+    return {"summary": summary, "responses": {"200": {"description": "OK", "content": content}}}
+
+
+def _text(summary: str) -> dict[str, Any]:
+    content = {"text/plain": {"schema": {"type": "string"}}}
+    return {"summary": summary, "responses": {"200": {"description": "OK", "content": content}}}

@@ -1,0 +1,56 @@
+"""`GET /recommend/<user_id>`: one line of film ids, best first. Nothing here waits for anything."""
+
+import random
+import re
+import time
+
+from flask import Blueprint, Response, request
+from werkzeug.exceptions import BadRequest
+
+from app.model.lists import RecommendationLists
+from app.service.metrics import Metrics
+from app.settings import Settings
+
+#: More digits than any user id has; what is longer is refused before it becomes a number.
+MAX_DIGITS = 18
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+def new_request_id() -> str:
+    """24 hexadecimal digits: nanoseconds since 1970, then chance. Sorts by time."""
+    return f"{time.time_ns():016x}{random.getrandbits(32):08x}"
+
+
+def parse_user_id(text: str) -> int:
+    """A user id from the path.
+
+    Raises:
+        BadRequest: anything but 1 to 18 ASCII digits.
+    """
+    if not (text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS):
+        raise BadRequest(f"a user id is a whole number of at most {MAX_DIGITS} digits")
+    return int(text)
+
+
+def blueprint(lists: RecommendationLists, metrics: Metrics, settings: Settings) -> Blueprint:
+    """The one route that the simulator asks."""
+    routes = Blueprint("recommend", __name__)
+    version = str(lists.manifest.version)
+
+    @routes.get("/recommend/<user_id>")
+    def recommend(user_id: str) -> Response:
+        answer = lists.answer(parse_user_id(user_id))
+        metrics.answers[answer.source].inc()
+        asked = request.headers.get("X-Request-Id", "")
+        return Response(
+            answer.text,
+            mimetype="text/plain",
+            headers={
+                "X-Request-Id": asked if _REQUEST_ID.fullmatch(asked) else new_request_id(),
+                "X-Model-Version": version,
+                "X-Recommendation-Source": answer.source,
+                "X-Slot": settings.slot,
+            },
+        )
+
+    return routes

@@ -1,0 +1,62 @@
+"""What all suites share: a small model of known content, and where the real input lies."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from app.model.artifact import Origin, create_array, seal, write_array
+from app.model.lists import item_dtype, pack_items
+
+ROOT = Path(__file__).parents[1]
+FILMS = [f"film+number+{i}+19{i % 90 + 10}" for i in range(60)]
+USERS = [7, 42, 1000, 999_999]
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real input beside the checkout."""
+    path = Path(os.environ.get("MARQUEE_SHARED_DATA", ROOT.parent / "shared" / "data"))
+    if not path.is_dir():
+        pytest.skip(f"real input is not here: {path} (set MARQUEE_SHARED_DATA)")
+    return path
+
+
+def write_lists(directory: Path) -> Path:
+    """Write a lists artifact: user 7 has seen almost all, the others have 50 films each."""
+    lists = directory / "lists"
+    lists.mkdir(parents=True)
+    dtype = item_dtype(len(FILMS))
+    write_array(lists, "items", pack_items(FILMS))
+    write_array(lists, "users", np.array(USERS, np.int64))
+    rows = create_array(lists, "lists", dtype, (len(USERS), 50))
+    for row, _ in enumerate(USERS):
+        rows[row] = np.roll(np.arange(60), -row)[:50]
+    rows[0, 3:] = len(FILMS)
+    write_array(lists, "popular", np.arange(60)[::-1].astype(dtype))
+    write_array(lists, "segment_users", np.array([42, 500], np.int64))
+    write_array(lists, "segment_of", np.array([0, 0], np.uint8))
+    write_array(lists, "segment_popular", np.arange(10, 60, dtype=dtype)[None, :])
+    origin = Origin(version=3, parameters={"seed": 1}, metrics={}, data={"hash": "d"}, code={})
+    seal(lists, "lists", users=len(USERS), items=len(FILMS), origin=origin)
+    return directory
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A model directory of its own, to be changed by a test."""
+    return write_lists(tmp_path / "model")
+
+
+@pytest.fixture(scope="session")
+def shared_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model directory for tests that only read."""
+    return write_lists(tmp_path_factory.mktemp("model") / "model")
+
+
+@pytest.fixture
+def make_model() -> Callable[[Path], Path]:
+    """`write_lists`, for tests that make several."""
+    return write_lists

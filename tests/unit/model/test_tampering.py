@@ -1,0 +1,183 @@
+"""Every way `docs/artifact.md` lists in which a model directory can be wrong, each refused."""
+
+import json
+import pickle
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from app.files import write_file
+from app.model.artifact import Origin, open_artifact, seal
+from app.model.lists import RecommendationLists
+from app.model.manifest import ArtifactError
+from app.model.verify import verify_model
+from tests.conftest import ROOT
+
+Tamper = Callable[[Path], object]
+
+
+def manifest(change: Callable[[dict[str, Any]], object]) -> Tamper:
+    def tamper(lists: Path) -> None:
+        path = lists / "manifest.json"
+        content = json.loads(path.read_bytes())
+        change(content)
+        path.write_text(json.dumps(content))
+
+    return tamper
+
+
+def array(name: str, change: Callable[[Any], Any]) -> Tamper:
+    """Change an array and seal the directory anew, as a wrong training program would."""
+
+    def tamper(lists: Path) -> None:
+        path = lists / f"{name}.npy"
+        np.save(path, change(np.load(path)))
+        reseal(lists)
+
+    return tamper
+
+
+def reseal(lists: Path) -> None:
+    origin = Origin(version=3, parameters={}, metrics={}, data={"hash": "d"}, code={})
+    seal(lists, "lists", users=4, items=60, origin=origin)
+
+
+def flip_last_byte(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+def replace_by_link(lists: Path) -> None:
+    (lists / "users.npy").rename(lists.parent.parent / "elsewhere.npy")
+    (lists / "users.npy").symlink_to(lists.parent.parent / "elsewhere.npy")
+
+
+def object_array(lists: Path) -> None:
+    np.save(lists / "users.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    resize_entry(lists, "users.npy")
+
+
+def plain_pickle(lists: Path) -> None:
+    (lists / "users.npy").write_bytes(pickle.dumps([1, 2, 3]))
+    resize_entry(lists, "users.npy")
+
+
+def resize_entry(lists: Path, name: str) -> None:
+    """Make size and seal right, so that the content itself is what is refused."""
+    import app.model.manifest as m
+
+    content = json.loads((lists / "manifest.json").read_bytes())
+    content.pop("seal")
+    content["files"][name]["bytes"] = (lists / name).stat().st_size
+    write_file(lists / "manifest.json", m.Manifest.model_validate(content).to_json())
+
+
+#: What is done -> what is said. Refused when opened; the second table only by `marquee verify`.
+WHEN_OPENED: dict[str, tuple[Tamper, str]] = {
+    "no manifest": (lambda d: (d / "manifest.json").unlink(), "manifest.json: cannot be read"),
+    "manifest is not JSON": (
+        lambda d: (d / "manifest.json").write_text("{"),
+        "manifest.json: not JSON",
+    ),
+    "manifest is no object": (
+        lambda d: (d / "manifest.json").write_text("[]"),
+        "manifest.json: not a JSON object",
+    ),
+    "manifest is huge": (
+        lambda d: (d / "manifest.json").write_text(" " * 1_000_001),
+        "larger than 1000000 bytes",
+    ),
+    "other format": (manifest(lambda m: m.update(format=2)), "format 2; this program reads"),
+    "other kind": (manifest(lambda m: m.update(kind="factors")), "kind 'factors', expected"),
+    "field missing": (manifest(lambda m: m.pop("version")), "version: Field required"),
+    "unknown field": (manifest(lambda m: m.update(extra=1)), "extra: Extra inputs"),
+    "file outside": (
+        manifest(lambda m: m["files"].update({"../x.npy": m["files"]["users.npy"]})),
+        "not a name for an array file",
+    ),
+    "version changed by hand": (manifest(lambda m: m.update(version=4)), "its seal does not"),
+    "metrics changed by hand": (manifest(lambda m: m.update(metrics={"rmse": 0})), "its seal"),
+    "file missing": (lambda d: (d / "users.npy").unlink(), "users.npy: missing, or not"),
+    "file is a link": (replace_by_link, "users.npy: missing, or not a regular file"),
+    "a stranger": (lambda d: (d / "model.pkl").touch(), "model.pkl: a file that the manifest"),
+    "cut short": (
+        lambda d: (d / "lists.npy").write_bytes((d / "lists.npy").read_bytes()[:-2]),
+        "bytes, the manifest says",
+    ),
+    "pickled objects in an array": (object_array, "not a plain array (pickles are refused)"),
+    "a pickle under an array's name": (plain_pickle, "not a plain array (pickles are refused)"),
+    "array missing": (
+        lambda d: ((d / "popular.npy").unlink(), reseal(d)),
+        "popular.npy: missing from the manifest",
+    ),
+    "array unknown": (
+        lambda d: (np.save(d / "more.npy", np.zeros(1)), reseal(d)),
+        "more.npy: not part of a lists artifact",
+    ),
+    "wrong type": (array("users", lambda a: a.astype(float)), "users.npy: wrong type"),
+    "wrong dimensions": (array("lists", lambda a: a.ravel()), "lists.npy: wrong type or number"),
+    "fewer users": (array("users", lambda a: a[:-1]), "not as many rows as the manifest has users"),
+    "fewer films": (array("popular", lambda a: a[:-1]), "popular.npy: not as many rows"),
+    "fewer film ids": (array("items", lambda a: a[:-30]), "items.npy: not as many film ids"),
+    "segments uneven": (array("segment_of", lambda a: a[:-1]), "not equally long"),
+    "empty lists": (array("lists", lambda a: a[:, :0]), "lists of no films"),
+}
+
+WHEN_VERIFIED: dict[str, tuple[Tamper, str]] = {
+    "one bit flipped": (
+        lambda d: flip_last_byte(d / "lists.npy"),
+        "lists.npy: SHA-256 does not match the manifest",
+    ),
+    "film beyond the last": (array("lists", lambda a: a + 60), "lists.npy: a film number beyond"),
+    "users not ascending": (array("users", lambda a: a[::-1]), "users.npy: user ids not ascending"),
+    "segment unknown": (array("segment_of", lambda a: a + 1), "a segment that does not exist"),
+    "other directory inside": (
+        lambda d: (d.parent / "backup").mkdir(),
+        "backup: not part of a model directory",
+    ),
+    "factors of another model": (
+        lambda d: (d.parent / "factors").mkdir(),
+        "factors/manifest.json: cannot be read",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WHEN_OPENED)
+def test_it_is_refused_when_opened(model: Path, name: str) -> None:
+    tamper, message = WHEN_OPENED[name]
+    tamper(model / "lists")
+    with pytest.raises(ArtifactError, match=re.escape(message)):
+        RecommendationLists.open(model)
+
+
+@pytest.mark.parametrize("name", [*WHEN_OPENED, *WHEN_VERIFIED])
+def test_it_is_refused_when_verified(model: Path, name: str) -> None:
+    tamper, message = {**WHEN_OPENED, **WHEN_VERIFIED}[name]
+    tamper(model / "lists")
+    with pytest.raises(ArtifactError, match=re.escape(message)):
+        verify_model(model)
+
+
+def test_no_directory_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match="no such model directory"):
+        verify_model(tmp_path / "none")
+
+
+def test_an_unchanged_model_is_accepted(shared_model: Path) -> None:
+    assert verify_model(shared_model)["lists"].version == 3
+
+
+def test_opening_reads_no_array_whole(model: Path) -> None:
+    flip_last_byte(model / "lists" / "lists.npy")
+    assert open_artifact(model / "lists", "lists").manifest.users == 4
+
+
+def test_the_page_lists_every_way() -> None:
+    page = (ROOT / "docs" / "artifact.md").read_text()
+    for name in (*WHEN_OPENED, *WHEN_VERIFIED):
+        assert f"| {name} |" in page

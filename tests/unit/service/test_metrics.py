@@ -1,0 +1,59 @@
+"""The metrics of one process; several workers are tried in tests/integration/service."""
+
+from pathlib import Path
+
+import pytest
+from flask.testing import FlaskClient
+
+from app.service.application import create_app
+from app.settings import Settings
+
+
+@pytest.fixture
+def client(shared_model: Path) -> FlaskClient:
+    return create_app(Settings(model_dir=shared_model)).test_client()
+
+
+def test_requests_are_grouped_by_rule(client: FlaskClient) -> None:
+    for user in range(50):
+        client.get(f"/recommend/{user}")
+    text = client.get("/metrics").text
+    assert 'flask_http_request_duration_seconds_count{method="GET"' in text
+    assert "/recommend/<user_id>" in text
+    assert "/recommend/1" not in text
+
+
+def test_there_is_a_bucket_at_the_edges_limit(shared_model: Path) -> None:
+    settings = Settings(model_dir=shared_model, edge_try_seconds=0.17)
+    client = create_app(settings).test_client()
+    client.get("/recommend/42")
+    assert 'le="0.17"' in client.get("/metrics").text
+
+
+def test_answers_are_counted_by_source(client: FlaskClient) -> None:
+    for user in (42, 43, 44):
+        client.get(f"/recommend/{user}")
+    text = client.get("/metrics").text
+    assert 'marquee_answers_total{source="personal"} 1.0' in text
+    assert 'marquee_answers_total{source="popular"} 2.0' in text
+
+
+def test_the_model_and_its_age_are_told(client: FlaskClient) -> None:
+    text = client.get("/metrics").text
+    assert 'marquee_model_info{model_hash="' in text
+    assert 'version="3"} 1.0' in text
+    age = next(x for x in text.splitlines() if x.startswith("marquee_model_age_seconds "))
+    assert 0 <= float(age.split()[1]) < 3600
+
+
+def test_probes_are_not_counted(client: FlaskClient) -> None:
+    for path in ("/health", "/ready", "/metrics"):
+        client.get(path)
+    text = client.get("/metrics").text
+    assert "/health" not in text
+    assert "flask_http_request_total{" not in text
+
+
+def test_a_made_up_method_makes_no_series(client: FlaskClient) -> None:
+    assert client.open("/recommend/42", method="BREW").status_code == 405
+    assert "BREW" not in client.get("/metrics").text
