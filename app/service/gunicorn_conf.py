@@ -4,9 +4,11 @@ import contextlib
 import os
 import socket
 import struct
+import sys
 from pathlib import Path
 from typing import Any
 
+from gunicorn import glogging
 from gunicorn.workers import gthread
 from prometheus_client.multiprocess import mark_process_dead
 
@@ -32,15 +34,29 @@ worker_tmp_dir = "/dev/shm"  # noqa: S108
 control_socket_disable = True
 limit_request_line = 8190
 limit_request_fields = 50
-# Our own set-up renders gunicorn's records as it does all others (see app.logs).
 accesslog = None
-logconfig_dict = {"version": 1, "disable_existing_loggers": False, "incremental": True}
 
 # A client that connects and says nothing holds the one thread for this long (seconds, 5 by
 # default) before the connection waits in the poller like an idle one.
 gthread.DEFAULT_WORKER_DATA_TIMEOUT = 0.02
 #: A client that stops in the middle of its request is given up after this time.
 _HALF_REQUEST_MICROSECONDS = 200_000
+
+
+class _Logger(glogging.Logger):  # type: ignore[misc]
+    """Leaves gunicorn's records to our own set-up, which renders all alike (see app.logs)."""
+
+    def setup(self, cfg: Any) -> None:
+        self.error_log.setLevel(_settings.log_level.upper())
+
+    def exception(self, msg: Any, *args: Any, **kwargs: Any) -> None:
+        if isinstance(sys.exc_info()[1], BlockingIOError):
+            self.info("gave up a client that stopped in the middle of its request")
+        else:
+            super().exception(msg, *args, **kwargs)
+
+
+logger_class = _Logger
 
 
 def when_ready(server: Any) -> None:

@@ -7,14 +7,12 @@ callbacks do not exist in that mode: `_info` is a gauge of 1, and the age is set
 
 import os
 import time
-from collections.abc import Callable
 from datetime import datetime
-from typing import Any
 
-from flask import Flask
+from flask import Flask, Response, request
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_flask_exporter import PrometheusMetrics
-from prometheus_flask_exporter.multiprocess import GunicornInternalPrometheusMetrics
+from prometheus_flask_exporter.multiprocess import GunicornPrometheusMetrics
 
 from app.model.manifest import Manifest
 from app.settings import Settings
@@ -36,14 +34,14 @@ class Metrics:
     def __init__(self, app: Flask, settings: Settings, manifest: Manifest) -> None:
         registry = CollectorRegistry()
         shared = MULTIPROCESS in os.environ
-        exporter = GunicornInternalPrometheusMetrics if shared else PrometheusMetrics
-        exporter(
+        exporter = GunicornPrometheusMetrics if shared else PrometheusMetrics
+        self._exporter = exporter(
             app,
+            path=None,
             group_by="url_rule",
             registry=registry,
             buckets=sorted(_BUCKETS | {settings.edge_try_seconds}),
             excluded_paths=_NOT_COUNTED,
-            metrics_decorator=self._refresh_age,
         )
         answers = Counter(
             "marquee_answers_total",
@@ -68,9 +66,10 @@ class Metrics:
             multiprocess_mode="mostrecent",
         )
 
-    def _refresh_age(self, view: Callable[..., Any]) -> Callable[..., Any]:
-        def with_age() -> Any:
-            self._age.set(max(0.0, time.time() - self._created))
-            return view()
+        app.add_url_rule("/metrics", view_func=self._scrape)
 
-        return with_age
+    def _scrape(self) -> Response:
+        # The exporter's own route would also take `?name[]=`, which ends in a 500 here.
+        self._age.set(max(0.0, time.time() - self._created))
+        text, content_type = self._exporter.generate_metrics(request.headers.get("Accept"))
+        return Response(text, content_type=content_type)

@@ -13,7 +13,7 @@ import pytest
 from app.files import write_file
 from app.model.artifact import Origin, open_artifact, seal
 from app.model.lists import RecommendationLists
-from app.model.manifest import ArtifactError
+from app.model.manifest import ArtifactError, Manifest
 from app.model.verify import verify_model
 from tests.conftest import ROOT
 
@@ -35,7 +35,7 @@ def array(name: str, change: Callable[[Any], Any]) -> Tamper:
 
     def tamper(lists: Path) -> None:
         path = lists / f"{name}.npy"
-        np.save(path, change(np.load(path)))
+        np.save(path, change(np.load(path) if path.exists() else None))
         reseal(lists)
 
     return tamper
@@ -50,6 +50,11 @@ def flip_last_byte(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
+
+
+def without_popular(lists: Path) -> None:
+    (lists / "popular.npy").unlink()
+    reseal(lists)
 
 
 def replace_by_link(lists: Path) -> None:
@@ -69,12 +74,10 @@ def plain_pickle(lists: Path) -> None:
 
 def resize_entry(lists: Path, name: str) -> None:
     """Make size and seal right, so that the content itself is what is refused."""
-    import app.model.manifest as m
-
     content = json.loads((lists / "manifest.json").read_bytes())
     content.pop("seal")
     content["files"][name]["bytes"] = (lists / name).stat().st_size
-    write_file(lists / "manifest.json", m.Manifest.model_validate(content).to_json())
+    write_file(lists / "manifest.json", Manifest.model_validate(content).to_json())
 
 
 #: What is done -> what is said. Refused when opened; the second table only by `marquee verify`.
@@ -112,11 +115,11 @@ WHEN_OPENED: dict[str, tuple[Tamper, str]] = {
     "pickled objects in an array": (object_array, "not a plain array (pickles are refused)"),
     "a pickle under an array's name": (plain_pickle, "not a plain array (pickles are refused)"),
     "array missing": (
-        lambda d: ((d / "popular.npy").unlink(), reseal(d)),
+        without_popular,
         "popular.npy: missing from the manifest",
     ),
     "array unknown": (
-        lambda d: (np.save(d / "more.npy", np.zeros(1)), reseal(d)),
+        array("more", lambda _: np.zeros(1)),
         "more.npy: not part of a lists artifact",
     ),
     "wrong type": (array("users", lambda a: a.astype(float)), "users.npy: wrong type"),

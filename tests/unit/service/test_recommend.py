@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
@@ -9,7 +11,7 @@ from tests.conftest import FILMS
 
 
 @pytest.fixture(scope="module")
-def app(shared_model: object) -> Flask:
+def app(shared_model: Path) -> Flask:
     return create_app(Settings(model_dir=shared_model, slot="stable-1"))
 
 

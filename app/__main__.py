@@ -1,0 +1,5 @@
+"""`python -m app`: the `marquee` command."""
+
+from app.cli import main
+
+main()

@@ -1,0 +1,24 @@
+"""The running service keeps what `/openapi.json` says."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.integration.service.conftest import Server
+
+SCHEMATHESIS = Path(sys.executable).parent / "schemathesis"
+
+
+def test_the_service_keeps_its_description(server: Server, tmp_path: Path) -> None:
+    options = ["--max-examples=300", "--checks=all", "--seed=1", "--no-color"]
+    done = subprocess.run(
+        [SCHEMATHESIS, "run", server.url + "/openapi.json", *options],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"\d{3,} generated, \d{3,} passed", done.stdout), done.stdout
