@@ -1,0 +1,70 @@
+"""`marquee train` and `marquee evaluate`."""
+
+import json
+from pathlib import Path
+
+import click
+
+from app.settings import Settings
+
+_FILE = click.Path(path_type=Path)
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+_PARAMS = Path("params.yaml")
+
+
+@click.command(
+    epilog="Examples: marquee train --ratings ratings.parquet --out model;"
+    "  marquee train --watches watches.parquet --users users.csv --out model --seed 7 --json"
+)
+@click.option("--ratings", type=_FILE, help="Ratings, Parquet or CSV, as `prepare` writes them.")
+@click.option("--watches", type=_FILE, help="Watches, Parquet or CSV, as `prepare` writes them.")
+@click.option("--users", type=_FILE, help="User attributes: user_id, age, gender.")
+@click.option("--out", type=_FILE, required=True, help="Model directory to make or replace.")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="In place of the parameters' seed.")
+@click.option("--params", "params_file", type=_FILE, help="Parameters. [default: params.yaml]")
+@click.option("--version-number", type=click.IntRange(0), help="In place of version.txt's number.")
+@_JSON
+@click.pass_obj
+def train(
+    settings: Settings,
+    ratings: Path | None,
+    watches: Path | None,
+    users: Path | None,
+    out: Path,
+    seed: int | None,
+    params_file: Path | None,
+    version_number: int | None,
+    as_json: bool,
+) -> None:
+    """Train a model: rating predictor, ranking, and every user's list.
+
+    At least one of --ratings and --watches is needed. The model directory appears whole or not
+    at all. Same input, parameters and seed on the same machine give the same model hash.
+    """
+    if ratings is None and watches is None:
+        raise click.UsageError("give --ratings, --watches or both")
+    from app.training.errors import TrainingError
+    from app.training.origin import read_version
+    from app.training.params import Params, read_params
+    from app.training.pipeline import Job
+    from app.training.pipeline import train as run
+
+    try:
+        found = params_file or _PARAMS
+        params = read_params(found) if params_file or found.exists() else Params()
+        if seed is not None:
+            params = params.model_copy(update={"seed": seed})
+        version = read_version(Path("version.txt")) if version_number is None else version_number
+        scale = (settings.rating_min, settings.rating_max)
+        summary = run(Job(ratings, watches, users, out, version, scale), params)
+    except TrainingError as error:
+        raise click.ClickException(str(error)) from error
+    if as_json:
+        click.echo(json.dumps(summary))
+        return
+    data = summary["data"]
+    click.echo(
+        f"{out}: version {summary['version']}, {data['users']:,} users, {data['films']:,} films, "
+        f"{data['pairs']:,} pairs, hash {summary['model_hash'][:12]}, "
+        f"{sum(summary['seconds'].values()):.1f} s"
+    )

@@ -1,0 +1,81 @@
+"""Every user's list: scored in blocks, the best kept, written straight to the artifact."""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from app.model.artifact import Array
+from app.training.ranking.scorer import Floats, Scorer
+
+#: Films per tile of the search for the best: a power of two, small beside a catalogue.
+_TILE = 64
+
+
+def fill_lists(
+    out: Array,
+    scorer: Scorer,
+    start: NDArray[np.int64],
+    seen: NDArray[np.int32],
+    block: int,
+    advance: Callable[[int], None] = lambda _: None,
+) -> None:
+    """Fill each user's list with the best films the user has not seen.
+
+    Args:
+        out: [U, D] film numbers to be written, best first; N marks the end of a shorter list.
+        scorer: scores for blocks of users.
+        start: [U + 1] where each user's films begin in `seen`.
+        seen: [E] film numbers.
+        block: users scored at a time; a thread holds a few times `block * N` floats.
+        advance: called with the number of users done.
+    """
+
+    def fill(first: int) -> int:
+        last = min(first + block, len(out))
+        scores = scorer.scores(first, last)
+        rows = np.repeat(np.arange(last - first), np.diff(start[first : last + 1]))
+        scores[rows, seen[start[first] : start[last]]] = -np.inf
+        out[first:last] = best_films(scores, out.shape[1])
+        return last - first
+
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count()) as threads:
+        for done in threads.map(fill, range(0, len(out), block)):
+            advance(done)
+
+
+def best_films(scores: Floats, depth: int) -> NDArray[np.intp]:
+    """The `depth` best films [B, depth] of each row of scores [B, N], best first.
+
+    Films of score -inf are left out, and N fills what they leave. Equal scores: lower number
+    first. The best `depth` films lie in the `depth` tiles with the highest maxima, so only those
+    are searched.
+    """
+    users, items = scores.shape
+    whole = items - items % _TILE
+    tiles = whole // _TILE
+    if tiles <= 2 * depth:
+        return _best_of(scores, np.arange(items)[None, :], depth, items)
+    maxima = scores[:, :whole].reshape(users, tiles, _TILE).max(axis=2)
+    chosen = np.sort(np.argpartition(-maxima, depth - 1, axis=1)[:, :depth], axis=1)
+    films = (chosen[:, :, None] * _TILE + np.arange(_TILE)).reshape(users, -1)
+    rest = np.broadcast_to(np.arange(whole, items), (users, items - whole))
+    films = np.concatenate([films, rest], axis=1)
+    return _best_of(np.take_along_axis(scores, films, axis=1), films, depth, items)
+
+
+def _best_of(scores: Floats, films: NDArray[np.intp], depth: int, items: int) -> NDArray[np.intp]:
+    kept = min(depth, scores.shape[1])
+    best = np.argpartition(-scores, kept - 1, axis=1)[:, :kept]
+    best.sort(axis=1)  # so that equal scores keep the order of film numbers
+    values = np.take_along_axis(scores, best, axis=1)
+    order = np.argsort(-values, axis=1, kind="stable")
+    best = np.take_along_axis(best, order, axis=1)
+    values = np.take_along_axis(values, order, axis=1)
+    found = np.take_along_axis(np.broadcast_to(films, scores.shape), best, axis=1)
+    lists = np.full((len(scores), depth), items, dtype=np.intp)
+    lists[:, :kept] = np.where(np.isneginf(values), items, found)
+    return lists

@@ -1,0 +1,59 @@
+"""Which code and libraries make a model; stands in its manifest."""
+
+import importlib.metadata
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import app
+from app import logs
+from app.training.errors import TrainingError
+
+_LIBRARIES = ("numpy", "scipy", "polars", "scikit-surprise", "implicit")
+_log = logs.get(__name__)
+
+
+def code_identity() -> dict[str, Any]:
+    """Git commit (None outside a repository), whether files differ from it, and versions."""
+    root = Path(app.__file__).resolve().parent.parent
+    commit = _git(root, "rev-parse", "HEAD")
+    status = _git(root, "status", "--porcelain", "--untracked-files=no") if commit else None
+    return {
+        "commit": commit,
+        "dirty": None if status is None else bool(status),
+        "python": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in _LIBRARIES},
+    }
+
+
+def read_version(path: Path) -> int:
+    """The version number in `path`; 0 when there is no such file.
+
+    Raises:
+        TrainingError: the file holds something else than one whole number.
+    """
+    try:
+        text = path.read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        _log.info("no version file, so this is version 0", path=str(path))
+        return 0
+    except (OSError, UnicodeDecodeError) as error:
+        raise TrainingError(f"{path}: cannot be read: {error}") from error
+    if not (text.isascii() and text.isdigit()):
+        raise TrainingError(f"{path}: not a version number: {text[:40]!r}")
+    return int(text)
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(  # noqa: S603 - fixed arguments
+            ["git", "-C", str(root), *arguments],  # noqa: S607 - the git of this environment
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

@@ -1,0 +1,104 @@
+"""The parameters that shape a model, read from `params.yaml`. Their comments are there."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from app.training.errors import TrainingError
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class ListParams(_Section):
+    """How the lists are made."""
+
+    depth: int = Field(50, ge=1, le=1000)
+    block: int = Field(256, ge=1)
+
+
+class RatingParams(_Section):
+    """Surprise's SVD."""
+
+    factors: int = Field(100, ge=1)
+    epochs: int = Field(20, ge=1)
+    learning_rate: float = Field(0.005, gt=0)
+    regularization: float = Field(0.02, ge=0)
+
+
+class EventParams(_Section):
+    """How much one event counts for the ranking, between 0 and 1."""
+
+    lowest_rating: float = Field(0.5, ge=0, le=1)
+    full_minutes: int = Field(60, ge=1)
+
+
+class AlsParams(_Section):
+    """Implicit-feedback alternating least squares."""
+
+    factors: int = Field(64, ge=1)
+    iterations: int = Field(12, ge=1)
+    alpha: float = Field(4.0, gt=0)
+    regularization: float = Field(0.1, gt=0)
+    exponent: float = Field(1.0, ge=0, le=2)
+
+
+class PopularityParams(_Section):
+    """Popularity in time."""
+
+    half_life_days: float = Field(365.0, gt=0)
+
+
+class BlendParams(_Section):
+    """Weights of the standardised scores; a weight of 0 leaves a scorer out."""
+
+    als: float = Field(1.0, ge=0)
+    popularity: float = Field(0.1, ge=0)
+    svd: float = Field(0.0, ge=0)
+
+
+class SegmentParams(_Section):
+    """Groups of users with popular lists of their own."""
+
+    min_users: int = Field(50, ge=1)
+    age_bands: tuple[int, ...] = (18, 25, 35, 45, 55)
+
+
+class Params(_Section):
+    """Everything in `params.yaml`."""
+
+    seed: int = Field(0, ge=0, lt=2**32)
+    lists: ListParams = ListParams()
+    ratings: RatingParams = RatingParams()
+    events: EventParams = EventParams()
+    als: AlsParams = AlsParams()
+    popularity: PopularityParams = PopularityParams()
+    blend: BlendParams = BlendParams()
+    segments: SegmentParams = SegmentParams()
+
+
+def read_params(path: Path) -> Params:
+    """Read and check a parameter file.
+
+    Raises:
+        TrainingError: no such file, not YAML, an unknown key or a value out of range; the
+            message names the key.
+    """
+    try:
+        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return Params.model_validate({} if content is None else content)
+    except OSError as error:
+        raise TrainingError(f"{path}: cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise TrainingError(f"{path}: not YAML: {error}") from error
+    except ValidationError as error:
+        raise TrainingError(f"{path}: {'; '.join(map(_explain, error.errors()))}") from error
+
+
+def _explain(item: Any) -> str:
+    if item["type"] == "extra_forbidden":
+        return f"unknown key {'.'.join(map(str, item['loc']))}"
+    return f"{'.'.join(map(str, item['loc'])) or 'content'}: {item['msg']}"

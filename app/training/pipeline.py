@@ -1,0 +1,95 @@
+"""Training from end to end: tables in, a model directory out."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from app.model.artifact import Origin
+from app.training.data import Interactions, number_events
+from app.training.fitting import Fitted, fit
+from app.training.origin import code_identity
+from app.training.output import Trained, check_target, write_model
+from app.training.params import Params
+from app.training.progress import Stages
+from app.training.segments import Segments, make_segments, no_segments, read_users
+from app.training.tables import read_ratings, read_watches
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to train from, and where to put the model.
+
+    Attributes:
+        ratings: table of ratings, or None.
+        watches: table of watches, or None.
+        users: table of user attributes, or None.
+        out: model directory to be made or replaced.
+        version: version number of the model.
+        scale: lowest and highest rating.
+    """
+
+    ratings: Path | None
+    watches: Path | None
+    users: Path | None
+    out: Path
+    version: int
+    scale: tuple[float, float]
+
+
+def train(job: Job, params: Params) -> dict[str, Any]:
+    """Train a model and write it; returns the summary that `marquee train --json` prints.
+
+    Raises:
+        TrainingError: no model can be made from this input, or `job.out` is something else.
+    """
+    check_target(job.out)
+    with Stages() as stages:
+        with stages.stage("read"):
+            events = _read(job)
+        fitted = fit(events, params, job.scale, stages)
+        segments = _segments(job, params, events, fitted)
+        metrics = {"svd": _describe_ratings(events, fitted)}
+        parameters = {**params.model_dump(mode="json"), "rating_scale": list(job.scale)}
+        origin = Origin(job.version, parameters, metrics, events.describe(), code_identity())
+        trained = Trained(events, fitted, segments, params)
+        manifest = write_model(job.out, trained, origin, stages)
+    return {
+        "model": str(job.out),
+        "version": manifest.version,
+        "model_hash": manifest.model_hash,
+        "data": manifest.data,
+        "segments": segments.names,
+        "metrics": metrics,
+        "seconds": stages.seconds,
+    }
+
+
+def _read(job: Job) -> Interactions:
+    ratings = None if job.ratings is None else read_ratings(job.ratings)
+    watches = None if job.watches is None else read_watches(job.watches)
+    return number_events(ratings, watches)
+
+
+def _segments(job: Job, params: Params, events: Interactions, fitted: Fitted) -> Segments:
+    depth = params.lists.depth
+    if job.users is None:
+        return no_segments(depth)
+    return make_segments(
+        read_users(job.users),
+        events,
+        fitted.popularity,
+        params.popularity,
+        params.segments,
+        depth,
+    )
+
+
+def _describe_ratings(events: Interactions, fitted: Fitted) -> dict[str, Any] | None:
+    """How well the SVD fits what it was fitted to; None without ratings."""
+    if fitted.ratings is None:
+        return None
+    rated = np.isfinite(events.rating)
+    error = fitted.ratings.estimate(events.user[rated], events.item[rated]) - events.rating[rated]
+    return {"ratings": int(rated.sum()), "training_rmse": float(np.sqrt(np.mean(error**2)))}

@@ -1,0 +1,118 @@
+"""Popularity by user segment: gender and age band, for users nobody has seen watching."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from app.training.data import Interactions
+from app.training.errors import TrainingError
+from app.training.params import PopularityParams, SegmentParams
+from app.training.ranking.popularity import most_popular_first, pair_weights
+
+_COLUMNS = {"user_id": pl.Int64, "age": pl.Int64, "gender": pl.String}
+
+
+@dataclass(frozen=True)
+class Segments:
+    """Users by segment; `A` users, `G` segments, `P` films each.
+
+    Attributes:
+        users: [A] user ids, ascending.
+        segment: [A] each user's segment.
+        names: [G] such as `F 25-34`.
+        popular: [G, P] film numbers, most popular in the segment first.
+    """
+
+    users: NDArray[np.int64]
+    segment: NDArray[np.uint16]
+    names: list[str]
+    popular: NDArray[np.intp]
+
+
+def no_segments(depth: int) -> Segments:
+    """What there is without user attributes."""
+    nothing = np.empty(0, np.uint16)
+    return Segments(np.empty(0, np.int64), nothing, [], np.empty((0, depth), np.intp))
+
+
+def read_users(path: Path) -> pl.DataFrame:
+    """Read user attributes: user_id, age, gender; other columns are left out.
+
+    Raises:
+        TrainingError: the file cannot be read or lacks a column.
+    """
+    try:
+        table = (pl.read_csv if path.suffix == ".csv" else pl.read_parquet)(path)
+        return table.select(pl.col(name).cast(kind) for name, kind in _COLUMNS.items())
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise TrainingError(f"{path}: not a table of {', '.join(_COLUMNS)}: {error}") from error
+
+
+def make_segments(
+    table: pl.DataFrame,
+    events: Interactions,
+    overall: NDArray[np.float64],
+    popularity: PopularityParams,
+    params: SegmentParams,
+    depth: int,
+) -> Segments:
+    """Group users by gender and age band; groups with too few active users get no segment.
+
+    Args:
+        table: user attributes as `read_users` gives them.
+        events: who watched what.
+        overall: [N] popularity among all users; it orders films equal within a segment.
+        popularity: how popularity counts.
+        params: age bands and the least number of active users.
+        depth: films in a segment's list.
+    """
+    named = (
+        table.drop_nulls()
+        .unique("user_id", keep="last", maintain_order=True)
+        .sort("user_id")
+        .with_columns(name=_name(params.age_bands))
+    )
+    active = named.filter(pl.col("user_id").is_in(events.users.tolist()))
+    sizes = active.group_by("name").len().filter(pl.col("len") >= params.min_users)
+    names: list[str] = sizes["name"].sort().to_list()
+    if not names:
+        return no_segments(depth)
+    named = named.filter(pl.col("name").is_in(names))
+    users = named["user_id"].to_numpy()
+    segment = named["name"].cast(pl.Enum(names)).to_physical().to_numpy().astype(np.uint16)
+    popular = _popular(users, segment, len(names), events, overall, popularity)
+    lists = np.full((len(names), depth), len(events.items), np.intp)
+    lists[:, : min(depth, popular.shape[1])] = popular[:, :depth]
+    return Segments(users, segment, names, lists)
+
+
+def _name(bands: tuple[int, ...]) -> pl.Expr:
+    labels = [
+        f"{low}-{high - 1}" if high else f"{low}+"
+        for low, high in zip((0, *bands), (*bands, None), strict=True)
+    ]
+    band = pl.col("age").cut([age - 1 for age in bands], labels=labels).cast(pl.String)
+    return pl.concat_str(pl.col("gender").str.strip_chars(), pl.lit(" "), band)
+
+
+def _popular(
+    users: NDArray[np.int64],
+    segment: NDArray[np.uint16],
+    count: int,
+    events: Interactions,
+    overall: NDArray[np.float64],
+    params: PopularityParams,
+) -> NDArray[np.intp]:
+    place = np.searchsorted(users, events.users).clip(max=len(users) - 1)
+    of_user = np.where(users[place] == events.users, segment[place].astype(np.int64), -1)
+    of_pair = of_user[events.user]
+    weights, films = pair_weights(events, params), len(events.items)
+    known = of_pair >= 0
+    score = np.bincount(
+        of_pair[known] * films + events.item[known], weights[known], minlength=count * films
+    ).reshape(count, films)
+    order = most_popular_first(overall)
+    return np.stack([order[np.argsort(-row[order], kind="stable")] for row in score])
