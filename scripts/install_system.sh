@@ -98,10 +98,7 @@ install_plugins() {
 # its own that checks signatures as always, and only the two programs are unpacked.
 unpack_plugins_of_trixie() {
     local mirror place
-    # shellcheck disable=SC2016 # apt's own placeholders
-    mirror=$(apt-get indextargets --format '$(ORIGIN) $(CODENAME) $(REPO_URI)' |
-        awk '$1 == "Debian" && $2 ~ /^[a-z]+$/ { print $3; exit }')
-    [[ -n $mirror ]] || fail "no Debian mirror among this machine's apt sources"
+    mirror=$("$(dirname "$0")/debian_mirror.sh")
     say "taking docker compose and buildx from Debian 13"
     place=$(mktemp -d)
     echo "deb [signed-by=$KEYRING] $mirror trixie main" >"$place/sources.list"
