@@ -68,3 +68,55 @@ def train(
         f"{data['pairs']:,} pairs, hash {summary['model_hash'][:12]}, "
         f"{sum(summary['seconds'].values()):.1f} s"
     )
+
+
+@click.command(
+    epilog="Example: marquee evaluate --model model --ratings held_out.parquet --k 10 --json"
+)
+@click.option("--model", type=_FILE, help="Model directory. [default: setting model_dir]")
+@click.option("--ratings", type=_FILE, help="Held-out ratings, as for `train`.")
+@click.option("--watches", type=_FILE, help="Held-out watches, as for `train`.")
+@click.option("--k", type=click.IntRange(1, 1000), default=10, show_default=True, help="Depth.")
+@_JSON
+@click.pass_obj
+def evaluate(
+    settings: Settings,
+    model: Path | None,
+    ratings: Path | None,
+    watches: Path | None,
+    k: int,
+    as_json: bool,
+) -> None:
+    """Score held-out events against a model's lists as they are served.
+
+    Users nobody knows are scored with the popular films they are shown. RMSE and MAE are of the
+    rating predictor. docs/model.md defines every figure.
+    """
+    if ratings is None and watches is None:
+        raise click.UsageError("give --ratings, --watches or both")
+    from app.model.manifest import ArtifactError
+    from app.training.errors import TrainingError
+    from app.training.evaluate import evaluate as run
+    from app.training.tables import read_events
+
+    try:
+        result = run(model or settings.model_dir, read_events(ratings, watches), k)
+    except (ArtifactError, TrainingError) as error:
+        raise click.ClickException(str(error)) from error
+    if as_json:
+        click.echo(json.dumps(result))
+        return
+    quarters = result.pop("by_activity")
+    for name, value in result.items():
+        click.echo(f"{name:16}{_figure(value)}")
+    for quarter in quarters:
+        low, high = quarter["events"] or ("-", "-")
+        click.echo(
+            f"ndcg {low}..{high} events: {_figure(quarter['ndcg'])} ({quarter['users']} users)"
+        )
+
+
+def _figure(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"

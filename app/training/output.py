@@ -93,9 +93,6 @@ def _write_factors(directory: Path, events: Interactions, fitted: Fitted) -> Non
     write_array(directory, "seen_strength", fitted.strength)
     write_array(directory, "als_users", fitted.als.users)
     write_array(directory, "als_items", fitted.als.items)
-    if (ratings := fitted.ratings) is not None:
-        write_array(directory, "svd_mean", np.array([ratings.mean]))
-        write_array(directory, "svd_user_bias", ratings.user_bias)
-        write_array(directory, "svd_item_bias", ratings.item_bias)
-        write_array(directory, "svd_users", ratings.users)
-        write_array(directory, "svd_items", ratings.items)
+    if fitted.ratings is not None:
+        for name, array in fitted.ratings.to_arrays().items():
+            write_array(directory, name, array)

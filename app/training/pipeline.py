@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 
 from app.model.artifact import Origin
-from app.training.data import Interactions, number_events
+from app.training.data import Interactions
 from app.training.fitting import Fitted, fit
 from app.training.origin import code_identity
 from app.training.output import Trained, check_target, write_model
 from app.training.params import Params
 from app.training.progress import Stages
 from app.training.segments import Segments, make_segments, no_segments, read_users
-from app.training.tables import read_ratings, read_watches
+from app.training.tables import read_events
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def train(job: Job, params: Params) -> dict[str, Any]:
     check_target(job.out)
     with Stages() as stages:
         with stages.stage("read"):
-            events = _read(job)
+            events = read_events(job.ratings, job.watches)
         fitted = fit(events, params, job.scale, stages)
         segments = _segments(job, params, events, fitted)
         metrics = {"svd": _describe_ratings(events, fitted)}
@@ -64,12 +64,6 @@ def train(job: Job, params: Params) -> dict[str, Any]:
         "metrics": metrics,
         "seconds": stages.seconds,
     }
-
-
-def _read(job: Job) -> Interactions:
-    ratings = None if job.ratings is None else read_ratings(job.ratings)
-    watches = None if job.watches is None else read_watches(job.watches)
-    return number_events(ratings, watches)
 
 
 def _segments(job: Job, params: Params, events: Interactions, fitted: Fitted) -> Segments:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from surprise import SVD, Trainset
 
+from app.model.artifact import Array
 from app.training.data import Interactions
 from app.training.params import RatingParams
 
@@ -35,6 +36,27 @@ class RatingModel:
     item_bias: NDArray[np.float64]
     users: NDArray[np.float32]
     items: NDArray[np.float32]
+
+    def to_arrays(self) -> dict[str, Array]:
+        """The parameters under the names they have in the factors artifact."""
+        return {
+            "svd_mean": np.array([self.mean]),
+            "svd_user_bias": self.user_bias,
+            "svd_item_bias": self.item_bias,
+            "svd_users": self.users,
+            "svd_items": self.items,
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, Array]) -> "RatingModel":
+        """The model that `to_arrays` gave."""
+        return cls(
+            mean=float(arrays["svd_mean"][0]),
+            user_bias=arrays["svd_user_bias"],
+            item_bias=arrays["svd_item_bias"],
+            users=arrays["svd_users"],
+            items=arrays["svd_items"],
+        )
 
     def estimate(
         self, user: NDArray[np.integer[Any]], item: NDArray[np.integer[Any]]

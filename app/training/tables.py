@@ -4,6 +4,7 @@ from pathlib import Path
 
 import polars as pl
 
+from app.training.data import Interactions, number_events
 from app.training.errors import TrainingError
 
 _Columns = dict[str, pl.DataType | type[pl.DataType]]
@@ -21,6 +22,18 @@ _WATCHES: _Columns = {
     "first_time": _TIME,
     "last_time": _TIME,
 }
+
+
+def read_events(ratings: Path | None, watches: Path | None) -> Interactions:
+    """Read and number the events of one or both tables.
+
+    Raises:
+        TrainingError: a file cannot be used, or there is no event.
+    """
+    return number_events(
+        None if ratings is None else read_ratings(ratings),
+        None if watches is None else read_watches(watches),
+    )
 
 
 def read_ratings(path: Path) -> pl.DataFrame:
