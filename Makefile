@@ -38,3 +38,42 @@ environment: $(VENV)/.dev ## Install everything a developer needs into .venv
 .PHONY: lock
 lock: $(BIN)/uv ## Resolve the dependencies anew and write requirements/*.txt
 	@scripts/lock.sh
+
+# -- the main job -----------------------------------------------------------------------------
+
+.PHONY: run
+run: $(VENV)/.run $(MODEL) ## Train on the bundled sample (once) and serve on port 8082
+	@marquee verify $(MODEL) >&2
+	@echo "==> serving; try: curl localhost:8082/recommend/42    (Ctrl-C stops)"
+	@MARQUEE_MODEL_DIR=$(MODEL) exec marquee serve
+
+$(MODEL): | $(VENV)/.run
+	@echo "==> training on data/sample"
+	@marquee train --ratings data/sample/ratings.parquet --watches data/sample/watches.parquet \
+	    --out $(MODEL)
+
+# -- checks -----------------------------------------------------------------------------------
+
+.PHONY: lint
+lint: $(VENV)/.dev ## Check style, types, who imports whom, and the shell scripts
+	@ruff check
+	@ruff format --check
+	@mypy
+	@lint-imports --no-cache
+	@scripts/lint_shell.sh
+
+.PHONY: test
+test: ## Lint, unit, integration and shell tests; SYSTEM=1 first installs what they lack
+	@if [[ "$(SYSTEM)" == 1 ]]; then scripts/install_system.sh python shell; fi
+	@$(MAKE) $(VENV)/.dev
+	@$(MAKE) lint
+	@scripts/run_shell_tests.sh
+	@pytest
+
+.PHONY: bench
+bench: $(VENV)/.dev ## Measure: events, training, requests
+	@python -m bench
+
+.PHONY: docs
+docs: $(VENV)/.dev ## Write the reference pages and .env.example anew
+	@python -m app.reference

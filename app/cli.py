@@ -23,6 +23,7 @@ COMMANDS = {
     "recommend": "app.model.commands",
     "verify": "app.model.commands",
     "serve": "app.service.commands",
+    "make-sample": "app.simulator.commands",
 }
 
 

@@ -1,0 +1,122 @@
+"""The sample that `make run` learns from: made people with tastes, watching and rating made films.
+
+Films and users have latent tastes; a film's appeal to a user is their product plus the film's
+quality and its long-tailed popularity. Who watches what follows appeal, how long and how well it
+is rated follow taste and quality: enough structure that a model which learns beats popularity.
+"""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+Floats = npt.NDArray[np.float64]
+
+USERS, FILMS, TASTES = 2_500, 600, 6
+_MEAN_FILMS_WATCHED = 12
+_RATED_SHARE = 0.45
+_START, _DAYS = datetime(2026, 9, 1), 60
+_FIRST = (
+    "the silent a golden my last the broken our secret the distant a perfect the hidden "
+    "lost wild midnight the final cold the crimson an ordinary the endless"
+)
+_SECOND = (
+    "harbour winter garden letter promise river summer stranger lantern orchard compass island "
+    "machine whisper voyage empire kitchen mirror shadow witness bridge captain detective season"
+)
+_THIRD = " of+the+north s+daughter in+paris returns for+two without+end of+glass at+dawn tonight"
+
+
+def write_sample(directory: Path, seed: int) -> dict[str, int]:
+    """Write `ratings.parquet` and `watches.parquet` into a directory; returns their rows."""
+    chance = np.random.default_rng(seed)
+    films = _film_ids(chance)
+    users = np.sort(chance.choice(np.arange(43, 1_000_000), USERS, replace=False))
+    users[0] = 42  # the one that the README asks for
+    appeal, liking = _tastes(chance)
+    watches = _watches(chance, appeal, liking)
+    watches = watches.with_columns(
+        user_id=pl.Series(users)[watches["user"]],
+        movie_id=pl.Series(films)[watches["film"]],
+    )
+    tables = {"watches": _watch_table(watches), "ratings": _rating_table(chance, watches)}
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, table in tables.items():
+        table.write_parquet(directory / f"{name}.parquet", compression="zstd", statistics=False)
+    return {name: table.height for name, table in tables.items()}
+
+
+def _film_ids(chance: np.random.Generator) -> list[str]:
+    """Ids that look like the stream's: words joined by `+`, then a year."""
+    firsts = _FIRST.replace("the ", "the+").replace("a ", "a+").replace("an ", "an+")
+    words = [firsts.split(), _SECOND.split(), ["", *_THIRD.split()]]
+    seen: dict[str, None] = {}
+    while len(seen) < FILMS:
+        first, second, third = (str(chance.choice(part)) for part in words)
+        title = "+".join(part for part in (first, second, third) if part)
+        seen[f"{title}+{chance.integers(1950, 2026)}"] = None
+    return list(seen)
+
+
+def _tastes(chance: np.random.Generator) -> tuple[Floats, Floats]:
+    """Appeal and liking, each [users x films]."""
+    users = chance.normal(size=(USERS, TASTES))
+    films = chance.normal(size=(FILMS, TASTES))
+    quality = chance.normal(0, 0.6, FILMS)
+    fame = -0.9 * np.log(1 + chance.permutation(FILMS) / 4)
+    match = users @ films.T / np.sqrt(TASTES)
+    appeal: Floats = 1.4 * match + quality + 1.2 * fame
+    liking: Floats = match + quality
+    return appeal, liking
+
+
+def _watches(chance: np.random.Generator, appeal: Floats, liking: Floats) -> pl.DataFrame:
+    """One row per watched film: users draw without replacement, by appeal (Gumbel's trick)."""
+    counts = np.clip(chance.lognormal(np.log(_MEAN_FILMS_WATCHED), 0.7, USERS), 2, FILMS / 4)
+    drawn = np.argsort(-(appeal + chance.gumbel(size=appeal.shape)), axis=1)
+    user = np.repeat(np.arange(USERS), counts.astype(int))
+    film = np.concatenate([row[: int(n)] for row, n in zip(drawn, counts, strict=True)])
+    length = chance.integers(75, 180, FILMS)[film]
+    finished = 1 / (1 + np.exp(-1.5 * liking[user, film] - chance.normal(0.8, 0.8, len(user))))
+    return pl.DataFrame(
+        {
+            "user": user,
+            "film": film,
+            "liking": liking[user, film],
+            "minutes": np.maximum(1, (length * finished).astype(int)),
+            "start": chance.integers(0, _DAYS * 86_400, len(user)),
+        }
+    )
+
+
+def _watch_table(watches: pl.DataFrame) -> pl.DataFrame:
+    first = pl.lit(_START) + pl.duration(seconds="start")
+    return watches.select(
+        pl.col("user_id").cast(pl.Int64),
+        "movie_id",
+        pl.col("minutes").cast(pl.UInt16),
+        first_time=first.cast(pl.Datetime("us")),
+        last_time=(first + pl.duration(minutes=pl.col("minutes") - 1)).cast(pl.Datetime("us")),
+    ).sort("user_id", "movie_id")
+
+
+def _rating_table(chance: np.random.Generator, watches: pl.DataFrame) -> pl.DataFrame:
+    liked = watches["liking"].to_numpy()
+    stars: npt.NDArray[Any] = np.clip(
+        np.rint(2.7 + liked + chance.normal(0, 0.5, len(liked))), 1, 5
+    )
+    after = pl.duration(seconds=pl.col("start") + 60 * pl.col("minutes"))
+    return (
+        watches.with_columns(rating=pl.Series(stars, dtype=pl.Float32))
+        .filter(pl.Series(chance.random(len(liked)) < _RATED_SHARE))
+        .select(
+            pl.col("user_id").cast(pl.Int64),
+            "movie_id",
+            "rating",
+            time=(pl.lit(_START) + after).cast(pl.Datetime("us")),
+        )
+        .sort("user_id", "movie_id")
+    )
