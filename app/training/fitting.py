@@ -4,12 +4,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from app.training.data import Interactions
 from app.training.params import BlendParams, Params
 from app.training.progress import Stages
 from app.training.ranking.als import AlsFactors, fit_als
 from app.training.ranking.blend import Blend
+from app.training.ranking.ease import EaseScorer, EaseWeights, fit_ease
 from app.training.ranking.popularity import popularity
 from app.training.ranking.scorer import FactorScorer, SameForAllScorer, Scorer
 from app.training.ranking.strength import strength_matrix, strengths
@@ -21,30 +23,37 @@ class Fitted:
     """The fitted models.
 
     Attributes:
+        strength: [E] how much each pair counts.
+        strengths: the same as a matrix [U, N].
         ratings: the rating predictor; None without ratings.
-        als: factors for the ranking.
+        als: factors; None when its weight is 0, as for the next.
+        ease: item-item weights.
         popularity: [N] popularity in time.
-        strength: [E] strength of each pair.
     """
 
-    ratings: RatingModel | None
-    als: AlsFactors
-    popularity: NDArray[np.float64]
     strength: NDArray[np.float32]
+    strengths: sparse.csr_array
+    ratings: RatingModel | None
+    als: AlsFactors | None
+    ease: EaseWeights | None
+    popularity: NDArray[np.float64]
 
-    def scorer(self, params: BlendParams) -> Scorer:
+    def scorer(self, weights: BlendParams) -> Blend:
         """The blend that ranks films, with these weights."""
         parts: list[tuple[float, Scorer]] = [
-            (params.als, FactorScorer(self.als.users, self.als.items)),
-            (params.popularity, SameForAllScorer(self.popularity)),
+            (weights.popularity, SameForAllScorer(self.popularity))
         ]
-        if self.ratings is not None and params.svd > 0:
-            parts.append((params.svd, _rating_scorer(self.ratings)))
+        if self.als is not None:
+            parts.append((weights.als, FactorScorer(self.als.users, self.als.items)))
+        if self.ease is not None:
+            parts.append((weights.ease, EaseScorer(self.strengths, self.ease)))
+        if self.ratings is not None:
+            parts.append((weights.svd, _rating_scorer(self.ratings)))
         return Blend(parts)
 
 
 def fit(events: Interactions, params: Params, scale: tuple[float, float], stages: Stages) -> Fitted:
-    """Fit all models.
+    """Fit all models whose weight is not 0, and the rating predictor.
 
     Args:
         events: what to learn from.
@@ -52,13 +61,19 @@ def fit(events: Interactions, params: Params, scale: tuple[float, float], stages
         scale: lowest and highest rating.
         stages: told about progress.
     """
-    with stages.stage("ratings"):
+    with stages.stage("svd"):
         ratings = fit_ratings(events, params.ratings, scale, params.seed)
     strength = strengths(events, params.events, scale)
-    with stages.stage("ranking", params.als.iterations) as advance:
-        matrix = strength_matrix(events, strength)
-        als = fit_als(matrix, params.als, params.seed, lambda: advance(1))
-    return Fitted(ratings, als, popularity(events, params.popularity), strength)
+    matrix = strength_matrix(events, strength)
+    als, ease = None, None
+    if params.blend.als > 0:
+        with stages.stage("als", params.als.iterations) as advance:
+            als = fit_als(matrix, params.als, params.seed, lambda: advance(1))
+    if params.blend.ease > 0:
+        with stages.stage("ease"):
+            ease = fit_ease(matrix, params.ease)
+    popular = popularity(events, params.popularity)
+    return Fitted(strength, matrix, ratings, als, ease, popular)
 
 
 def _rating_scorer(model: RatingModel) -> FactorScorer:

@@ -91,8 +91,12 @@ def _write_factors(directory: Path, events: Interactions, fitted: Fitted) -> Non
     write_array(directory, "seen_start", events.start)
     write_array(directory, "seen_items", events.item)
     write_array(directory, "seen_strength", fitted.strength)
-    write_array(directory, "als_users", fitted.als.users)
-    write_array(directory, "als_items", fitted.als.items)
+    if fitted.als is not None:
+        write_array(directory, "als_users", fitted.als.users)
+        write_array(directory, "als_items", fitted.als.items)
+    if fitted.ease is not None:
+        write_array(directory, "ease_films", fitted.ease.films)
+        write_array(directory, "ease_weights", fitted.ease.weights)
     if fitted.ratings is not None:
         for name, array in fitted.ratings.to_arrays().items():
             write_array(directory, name, array)

@@ -32,7 +32,7 @@ class RatingParams(_Section):
 class EventParams(_Section):
     """How much one event counts for the ranking, between 0 and 1."""
 
-    lowest_rating: float = Field(0.5, ge=0, le=1)
+    lowest_rating: float = Field(0.25, ge=0, le=1)
     full_minutes: int = Field(60, ge=1)
 
 
@@ -40,10 +40,17 @@ class AlsParams(_Section):
     """Implicit-feedback alternating least squares."""
 
     factors: int = Field(64, ge=1)
-    iterations: int = Field(12, ge=1)
-    alpha: float = Field(4.0, gt=0)
-    regularization: float = Field(0.1, gt=0)
+    iterations: int = Field(10, ge=1)
+    alpha: float = Field(2.0, gt=0)
+    regularization: float = Field(0.15, gt=0)
     exponent: float = Field(1.0, ge=0, le=2)
+
+
+class EaseParams(_Section):
+    """Item-item weights between the most watched films."""
+
+    max_films: int = Field(4000, ge=1)
+    regularization: float = Field(150.0, gt=0)
 
 
 class PopularityParams(_Section):
@@ -56,7 +63,8 @@ class BlendParams(_Section):
     """Weights of the standardised scores; a weight of 0 leaves a scorer out."""
 
     als: float = Field(1.0, ge=0)
-    popularity: float = Field(0.1, ge=0)
+    ease: float = Field(1.0, ge=0)
+    popularity: float = Field(0.03, ge=0)
     svd: float = Field(0.0, ge=0)
 
 
@@ -75,6 +83,7 @@ class Params(_Section):
     ratings: RatingParams = RatingParams()
     events: EventParams = EventParams()
     als: AlsParams = AlsParams()
+    ease: EaseParams = EaseParams()
     popularity: PopularityParams = PopularityParams()
     blend: BlendParams = BlendParams()
     segments: SegmentParams = SegmentParams()

@@ -6,8 +6,12 @@ ALS-WR) ranks better. So rows are sorted by their number of events and each run 
 solved with its own value.
 """
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from implicit.cpu import _als
@@ -18,6 +22,9 @@ from threadpoolctl import threadpool_limits
 from app.training.params import AlsParams
 
 Floats = NDArray[np.float32]
+
+#: Rows a thread takes at a time.
+_PIECE = 2048
 
 
 @dataclass(frozen=True)
@@ -51,10 +58,12 @@ def fit_als(
     confidence = weights.copy()
     confidence.data = (1 + params.alpha * weights.data).astype(np.float32)
     of_users, of_items = _Side(confidence, params), _Side(confidence.T.tocsr(), params)
-    with threadpool_limits(1, "blas"):  # threads inside threads take ten times as long
+    # Threads of ours over pieces, each with one thread of BLAS and OpenMP: threads inside threads
+    # take ten times as long, and OpenMP's barriers stall when the machine is shared.
+    with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as threads:
         for _ in range(params.iterations):
-            of_users.solve(users, items)
-            of_items.solve(items, users)
+            of_users.solve(users, items, threads)
+            of_items.solve(items, users, threads)
             advance()
     return AlsFactors(users, items)
 
@@ -64,29 +73,42 @@ class _Side:
 
     def __init__(self, confidence: sparse.csr_array, params: AlsParams) -> None:
         events = np.diff(confidence.indptr)
-        self._order = np.argsort(events, kind="stable")
-        self._sorted = confidence[self._order]
-        self._indptr = self._sorted.indptr.astype(np.int32)
-        self._indices = self._sorted.indices.astype(np.int32)
-        counts, first = np.unique(events[self._order], return_index=True)
-        bounds = [*first.tolist(), len(events)]
-        self._runs = [
-            (begin, end, params.regularization * float(count) ** params.exponent)
-            for count, begin, end in zip(counts, bounds, bounds[1:], strict=False)
-        ]
+        self._order = np.argsort(-events, kind="stable")  # the longest first, to end together
+        ordered = confidence[self._order]
+        self._indptr = ordered.indptr.astype(np.int32)
+        self._indices = ordered.indices.astype(np.int32)
+        self._data = ordered.data
+        self._pieces = list(_pieces(events[self._order], params))
 
-    def solve(self, rows: Floats, others: Floats) -> None:
+    def solve(self, rows: Floats, others: Floats, threads: Executor) -> None:
         """Replace the factors of all rows by the best ones for `others`."""
-        solved = np.zeros_like(rows)
+        solved = np.empty_like(rows)
         gram = others.T @ others
-        for begin, end, regularization in self._runs:
+
+        def solve_piece(piece: tuple[int, int, float]) -> None:
+            begin, end, regularization = piece
             _als._least_squares(
                 gram,
                 self._indptr[begin : end + 1],
                 self._indices,
-                self._sorted.data,
+                self._data,
                 solved[begin:end],
                 others,
                 regularization,
+                num_threads=1,
             )
+
+        for _ in threads.map(solve_piece, self._pieces):
+            pass
         rows[self._order] = solved
+
+
+def _pieces(
+    events: NDArray[np.integer[Any]], params: AlsParams
+) -> Iterator[tuple[int, int, float]]:
+    """Runs of rows with equally many events, cut to size: (begin, end, regularisation)."""
+    bounds = [0, *(np.flatnonzero(np.diff(events)) + 1).tolist(), len(events)]
+    for begin, end in pairwise(bounds):
+        regularization = params.regularization * float(events[begin]) ** params.exponent
+        for first in range(begin, end, _PIECE):
+            yield first, min(first + _PIECE, end), regularization

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 
 #: Spreads below this are rounding; such a row says nothing about the order of films.
-_NO_SPREAD = 1e-6
+NO_SPREAD = 1e-6
 
 
 class Scorer(Protocol):
@@ -42,7 +42,7 @@ class FactorScorer:
         """See `Scorer.scores`."""
         users = self._users[first:last]
         spread = np.sqrt(np.einsum("uf,fg,ug->u", users, self._covariance, users, optimize=True))
-        scale = np.divide(1, spread, out=np.zeros_like(spread), where=spread > _NO_SPREAD)
+        scale = np.divide(1, spread, out=np.zeros_like(spread), where=spread > NO_SPREAD)
         scores: Floats = (users * scale[:, None]).astype(np.float32) @ self._items.T
         return scores
 
@@ -56,7 +56,7 @@ class SameForAllScorer:
 
     def __init__(self, scores: NDArray[np.float64]) -> None:
         spread = float(scores.std())
-        scaled = (scores - scores.mean()) / (spread if spread > _NO_SPREAD else 1)
+        scaled = (scores - scores.mean()) / (spread if spread > NO_SPREAD else 1)
         self._scores = scaled.astype(np.float32)
 
     def scores(self, first: int, last: int) -> Floats:
