@@ -1,0 +1,72 @@
+#!/usr/bin/env bash
+# Make debian:trixie-slim's stand-in with debootstrap and import it under the tag given.
+set -Eeuo pipefail
+trap 'echo "debian.sh: ${FUNCNAME[0]:-main} failed at line ${LINENO}" >&2' ERR
+
+usage() {
+    cat <<'EOF'
+USAGE
+  debian.sh TAG [LABEL...]
+
+EXIT STATUS
+  0 imported, 1 failed, 2 wrong usage
+EOF
+}
+
+# What the original leaves out as well: documentation (not copyrights), translations, caches.
+slim() {
+    local root=$1
+    cat >"$root/etc/dpkg/dpkg.cfg.d/slim" <<'EOF'
+path-exclude /usr/share/doc/*
+path-include /usr/share/doc/*/copyright
+path-exclude /usr/share/info/*
+path-exclude /usr/share/lintian/*
+path-exclude /usr/share/locale/*
+path-exclude /usr/share/man/*
+EOF
+    cat >"$root/etc/apt/apt.conf.d/slim" <<'EOF'
+Acquire::GzipIndexes "true";
+Acquire::Languages "none";
+APT::Default-Release "trixie";
+Dir::Cache::pkgcache "";
+Dir::Cache::srcpkgcache "";
+DPkg::Post-Invoke { "rm -f /var/cache/apt/archives/*.deb"; };
+EOF
+    find "$root/usr/share/doc" -type f ! -name copyright -delete
+    find "$root"/usr/share/{info,lintian,locale,man} "$root"/var/cache/{apt,debconf,ldconfig} \
+        "$root"/var/lib/apt/lists "$root"/var/log "$root"/dev -mindepth 1 -delete
+    mkdir -p "$root/var/cache/apt/archives/partial" "$root/var/lib/apt/lists/partial"
+    # No service starts while packages are installed.
+    printf '#!/bin/sh\nexit 101\n' >"$root/usr/sbin/policy-rc.d"
+    chmod 755 "$root/usr/sbin/policy-rc.d"
+}
+
+# The image names Debian's own address, not this machine's mirror; debootstrap knows it.
+original_sources() {
+    local root=$1 home keyring=/usr/share/keyrings/debian-archive-keyring.pgp
+    home=$(sed -n 's/^DEF_MIRROR="\(.*\)"$/\1/p' "$(command -v debootstrap)")
+    rm -f "$root/etc/apt/sources.list"
+    {
+        printf 'Types: deb\nURIs: %s\nSuites: %s\nComponents: main\nSigned-By: %s\n\n' \
+            "${home:?debootstrap names no default mirror}" 'trixie trixie-updates' $keyring
+        printf 'Types: deb\nURIs: %s\nSuites: %s\nComponents: main\nSigned-By: %s\n' \
+            "$home-security" trixie-security $keyring
+    } >"$root/etc/apt/sources.list.d/debian.sources"
+}
+
+main() {
+    (($#)) || { usage >&2; exit 2; }
+    local tag=$1 label changes=(--change 'CMD ["bash"]'
+        --change 'ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin')
+    shift
+    for label in "$@"; do changes+=(--change "LABEL $label"); done
+    place=$(mktemp -d)
+    trap 'rm -rf "$place"' EXIT
+    chmod 755 "$place"
+    debootstrap --variant=minbase trixie "$place" "$("$(dirname "$0")/../../scripts/debian_mirror.sh")"
+    slim "$place"
+    original_sources "$place"
+    tar --directory "$place" --create . | docker import "${changes[@]}" - "$tag"
+}
+
+main "$@"
