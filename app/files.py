@@ -30,12 +30,12 @@ def staged_directory(target: Path) -> Iterator[Path]:
         yield staged
         staged.chmod(0o755)
         for path in [*staged.rglob("*"), staged]:
-            _sync(path)
+            sync(path)
         if target.exists():
             _exchange(staged, target)
         else:
             staged.rename(target)
-        _sync(target.parent)
+        sync(target.parent)
     finally:
         shutil.rmtree(staged, ignore_errors=True)
 
@@ -48,7 +48,7 @@ def write_file(path: Path, data: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     aside.replace(path)
-    _sync(path.parent)
+    sync(path.parent)
 
 
 def _exchange(first: Path, second: Path) -> None:
@@ -60,7 +60,8 @@ def _exchange(first: Path, second: Path) -> None:
         raise OSError(number, os.strerror(number), str(second))
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Wait until a file, or the entries of a directory, would survive a power failure."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,0 +1,60 @@
+"""From lines to the store: parse blocks, gather events, commit them in bounded batches."""
+
+from collections import Counter
+from typing import Any
+
+import polars as pl
+
+from app.events.block import Block, read_block
+from app.events.grammar import Scale
+from app.events.repair import Repairs
+from app.events.schemas import RATING_EVENTS, WATCH_EVENTS
+from app.events.writer import Writer
+
+#: Events gathered before they are committed: about 30 MB, and some times that while merging.
+BATCH_EVENTS = 500_000
+
+
+class Collector:
+    """Takes lines, keeps their events, counts what it saw.
+
+    `counts` and `reasons` are `Block`'s, summed up. Whoever reads a source with positions (a
+    Kafka topic) calls `flush` with them, so that they are committed with their events.
+    """
+
+    def __init__(self, writer: Writer, scale: Scale, batch_events: int = BATCH_EVENTS) -> None:
+        self.counts: Counter[str] = Counter()
+        self.reasons: Counter[str] = Counter()
+        self._writer = writer
+        self._scale = scale
+        self._batch_events = batch_events
+        self._watches: list[pl.DataFrame] = []
+        self._ratings: list[pl.DataFrame] = []
+        self._lines_by_movie: Counter[str] = Counter()
+
+    def take_lines(self, lines: list[str]) -> None:
+        """Take lines in; commits when enough events have gathered."""
+        self.take_block(read_block(lines, self._scale))
+
+    def take_block(self, block: Block) -> None:
+        """Take events in; commits when enough have gathered."""
+        self.counts.update(block.counts)
+        self.reasons.update(block.reasons)
+        self._watches.append(block.watches)
+        self._ratings.append(block.ratings)
+        if sum(map(len, self._watches)) + sum(map(len, self._ratings)) >= self._batch_events:
+            self.flush()
+
+    def flush(self, positions: dict[str, Any] | None = None) -> None:
+        """Commit what has gathered and, in the same step, the positions of the source."""
+        watches = pl.concat([pl.DataFrame(schema=WATCH_EVENTS), *self._watches])
+        ratings = pl.concat([pl.DataFrame(schema=RATING_EVENTS), *self._ratings])
+        self._watches.clear()
+        self._ratings.clear()
+        for events in (watches, ratings):
+            self._lines_by_movie.update(dict(events.group_by("movie_id").len().iter_rows()))
+        self._writer.commit(watches, ratings, positions)
+
+    def repaired(self, repairs: Repairs) -> int:
+        """How many of the flushed events have a movie id that is repaired."""
+        return sum(self._lines_by_movie[movie] for movie in repairs)

@@ -1,0 +1,64 @@
+"""`marquee collect`, `marquee import-ratings` and `marquee prepare`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from app.settings import Settings
+
+STORE = click.option(
+    "--store",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=None,
+    help="Store directory. [default: setting store_dir]",
+)
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.command(
+    epilog="Examples: marquee collect --file stream.log;"
+    "  zstdcat old.zst | marquee collect --file - --json"
+)
+@click.option(
+    "--file",
+    "files",
+    multiple=True,
+    metavar="LOG",
+    help="A log file, .gz too, or - for standard input. May be given several times.",
+)
+@STORE
+@AS_JSON
+@click.pass_obj
+def collect(settings: Settings, files: tuple[str, ...], store: Path | None, as_json: bool) -> None:
+    """Take the lines of log files into the store, and say what they were.
+
+    A file may be taken again: what the store holds already changes nothing. `damaged` lines are
+    counted by reason; `repaired` ones have a movie id that is put right whenever the store is
+    read, whether it was refused (reason `movie`) or looked like one. See docs/events.md.
+    """
+    from app.events.errors import EventsError
+    from app.events.grammar import Scale
+    from app.events.runs import collect_files
+
+    if not files:
+        raise click.UsageError("name a log file: --file LOG")
+    scale = Scale(settings.rating_min, settings.rating_max)
+    try:
+        summary = collect_files(list(files), store or settings.store_dir, scale)
+    except EventsError as error:
+        raise click.ClickException(str(error)) from error
+    _print(summary, as_json)
+
+
+def _print(summary: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(summary))
+        return
+    for name, value in summary.items():
+        if isinstance(value, dict):
+            for key, count in value.items():
+                click.echo(f"  {name + ': ' + key:<20} {count:>14,}")
+        else:
+            click.echo(f"{name:<22} {value if isinstance(value, str) else f'{value:>14,}'}")

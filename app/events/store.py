@@ -1,0 +1,95 @@
+"""The store of what was collected: a directory of immutable files and a manifest that names them.
+
+A commit writes new files, makes them durable, and then renames a new manifest into place: that
+rename is the commit. Killed at any moment, the store is as the last commit left it, and files no
+manifest names are removed by the next writer. Readers hold the files of one manifest open, so that
+a writer never disturbs them.
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import polars as pl
+import pyarrow.parquet as pq
+
+from app.events.errors import EventsError
+from app.events.manifest import Manifest, Table, read_manifest
+from app.events.merge import merge_ratings, merge_watches
+from app.events.schemas import KEY, STORED_RATINGS, STORED_WATCHES
+from app.events.segment import open_segment, read_bucket
+
+_SCHEMAS = {"watches": STORED_WATCHES, "ratings": STORED_RATINGS}
+_MERGES = {"watches": merge_watches, "ratings": merge_ratings}
+_ATTEMPTS = 20
+
+
+class Snapshot:
+    """The store as it was at one commit. `buckets` are read and merged one at a time."""
+
+    def __init__(self, manifest: Manifest, files: dict[Table, list[pq.ParquetFile]]) -> None:
+        self.manifest = manifest
+        self._files = files
+
+    @property
+    def buckets(self) -> range:
+        """The numbers of the buckets; a user's rows are all in one."""
+        return range(self.manifest.buckets)
+
+    def watches(self, bucket: int) -> pl.DataFrame:
+        """`STORED_WATCHES`, one row per user and film, sorted by `KEY`."""
+        return self._merged("watches", bucket)
+
+    def ratings(self, bucket: int) -> pl.DataFrame:
+        """`STORED_RATINGS`, one row per user and film, sorted by `KEY`."""
+        return self._merged("ratings", bucket)
+
+    def keys(self, table: Table, bucket: int) -> pl.DataFrame:
+        """The users and films of a bucket's rows, each pair once, in no order."""
+        parts = [read_bucket(file, bucket, KEY) for file in self._files[table]]
+        if len(parts) == 1:
+            return parts[0]
+        return pl.concat([pl.DataFrame(schema=_keys_schema()), *parts]).unique()
+
+    def _merged(self, table: Table, bucket: int) -> pl.DataFrame:
+        schema = _SCHEMAS[table]
+        parts = [read_bucket(file, bucket, list(schema)) for file in self._files[table]]
+        return _MERGES[table](parts or [pl.DataFrame(schema=schema)])
+
+
+@contextmanager
+def open_store(path: Path) -> Iterator[Snapshot]:
+    """Open a store to read it as it is now.
+
+    Raises:
+        EventsError: there is none, or it is damaged.
+    """
+    with ExitStack() as stack:
+        yield _open(path, stack)
+
+
+def _open(path: Path, stack: ExitStack) -> Snapshot:
+    for _ in range(_ATTEMPTS):
+        manifest = read_manifest(path)
+        if manifest is None:
+            raise EventsError(f"no store at {path}: `marquee collect --file LOG` makes one")
+        try:
+            return snapshot(path, manifest, stack)
+        except FileNotFoundError as error:
+            missing = error  # a writer may have replaced it since: look again
+            if read_manifest(path) == manifest:
+                break
+    raise EventsError(f"the store {path} lacks a file: {missing}")
+
+
+def snapshot(path: Path, manifest: Manifest, stack: ExitStack) -> Snapshot:
+    """Open the files of a manifest, to be closed with `stack`."""
+    files: dict[Table, list[pq.ParquetFile]] = {"watches": [], "ratings": []}
+    for table, opened in files.items():
+        for segment in manifest.segments(table):
+            opened.append(stack.enter_context(open_segment(path / segment.name)))
+    return Snapshot(manifest, files)
+
+
+def _keys_schema() -> dict[str, pl.DataType]:
+    return {name: STORED_RATINGS[name] for name in KEY}

@@ -1,0 +1,142 @@
+"""Writing the store: one writer at a time, each commit whole or not at all."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import IO, Any
+
+import polars as pl
+
+from app.events import manifest as manifests
+from app.events.errors import EventsError
+from app.events.manifest import Manifest, Segment, Table, read_manifest, write_manifest
+from app.events.merge import merge_ratings, watches_of
+from app.events.schemas import STORED_RATINGS, STORED_WATCHES
+from app.events.segment import split_buckets, write_segment
+from app.events.store import Snapshot, snapshot
+from app.files import sync
+
+#: More segments than this in a table, and a commit merges the newest ones.
+MAX_SEGMENTS = 8
+LOCK = "lock"
+
+
+class Writer:
+    """The one writer of a store; made by `open_writer`."""
+
+    def __init__(self, path: Path, manifest: Manifest) -> None:
+        self.path = path
+        self.manifest = manifest
+
+    def commit(
+        self,
+        watches: pl.DataFrame,
+        ratings: pl.DataFrame,
+        positions: dict[str, Any] | None = None,
+    ) -> None:
+        """Add events (`WATCH_EVENTS`, `RATING_EVENTS`) and, in the same step, set positions.
+
+        `positions` takes the place of what the manifest held; None leaves that as it is.
+        """
+        changes: dict[str, Any] = {} if positions is None else {"positions": positions}
+        if watches.height:
+            changes |= self._added("watches", watches_of(watches))
+        if ratings.height:
+            changes |= self._added("ratings", merge_ratings([ratings]))
+        if changes:
+            self._publish(self.manifest.model_copy(update=changes))
+        for table in ("watches", "ratings"):
+            if len(self.manifest.segments(table)) > MAX_SEGMENTS:
+                self._compact(table)
+
+    def _added(self, table: Table, rows: pl.DataFrame) -> dict[str, Any]:
+        name = self._new_name(table)
+        written = write_segment(
+            self.path / name, _schema(table), split_buckets(rows, self.manifest.buckets)
+        )
+        return {table: (*self.manifest.segments(table), Segment(name=name, rows=written))}
+
+    def _compact(self, table: Table) -> None:
+        """Merge the newest segments, up to the first that is larger than all after it.
+
+        So a row is rewritten a few times while the store grows, not once for each commit.
+        """
+        segments = self.manifest.segments(table)
+        start = len(segments) - 2
+        while start > 0 and segments[start - 1].rows <= sum(s.rows for s in segments[start:]):
+            start -= 1
+        name = self._new_name(table)
+        with ExitStack() as stack:
+            newest = self.manifest.model_copy(update={table: segments[start:]})
+            view = snapshot(self.path, newest, stack)
+            merged = (_rows(view, table, bucket) for bucket in view.buckets)
+            written = write_segment(self.path / name, _schema(table), merged)
+        kept = (*segments[:start], Segment(name=name, rows=written))
+        self._publish(self.manifest.model_copy(update={table: kept}))
+        for segment in segments[start:]:
+            (self.path / segment.name).unlink()
+
+    def _new_name(self, table: Table) -> str:
+        sequence = self.manifest.sequence + 1
+        self.manifest = self.manifest.model_copy(update={"sequence": sequence})
+        return f"{table}-{sequence:08}.parquet"
+
+    def _publish(self, manifest: Manifest) -> None:
+        sync(self.path)  # the files' names must be durable before a manifest that holds them
+        manifest = manifest.model_copy(update={"sequence": self.manifest.sequence})
+        write_manifest(self.path, manifest)
+        self.manifest = manifest
+
+
+@contextmanager
+def open_writer(path: Path, buckets: int = manifests.BUCKETS) -> Iterator[Writer]:
+    """Open a store for writing, or make one (`buckets` counts then); one writer at a time.
+
+    Raises:
+        EventsError: another process writes to it (the message says which), it cannot be made, or
+            it is damaged.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        lock = (path / LOCK).open("a+")
+    except OSError as error:
+        raise EventsError(f"cannot write the store {path}: {error.strerror}") from error
+    with lock:
+        _take(lock, path)
+        manifest = read_manifest(path)
+        if manifest is None:
+            manifest = Manifest(buckets=buckets)
+            write_manifest(path, manifest)
+        _remove_orphans(path, manifest)
+        yield Writer(path, manifest)
+
+
+def _take(lock: IO[str], path: Path) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.seek(0)
+        raise EventsError(f"the store {path} is being written by {lock.read().strip()}") from None
+    lock.truncate(0)
+    lock.write(f"process {os.getpid()} since {datetime.now().isoformat(' ', 'seconds')}\n")
+    lock.flush()
+
+
+def _remove_orphans(path: Path, manifest: Manifest) -> None:
+    """Remove what a killed writer left: files no manifest names."""
+    known = {*manifest.names, manifests.NAME, LOCK}
+    for file in path.iterdir():
+        ours = file.suffix == ".parquet" or file.name.startswith(f".{manifests.NAME}.")
+        if ours and file.name not in known:
+            file.unlink()
+
+
+def _schema(table: Table) -> dict[str, pl.DataType]:
+    return STORED_WATCHES if table == "watches" else STORED_RATINGS
+
+
+def _rows(view: Snapshot, table: Table, bucket: int) -> pl.DataFrame:
+    return view.watches(bucket) if table == "watches" else view.ratings(bucket)
