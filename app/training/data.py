@@ -94,7 +94,7 @@ def number_events(ratings: pl.DataFrame | None, watches: pl.DataFrame | None) ->
 def _join(ratings: pl.DataFrame | None, watches: pl.DataFrame | None) -> pl.DataFrame:
     rated = pl.DataFrame(schema={**_KEYS, "rating": pl.Float32, "time": _TIME})
     if ratings is not None:
-        if not ratings["rating"].is_finite().all():
+        if not ratings["rating"].is_finite().fill_null(value=False).all():
             raise TrainingError("ratings: a rating is not a finite number")
         rated = _newest(ratings.select(*_PAIR, pl.col("rating").cast(pl.Float32), "time"), "time")
     watched = pl.DataFrame(schema={**_KEYS, "minutes": pl.UInt16, "last_time": _TIME})
@@ -110,6 +110,9 @@ _KEYS = {"user_id": pl.Int64, "movie_id": pl.String}
 
 
 def _newest(table: pl.DataFrame, time: str) -> pl.DataFrame:
+    for column in _PAIR:
+        if table[column].null_count():
+            raise TrainingError(f"a row without {column}")
     if table.select(pl.struct(_PAIR).is_duplicated().any()).item():
         table = table.sort(time, nulls_last=False, maintain_order=True).unique(
             _PAIR, keep="last", maintain_order=True

@@ -69,12 +69,8 @@ def make_segments(
         params: age bands and the least number of active users.
         depth: films in a segment's list.
     """
-    named = (
-        table.drop_nulls()
-        .unique("user_id", keep="last", maintain_order=True)
-        .sort("user_id")
-        .with_columns(name=_name(params.age_bands))
-    )
+    named = table.drop_nulls().unique("user_id", keep="last", maintain_order=True).sort("user_id")
+    named = named.with_columns(name=_names(named, params.age_bands))
     active = named.filter(pl.col("user_id").is_in(events.users.tolist()))
     sizes = active.group_by("name").len().filter(pl.col("len") >= params.min_users)
     names: list[str] = sizes["name"].sort().to_list()
@@ -89,13 +85,14 @@ def make_segments(
     return Segments(users, segment, names, lists)
 
 
-def _name(bands: tuple[int, ...]) -> pl.Expr:
+def _names(table: pl.DataFrame, bands: tuple[int, ...]) -> pl.Series:
     labels = [
         f"{low}-{high - 1}" if high else f"{low}+"
         for low, high in zip((0, *bands), (*bands, None), strict=True)
     ]
-    band = pl.col("age").cut([age - 1 for age in bands], labels=labels).cast(pl.String)
-    return pl.concat_str(pl.col("gender").str.strip_chars(), pl.lit(" "), band)
+    band = np.searchsorted(bands, table["age"].to_numpy(), side="right")
+    labelled = pl.Series([labels[place] for place in band.tolist()], dtype=pl.String)
+    return table["gender"].str.strip_chars() + " " + labelled
 
 
 def _popular(

@@ -1,0 +1,104 @@
+import numpy as np
+import pytest
+from scipy import sparse
+
+from app.training.errors import TrainingError
+from app.training.params import EaseParams
+from app.training.ranking.blend import Blend
+from app.training.ranking.ease import EaseScorer, fit_ease
+from app.training.ranking.scorer import FactorScorer, SameForAllScorer, Scorer
+
+RANDOM = np.random.default_rng(3)
+USERS, FILMS = 12, 30
+
+
+def strengths() -> sparse.csr_array:
+    dense = RANDOM.random((USERS, FILMS)) * (RANDOM.random((USERS, FILMS)) < 0.3)
+    dense[4] = 0
+    return sparse.csr_array(dense.astype(np.float32))
+
+
+def factor_scorer() -> FactorScorer:
+    users = RANDOM.standard_normal((USERS, 4)).astype(np.float32)
+    users[4] = 0
+    return FactorScorer(users, RANDOM.standard_normal((FILMS, 4)).astype(np.float32))
+
+
+def ease_scorer(max_films: int = FILMS) -> EaseScorer:
+    watched = strengths()
+    return EaseScorer(watched, fit_ease(watched, EaseParams(max_films=max_films)))
+
+
+@pytest.mark.parametrize("make", [factor_scorer, ease_scorer, lambda: ease_scorer(9)])
+def test_scores_have_the_same_spread_for_every_user_it_knows(make: object) -> None:
+    assert callable(make)
+    scores = make().scores(0, USERS)
+    spread = scores.std(axis=1)
+    assert scores.dtype == np.float32
+    np.testing.assert_allclose(spread[spread > 0], 1, rtol=1e-4)
+    assert (spread > 0).sum() > USERS / 2
+    assert spread[4] == 0
+
+
+def test_popularity_has_the_same_spread_too() -> None:
+    scores = SameForAllScorer(np.arange(50.0)).scores(3, 7)
+    assert scores.shape == (4, 50)
+    np.testing.assert_allclose(scores.std(axis=1), 1, rtol=1e-5)
+
+
+def test_popularity_that_is_all_equal_says_nothing() -> None:
+    assert not SameForAllScorer(np.full(5, 7.0)).scores(0, 2).any()
+
+
+def test_factors_order_films_as_their_product_does() -> None:
+    users = RANDOM.standard_normal((5, 4)).astype(np.float32)
+    items = RANDOM.standard_normal((FILMS, 4)).astype(np.float32)
+    expected = np.argsort(users @ items.T, axis=1)
+    found = np.argsort(FactorScorer(users, items).scores(0, 5), axis=1)
+    assert (found == expected).all()
+
+
+def test_ease_is_the_closed_form() -> None:
+    watched = strengths()
+    model = fit_ease(watched, EaseParams(regularization=3))
+    dense = watched.toarray().astype(float)
+    # Least squares with an empty diagonal, film by film, from the normal equations.
+    counts = (dense > 0).any(axis=0)
+    gram = dense.T @ dense + 3 * np.eye(FILMS)
+    for place, film in enumerate(model.films):
+        others = np.flatnonzero(counts & (np.arange(FILMS) != film))
+        expected = np.linalg.solve(gram[np.ix_(others, others)], gram[others, film])
+        np.testing.assert_allclose(np.delete(model.weights[:, place], place), expected, atol=1e-5)
+        assert model.weights[place, place] == 0
+
+
+def test_ease_keeps_the_most_watched_films() -> None:
+    watched = strengths()
+    counts = np.diff(watched.tocsc().indptr)
+    films = fit_ease(watched, EaseParams(max_films=9)).films
+    assert len(films) == 9
+    assert counts[films].min() >= np.sort(counts)[-9]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_blend_is_the_weighted_sum(order: int) -> None:
+    parts: list[tuple[float, Scorer]] = [
+        (0.5, SameForAllScorer(np.arange(float(FILMS)))),
+        (2.0, factor_scorer()),
+    ]
+    expected = sum(weight * scorer.scores(2, 6) for weight, scorer in parts)
+    np.testing.assert_allclose(Blend(parts[::order]).scores(2, 6), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_a_blend_leaves_out_what_has_no_weight() -> None:
+    class Broken:
+        def scores(self, first: int, last: int) -> np.ndarray:
+            raise AssertionError
+
+    blend = Blend([(0.0, Broken()), (1.0, factor_scorer())])
+    assert blend.scores(0, 2).shape == (2, FILMS)
+
+
+def test_a_blend_of_nothing_is_refused() -> None:
+    with pytest.raises(TrainingError, match="weight 0"):
+        Blend([(0.0, factor_scorer())])
