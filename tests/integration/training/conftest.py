@@ -1,0 +1,103 @@
+"""A small world of tastes to learn from, and a model trained on it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from click.testing import CliRunner
+
+from app.cli import marquee
+
+USERS, FILMS = 180, 110
+NEWEST = datetime(2022, 11, 14)
+
+
+@dataclass(frozen=True)
+class World:
+    """Tables as `marquee prepare` writes them: to train on, and the held-out rest."""
+
+    ratings: Path
+    watches: Path
+    people: Path
+    later_ratings: Path
+    later_watches: Path
+
+
+def run(*arguments: object) -> tuple[int, str, str]:
+    """Run `marquee` in this process: exit status, standard output, standard error."""
+    result = CliRunner().invoke(marquee, [str(a) for a in arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.stdout, result.stderr
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    directory = tmp_path_factory.mktemp("world")
+    random = np.random.default_rng(8)
+    table = _events(random)
+    late = random.random(len(table)) < 0.25
+    rated = random.random(len(table)) < 0.4
+    paths = {}
+    for name, chosen in (("", ~late), ("later_", late)):
+        ratings = table.filter(pl.Series(chosen & rated))
+        watches = table.filter(pl.Series(chosen & ~rated))
+        paths[f"{name}ratings"] = directory / f"{name}ratings.parquet"
+        paths[f"{name}watches"] = directory / f"{name}watches.parquet"
+        ratings.select("user_id", "movie_id", "rating", "time").write_parquet(
+            paths[f"{name}ratings"]
+        )
+        watches.select(
+            "user_id", "movie_id", "minutes", first_time="time", last_time="time"
+        ).write_parquet(paths[f"{name}watches"])
+    people = directory / "people.csv"
+    pl.DataFrame(
+        {
+            "user_id": np.arange(0, 3 * USERS, 2),
+            "age": random.integers(10, 70, 3 * USERS // 2),
+            "gender": random.choice(["F", "M"], 3 * USERS // 2),
+            "occupation": ["clerical/admin"] * (3 * USERS // 2),
+        }
+    ).write_csv(people)
+    return World(people=people, **paths)
+
+
+def _events(random: np.random.Generator) -> pl.DataFrame:
+    tastes = random.standard_normal((USERS, 4)) @ random.standard_normal((4, FILMS))
+    liking = 1 / (1 + np.exp(3 - tastes - 2 * random.standard_exponential(FILMS)))
+    user, film = np.nonzero(random.random((USERS, FILMS)) < liking)
+    rating = np.clip(np.round(3 + tastes[user, film] / 2), 1, 5)
+    age = random.integers(0, 10_000_000, len(user))
+    return pl.DataFrame(
+        {
+            "user_id": user.astype(np.int64) * 3,
+            "movie_id": [f"the+film+{number}+{1990 + number % 30}" for number in film],
+            "rating": rating.astype(np.float32),
+            "minutes": random.integers(1, 120, len(user)).astype(np.uint16),
+            "time": pl.Series([NEWEST] * len(user), dtype=pl.Datetime("us"))
+            - pl.Series(age).cast(pl.Duration("ms")) * 1000,
+        }
+    )
+
+
+@pytest.fixture(scope="session")
+def trained(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of everything; not to be changed."""
+    model = tmp_path_factory.mktemp("trained") / "model"
+    arguments = ["--ratings", world.ratings, "--watches", world.watches, "--users", world.people]
+    code, _, err = run("train", *arguments, "--out", model, "--params", _params(model.parent))
+    assert code == 0, err
+    return model
+
+
+def _params(directory: Path) -> Path:
+    """All scorers at work, with few enough users in this world to make segments."""
+    path = directory / "params.yaml"
+    path.write_text(
+        "blend: {als: 1, ease: 0.7, popularity: 0.2, svd: 0.3}\n"
+        "segments: {min_users: 5}\nease: {max_films: 70}\nlists: {block: 64}\n"
+    )
+    return path

@@ -1,0 +1,151 @@
+import json
+from math import log2, sqrt
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from app.model.artifact import open_artifact
+from app.model.lists import RecommendationLists, unpack_items
+from tests.integration.training.conftest import World, run
+
+
+@pytest.fixture(scope="module")
+def strange(world: World, tmp_path_factory: pytest.TempPathFactory) -> World:
+    """Held-out events, some of users and films that the model does not know."""
+    directory = tmp_path_factory.mktemp("strange")
+    ratings = pl.read_parquet(world.later_ratings)
+    more = ratings.head(12).with_columns(
+        user_id=pl.Series([*range(10**6, 10**6 + 6)] * 2), rating=pl.lit(2, pl.Float32)
+    )
+    unknown = (
+        ratings.unique("user_id").head(5).with_columns(movie_id=pl.lit("nobody+knows+me+2020"))
+    )
+    path = directory / "ratings.parquet"
+    pl.concat([ratings, more, unknown]).unique(["user_id", "movie_id"]).write_parquet(path)
+    return World(world.ratings, world.watches, world.people, path, world.later_watches)
+
+
+@pytest.fixture(scope="module")
+def result(trained: Path, strange: World) -> dict[str, Any]:
+    files = ["--ratings", strange.later_ratings, "--watches", strange.later_watches]
+    code, out, err = run("evaluate", "--model", trained, *files, "--k", 7, "--json")
+    assert code == 0, err
+    found: dict[str, Any] = json.loads(out)
+    return found
+
+
+@pytest.fixture(scope="module")
+def held_out(strange: World) -> dict[int, set[str]]:
+    films: dict[int, set[str]] = {}
+    for path in (strange.later_ratings, strange.later_watches):
+        for user, film in pl.read_parquet(path, columns=["user_id", "movie_id"]).rows():
+            films.setdefault(user, set()).add(film)
+    return films
+
+
+def test_ranking_metrics_equal_a_plain_computation(
+    trained: Path, result: dict[str, Any], held_out: dict[int, set[str]]
+) -> None:
+    lists = RecommendationLists.open(trained, length=7)
+    rows = []
+    for user, wanted in held_out.items():
+        shown = lists.answer(user).text.split(",")
+        places = [place for place, film in enumerate(shown) if film in wanted]
+        ideal = min(7, len(wanted))
+        rows.append(
+            (
+                sum(1 / log2(p + 2) for p in places) / sum(1 / log2(p + 2) for p in range(ideal)),
+                len(places) / len(wanted),
+                len(places) / 7,
+                sum((found + 1) / (place + 1) for found, place in enumerate(places)) / ideal,
+            )
+        )
+    names = ("ndcg", "recall", "precision", "map")
+    expected = dict(zip(names, np.mean(rows, axis=0), strict=True))
+    assert {name: result[name] for name in names} == pytest.approx(expected)
+    assert result["users"] == len(held_out)
+    assert result["strangers"] == 6
+    assert result["unknown_events"] == 5
+
+
+def test_exposure_metrics_equal_a_plain_computation(
+    trained: Path, result: dict[str, Any], held_out: dict[int, set[str]]
+) -> None:
+    lists = RecommendationLists.open(trained, length=7)
+    factors = open_artifact(trained / "factors", "factors").arrays
+    shown = [film for user in held_out for film in lists.answer(user).text.split(",")]
+    exposure = sorted(shown.count(film) for film in lists.names)
+    films = len(exposure)
+    gini = sum((2 * rank - films - 1) * count for rank, count in enumerate(exposure, 1))
+    numbers = {name: number for number, name in enumerate(unpack_items(factors["items"]))}
+    assert result["coverage"] == pytest.approx(len(set(shown)) / films)
+    assert result["gini"] == pytest.approx(gini / (films * len(shown)))
+    popularity = np.mean([factors["item_users"][numbers[film]] for film in shown])
+    assert result["mean_popularity"] == pytest.approx(popularity)
+
+
+def test_errors_equal_a_plain_computation(
+    trained: Path, result: dict[str, Any], strange: World
+) -> None:
+    factors = open_artifact(trained / "factors", "factors").arrays
+    films = unpack_items(factors["items"])
+    users = factors["users"].tolist()
+    errors = []
+    for user, film, rating, _ in pl.read_parquet(strange.later_ratings).rows():
+        estimate = factors["svd_mean"][0]
+        if user in users:
+            row = users.index(user)
+            estimate += factors["svd_user_bias"][row]
+        if film in films:
+            column = films.index(film)
+            estimate += factors["svd_item_bias"][column]
+        if user in users and film in films:
+            estimate += factors["svd_users"][row].astype(float) @ factors["svd_items"][column]
+        errors.append(min(max(estimate, 1), 5) - rating)
+    assert result["ratings"] == len(errors)
+    assert result["rmse"] == pytest.approx(sqrt(np.mean(np.square(errors))))
+    assert result["mae"] == pytest.approx(np.mean(np.abs(errors)))
+
+
+def test_quarters_by_activity_make_up_the_whole(result: dict[str, Any]) -> None:
+    quarters = result["by_activity"]
+    assert [quarter["quartile"] for quarter in quarters] == [1, 2, 3, 4]
+    assert sum(quarter["users"] for quarter in quarters) == result["users"]
+    assert quarters[0]["events"][0] == 0  # the strangers
+    whole = sum(quarter["ndcg"] * quarter["users"] for quarter in quarters)
+    assert whole / result["users"] == pytest.approx(result["ndcg"])
+
+
+def test_a_table_for_people_holds_the_same_figures(trained: Path, world: World) -> None:
+    code, out, _ = run("evaluate", "--model", trained, "--watches", world.later_watches)
+    assert code == 0
+    assert "rmse            -" in out
+    assert "ndcg            0." in out
+
+
+def test_ratings_of_a_model_without_predictor_have_no_error(world: World, tmp_path: Path) -> None:
+    assert run("train", "--watches", world.watches, "--out", tmp_path / "m")[0] == 0
+    command = ["evaluate", "--model", tmp_path / "m", "--ratings", world.later_ratings, "--json"]
+    assert json.loads(run(*command)[1])["rmse"] is None
+
+
+def test_deeper_than_the_lists_is_refused(trained: Path, world: World) -> None:
+    command = ["evaluate", "--model", trained, "--ratings", world.later_ratings]
+    code, _, err = run(*command, "--k", 51)
+    assert code == 1
+    assert "50 films" in err
+
+
+@pytest.mark.parametrize("model", ["none", "."])
+def test_a_directory_without_a_model_is_refused(tmp_path: Path, world: World, model: str) -> None:
+    command = ["evaluate", "--model", tmp_path / model, "--ratings", world.later_ratings]
+    code, _, err = run(*command)
+    assert code == 1
+    assert "factors" in err
+
+
+def test_without_events_it_is_wrong_usage(trained: Path) -> None:
+    assert run("evaluate", "--model", trained)[0] == 2

@@ -1,0 +1,56 @@
+"""On real ratings: the ranking must beat the most popular films, the predictor the mean."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from tests.integration.training.conftest import run
+
+
+@pytest.fixture(scope="module")
+def result(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """MovieLens, a quarter of each user's ratings held out at random."""
+    directory = tmp_path_factory.mktemp("movielens")
+    ratings = pl.read_csv(shared_data / "ml-latest-small" / "ratings.csv").select(
+        user_id="userId",
+        movie_id=pl.col("movieId").cast(pl.String),
+        rating="rating",
+        time=pl.from_epoch("timestamp"),
+    )
+    ratings = ratings.with_columns(order=np.random.default_rng(0).permutation(len(ratings)))
+    place = pl.col("order").rank().over("user_id") / pl.len().over("user_id")
+    late = ratings.select(place <= 0.25).to_series()
+    ratings = ratings.drop("order")
+    ratings.filter(~late).write_parquet(directory / "train.parquet")
+    ratings.filter(late).write_parquet(directory / "test.parquet")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MARQUEE_RATING_MIN", "0.5")
+        train = ["train", "--ratings", directory / "train.parquet", "--out", directory / "model"]
+        assert run(*train)[0] == 0
+        test = ["--ratings", directory / "test.parquet", "--json"]
+        code, out, err = run("evaluate", "--model", directory / "model", *test)
+    assert code == 0, err
+    found: dict[str, Any] = json.loads(out)
+    return found
+
+
+def test_it_ranks_far_better_than_the_most_popular_films(result: dict[str, Any]) -> None:
+    assert result["users"] == 671
+    assert result["ndcg"] > 0.37  # most popular: 0.20, ALS alone: 0.37
+
+
+def test_it_ranks_well_for_the_least_active_too(result: dict[str, Any]) -> None:
+    assert result["by_activity"][0]["ndcg"] > 0.18
+
+
+def test_it_predicts_ratings(result: dict[str, Any]) -> None:
+    assert result["rmse"] < 0.92
+    assert result["mae"] < 0.72
+
+
+def test_it_shows_more_than_a_few_films(result: dict[str, Any]) -> None:
+    assert result["coverage"] > 0.05

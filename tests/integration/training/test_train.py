@@ -1,0 +1,197 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from app.model.artifact import open_artifact
+from app.model.lists import RecommendationLists
+from app.model.verify import verify_model
+from tests.integration.training.conftest import World, run
+
+
+def test_a_model_is_complete_and_verified(trained: Path) -> None:
+    assert set(verify_model(trained)) == {"lists", "factors"}
+    manifest = open_artifact(trained / "lists", "lists").manifest
+    assert manifest.data["ratings"] > 0
+    assert manifest.data["watches"] > 0
+    assert manifest.parameters["als"]["factors"] == 64
+    assert manifest.parameters["rating_scale"] == [1, 5]
+    assert manifest.code["implicit"]
+
+
+def test_no_list_holds_what_the_user_has_watched_or_rated(world: World, trained: Path) -> None:
+    seen: dict[int, set[str]] = {}
+    for path in (world.ratings, world.watches):
+        for user, film in pl.read_parquet(path, columns=["user_id", "movie_id"]).rows():
+            seen.setdefault(user, set()).add(film)
+    lists = RecommendationLists.open(trained, length=50)
+    assert lists.users.tolist() == sorted(seen)
+    for user, films in seen.items():
+        answer = lists.answer(user)
+        assert answer.source == "personal"
+        listed = answer.text.split(",")
+        assert not films & set(listed)
+        assert len(set(listed)) == len(listed) == min(50, 110 - len(films))
+
+
+def test_a_user_without_events_gets_the_films_of_the_segment(trained: Path) -> None:
+    lists = RecommendationLists.open(trained)
+    assert lists.answer(10**12).source == "popular"
+    segments = open_artifact(trained / "lists", "lists").arrays
+    strangers = np.setdiff1d(segments["segment_users"], segments["users"])
+    assert len(strangers) > 0
+    assert lists.answer(int(strangers[0])).text.count(",") == 19
+
+
+def test_lists_are_those_of_a_fresh_scoring_from_the_factors(trained: Path) -> None:
+    factors = open_artifact(trained / "factors", "factors")
+    lists = open_artifact(trained / "lists", "lists").arrays["lists"]
+    a = {name: array.astype(float) for name, array in factors.arrays.items()}
+    start, seen = factors.arrays["seen_start"], factors.arrays["seen_items"]
+    weights = factors.manifest.parameters["blend"]
+    films = factors.manifest.items
+    for user in range(0, factors.manifest.users, 7):
+        mine = slice(start[user], start[user + 1])
+        watched = np.zeros(films)
+        watched[seen[mine]] = a["seen_strength"][mine]
+        ease = np.zeros(films)
+        ease_films = factors.arrays["ease_films"]
+        ease[ease_films] = watched[ease_films] @ a["ease_weights"]
+        parts = {
+            "als": a["als_items"] @ a["als_users"][user],
+            "ease": ease,
+            "popularity": a["popularity"],
+            "svd": a["svd_items"] @ a["svd_users"][user] + a["svd_item_bias"],
+        }
+        if not a["svd_users"][user].any():
+            parts["svd"] *= 0
+        total = np.zeros(films)
+        for name, scores in parts.items():
+            total += weights[name] * (scores - scores.mean()) / (scores.std() or 1)
+        total[seen[mine]] = -np.inf
+        found = [film for film in lists[user].tolist() if film < films]
+        assert len(found) == min(50, films - len(seen[mine]))
+        # Scores of neighbours in the list may be equal but for rounding.
+        assert (np.diff(total[found]) < 1e-4).all()
+        assert total[found[-1]] >= np.sort(total)[-len(found)] - 1e-4
+
+
+@pytest.mark.parametrize("seeds", [(3, 3), (3, 4)])
+def test_the_same_seed_gives_the_same_model_in_another_process(
+    world: World, tmp_path: Path, seeds: tuple[int, int]
+) -> None:
+    hashes = []
+    for number, (seed, hash_seed) in enumerate(zip(seeds, "12", strict=True)):
+        out = tmp_path / str(number)
+        command = ["-m", "app", "train", "--ratings", world.ratings, "--watches", world.watches]
+        result = subprocess.run(
+            [sys.executable, *map(str, command), "--out", str(out), "--seed", str(seed), "--json"],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "PYTHONHASHSEED": hash_seed},
+        )
+        assert result.returncode == 0, result.stderr
+        manifests = verify_model(out)
+        assert json.loads(result.stdout)["model_hash"] == manifests["lists"].model_hash
+        metrics = run("evaluate", "--model", out, "--ratings", world.later_ratings, "--json")[1]
+        hashes.append(([m.model_hash for m in manifests.values()], metrics))
+    assert (hashes[0] == hashes[1]) == (seeds[0] == seeds[1])
+
+
+def test_ratings_alone_are_enough(world: World, tmp_path: Path) -> None:
+    code, out, _ = run("train", "--ratings", world.ratings, "--out", tmp_path / "m", "--json")
+    assert code == 0
+    summary = json.loads(out)
+    assert summary["metrics"]["svd"]["training_rmse"] < 1
+    assert summary["data"]["watches"] == 0
+    assert {"read", "svd", "als", "ease", "lists", "write"} == set(summary["seconds"])
+
+
+def test_watches_alone_are_enough_and_make_no_rating_predictor(
+    world: World, tmp_path: Path
+) -> None:
+    code, out, _ = run("train", "--watches", world.watches, "--out", tmp_path / "m", "--json")
+    assert code == 0
+    assert json.loads(out)["metrics"] == {"svd": None}
+    assert "svd_mean" not in open_artifact(tmp_path / "m" / "factors", "factors").arrays
+    verify_model(tmp_path / "m")
+
+
+def test_one_single_event_is_enough(tmp_path: Path) -> None:
+    (tmp_path / "r.csv").write_text("user_id,movie_id,rating,time\n7,a,1,\n")
+    code, out, err = run("train", "--ratings", tmp_path / "r.csv", "--out", tmp_path / "m")
+    assert code == 0, err
+    assert "1 users, 1 films" in out
+    verify_model(tmp_path / "m")
+    assert RecommendationLists.open(tmp_path / "m").answer(8).text == "a"
+
+
+def test_the_version_comes_from_the_file_or_the_option(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    command = ["train", "--ratings", world.ratings, "--out", "m", "--json"]
+    assert json.loads(run(*command)[1])["version"] == 0
+    (tmp_path / "version.txt").write_text("41\n")
+    assert json.loads(run(*command)[1])["version"] == 41
+    assert json.loads(run(*command, "--version-number", 5)[1])["version"] == 5
+    (tmp_path / "version.txt").write_text("v41\n")
+    assert run(*command)[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "r.csv"),
+        ("", "r.csv"),
+        ("user_id,movie_id,rating,time\n", "no events"),
+        ("user,movie,rating\n1,a,3\n", "user_id"),
+        ("user_id,movie_id,rating,time\n1,a,NaN,\n", "finite"),
+        ("user_id,movie_id,rating,time\nx,a,3,\n", "r.csv"),
+    ],
+)
+def test_input_that_cannot_be_used_is_refused_and_the_old_model_stays(
+    tmp_path: Path, trained: Path, content: str | None, message: str
+) -> None:
+    if content is not None:
+        (tmp_path / "r.csv").write_text(content)
+    before = (trained / "lists" / "manifest.json").read_bytes()
+    code, out, err = run("train", "--ratings", tmp_path / "r.csv", "--out", trained)
+    assert (code, out) == (1, "")
+    assert message in err
+    assert "Traceback" not in err
+    assert (trained / "lists" / "manifest.json").read_bytes() == before
+
+
+def test_a_directory_that_is_no_model_is_not_replaced(world: World, tmp_path: Path) -> None:
+    (tmp_path / "precious.txt").write_text("mine")
+    code, _, err = run("train", "--ratings", world.ratings, "--out", tmp_path)
+    assert code == 1
+    assert "precious.txt" in err
+    assert (tmp_path / "precious.txt").read_text() == "mine"
+
+
+def test_a_model_is_replaced_whole(world: World, tmp_path: Path) -> None:
+    for source in (["--ratings", world.ratings], ["--watches", world.watches]):
+        assert run("train", *source, "--out", tmp_path / "m")[0] == 0
+    assert "svd_mean" not in open_artifact(tmp_path / "m" / "factors", "factors").arrays
+    assert [path.name for path in tmp_path.iterdir()] == ["m"]
+
+
+def test_unknown_parameters_are_refused(world: World, tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").write_text("als: {factor: 3}\n")
+    command = ["train", "--ratings", world.ratings, "--out", tmp_path / "m"]
+    code, _, err = run(*command, "--params", tmp_path / "p.yaml")
+    assert code == 1
+    assert "unknown key als.factor" in err
+
+
+@pytest.mark.parametrize("arguments", [(), ("--out", "m"), ("--ratings", "r", "--seed", "-1")])
+def test_wrong_usage_is_exit_status_2(arguments: tuple[str, ...]) -> None:
+    assert run("train", *arguments)[0] == 2
