@@ -23,6 +23,7 @@ COMMANDS = {
     "recommend": "app.model.commands",
     "verify": "app.model.commands",
     "serve": "app.service.commands",
+    "init": "app.provisioning.commands",
     "make-sample": "app.simulator.commands",
 }
 

@@ -62,7 +62,9 @@ def _helps() -> Iterator[str]:
 
 
 def _example() -> str:
-    lines = ["# Every setting with its default; docs/settings.md explains. Copy to .env and change."]
+    lines = [
+        "# Every setting with its default; docs/settings.md explains. Copy to .env and change."
+    ]
     for name, field in Settings.model_fields.items():
         lines += ["", f"# {field.description}", f"#{PREFIX}{name.upper()}={_default(name)}"]
     return "\n".join(lines) + "\n"

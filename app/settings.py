@@ -15,6 +15,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 PREFIX = "MARQUEE_"
 
+_MAIL = r"^[^'\"\\\s]*$"
+
 
 class SettingsError(Exception):
     """A setting that cannot be read or makes no sense."""
@@ -76,6 +78,17 @@ class Settings(BaseSettings):
     store_dir: Path = Field(Path("data/store"), description="Where collected events are kept.")
     rating_min: float = Field(1.0, description="Lowest rating of the scale.")
     rating_max: float = Field(5.0, description="Highest rating of the scale.")
+    mail_smarthost: str = Field(
+        "",
+        pattern=r"^([A-Za-z0-9.-]+:\d{1,5})?$",
+        description="Mail server as `host:port`; empty: no mail is sent.",
+    )
+    mail_tls: bool = Field(True, description="Whether the mail server must speak STARTTLS.")
+    mail_from: str = Field("", pattern=_MAIL, description="Sender of mail.")
+    mail_to: str = Field("", pattern=_MAIL, description="Who gets mail, separated by commas.")
+    mail_user: str = Field(
+        "", pattern=r"^[^'\s]*$", description="Mail server's user (see `secrets/README.md`)."
+    )
     log_format: Literal["auto", "terminal", "json"] = Field(
         "auto", description="`auto`: for people on a terminal, JSON elsewhere."
     )

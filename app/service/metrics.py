@@ -42,6 +42,7 @@ class Metrics:
             registry=registry,
             buckets=sorted(_BUCKETS | {settings.edge_try_seconds}),
             excluded_paths=_NOT_COUNTED,
+            default_labels={"version": str(manifest.version)},
         )
         answers = Counter(
             "marquee_answers_total",

@@ -1,0 +1,1 @@
+"""What the stack needs before it starts: secrets and configuration made from settings."""

@@ -1,0 +1,43 @@
+"""`marquee init`."""
+
+from pathlib import Path
+
+import click
+
+from app.settings import Settings
+
+_FOLDER = click.Path(path_type=Path, file_okay=False)
+
+
+@click.command(epilog="Example (the compose file's): marquee init")
+@click.option("--operator", type=_FOLDER, default="/operator", help="The operator's secrets.")
+@click.option("--kept", type=_FOLDER, default="/kept", help="Where made secrets stay.")
+@click.option("--database", type=_FOLDER, default="/database", help="The database's folder.")
+@click.option("--alertmanager", type=_FOLDER, default="/alertmanager", help="Alertmanager's.")
+@click.option(
+    "--template",
+    type=click.Path(path_type=Path),
+    default="/templates/alertmanager.yml",
+    help="Alertmanager's configuration, without channels.",
+)
+@click.pass_obj
+def init(
+    settings: Settings,
+    operator: Path,
+    kept: Path,
+    database: Path,
+    alertmanager: Path,
+    template: Path,
+) -> None:
+    """Make what the stack needs before it starts; changes nothing that is there already."""
+    from app import logs
+    from app.provisioning.alerting import provision_alertmanager
+    from app.provisioning.database import provision_database
+    from app.provisioning.secrets import ProvisioningError
+
+    try:
+        provision_database(kept, database, operator)
+        channels = provision_alertmanager(template, alertmanager, operator, settings)
+    except (ProvisioningError, OSError) as error:
+        raise click.ClickException(str(error)) from error
+    logs.get(__name__).info("ready to start", alerts_go_to=channels or "nobody (not configured)")

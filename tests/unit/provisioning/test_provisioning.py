@@ -1,0 +1,78 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from app.provisioning.alerting import provision_alertmanager
+from app.provisioning.database import provision_database
+from app.provisioning.secrets import ProvisioningError, kept_secret, operators_secret
+from app.settings import Settings
+from tests.conftest import ROOT
+
+TEMPLATE = ROOT / "monitoring" / "alertmanager" / "alertmanager.yml"
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="giving files an owner needs root")
+
+
+@pytest.fixture
+def operator(tmp_path: Path) -> Path:
+    path = tmp_path / "operator"
+    path.mkdir()
+    return path
+
+
+def test_a_random_secret_is_made_once(tmp_path: Path) -> None:
+    first = kept_secret(tmp_path / "s", None)
+    assert len(first) > 40
+    assert kept_secret(tmp_path / "s", None) == first
+    assert (tmp_path / "s").stat().st_mode & 0o777 == 0o400
+
+
+def test_an_operators_secret_takes_the_place_of_a_made_one(tmp_path: Path, operator: Path) -> None:
+    kept_secret(tmp_path / "s", None)
+    (operator / "s").write_text("chosen-by-hand\n")
+    assert kept_secret(tmp_path / "s", operators_secret(operator, "s")) == "chosen-by-hand"
+
+
+@pytest.mark.parametrize("bad", ["", "\n", "it's", 'a"b', "a\\b", "a\nb"])
+def test_a_secret_that_could_open_quotes_is_refused(operator: Path, bad: str) -> None:
+    (operator / "s").write_text(bad)
+    with pytest.raises(ProvisioningError, match="secrets/s"):
+        operators_secret(operator, "s")
+
+
+@needs_root
+def test_the_database_gets_users_with_the_kept_passwords(tmp_path: Path, operator: Path) -> None:
+    (operator / "database_password").write_text("of-the-operator")
+    provision_database(tmp_path, tmp_path, operator)
+    sql = (tmp_path / "init.sql").read_text()
+    assert "ALTER USER 'marquee'@'%' IDENTIFIED BY 'of-the-operator';" in sql
+    assert (tmp_path / "database_owner_password").read_text() in sql
+    assert (tmp_path / "init.sql").stat().st_uid == 999
+    provision_database(tmp_path, tmp_path, operator)
+    assert (tmp_path / "init.sql").read_text() == sql
+
+
+@needs_root
+def test_without_channels_the_template_stays_as_it_is(tmp_path: Path, operator: Path) -> None:
+    assert provision_alertmanager(TEMPLATE, tmp_path, operator, Settings()) == []
+    assert (tmp_path / "alertmanager.yml").read_text() == TEMPLATE.read_text()
+
+
+@needs_root
+def test_configured_channels_are_appended(tmp_path: Path, operator: Path) -> None:
+    (operator / "mail_password").write_text("secret")
+    (operator / "slack_webhook").write_text("https://hooks.example/x")
+    settings = Settings(
+        mail_smarthost="mail:587", mail_from="a@example", mail_to="b@example", mail_user="a"
+    )
+    assert provision_alertmanager(TEMPLATE, tmp_path, operator, settings) == ["mail", "slack"]
+    made = (tmp_path / "alertmanager.yml").read_text()
+    assert "smarthost: 'mail:587'" in made
+    assert "secret" not in made
+    assert "hooks.example" not in made
+    assert (tmp_path / "mail_password").read_text() == "secret"
+
+
+def test_mail_without_sender_is_refused(tmp_path: Path, operator: Path) -> None:
+    with pytest.raises(ProvisioningError, match="MARQUEE_MAIL_FROM and MARQUEE_MAIL_TO"):
+        provision_alertmanager(TEMPLATE, tmp_path, operator, Settings(mail_smarthost="m:25"))
