@@ -103,7 +103,8 @@ def test_slots_and_database_reach_nothing_outside(stack: Stack) -> None:
 
 
 def test_docker_is_read_only_through_its_proxy(stack: Stack) -> None:
-    ask = "import urllib.request as u; u.urlopen(u.Request('http://docker-proxy:2375/{}', method='{}'))"
+    proxy = "http://docker-proxy:2375"
+    ask = f"from urllib.request import *; urlopen(Request('{proxy}/{{}}', method='{{}}'))"
     image = f"{PROJECT}:stable-1"
     network = f"--network={PROJECT}_docker"
     docker("run", "--rm", network, image, "python", "-c", ask.format("containers/json", "GET"))

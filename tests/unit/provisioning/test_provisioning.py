@@ -60,7 +60,7 @@ def test_without_channels_the_template_stays_as_it_is(tmp_path: Path, operator: 
 
 @needs_root
 def test_configured_channels_are_appended(tmp_path: Path, operator: Path) -> None:
-    (operator / "mail_password").write_text("secret")
+    (operator / "mail_password").write_text("pass-phrase")
     (operator / "slack_webhook").write_text("https://hooks.example/x")
     settings = Settings(
         mail_smarthost="mail:587", mail_from="a@example", mail_to="b@example", mail_user="a"
@@ -68,9 +68,9 @@ def test_configured_channels_are_appended(tmp_path: Path, operator: Path) -> Non
     assert provision_alertmanager(TEMPLATE, tmp_path, operator, settings) == ["mail", "slack"]
     made = (tmp_path / "alertmanager.yml").read_text()
     assert "smarthost: 'mail:587'" in made
-    assert "secret" not in made
+    assert "pass-phrase" not in made
     assert "hooks.example" not in made
-    assert (tmp_path / "mail_password").read_text() == "secret"
+    assert (tmp_path / "mail_password").read_text() == "pass-phrase"
 
 
 def test_mail_without_sender_is_refused(tmp_path: Path, operator: Path) -> None:
