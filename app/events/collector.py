@@ -18,7 +18,8 @@ BATCH_EVENTS = 500_000
 class Collector:
     """Takes lines, keeps their events, counts what it saw.
 
-    `counts` and `reasons` are `Block`'s, summed up. Whoever reads a source with positions (a
+    `counts` and `reasons` are `Block`'s, summed up; `events_by_movie` counts what was flushed, by
+    movie id as received. Whoever reads a source with positions (a
     Kafka topic) calls `flush` with them, so that they are committed with their events.
     """
 
@@ -30,7 +31,7 @@ class Collector:
         self._batch_events = batch_events
         self._watches: list[pl.DataFrame] = []
         self._ratings: list[pl.DataFrame] = []
-        self._lines_by_movie: Counter[str] = Counter()
+        self.events_by_movie: Counter[str] = Counter()
 
     def take_lines(self, lines: list[str]) -> None:
         """Take lines in; commits when enough events have gathered."""
@@ -41,8 +42,12 @@ class Collector:
         self.counts.update(block.counts)
         self.reasons.update(block.reasons)
         self._watches.append(block.watches)
-        self._ratings.append(block.ratings)
-        if sum(map(len, self._watches)) + sum(map(len, self._ratings)) >= self._batch_events:
+        self.take_ratings(block.ratings)
+
+    def take_ratings(self, ratings: pl.DataFrame) -> None:
+        """Take ratings in (`RATING_EVENTS`); commits when enough events have gathered."""
+        self._ratings.append(ratings)
+        if sum(frame.height for frame in (*self._watches, *self._ratings)) >= self._batch_events:
             self.flush()
 
     def flush(self, positions: dict[str, Any] | None = None) -> None:
@@ -52,9 +57,9 @@ class Collector:
         self._watches.clear()
         self._ratings.clear()
         for events in (watches, ratings):
-            self._lines_by_movie.update(dict(events.group_by("movie_id").len().iter_rows()))
+            self.events_by_movie.update(dict(events.group_by("movie_id").len().iter_rows()))
         self._writer.commit(watches, ratings, positions)
 
     def repaired(self, repairs: Repairs) -> int:
         """How many of the flushed events have a movie id that is repaired."""
-        return sum(self._lines_by_movie[movie] for movie in repairs)
+        return sum(self.events_by_movie[movie] for movie in repairs)

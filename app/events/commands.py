@@ -52,6 +52,69 @@ def collect(settings: Settings, files: tuple[str, ...], store: Path | None, as_j
     _print(summary, as_json)
 
 
+@click.command(
+    epilog="Examples: marquee import-ratings ratings.csv --json;"
+    "  MARQUEE_RATING_MIN=0.5 marquee import-ratings ml-latest-small/ratings.csv"
+)
+@click.argument("tables", metavar="CSV...", nargs=-1, required=True)
+@STORE
+@AS_JSON
+@click.pass_obj
+def import_ratings(
+    settings: Settings, tables: tuple[str, ...], store: Path | None, as_json: bool
+) -> None:
+    """Take tables of ratings into the store: rows taken, repaired and refused by reason.
+
+    A table has a header that names user, movie, rating and maybe time; or no header and rows of
+    three columns (user, movie, rating) or four (time first), mixed as they like. Times are ISO or
+    seconds since 1970; a row without one is older than any with one. UTF-8 or Latin-1, .gz too.
+    """
+    from app.events.errors import EventsError
+    from app.events.grammar import Scale
+    from app.events.runs import import_tables
+
+    scale = Scale(settings.rating_min, settings.rating_max)
+    try:
+        summary = import_tables(list(tables), store or settings.store_dir, scale)
+    except EventsError as error:
+        raise click.ClickException(str(error)) from error
+    _print(summary, as_json)
+
+
+@click.command(epilog="Example: marquee prepare --out data/prepared --test-share 0.2")
+@STORE
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="Directory to write; what it was before is replaced in one step.",
+)
+@click.option(
+    "--test-share",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=None,
+    help="Also write train/ and test/, split at the moment after which this share of ratings came.",
+)
+@AS_JSON
+@click.pass_obj
+def prepare(
+    settings: Settings, store: Path | None, out: Path, test_share: float | None, as_json: bool
+) -> None:
+    """Write the store as the tables training reads: ratings.parquet and watches.parquet.
+
+    Damaged movie ids are repaired, hopeless ones left out and counted. The same store gives the
+    same bytes.
+    """
+    from app.events.errors import EventsError
+    from app.events.prepare import prepare_tables
+
+    try:
+        summary = prepare_tables(store or settings.store_dir, out, test_share)
+    except EventsError as error:
+        raise click.ClickException(str(error)) from error
+    _print(summary, as_json)
+
+
 def _print(summary: dict[str, Any], as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(summary))

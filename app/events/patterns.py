@@ -8,11 +8,10 @@ and `$`, or `fullmatch`.
 #: Longest movie id that is taken; the longest real one seen has 109 characters.
 MOVIE_LENGTH = 200
 
-TIME = (
-    r"([12][0-9]{3}-[0-9]{2}-[0-9]{2})"  # the calendar decides whether there is such a day
-    r"T((?:[01][0-9]|2[0-3]):[0-5][0-9])"
-    r"(?::([0-5][0-9])(?:\.([0-9]{1,9}))?)?"  # at second :00 the seconds are left out
-)
+_DAY = r"([12][0-9]{3}-[0-9]{2}-[0-9]{2})"  # the calendar decides whether there is such a day
+_CLOCK = r"((?:[01][0-9]|2[0-3]):[0-5][0-9])(?::([0-5][0-9])(?:\.([0-9]{1,9}))?)?"
+#: Groups: day, hour and minute, second, fraction. At second :00 the log leaves the seconds out.
+TIME = f"{_DAY}T{_CLOCK}"
 USER = r"[0-9]{1,18}"  # always fits 64 bits
 MOVIE = r"(?:[a-z0-9+_.*-]|%[0-9a-f]{2})+"
 MINUTE = r"[0-9]{1,4}"
@@ -25,3 +24,8 @@ RECOMMENDATION = (
 )
 
 WATCH_LINE = rf"^{TIME},({USER}),{WATCH_PREFIX}({MOVIE})/({MINUTE})\.mpg$"
+
+# Tables of ratings are made by people and programs, and so are freer than the log.
+TABLE_TIME = f"{_DAY}[T ]{_CLOCK}"
+TABLE_EPOCH = r"([0-9]{1,11})(?:\.([0-9]{1,9}))?"  # seconds since 1970, and a fraction
+TABLE_RATING = r"-?[0-9]{1,3}(?:\.[0-9]{1,9})?"

@@ -5,6 +5,7 @@ not depend on the order in which lines came, and gets better as the store grows.
 """
 
 import re
+from typing import NamedTuple
 
 import polars as pl
 
@@ -24,16 +25,26 @@ _YEAR = re.compile(r"\+[12][0-9]{3}$")
 Repairs = dict[str, str]
 
 
-def count_users(view: Snapshot) -> tuple[dict[str, int], int]:
-    """Number of users by movie id as received, and the number of watched pairs in the store."""
-    parts, pairs = [pl.DataFrame(schema={"movie_id": pl.String, "len": pl.UInt32})], 0
+class StoreCounts(NamedTuple):
+    """Rows in a store, one per user and film, and the number of users by movie id as received."""
+
+    watches: int
+    ratings: int
+    users: dict[str, int]
+
+
+def count_store(view: Snapshot) -> StoreCounts:
+    """Count, in one pass over the buckets."""
+    watches = ratings = 0
+    parts = [pl.DataFrame(schema={"movie_id": pl.String, "len": pl.UInt32})]
     for bucket in view.buckets:
         watched, rated = view.keys("watches", bucket), view.keys("ratings", bucket)
-        pairs += watched.height
+        watches += watched.height
+        ratings += rated.height
         keys = pl.concat([watched, rated]).unique() if rated.height else watched
         parts.append(keys.group_by("movie_id").len())
-    total = pl.concat(parts).group_by("movie_id").agg(pl.col("len").sum()).sort("movie_id")
-    return dict(total.iter_rows()), pairs
+    users = pl.concat(parts).group_by("movie_id").agg(pl.col("len").sum()).sort("movie_id")
+    return StoreCounts(watches, ratings, dict(users.iter_rows()))
 
 
 def find_repairs(users: dict[str, int]) -> Repairs:

@@ -1,14 +1,18 @@
-"""What the commands do: sources to the store, and a summary of it."""
+"""What `marquee collect` and `import-ratings` do: files to the store, and a summary of it."""
 
 import time
+from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from app import logs
+from app.events import grammar, ratings_csv
 from app.events.collector import Collector
-from app.events.grammar import REASONS, Scale
+from app.events.grammar import Scale, is_movie_id
 from app.events.progress import progress_over
-from app.events.repair import count_users, find_repairs
+from app.events.ratings_csv import EXAMPLES, open_table
+from app.events.repair import Repairs, StoreCounts, count_store, find_repairs
 from app.events.sources import Source
 from app.events.store import open_store
 from app.events.writer import open_writer
@@ -33,15 +37,65 @@ def collect_files(names: list[str], store: Path, scale: Scale) -> dict[str, Any]
                 collector.take_lines(lines)
                 advance()
         collector.flush()
-    with open_store(store) as view:
-        users, pairs = count_users(view)
-    repairs = find_repairs(users)
+    counts, repairs = _examine(store)
     seconds = time.perf_counter() - started
     return {
         **{kind: collector.counts[kind] for kind in KINDS},
         "repaired": collector.repaired(repairs),
-        "reasons": {reason: collector.reasons[reason] for reason in REASONS},
-        "pairs": pairs,
+        "reasons": {reason: collector.reasons[reason] for reason in grammar.REASONS},
+        "pairs": counts.watches,
         "seconds": round(seconds, 3),
         "lines_per_second": round(collector.counts["lines"] / seconds),
     }
+
+
+def import_tables(names: list[str], store: Path, scale: Scale) -> dict[str, Any]:
+    """Take tables of ratings into the store; returns what `marquee import-ratings` prints.
+
+    Raises:
+        EventsError: a file cannot be read or is no such table (then none is taken), or the store
+            cannot be written.
+    """
+    started = time.perf_counter()
+    rows, reasons = 0, Counter[str]()
+    with ExitStack() as stack:
+        tables = [open_table(stack.enter_context(Source(name))) for name in names]
+        collector = Collector(stack.enter_context(open_writer(store)), scale)
+        advance = stack.enter_context(progress_over([t.source for t in tables], "import"))
+        for table in tables:
+            shown: Counter[str] = Counter()
+            for block in table.blocks(scale):
+                rows += block.rows
+                reasons.update(block.reasons)
+                _show(table.source.name, block.examples, shown)
+                collector.take_ratings(block.ratings)
+                advance()
+        collector.flush()
+    counts, repairs = _examine(store)
+    # A row refused for its movie id is taken after all where the id can be put right.
+    reasons["movie"] -= sum(collector.events_by_movie[m] for m in repairs if not is_movie_id(m))
+    seconds = time.perf_counter() - started
+    return {
+        "rows": rows,
+        "taken": rows - reasons.total(),
+        "repaired": collector.repaired(repairs),
+        "refused": reasons.total(),
+        "reasons": {reason: reasons[reason] for reason in ratings_csv.REASONS},
+        "ratings": counts.ratings,
+        "seconds": round(seconds, 3),
+        "rows_per_second": round(rows / seconds),
+    }
+
+
+def _examine(store: Path) -> tuple[StoreCounts, Repairs]:
+    with open_store(store) as view:
+        counts = count_store(view)
+    return counts, find_repairs(counts.users)
+
+
+def _show(name: str, examples: dict[str, list[str]], shown: Counter[str]) -> None:
+    """Log the first few refused rows of each reason."""
+    for reason, lines in examples.items():
+        for line in lines[: EXAMPLES - shown[reason]]:
+            shown[reason] += 1
+            logs.get(__name__).warning("row refused", file=name, reason=reason, row=line[:200])

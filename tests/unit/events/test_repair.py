@@ -1,4 +1,5 @@
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,7 @@ def users_by_movie(shared_data: Path) -> dict[str, int]:
         found = event.suspect if isinstance(event, Rejected) else event
         if isinstance(found, Watch | Rating):
             pairs.add((found.user_id, found.movie_id))
-    movies = [movie for _, movie in pairs]
-    return {movie: movies.count(movie) for movie in set(movies)}
+    return dict(Counter(movie for _, movie in pairs))
 
 
 def test_the_listed_repairs_hold(shared_data: Path, users_by_movie: dict[str, int]) -> None:

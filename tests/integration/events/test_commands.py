@@ -1,0 +1,142 @@
+"""The commands as people run them, on input of our own and on the real log and tables."""
+
+import gzip
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+MARQUEE = str(Path(sys.executable).with_name("marquee"))
+LINES = (
+    "2022-11-14T12:24,7,GET /data/m/up+2009/0.mpg\n"
+    "2022-11-14T12:24:09,7,GET /rate/up+2009=4\n"
+    "2022-11-14T12:24,N7,GET /data/m/up+2009/0.mpg\n"
+)
+
+
+def marquee(
+    *arguments: object, stdin: bytes = b"", **settings: str
+) -> subprocess.CompletedProcess[bytes]:
+    command = [MARQUEE, *map(str, arguments)]
+    return subprocess.run(command, input=stdin, env=settings, capture_output=True, check=False)
+
+
+def summary_of(*arguments: object, stdin: bytes = b"", **settings: str) -> dict[str, Any]:
+    done = marquee(*arguments, "--json", stdin=stdin, **settings)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def test_plain_packed_and_piped_files_are_collected_together(tmp_path: Path) -> None:
+    (tmp_path / "a.log").write_text(LINES)
+    (tmp_path / "b.log.gz").write_bytes(gzip.compress(LINES.replace(",7,", ",8,").encode()))
+    files = ["--file", tmp_path / "a.log", "--file", tmp_path / "b.log.gz", "--file", "-"]
+    third = LINES.replace(",7,", ",9,").replace("\n", "\r\n").encode()
+    summary = summary_of("collect", *files, "--store", tmp_path / "s", stdin=third)
+    assert {k: summary[k] for k in ("lines", "watches", "ratings", "damaged", "pairs")} == {
+        "lines": 9,
+        "watches": 3,
+        "ratings": 3,
+        "damaged": 3,
+        "pairs": 3,
+    }
+    assert summary["reasons"]["user"] == 3
+
+
+def test_an_unreadable_file_changes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a.log").write_text(LINES)
+    (tmp_path / "b.log.gz").write_text("not gzip")
+    for bad, message in (("none.log", b"No such file"), ("b.log.gz", b"gzip"), (".", b"directory")):
+        files = ["--file", tmp_path / "a.log", "--file", tmp_path / bad]
+        done = marquee("collect", *files, "--store", tmp_path / "s")
+        assert done.returncode == 1
+        assert b"Error: cannot read " in done.stderr
+        assert message in done.stderr
+        assert not (tmp_path / "s").exists()
+
+
+def test_collect_without_a_file_is_wrong_usage(tmp_path: Path) -> None:
+    done = marquee("collect", "--store", tmp_path)
+    assert done.returncode == 2
+    assert b"--file LOG" in done.stderr
+
+
+def test_a_person_gets_a_table_and_no_bar_outside_a_terminal(tmp_path: Path) -> None:
+    (tmp_path / "a.log").write_text(LINES)
+    done = marquee("collect", "--file", tmp_path / "a.log", "--store", tmp_path / "s")
+    assert done.stdout.splitlines()[0].split() == [b"lines", b"3"]
+    assert done.stderr == b""
+
+
+def test_prepare_without_a_store_says_what_makes_one(tmp_path: Path) -> None:
+    done = marquee("prepare", "--store", tmp_path / "s", "--out", tmp_path / "out")
+    assert done.returncode == 1
+    assert b"marquee collect --file LOG" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def real_store(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The real log collected and the real table imported."""
+    store = tmp_path_factory.mktemp("real") / "store"
+    log = shared_data / "movielog/stream.log"
+    for _ in range(2):  # the second time changes nothing
+        summary = summary_of("collect", "--file", log, "--store", store)
+        del summary["seconds"], summary["lines_per_second"]
+        assert summary == {
+            "lines": 50_000,
+            "watches": 49_258,
+            "ratings": 266,
+            "recommendations": 425,
+            "accounts": 0,
+            "damaged": 51,
+            "repaired": 12,
+            "reasons": {
+                "fields": 0,
+                "time": 10,
+                "user": 4,
+                "request": 3,
+                "movie": 30,
+                "minute": 4,
+                "rating": 0,
+            },
+            "pairs": 29_960,
+        }
+    return store
+
+
+def test_the_real_table_is_imported(real_store: Path, shared_data: Path) -> None:
+    table = shared_data / "cinematch/ratings.csv"
+    for _ in range(2):
+        summary = summary_of("import-ratings", table, "--store", real_store)
+        assert (summary["rows"], summary["taken"], summary["refused"]) == (37_984, 37_928, 56)
+        assert summary["reasons"] == {"fields": 3, "time": 0, "user": 1, "movie": 52, "rating": 0}
+        assert (summary["repaired"], summary["ratings"]) == (10, 38_192)
+
+
+def test_the_real_store_is_prepared(real_store: Path, shared_data: Path, tmp_path: Path) -> None:
+    summary_of("import-ratings", shared_data / "cinematch/ratings.csv", "--store", real_store)
+    split = ["--out", tmp_path / "out", "--test-share", "0.2"]
+    summary = summary_of("prepare", "--store", real_store, *split)
+    assert summary == {
+        "ratings": 38_190,
+        "watches": 29_952,
+        "repaired": 22,
+        "left_out": 2,
+        "cut": "2023-11-29T18:57:11",
+        "train": {"ratings": 30_549, "watches": 29_952},
+        "test": {"ratings": 7_641, "watches": 0},
+    }
+
+
+def test_movielens_needs_its_half_stars(shared_data: Path, tmp_path: Path) -> None:
+    table = shared_data / "ml-latest-small/ratings.csv"
+    summary = summary_of(
+        "import-ratings", table, "--store", tmp_path / "s", MARQUEE_RATING_MIN="0.5"
+    )
+    assert (summary["taken"], summary["repaired"], summary["ratings"]) == (100_004, 0, 100_004)
+    refused = summary_of("import-ratings", table, "--store", tmp_path / "t")
+    assert refused["reasons"]["rating"] == 1_101
