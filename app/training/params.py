@@ -17,7 +17,7 @@ class ListParams(_Section):
     """How the lists are made."""
 
     depth: int = Field(50, ge=1, le=1000)
-    block: int = Field(256, ge=1)
+    block: int = Field(64, ge=1)
 
 
 class RatingParams(_Section):

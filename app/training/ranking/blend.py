@@ -23,13 +23,10 @@ class Blend:
 
     def scores(self, first: int, last: int) -> Floats:
         """Scores [last - first, N] float32 for the users numbered `first` to `last - 1`."""
-        (weight, scorer), *others = self._parts
-        total = np.multiply(scorer.scores(first, last), np.float32(weight))
-        for weight, scorer in others:
+        total: Floats | None = None
+        for weight, scorer in self._parts:
             part = scorer.scores(first, last)
-            if part.flags.writeable:
-                part *= np.float32(weight)
-            else:
-                part = part[:1] * np.float32(weight)  # the same row for all
-            total += part
+            part *= np.float32(weight)
+            total = part if total is None else np.add(total, part, out=total)
+        assert total is not None  # noqa: S101 - there is at least one part
         return total
