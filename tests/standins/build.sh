@@ -71,7 +71,7 @@ build_on_debian() {
     done
     docker buildx build --builder default --load --progress plain --provenance=false \
         --network "${BUILD_NETWORK:-default}" "${arguments[@]}" \
-        --build-arg "AT_LEAST=$(sed 's/.*:v\{0,1\}//; s/-.*//' <<<"$tag")" \
+        --build-arg "VERSION=$(sed 's/.*:v\{0,1\}//; s/-.*//' <<<"$tag")" \
         --secret "id=apt,src=$MACHINE/apt.sources" --secret "id=ca,src=$MACHINE/ca.crt" \
         --secret "id=clients,src=$MACHINE/clients" --secret "id=maven,src=$MACHINE/maven.xml" \
         --label "$LABEL=true" --label "$LABEL.inputs=$inputs" --tag "$tag" "$HERE/$name"

@@ -13,10 +13,12 @@ EXIT STATUS
 EOF
 }
 
-# What the original leaves out as well: documentation (not copyrights), translations, caches.
+# What the original leaves out as well: documentation (not copyrights), translations, caches, and
+# the waiting for the disk while packages are installed.
 slim() {
     local root=$1
     cat >"$root/etc/dpkg/dpkg.cfg.d/slim" <<'EOF'
+force-unsafe-io
 path-exclude /usr/share/doc/*
 path-include /usr/share/doc/*/copyright
 path-exclude /usr/share/info/*
