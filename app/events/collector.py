@@ -5,7 +5,7 @@ from typing import Any
 
 import polars as pl
 
-from app.events.block import Block, read_block
+from app.events.block import read_block
 from app.events.grammar import Scale
 from app.events.repair import Repairs
 from app.events.schemas import RATING_EVENTS, WATCH_EVENTS
@@ -18,9 +18,11 @@ BATCH_EVENTS = 500_000
 class Collector:
     """Takes lines, keeps their events, counts what it saw.
 
+    It commits when told to, since whoever reads a source with positions (a Kafka topic) must
+    commit those with the events they belong to: `if collector.full: collector.flush(positions)`.
+
     `counts` and `reasons` are `Block`'s, summed up; `events_by_movie` counts what was flushed, by
-    movie id as received. Whoever reads a source with positions (a
-    Kafka topic) calls `flush` with them, so that they are committed with their events.
+    movie id as received.
     """
 
     def __init__(self, writer: Writer, scale: Scale, batch_events: int = BATCH_EVENTS) -> None:
@@ -33,22 +35,23 @@ class Collector:
         self._ratings: list[pl.DataFrame] = []
         self.events_by_movie: Counter[str] = Counter()
 
-    def take_lines(self, lines: list[str]) -> None:
-        """Take lines in; commits when enough events have gathered."""
-        self.take_block(read_block(lines, self._scale))
+    @property
+    def full(self) -> bool:
+        """Whether enough events have gathered for a commit."""
+        gathered = sum(frame.height for frame in (*self._watches, *self._ratings))
+        return gathered >= self._batch_events
 
-    def take_block(self, block: Block) -> None:
-        """Take events in; commits when enough have gathered."""
+    def take_lines(self, lines: list[str]) -> None:
+        """Take log lines in."""
+        block = read_block(lines, self._scale)
         self.counts.update(block.counts)
         self.reasons.update(block.reasons)
         self._watches.append(block.watches)
-        self.take_ratings(block.ratings)
+        self._ratings.append(block.ratings)
 
     def take_ratings(self, ratings: pl.DataFrame) -> None:
-        """Take ratings in (`RATING_EVENTS`); commits when enough events have gathered."""
+        """Take ratings in (`RATING_EVENTS`)."""
         self._ratings.append(ratings)
-        if sum(frame.height for frame in (*self._watches, *self._ratings)) >= self._batch_events:
-            self.flush()
 
     def flush(self, positions: dict[str, Any] | None = None) -> None:
         """Commit what has gathered and, in the same step, the positions of the source."""

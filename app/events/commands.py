@@ -1,11 +1,14 @@
 """`marquee collect`, `marquee import-ratings` and `marquee prepare`."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
+from app.events.errors import EventsError
 from app.settings import Settings
 
 STORE = click.option(
@@ -38,17 +41,14 @@ def collect(settings: Settings, files: tuple[str, ...], store: Path | None, as_j
     counted by reason; `repaired` ones have a movie id that is put right whenever the store is
     read, whether it was refused (reason `movie`) or looked like one. See docs/events.md.
     """
-    from app.events.errors import EventsError
     from app.events.grammar import Scale
     from app.events.runs import collect_files
 
     if not files:
         raise click.UsageError("name a log file: --file LOG")
     scale = Scale(settings.rating_min, settings.rating_max)
-    try:
+    with _told_plainly():
         summary = collect_files(list(files), store or settings.store_dir, scale)
-    except EventsError as error:
-        raise click.ClickException(str(error)) from error
     _print(summary, as_json)
 
 
@@ -69,15 +69,12 @@ def import_ratings(
     three columns (user, movie, rating) or four (time first), mixed as they like. Times are ISO or
     seconds since 1970; a row without one is older than any with one. UTF-8 or Latin-1, .gz too.
     """
-    from app.events.errors import EventsError
     from app.events.grammar import Scale
     from app.events.runs import import_tables
 
     scale = Scale(settings.rating_min, settings.rating_max)
-    try:
+    with _told_plainly():
         summary = import_tables(list(tables), store or settings.store_dir, scale)
-    except EventsError as error:
-        raise click.ClickException(str(error)) from error
     _print(summary, as_json)
 
 
@@ -105,14 +102,23 @@ def prepare(
     Damaged movie ids are repaired, hopeless ones left out and counted. The same store gives the
     same bytes.
     """
-    from app.events.errors import EventsError
     from app.events.prepare import prepare_tables
 
-    try:
+    with _told_plainly():
         summary = prepare_tables(store or settings.store_dir, out, test_share)
+    _print(summary, as_json)
+
+
+@contextmanager
+def _told_plainly() -> Iterator[None]:
+    """End a command with a sentence where the input, the store or the disk is at fault."""
+    try:
+        yield
     except EventsError as error:
         raise click.ClickException(str(error)) from error
-    _print(summary, as_json)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        raise click.ClickException(f"{where}{error.strerror or error}") from error
 
 
 def _print(summary: dict[str, Any], as_json: bool) -> None:

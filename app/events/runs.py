@@ -35,6 +35,8 @@ def collect_files(names: list[str], store: Path, scale: Scale) -> dict[str, Any]
         for source in sources:
             for lines in source.blocks():
                 collector.take_lines(lines)
+                if collector.full:
+                    collector.flush()
                 advance()
         collector.flush()
     counts, repairs = _examine(store)
@@ -58,19 +60,23 @@ def import_tables(names: list[str], store: Path, scale: Scale) -> dict[str, Any]
     """
     started = time.perf_counter()
     rows, reasons = 0, Counter[str]()
+    examples: dict[tuple[str, str], list[str]] = {}
     with ExitStack() as stack:
         tables = [open_table(stack.enter_context(Source(name))) for name in names]
         collector = Collector(stack.enter_context(open_writer(store)), scale)
         advance = stack.enter_context(progress_over([t.source for t in tables], "import"))
         for table in tables:
-            shown: Counter[str] = Counter()
             for block in table.blocks(scale):
                 rows += block.rows
                 reasons.update(block.reasons)
-                _show(table.source.name, block.examples, shown)
+                for reason, lines in block.examples.items():
+                    examples.setdefault((table.source.name, reason), []).extend(lines)
                 collector.take_ratings(block.ratings)
+                if collector.full:
+                    collector.flush()
                 advance()
         collector.flush()
+    _log_refused(examples)
     counts, repairs = _examine(store)
     # A row refused for its movie id is taken after all where the id can be put right.
     reasons["movie"] -= sum(collector.events_by_movie[m] for m in repairs if not is_movie_id(m))
@@ -93,9 +99,8 @@ def _examine(store: Path) -> tuple[StoreCounts, Repairs]:
     return counts, find_repairs(counts.users)
 
 
-def _show(name: str, examples: dict[str, list[str]], shown: Counter[str]) -> None:
-    """Log the first few refused rows of each reason."""
-    for reason, lines in examples.items():
-        for line in lines[: EXAMPLES - shown[reason]]:
-            shown[reason] += 1
-            logs.get(__name__).warning("row refused", file=name, reason=reason, row=line[:200])
+def _log_refused(examples: dict[tuple[str, str], list[str]]) -> None:
+    """Log the first few refused rows by file and reason."""
+    for (name, reason), lines in examples.items():
+        for line in lines[:EXAMPLES]:
+            logs.get(__name__).warning("row refused", file=name, reason=reason, row=line)

@@ -59,6 +59,17 @@ def test_an_unreadable_file_changes_nothing(tmp_path: Path) -> None:
         assert not (tmp_path / "s").exists()
 
 
+def test_a_file_that_breaks_off_is_named_and_may_be_taken_again(tmp_path: Path) -> None:
+    whole = gzip.compress(LINES.encode())
+    (tmp_path / "a.log.gz").write_bytes(whole[:-4])
+    collect = ["collect", "--file", tmp_path / "a.log.gz", "--store", tmp_path / "s"]
+    done = marquee(*collect)
+    assert done.returncode == 1
+    assert b"a.log.gz" in done.stderr
+    (tmp_path / "a.log.gz").write_bytes(whole)
+    assert summary_of(*collect)["pairs"] == 1
+
+
 def test_collect_without_a_file_is_wrong_usage(tmp_path: Path) -> None:
     done = marquee("collect", "--store", tmp_path)
     assert done.returncode == 2

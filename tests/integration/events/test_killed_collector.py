@@ -41,9 +41,10 @@ lines = log.read_text().splitlines()
 writer.MAX_SEGMENTS = 2
 sys.addaudithook(count)
 with writer.open_writer(store) as opened:
-    collector = Collector(opened, ONE_TO_FIVE, batch_events=1)
+    collector = Collector(opened, ONE_TO_FIVE)
     for start in range(4):
         collector.take_lines(lines[start::4])
+        collector.flush()
 print(steps)
 """
 
