@@ -16,8 +16,8 @@ _PARAMS = Path("params.yaml")
     epilog="Examples: marquee train --ratings ratings.parquet --out model;"
     "  marquee train --watches watches.parquet --users users.csv --out model --seed 7 --json"
 )
-@click.option("--ratings", type=_FILE, help="Ratings, Parquet or CSV, as `prepare` writes them.")
-@click.option("--watches", type=_FILE, help="Watches, Parquet or CSV, as `prepare` writes them.")
+@click.option("--ratings", type=_FILE, help="Ratings: Parquet from `prepare`, or CSV.")
+@click.option("--watches", type=_FILE, help="Watches: Parquet from `prepare`.")
 @click.option("--users", type=_FILE, help="User attributes: user_id, age, gender.")
 @click.option("--out", type=_FILE, required=True, help="Model directory to make or replace.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="In place of the parameters' seed.")
@@ -43,6 +43,7 @@ def train(
     """
     if ratings is None and watches is None:
         raise click.UsageError("give --ratings, --watches or both")
+    from app.events.errors import EventsError
     from app.training.errors import TrainingError
     from app.training.origin import read_version
     from app.training.params import Params, read_params
@@ -57,7 +58,7 @@ def train(
         version = read_version(Path("version.txt")) if version_number is None else version_number
         scale = (settings.rating_min, settings.rating_max)
         summary = run(Job(ratings, watches, users, out, version, scale), params)
-    except TrainingError as error:
+    except (EventsError, TrainingError) as error:
         raise click.ClickException(str(error)) from error
     if as_json:
         click.echo(json.dumps(summary))
@@ -94,14 +95,16 @@ def evaluate(
     """
     if ratings is None and watches is None:
         raise click.UsageError("give --ratings, --watches or both")
+    from app.events.errors import EventsError
     from app.model.manifest import ArtifactError
     from app.training.errors import TrainingError
     from app.training.evaluate import evaluate as run
     from app.training.tables import read_events
 
     try:
-        result = run(model or settings.model_dir, read_events(ratings, watches), k)
-    except (ArtifactError, TrainingError) as error:
+        held_out = read_events(ratings, watches, (settings.rating_min, settings.rating_max))
+        result = run(model or settings.model_dir, held_out, k)
+    except (ArtifactError, EventsError, TrainingError) as error:
         raise click.ClickException(str(error)) from error
     if as_json:
         click.echo(json.dumps(result))

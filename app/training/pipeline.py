@@ -42,12 +42,13 @@ def train(job: Job, params: Params) -> dict[str, Any]:
     """Train a model and write it; returns the summary that `marquee train --json` prints.
 
     Raises:
+        EventsError: a table is missing or is none.
         TrainingError: no model can be made from this input, or `job.out` is something else.
     """
     check_target(job.out)
     with Stages() as stages:
         with stages.stage("read"):
-            events = read_events(job.ratings, job.watches)
+            events = read_events(job.ratings, job.watches, job.scale)
         fitted = fit(events, params, job.scale, stages)
         segments = _segments(job, params, events, fitted)
         metrics = {"svd": _describe_ratings(events, fitted)}

@@ -78,7 +78,7 @@ def _events(random: np.random.Generator) -> pl.DataFrame:
             "rating": rating.astype(np.float32),
             "minutes": random.integers(1, 120, len(user)).astype(np.uint16),
             "time": pl.Series([NEWEST] * len(user), dtype=pl.Datetime("us"))
-            - pl.Series(age).cast(pl.Duration("ms")) * 1000,
+            - pl.Series(age * 1_000_000).cast(pl.Duration("us")),
         }
     )
 

@@ -18,8 +18,8 @@ def result(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
     ratings = pl.read_csv(shared_data / "ml-latest-small" / "ratings.csv").select(
         user_id="userId",
         movie_id=pl.col("movieId").cast(pl.String),
-        rating="rating",
-        time=pl.from_epoch("timestamp"),
+        rating=pl.col("rating").cast(pl.Float32),
+        time=pl.from_epoch("timestamp").cast(pl.Datetime("us")),
     )
     ratings = ratings.with_columns(order=np.random.default_rng(0).permutation(len(ratings)))
     place = pl.col("order").rank().over("user_id") / pl.len().over("user_id")

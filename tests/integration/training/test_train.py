@@ -150,9 +150,10 @@ def test_the_version_comes_from_the_file_or_the_option(
     [
         (None, "r.csv"),
         ("", "r.csv"),
-        ("user_id,movie_id,rating,time\n", "no events"),
-        ("user,movie,rating\n1,a,3\n", "user_id"),
-        ("user_id,movie_id,rating,time\n1,a,NaN,\n", "finite"),
+        ("user_id,movie_id,rating,time\n", "r.csv"),
+        ("user,film,stars\n1,a,3\n", "movie"),
+        ("user_id,movie_id,rating,time\n1,a,NaN,\n", "r.csv"),
+        ("user_id,movie_id,rating,time\n1,a,9,\n", "1.0 to 5.0"),
         ("user_id,movie_id,rating,time\nx,a,3,\n", "r.csv"),
     ],
 )
@@ -167,6 +168,13 @@ def test_input_that_cannot_be_used_is_refused_and_the_old_model_stays(
     assert message in err
     assert "Traceback" not in err
     assert (trained / "lists" / "manifest.json").read_bytes() == before
+
+
+def test_a_table_without_events_is_refused(world: World, tmp_path: Path) -> None:
+    pl.read_parquet(world.watches).clear().write_parquet(tmp_path / "w.parquet")
+    code, _, err = run("train", "--watches", tmp_path / "w.parquet", "--out", tmp_path / "m")
+    assert code == 1
+    assert "no events" in err
 
 
 def test_a_directory_that_is_no_model_is_not_replaced(world: World, tmp_path: Path) -> None:
