@@ -1,0 +1,80 @@
+"""The demo's outside world, and an alert on its way to people."""
+
+import json
+import smtplib
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import pytest
+import requests
+
+from tests.e2e.stack import Stack, docker, eventually
+
+MAILS = "http://127.0.0.1:1080"
+ALERTS = "http://127.0.0.1:9093/api/v2/alerts"
+
+
+@pytest.fixture(scope="module")
+def demo(stack: Stack) -> Iterator[Stack]:
+    """The profile `demo` up, and Alertmanager told of the mail catcher by settings alone."""
+    (stack.clone / ".env").write_text(
+        "MARQUEE_MAIL_SMARTHOST=maildev:1025\nMARQUEE_MAIL_TLS=false\n"
+        "MARQUEE_MAIL_FROM=marquee@localhost\nMARQUEE_MAIL_TO=team@localhost\n"
+    )
+    stack.compose("--profile", "demo", "up", "-d", "--wait")
+    stack.compose("restart", "alertmanager")
+    yield stack
+    (stack.clone / ".env").unlink()
+    stack.compose("--profile", "demo", "rm", "--stop", "--force", "kafka", "maildev")
+    stack.compose("up", "-d", "--wait")
+    stack.compose("restart", "alertmanager")
+
+
+def test_a_line_goes_through_kafka(demo: Stack) -> None:
+    line = "2022-11-14T12:24,388907,GET /data/m/whiplash+2014/42.mpg"
+    tool = "/opt/kafka/bin/kafka-console-{}.sh --bootstrap-server {} --topic movielog1 {}"
+    produce = f"echo '{line}' | " + tool.format("producer", "kafka:9092", "")
+    demo.compose("exec", "-T", "kafka", "bash", "-c", produce)
+    consume = tool.format("consumer", "kafka:9092", "--from-beginning --max-messages 1")
+    assert line in demo.compose("exec", "-T", "kafka", "bash", "-c", consume)
+
+
+def test_the_mail_catcher_shows_a_mail_on_its_page(demo: Stack) -> None:
+    address = demo.inspect("maildev")["NetworkSettings"]["Networks"]
+    host = next(iter(address.values()))["IPAddress"]
+    with smtplib.SMTP(host, 1025, timeout=5) as server:
+        server.sendmail("a@localhost", ["b@localhost"], "Subject: hello\r\n\r\nmail")
+    eventually(lambda: "hello" in requests.get(f"{MAILS}/email", timeout=5).text, 10, "the mail")
+    page = requests.get(MAILS, headers={"Accept": "text/html"}, timeout=5)
+    assert page.ok
+    assert "<html" in page.text
+
+
+def test_an_alert_reaches_people_by_mail(demo: Stack) -> None:
+    alert = {
+        "labels": {"alertname": "SlotDown", "slot": "canary", "severity": "page"},
+        "annotations": {"summary": "canary has not answered Prometheus for a minute"},
+        "startsAt": datetime.now(UTC).isoformat(),
+    }
+    eventually(lambda: _post([alert]), 30, "Alertmanager taking alerts")
+    eventually(lambda: "SlotDown" in requests.get(f"{MAILS}/email", timeout=5).text, 60, "its mail")
+    mails = requests.get(f"{MAILS}/email", timeout=5).json()
+    told = next(mail for mail in mails if "SlotDown" in json.dumps(mail))
+    assert "team@localhost" in json.dumps(told["to"])
+
+
+def _post(alerts: list[dict[str, object]]) -> bool:
+    try:
+        return requests.post(ALERTS, json=alerts, timeout=5).ok
+    except requests.ConnectionError:
+        return False
+
+
+def test_the_demo_too_is_contained(demo: Stack) -> None:
+    for service in ("kafka", "maildev"):
+        found = json.loads(docker("inspect", demo.container(service)))[0]
+        assert found["HostConfig"]["ReadonlyRootfs"]
+        assert found["HostConfig"]["CapDrop"] == ["ALL"]
+        assert found["Config"]["User"] == "1000:1000"
+        for bindings in found["NetworkSettings"]["Ports"].values():
+            assert all(binding["HostIp"] == "127.0.0.1" for binding in bindings or [])
