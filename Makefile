@@ -8,6 +8,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SYSTEM ?=
+export SYSTEM
 # A relative model directory keeps the commands in the documentation short.
 MODEL ?= model
 export PATH := $(abspath $(BIN)):$(PATH)
@@ -63,12 +64,21 @@ lint: $(VENV)/.dev ## Check style, types, who imports whom, and the shell script
 	@scripts/lint_shell.sh
 
 .PHONY: test
-test: ## Lint, unit, integration and shell tests; SYSTEM=1 first installs what they lack
-	@if [[ "$(SYSTEM)" == 1 ]]; then scripts/install_system.sh python shell; fi
+test: ## Every suite, containers too where Docker answers; SYSTEM=1 first installs what they lack
+	@if [[ "$(SYSTEM)" == 1 ]]; then scripts/install_system.sh python shell docker standins; fi
 	@$(MAKE) $(VENV)/.dev
 	@$(MAKE) lint
 	@scripts/run_shell_tests.sh
+	@if docker info >/dev/null 2>&1; then $(MAKE) standins; fi
 	@pytest
+
+.PHONY: soak
+soak: $(VENV)/.dev standins ## The container suite at full durations (three minutes under load)
+	@MARQUEE_SOAK_SECONDS=180 pytest tests/e2e
+
+.PHONY: standins
+standins: ## Build stand-ins for the public images, where no registry can be reached
+	@tests/standins/build.sh
 
 .PHONY: bench
 bench: $(VENV)/.dev ## Measure: events, training, requests
