@@ -51,7 +51,7 @@ def test_the_mail_catcher_shows_a_mail_on_its_page(demo: Stack) -> None:
 
 
 def test_an_alert_reaches_people_by_mail(demo: Stack) -> None:
-    alert = {
+    alert: dict[str, object] = {
         "labels": {"alertname": "SlotDown", "slot": "canary", "severity": "page"},
         "annotations": {"summary": "canary has not answered Prometheus for a minute"},
         "startsAt": datetime.now(UTC).isoformat(),
