@@ -56,6 +56,9 @@ func main() {
 		fmt.Printf("cAdvisor version %s\n", version.Info["version"])
 		return
 	}
+	// The flag replaces the set; these two need what is not built in here.
+	disabled[container.PerfMetrics] = struct{}{}
+	disabled[container.ResctrlMetrics] = struct{}{}
 	included := container.AllMetrics.Difference(disabled)
 	cadvisor, err := manager.New(memory.New(*duration, nil), sysfs.NewRealSysFs(),
 		manager.HousekeepingConfigFlags, included, http.DefaultClient, []string{""}, []string{""}, "", 0)
