@@ -30,7 +30,7 @@ from app.training.ranking.scorer import Floats
 SCALE = (0.5, 5.0)
 #: Plain ALS as `implicit` has it, at several settings; the best one is reported.
 PLAIN = [(reg, alpha) for reg in (5.0, 10.0, 20.0, 40.0) for alpha in (2.0, 5.0, 10.0)]
-ONLY = {"als": 0.0, "ease": 0.0, "popularity": 0.0, "svd": 0.0}
+ONLY = {"als": 0.0, "ease": 0.0, "popularity": 0.0, "newcomer": 0.0, "svd": 0.0}
 
 
 def main() -> None:

@@ -21,7 +21,12 @@ _PARAMS = Path("params.yaml")
 @click.option("--users", type=_FILE, help="User attributes: user_id, age, gender.")
 @click.option("--out", type=_FILE, required=True, help="Model directory to make or replace.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="In place of the parameters' seed.")
-@click.option("--params", "params_file", type=_FILE, help="Parameters. [default: params.yaml]")
+@click.option(
+    "--params",
+    "params_file",
+    type=_FILE,
+    help="Parameters. [default: params.yaml, or the built-in ones where there is none]",
+)
 @click.option("--version-number", type=click.IntRange(0), help="In place of version.txt's number.")
 @_JSON
 @click.pass_obj
@@ -51,8 +56,9 @@ def train(
     from app.training.pipeline import train as run
 
     try:
-        found = params_file or _PARAMS
-        params = read_params(found) if params_file or found.exists() else Params()
+        params = (
+            read_params(params_file or _PARAMS) if params_file or _PARAMS.exists() else Params()
+        )
         if seed is not None:
             params = params.model_copy(update={"seed": seed})
         version = read_version(Path("version.txt")) if version_number is None else version_number

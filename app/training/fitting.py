@@ -10,7 +10,7 @@ from app.training.data import Interactions
 from app.training.params import BlendParams, Params
 from app.training.progress import Stages
 from app.training.ranking.als import AlsFactors, fit_als
-from app.training.ranking.blend import Blend
+from app.training.ranking.blend import Blend, Weight
 from app.training.ranking.ease import EaseScorer, EaseWeights, fit_ease
 from app.training.ranking.popularity import popularity
 from app.training.ranking.scorer import FactorScorer, SameForAllScorer, Scorer
@@ -40,8 +40,8 @@ class Fitted:
 
     def scorer(self, weights: BlendParams) -> Blend:
         """The blend that ranks films, with these weights."""
-        parts: list[tuple[float, Scorer]] = [
-            (weights.popularity, SameForAllScorer(self.popularity))
+        parts: list[tuple[Weight, Scorer]] = [
+            (self._popularity_weight(weights), SameForAllScorer(self.popularity))
         ]
         if self.als is not None:
             parts.append((weights.als, FactorScorer(self.als.users, self.als.items)))
@@ -50,6 +50,11 @@ class Fitted:
         if self.ratings is not None:
             parts.append((weights.svd, _rating_scorer(self.ratings)))
         return Blend(parts)
+
+    def _popularity_weight(self, weights: BlendParams) -> NDArray[np.float32]:
+        """[U] The fewer events tell about a user, the more popularity has to."""
+        events = np.maximum(np.diff(self.strengths.indptr), 1)
+        return np.asarray(weights.popularity + weights.newcomer / events, dtype=np.float32)
 
 
 def fit(events: Interactions, params: Params, scale: tuple[float, float], stages: Stages) -> Fitted:

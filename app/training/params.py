@@ -24,9 +24,9 @@ class RatingParams(_Section):
     """Surprise's SVD."""
 
     factors: int = Field(100, ge=1)
-    epochs: int = Field(20, ge=1)
-    learning_rate: float = Field(0.005, gt=0)
-    regularization: float = Field(0.02, ge=0)
+    epochs: int = Field(30, ge=1)
+    learning_rate: float = Field(0.01, gt=0)
+    regularization: float = Field(0.1, ge=0)
 
 
 class EventParams(_Section):
@@ -56,15 +56,16 @@ class EaseParams(_Section):
 class PopularityParams(_Section):
     """Popularity in time."""
 
-    half_life_days: float = Field(365.0, gt=0)
+    half_life_days: float = Field(60.0, gt=0)
 
 
 class BlendParams(_Section):
     """Weights of the standardised scores; a weight of 0 leaves a scorer out."""
 
     als: float = Field(1.0, ge=0)
-    ease: float = Field(1.0, ge=0)
+    ease: float = Field(0.6, ge=0)
     popularity: float = Field(0.03, ge=0)
+    newcomer: float = Field(3.0, ge=0)
     svd: float = Field(0.0, ge=0)
 
 

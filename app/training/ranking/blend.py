@@ -5,6 +5,9 @@ import numpy as np
 from app.training.errors import TrainingError
 from app.training.ranking.scorer import Floats, Scorer
 
+#: One weight for all users, or [U] one for each.
+Weight = float | Floats
+
 
 class Blend:
     """A weighted sum of scorers.
@@ -16,8 +19,8 @@ class Blend:
         TrainingError: no scorer is left.
     """
 
-    def __init__(self, parts: list[tuple[float, Scorer]]) -> None:
-        self._parts = [(weight, scorer) for weight, scorer in parts if weight > 0]
+    def __init__(self, parts: list[tuple[Weight, Scorer]]) -> None:
+        self._parts = [(weight, scorer) for weight, scorer in parts if np.any(weight)]
         if not self._parts:
             raise TrainingError("blend: every scorer that this input allows has weight 0")
 
@@ -26,7 +29,10 @@ class Blend:
         total: Floats | None = None
         for weight, scorer in self._parts:
             part = scorer.scores(first, last)
-            part *= np.float32(weight)
+            if isinstance(weight, np.ndarray):
+                part *= weight[first:last, None]
+            else:
+                part *= np.float32(weight)
             total = part if total is None else np.add(total, part, out=total)
         assert total is not None  # noqa: S101 - there is at least one part
         return total

@@ -70,9 +70,11 @@ def test_lists_are_those_of_a_fresh_scoring_from_the_factors(trained: Path) -> N
         }
         if not a["svd_users"][user].any():
             parts["svd"] *= 0
+        weight = dict(weights)
+        weight["popularity"] += weights["newcomer"] / len(seen[mine])
         total = np.zeros(films)
         for name, scores in parts.items():
-            total += weights[name] * (scores - scores.mean()) / (scores.std() or 1)
+            total += weight[name] * (scores - scores.mean()) / (scores.std() or 1)
         total[seen[mine]] = -np.inf
         found = [film for film in lists[user].tolist() if film < films]
         assert len(found) == min(50, films - len(seen[mine]))

@@ -11,7 +11,7 @@ from app.training.ratings_model import RatingModel, fit_ratings
 from tests.unit.training.tables import Row, events, ratings, watches
 
 SCALE = (1.0, 5.0)
-PARAMS = RatingParams(factors=8, epochs=5)
+PARAMS = RatingParams(factors=8, epochs=5, learning_rate=0.02, regularization=0.03)
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def model(rows: list[Row]) -> RatingModel:
 
 def test_estimates_are_those_of_surprise_itself(rows: list[Row], model: RatingModel) -> None:
     frame = pd.DataFrame([row[:3] for row in rows], columns=["user", "item", "rating"])
-    theirs = SVD(n_factors=8, n_epochs=5, random_state=11)
+    theirs = SVD(n_factors=8, n_epochs=5, lr_all=0.02, reg_all=0.03, random_state=11)
     theirs.fit(Dataset.load_from_df(frame, Reader(rating_scale=SCALE)).build_full_trainset())
     data = events(*rows)
     pairs = list(product(range(len(data.users)), range(len(data.items))))

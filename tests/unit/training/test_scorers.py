@@ -4,7 +4,7 @@ from scipy import sparse
 
 from app.training.errors import TrainingError
 from app.training.params import EaseParams
-from app.training.ranking.blend import Blend
+from app.training.ranking.blend import Blend, Weight
 from app.training.ranking.ease import EaseScorer, fit_ease
 from app.training.ranking.scorer import FactorScorer, SameForAllScorer, Scorer
 
@@ -82,12 +82,19 @@ def test_ease_keeps_the_most_watched_films() -> None:
 
 @pytest.mark.parametrize("order", [1, -1])
 def test_a_blend_is_the_weighted_sum(order: int) -> None:
-    parts: list[tuple[float, Scorer]] = [
+    parts: list[tuple[Weight, Scorer]] = [
         (0.5, SameForAllScorer(np.arange(float(FILMS)))),
         (2.0, factor_scorer()),
     ]
-    expected = sum(weight * scorer.scores(2, 6) for weight, scorer in parts)
+    expected = 0.5 * parts[0][1].scores(2, 6) + 2 * parts[1][1].scores(2, 6)
     np.testing.assert_allclose(Blend(parts[::order]).scores(2, 6), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_a_weight_may_differ_from_user_to_user() -> None:
+    scorer = factor_scorer()
+    weights = np.arange(USERS, dtype=np.float32)
+    expected = weights[2:6, None] * scorer.scores(2, 6)
+    np.testing.assert_allclose(Blend([(weights, scorer)]).scores(2, 6), expected)
 
 
 def test_a_blend_leaves_out_what_has_no_weight() -> None:
