@@ -4,7 +4,6 @@ set -Eeuo pipefail
 trap 'echo "build.sh: ${FUNCNAME[0]:-main} failed at line ${LINENO}" >&2' ERR
 
 readonly LABEL=org.marquee.standin
-readonly LOGS=build/standins
 
 usage() {
     cat <<'EOF'
@@ -78,32 +77,38 @@ build_on_debian() {
 }
 
 build_one() {
-    local name=$1 tag inputs why start=$SECONDS log=$LOGS/$1.log
+    local name=$1 tag inputs why old start=$SECONDS log=$LOGS/$1.log
     tag=$(tag_of "$name")
     inputs=$(inputs_of "$name")
     if ! why=$(is_there "$tag" "$inputs"); then
         echo "==> building $tag" >&2
+        old=$(docker image inspect --format '{{.Id}}' "$tag" 2>/dev/null || true)
         if [[ $name == debian ]]; then build_debian "$inputs"; else build_on_debian "$name" "$inputs"; fi \
             >"$log" 2>&1 || { tail -n 12 "$log" >&2; echo "build.sh: $tag failed, see $log" >&2; exit 1; }
         why="built in $((SECONDS - start)) s"
+        [[ -z $old ]] || docker rmi "$old" >/dev/null 2>&1 || true # still there if something runs on it
     fi
     printf '%-42s %6d MB  %s\n' "$tag" \
         "$(($(docker image inspect --format '{{.Size}}' "$tag") / 1000000))" "$why"
 }
 
 build_all() {
+    local name
     MACHINE=$(mktemp -d)
     export MACHINE
     trap 'rm -rf "$MACHINE"' EXIT
     "$HERE/machine.sh" "$MACHINE"
     mkdir -p "$LOGS"
     build_one debian
-    printf '%s\n' "${@/#debian/}" | xargs -r -P "${JOBS:-2}" -I NAME "$0" --one NAME
+    for name in "$@"; do
+        [[ $name == debian ]] || printf '%s\n' "$name"
+    done | xargs -r -P "${JOBS:-2}" -I NAME "$0" --one NAME
 }
 
 main() {
     local name chosen=()
     HERE=$(cd "$(dirname "$0")" && pwd)
+    LOGS=$HERE/../../build/standins
     case ${1:-} in
         --help) usage; exit 0 ;;
         --one) build_one "$2"; exit 0 ;; # a worker of build_all
