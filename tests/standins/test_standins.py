@@ -26,7 +26,7 @@ VERSIONS = {
     "cadvisor": ("/usr/bin/cadvisor", "--version"),
     "kafka": ("/opt/kafka/bin/kafka-topics.sh", "--version"),
     "maildev": ("node", "dist/bin/maildev.js", "--version"),
-    "loadgen": ("/vegeta", "--version"),
+    "loadgen": ("/usr/local/bin/vegeta", "--version"),
 }
 
 
