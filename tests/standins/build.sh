@@ -58,6 +58,8 @@ is_there() {
 
 build_debian() {
     local as_root=()
+    PATH=$PATH:/usr/sbin command -v debootstrap ||
+        { echo "debootstrap is missing: scripts/install_system.sh standins installs it"; return 1; }
     ((EUID == 0)) || as_root=(sudo)
     "${as_root[@]}" "$HERE/debian.sh" "$(tag_of debian)" "$LABEL=true" "$LABEL.inputs=$1"
 }
