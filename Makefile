@@ -78,6 +78,7 @@ soak: $(VENV)/.dev standins ## The container suite at full durations (three minu
 
 .PHONY: standins
 standins: ## Build stand-ins for the public images, where no registry can be reached
+	@if [[ "$(SYSTEM)" == 1 ]]; then scripts/install_system.sh docker standins; fi
 	@tests/standins/build.sh
 
 .PHONY: bench

@@ -34,7 +34,7 @@ HOST_PATHS = {
     "prometheus": {"monitoring/prometheus"},
     "alertmanager": {"monitoring/alertmanager/messages.tmpl"},
     "docker-proxy": {"/var/run/docker.sock"},  # lets GET through, and is the only one to hold it
-    "cadvisor": {"/sys"},
+    "cadvisor": {"/sys", "/proc", "/var/lib/docker/image"},  # cgroups, and whose they are
 }
 
 
