@@ -38,7 +38,8 @@ def fit_ease(strengths: sparse.csr_array, params: EaseParams) -> EaseWeights:
     gram = (taken.T @ taken).toarray().astype(np.float64)
     gram[np.diag_indices_from(gram)] += params.regularization
     inverse = linalg.inv(gram, overwrite_a=True, check_finite=False, assume_a="pos")
-    weights = (inverse / -np.diag(inverse)).astype(np.float32)
+    # In rows, as a product with a sparse matrix needs it; else it copies all weights each time.
+    weights = (inverse / -np.diag(inverse)).astype(np.float32, order="C")
     np.fill_diagonal(weights, 0)
     return EaseWeights(films, weights)
 
