@@ -111,7 +111,8 @@ def _read_rows(lines: list[str], table: RatingsTable, scale: Scale) -> CsvBlock:
     suspects = unsound.filter(pl.col("movie_id").is_in(ids))
     refused = frame.filter(pl.col("reason").is_not_null())
     hopeless = refused.join(suspects, on="line", how="anti") if ids else refused
-    shown = hopeless.group_by("reason").agg(pl.col("line").head(EXAMPLES).str.head(200))
+    some = pl.col("line").head(EXAMPLES).str.head(200)
+    shown = hopeless.group_by("reason", maintain_order=True).agg(some)
     return CsvBlock(
         conform(pl.concat([sound, suspects]), RATING_EVENTS),
         len(lines),

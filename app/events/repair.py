@@ -5,6 +5,7 @@ not depend on the order in which lines came, and gets better as the store grows.
 """
 
 import re
+from collections import Counter
 from typing import NamedTuple
 
 import polars as pl
@@ -36,15 +37,15 @@ class StoreCounts(NamedTuple):
 def count_store(view: Snapshot) -> StoreCounts:
     """Count, in one pass over the buckets."""
     watches = ratings = 0
-    parts = [pl.DataFrame(schema={"movie_id": pl.String, "len": pl.UInt32})]
+    users: Counter[str] = Counter()
     for bucket in view.buckets:
         watched, rated = view.keys("watches", bucket), view.keys("ratings", bucket)
         watches += watched.height
         ratings += rated.height
         keys = pl.concat([watched, rated]).unique() if rated.height else watched
-        parts.append(keys.group_by("movie_id").len())
-    users = pl.concat(parts).group_by("movie_id").agg(pl.col("len").sum()).sort("movie_id")
-    return StoreCounts(watches, ratings, dict(users.iter_rows()))
+        # Python's own numbers: a frame would keep the bucket's texts in memory, which it shares.
+        users.update(dict(keys.group_by("movie_id").len().iter_rows()))
+    return StoreCounts(watches, ratings, dict(users))
 
 
 def find_repairs(users: dict[str, int]) -> Repairs:
