@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from gunicorn import glogging
-from gunicorn.workers import gthread
 from prometheus_client.multiprocess import mark_process_dead
 
 from app.service.metrics import MULTIPROCESS
@@ -21,7 +20,7 @@ bind = _settings.bind
 workers = _settings.workers
 # One thread a worker: more add no throughput and triple p99. Of gunicorn's workers only gthread
 # keeps connections alive, for longer than NGINX does (60 s), so that NGINX is the one to close.
-worker_class = "gthread"
+worker_class = "app.service.worker.Worker"
 threads = 1
 keepalive = 75
 worker_connections = 1000
@@ -36,9 +35,6 @@ limit_request_line = 8190
 limit_request_fields = 50
 accesslog = None
 
-# A client that connects and says nothing holds the one thread for this long (seconds, 5 by
-# default) before the connection waits in the poller like an idle one.
-gthread.DEFAULT_WORKER_DATA_TIMEOUT = 0.02
 #: A client that stops in the middle of its request is given up after this time.
 _HALF_REQUEST_MICROSECONDS = 200_000
 

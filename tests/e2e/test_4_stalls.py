@@ -61,14 +61,15 @@ def test_a_stall_of_all_slots_fails_nobody_and_nothing_after(
     ]
 
     def stall() -> None:
-        time.sleep(3)
-        for pid in pids:
-            os.kill(pid, signal.SIGSTOP)
-        time.sleep(0.4)
-        for pid in pids:
-            os.kill(pid, signal.SIGCONT)
+        for _ in range(5):
+            time.sleep(2)
+            for pid in pids:
+                os.kill(pid, signal.SIGSTOP)
+            time.sleep(0.4)
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
         time.sleep(12)  # long enough for the ten seconds of 502s that max_fails would bring
 
-    result = attack(URL, range(1000), 200, 20, during=stall)
-    figures(f"all slots stalled for 0.4 s: {result}")
+    result = attack(URL, range(1000), 200, 28, during=stall)
+    figures(f"all slots stalled for 0.4 s, five times: {result}")
     assert result.failed == 0, result

@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 import requests
 
 from tests.conftest import FILMS, ROOT
@@ -113,3 +114,24 @@ def test_series_do_not_grow_with_users(shared_model: Path, tmp_path: Path) -> No
         for user in range(300):
             server.get(f"/recommend/{user}")
         assert requests.get(server.url + "/metrics", timeout=2).text.count("\n") == before
+
+
+def test_headers_and_body_come_together(server: Server) -> None:
+    """Half an answer is one that NGINX cannot ask another slot for."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=0.6) as connection:
+        for _ in range(50):
+            connection.sendall(b"GET /recommend/42 HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert connection.recv(65536).endswith(FILMS[20].encode())
+
+
+def test_a_stopping_server_refuses_at_once(shared_model: Path, tmp_path: Path) -> None:
+    with serving(shared_model, tmp_path) as server:
+        idle = socket.create_connection(("127.0.0.1", server.port))
+        idle.sendall(b"GET /recommend/42 HTTP/1.1\r\nHost: x\r\n\r\n")
+        idle.recv(65536)  # now kept alive, which holds the server for its two seconds
+        server.process.send_signal(signal.SIGTERM)
+        time.sleep(0.5)
+        assert server.process.poll() is None
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", server.port), timeout=0.6)
+        idle.close()
