@@ -70,8 +70,11 @@ def save_logs(stack: Stack) -> None:
 
 
 def remove(stack: Stack) -> None:
-    """Take the project down, volumes and all."""
+    """Take the project down: volumes, and images, which would be those of an earlier commit."""
     stack.compose("--profile", "*", "down", "--volumes", "--timeout", "5")
+    images = docker("image", "ls", "--quiet", PROJECT).split()
+    if images:
+        docker("image", "rm", "--force", *images)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
