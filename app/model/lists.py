@@ -73,6 +73,8 @@ class RecommendationLists:
         self.unknown_hidden = sorted(hide - {self.names[i] for i in self.hidden})
         self._users = artifact.arrays["users"]
         self._lists = artifact.arrays["lists"]
+        #: What an answer reads of a row: more than its length only where films may be hidden.
+        self._rows = self._lists if self.hidden else self._lists[:, :length]
         self._popular: list[int] = [
             i for i in artifact.arrays["popular"].tolist() if i not in self.hidden
         ]
@@ -108,7 +110,7 @@ class RecommendationLists:
         """The list of one user, or the popular films for a user nobody knows. O(log users)."""
         row = int(self._users.searchsorted(user_id))
         if row < len(self._users) and self._users[row] == user_id:
-            films = self._lists[row].tolist()
+            films: list[int] = self._rows[row].tolist()
             if films[0] < len(self.names):
                 return self._format(self._fill(films) if self.hidden else films, "personal")
         return self._stranger(user_id)

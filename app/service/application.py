@@ -1,6 +1,7 @@
 """The Flask application."""
 
-from flask import Flask
+from flask import Flask, Request
+from flask.sessions import NullSession, SessionInterface, SessionMixin
 
 from app import logs
 from app.model.lists import RecommendationLists
@@ -25,6 +26,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         log.warning("hidden movies that this model does not know", ids=lists.unknown_hidden)
     app = Flask("marquee", static_folder=None)
     app.url_map.merge_slashes = False  # a redirect is no answer
+    app.session_interface = _NoSessions()
     problems.init_app(app)
     metrics = Metrics(app, settings, lists.manifest)
     app.register_blueprint(recommend.blueprint(lists, metrics, settings))
@@ -38,6 +40,18 @@ def create_app(settings: Settings | None = None) -> Flask:
         films=lists.manifest.items,
     )
     return app
+
+
+class _NoSessions(SessionInterface):
+    """Nobody logs in here: every request shares one empty session that is never kept."""
+
+    _none = NullSession()
+
+    def open_session(self, app: Flask, request: Request) -> SessionMixin:
+        return self._none
+
+    def is_null_session(self, obj: object) -> bool:
+        return True
 
 
 def wsgi() -> Flask:

@@ -1,4 +1,4 @@
-"""What Prometheus scrapes: the exporter's request metrics, and ours. Built once, passed in.
+"""What Prometheus scrapes: request metrics under the exporter's names, and ours. Built once.
 
 With several gunicorn workers each process keeps its counts in files below
 `PROMETHEUS_MULTIPROC_DIR`, and any of them can answer `/metrics` for all. Info metrics and
@@ -15,17 +15,10 @@ from prometheus_flask_exporter import PrometheusMetrics
 from prometheus_flask_exporter.multiprocess import GunicornPrometheusMetrics
 
 from app.model.manifest import Manifest
+from app.service.request_metrics import RequestMetrics
 from app.settings import Settings
 
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
-
-#: Buckets of the request latency, in seconds. The edge's limit for one try joins them, so that
-#: the share of answers beyond it can be read exactly. 0.5 is the limit of the canary's verdict,
-#: 0.6 where clients give up.
-_BUCKETS = {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.6, 1.0, 2.5}
-
-#: Probes are not requests: six a minute would be judged as fast answers.
-_NOT_COUNTED = ["^/health$", "^/ready$", "^/metrics$"]
 
 
 class Metrics:
@@ -33,17 +26,10 @@ class Metrics:
 
     def __init__(self, app: Flask, settings: Settings, manifest: Manifest) -> None:
         registry = CollectorRegistry()
-        shared = MULTIPROCESS in os.environ
-        exporter = GunicornPrometheusMetrics if shared else PrometheusMetrics
-        self._exporter = exporter(
-            app,
-            path=None,
-            group_by="url_rule",
-            registry=registry,
-            buckets=sorted(_BUCKETS | {settings.edge_try_seconds}),
-            excluded_paths=_NOT_COUNTED,
-            default_labels={"version": str(manifest.version)},
-        )
+        version = str(manifest.version)
+        exporter = GunicornPrometheusMetrics if MULTIPROCESS in os.environ else PrometheusMetrics
+        self._exporter = exporter(app, path=None, export_defaults=False, registry=registry)
+        RequestMetrics(registry, version, settings.edge_try_seconds).init_app(app)
         answers = Counter(
             "marquee_answers_total",
             "Recommendations answered, by where the list came from.",
@@ -58,7 +44,7 @@ class Metrics:
             registry=registry,
             multiprocess_mode="max",
         )
-        info.labels(str(manifest.version), manifest.model_hash[:12]).set(1)
+        info.labels(version, manifest.model_hash[:12]).set(1)
         self._created = datetime.fromisoformat(manifest.created).timestamp()
         self._age = Gauge(
             "marquee_model_age_seconds",
@@ -66,8 +52,7 @@ class Metrics:
             registry=registry,
             multiprocess_mode="mostrecent",
         )
-
-        app.add_url_rule("/metrics", view_func=self._scrape)
+        app.add_url_rule("/metrics", endpoint="metrics", view_func=self._scrape)
 
     def _scrape(self) -> Response:
         # The exporter's own route would also take `?name[]=`, which ends in a 500 here.

@@ -9,9 +9,6 @@ from app import logs
 
 log = logs.get(__name__)
 
-#: Methods that metrics know. A label must not take whatever a stranger writes.
-_METHODS = {"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT"}
-
 
 def problem(status: int, title: str, detail: str) -> Response:
     """A problem document as a response."""
@@ -26,8 +23,6 @@ def init_app(app: Flask) -> None:
 
 
 def _http_error(error: HTTPException) -> Response:
-    if request.method not in _METHODS:
-        request.prom_exclude_all = True  # type: ignore[attr-defined] # read by the exporter
     response = problem(error.code or 500, error.name, error.description or error.name)
     for name, value in error.get_headers():
         if name.lower() not in ("content-type", "content-length"):

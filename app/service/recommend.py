@@ -3,17 +3,30 @@
 import random
 import re
 import time
+from typing import TYPE_CHECKING
 
 from flask import Blueprint, Response, request
+from werkzeug.datastructures import Headers
 from werkzeug.exceptions import BadRequest
 
 from app.model.lists import RecommendationLists
 from app.service.metrics import Metrics
 from app.settings import Settings
 
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
 #: More digits than any user id has; what is longer is refused before it becomes a number.
 MAX_DIGITS = 18
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+class ListResponse(Response):
+    """An answer whose headers are complete, so that none is worked out for each request."""
+
+    def get_wsgi_headers(self, environ: "WSGIEnvironment") -> Headers:
+        """The headers as they were given."""
+        return self.headers
 
 
 def new_request_id() -> str:
@@ -35,22 +48,23 @@ def parse_user_id(text: str) -> int:
 def blueprint(lists: RecommendationLists, metrics: Metrics, settings: Settings) -> Blueprint:
     """The one route that the simulator asks."""
     routes = Blueprint("recommend", __name__)
-    version = str(lists.manifest.version)
+    always = {
+        source: [
+            ("Content-Type", "text/plain; charset=utf-8"),
+            ("X-Model-Version", str(lists.manifest.version)),
+            ("X-Recommendation-Source", source),
+            ("X-Slot", settings.slot),
+        ]
+        for source in ("personal", "popular")
+    }
 
     @routes.get("/recommend/<user_id>")
     def recommend(user_id: str) -> Response:
         answer = lists.answer(parse_user_id(user_id))
         metrics.answers[answer.source].inc()
-        asked = request.headers.get("X-Request-Id", "")
-        return Response(
-            answer.text,
-            mimetype="text/plain",
-            headers={
-                "X-Request-Id": asked if _REQUEST_ID.fullmatch(asked) else new_request_id(),
-                "X-Model-Version": version,
-                "X-Recommendation-Source": answer.source,
-                "X-Slot": settings.slot,
-            },
-        )
+        asked = request.environ.get("HTTP_X_REQUEST_ID", "")
+        made_by = asked if _REQUEST_ID.fullmatch(asked) else new_request_id()
+        headers = [*always[answer.source], ("X-Request-Id", made_by)]
+        return ListResponse(answer.text, headers=headers)
 
     return routes
