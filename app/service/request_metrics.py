@@ -57,7 +57,7 @@ class RequestMetrics:
         request.environ[_START] = perf_counter()
 
     def _finish(self, response: Response) -> Response:
-        asked: Request = request._get_current_object()  # type: ignore[attr-defined] # noqa: SLF001
+        asked: Request = request._get_current_object()  # type: ignore[attr-defined]
         rule = asked.url_rule
         endpoint = rule.endpoint if rule else None
         if endpoint in _NOT_COUNTED or asked.method not in _METHODS:
