@@ -1,9 +1,9 @@
 """Requests a second through NGINX and three slots: ours beside the constant answer in their place.
 
-The compose file as it is (NGINX and the slots alone), as a project of its own; the slots' images
-are changed in turn, by their tags. Everything shares the machine's cores, the load too. Needs a
-Docker engine, the images (`make standins` where no registry answers) and port 8082 free. NGINX
-lets 6,000 requests a second of one client through: a machine that does more measures that.
+The compose file as it is (NGINX and the slots alone), twice, as projects of their own on ports of
+their own; asked in turn, so that the one that is not asked idles. Everything shares the machine's
+cores, the load too. Needs a Docker engine and the images (`make standins` where no registry
+answers). NGINX lets 6,000 requests a second of one client through: a faster machine measures that.
 
     python -m bench.requests_stack [--json] [--quick] [--rounds N] [--seconds N] [--docs]
 """
@@ -11,17 +11,20 @@ lets 6,000 requests a second of one client through: a machine that does more mea
 import argparse
 import json
 import shutil
+import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench.requests import load, report
 from bench.requests.measure import DRAWN, Spread
-from bench.requests.model import BUILD, ROOT, make_model, some_users
-from tests.e2e.conftest import why_not
-from tests.e2e.stack import SLOTS, URL, Stack, docker
+from bench.requests.model import ROOT, make_model, some_users
+from bench.requests.servers import free_port
+from tests.e2e.stack import SLOTS, Stack, docker
 
 PROJECT = "marquee-bench"
 USERS, FILMS = 1_000_000, 27_000
@@ -36,74 +39,99 @@ CMD ["python", "-m", "bench.requests.constant"]
 PEERS = ("constant", "marquee")
 
 
+@dataclass
 class BenchStack(Stack):
-    """The stack under this benchmark's names."""
+    """NGINX and three slots of one peer, under this benchmark's names."""
+
+    peer: str
+    port: int
+
+    @property
+    def image(self) -> str:
+        """The name before the slot's tag."""
+        return f"{PROJECT}/{self.peer}"
 
     @property
     def environment(self) -> dict[str, str]:
-        """As the suite's, with other names."""
-        return super().environment | {"COMPOSE_PROJECT_NAME": PROJECT, "MARQUEE_IMAGE": PROJECT}
+        """As the suite's, with other names and another port."""
+        return super().environment | {
+            "COMPOSE_PROJECT_NAME": f"{PROJECT}-{self.peer}",
+            "COMPOSE_FILE": "docker-compose.yml:bench/requests/stack.yml",
+            "MARQUEE_IMAGE": self.image,
+            "MARQUEE_BENCH_PORT": str(self.port),
+        }
 
-    def put(self, peer: str) -> None:
-        """Put one peer into all slots and wait until they are healthy."""
+    def remove(self) -> None:
+        """Take everything down, images too."""
+        self.compose("--profile", "*", "down", "--volumes", "--timeout", "5")
         for slot in SLOTS:
-            docker("tag", f"{PROJECT}:{peer}", f"{PROJECT}:{slot}")
-        self.compose("up", "-d", "--no-deps", "--force-recreate", "--wait", *SLOTS)
-        self.compose("up", "-d", "--no-deps", "--wait", "nginx")
+            if docker("images", "--quiet", f"{self.image}:{slot}"):
+                docker("rmi", f"{self.image}:{slot}")
 
 
-def build(stack: Stack, model: Path) -> None:
+def build(stacks: list[BenchStack], model: Path) -> None:
     """Build both peers' images on top of the service's own."""
-    stack.compose("build", "--quiet", "stable-1", timeout=1500)
-    context = BUILD / "stack"
-    shutil.rmtree(context, ignore_errors=True)
-    shutil.copytree(model, context / "model")
-    (context / "bench" / "requests").mkdir(parents=True)
-    for name in ("__init__.py", "constant.py", "model.py"):
-        shutil.copy(ROOT / "bench" / "requests" / name, context / "bench" / "requests")
-    (context / "Dockerfile").write_text(DOCKERFILE)
-    for peer in PEERS:
-        docker(
-            "build", "--quiet", f"--build-arg=BASE={PROJECT}:stable-1", f"--target={peer}",
-            f"--tag={PROJECT}:{peer}", str(context),
-        )  # fmt: skip
-    shutil.rmtree(context)
+    base = f"{stacks[0].image}:stable-1"
+    stacks[0].compose("build", "--quiet", "stable-1", timeout=1500)
+    with tempfile.TemporaryDirectory(prefix="marquee-bench-") as folder:
+        context = Path(folder)
+        shutil.copytree(model, context / "model")
+        (context / "bench" / "requests").mkdir(parents=True)
+        for name in ("__init__.py", "constant.py", "model.py"):
+            shutil.copy(ROOT / "bench" / "requests" / name, context / "bench" / "requests")
+        (context / "Dockerfile").write_text(DOCKERFILE)
+        docker("tag", base, f"{PROJECT}:base")
+        for stack in stacks:
+            docker(
+                "build", "--quiet", f"--build-arg=BASE={PROJECT}:base", f"--target={stack.peer}",
+                *(f"--tag={stack.image}:{slot}" for slot in SLOTS), folder,
+            )  # fmt: skip
+        docker("rmi", f"{PROJECT}:base")
 
 
 @contextmanager
-def running(model: Path) -> Iterator[BenchStack]:
-    """The stack's images, built; whatever was started is removed at the end."""
-    stack = BenchStack(ROOT)
+def running(model: Path) -> Iterator[list[BenchStack]]:
+    """Both stacks, healthy; whatever was built and started is removed at the end."""
+    stacks = [BenchStack(ROOT, peer, free_port()) for peer in PEERS]
     try:
-        build(stack, model)
-        yield stack
+        build(stacks, model)
+        for stack in stacks:
+            stack.compose("up", "-d", "--wait", *SLOTS, "nginx")
+        yield stacks
     finally:
-        stack.compose("--profile", "*", "down", "--volumes", "--timeout", "5")
-        for tag in (*PEERS, *SLOTS):
-            if docker("images", "--quiet", f"{PROJECT}:{tag}"):
-                docker("rmi", f"{PROJECT}:{tag}")
+        for stack in stacks:
+            stack.remove()
 
 
 def measure(model: Path, rounds: int, seconds: float) -> dict[str, list[float]]:
     """Requests a second of each peer in each round, in turns in the opposite order."""
     answered: dict[str, list[float]] = {peer: [] for peer in PEERS}
-    with running(model) as stack:
-        for number in range(rounds):
-            for peer in PEERS[:: 1 - 2 * (number % 2)]:
-                stack.put(peer)
-                load.peak(URL, some_users(model, DRAWN, 1000 + number), 2)
-                users = some_users(model, DRAWN, number)
-                answered[peer].append(load.peak(URL, users, seconds))
+    with running(model) as stacks:
+        for number in range(-2, rounds):  # the first two only warm up
+            for stack in stacks[:: 1 - 2 * (number % 2)]:
+                users = some_users(model, DRAWN, 1000 + number)
+                figure = load.peak(f"http://127.0.0.1:{stack.port}", users, seconds)
+                if number >= 0:
+                    answered[stack.peer].append(figure)
     return answered
+
+
+def why_not() -> str | None:
+    """Why the stacks cannot run here; None where they can."""
+    if shutil.which("docker") is None:
+        return "there is no docker command"
+    if subprocess.run(["docker", "info"], capture_output=True, check=False).returncode != 0:
+        return "no Docker engine answers"
+    return load.why_not()
 
 
 def main() -> int:
     """Measure and print; exit status 1 when the target is missed (not judged with `--quick`)."""
     arguments = _arguments()
-    if reason := why_not() or load.why_not():
+    if reason := why_not():
         print(json.dumps({"skipped": reason}) if arguments.json else f"skipped: {reason}")
         return 0
-    rounds, seconds = (1, 2.0) if arguments.quick else (arguments.rounds, arguments.seconds)
+    rounds, seconds = (2, 2.0) if arguments.quick else (arguments.rounds, arguments.seconds)
     result = _result(measure(make_model(USERS, FILMS), rounds, seconds), seconds)
     if not arguments.quick:
         report.keep("requests_stack", result)
@@ -137,9 +165,9 @@ def _arguments() -> argparse.Namespace:
     assert __doc__ is not None
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--quick", action="store_true", help="one round; judges nothing")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds (5)")
-    parser.add_argument("--seconds", type=float, default=5, help="of load for each figure (5)")
+    parser.add_argument("--quick", action="store_true", help="two rounds; judges nothing")
+    parser.add_argument("--rounds", type=int, default=15, help="rounds (15)")
+    parser.add_argument("--seconds", type=float, default=3, help="of load for each figure (3)")
     parser.add_argument("--docs", action="store_true", help="write the page")
     return parser.parse_args()
 

@@ -63,7 +63,7 @@ def cores() -> tuple[int, int]:
 def serving(name: str, model: Path, workers: int = 1) -> Iterator[Server]:
     """Run one of `COMMANDS` until the block ends."""
     with tempfile.TemporaryDirectory(prefix="marquee-bench-") as folder:
-        port = _free_port()
+        port = free_port()
         metrics = Path(folder) / "metrics"
         metrics.mkdir()
         environment = os.environ | {
@@ -110,7 +110,8 @@ def _answers(port: int) -> bool:
         return False
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
