@@ -4,8 +4,9 @@ The compose file as it is (NGINX and the slots alone), twice, as projects of the
 their own; asked in turn, so that the one that is not asked idles. Everything shares the machine's
 cores, the load too. Needs a Docker engine and the images (`make standins` where no registry
 answers). NGINX lets 6,000 requests a second of one client through: a faster machine measures that.
+Writes its part of docs/benchmarks-requests.md unless --quick.
 
-    python -m bench.requests_stack [--json] [--quick] [--rounds N] [--seconds N] [--docs]
+    python -m bench.requests_stack [--json] [--quick] [--rounds N] [--seconds N]
 """
 
 import argparse
@@ -134,9 +135,7 @@ def main() -> int:
     rounds, seconds = (2, 2.0) if arguments.quick else (arguments.rounds, arguments.seconds)
     result = _result(measure(make_model(USERS, FILMS), rounds, seconds), seconds)
     if not arguments.quick:
-        report.keep("requests_stack", result)
-    if arguments.docs and not arguments.quick:
-        report.write_page()
+        report.write_page("requests_stack", result)
     if arguments.json:
         print(json.dumps(result))
     else:
@@ -152,7 +151,7 @@ def _result(answered: dict[str, list[float]], seconds: float) -> dict[str, Any]:
     return {
         "what": f"NGINX and three slots of two workers, {USERS:,} users, {FILMS:,} films, "
         f"{rounds} rounds, {seconds:g} s of load for each figure; all on the same cores",
-        "command": f"python -m bench.requests_stack --rounds {rounds} --seconds {seconds:g} --docs",
+        "command": f"python -m bench.requests_stack --rounds {rounds} --seconds {seconds:g}",
         "machine": report.machine(),
         "ratios": {report.STACK: Spread.of(ours / theirs for ours, theirs in pairs).rounded()},
         "figures": {
@@ -165,10 +164,9 @@ def _arguments() -> argparse.Namespace:
     assert __doc__ is not None
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--quick", action="store_true", help="two rounds; judges nothing")
+    parser.add_argument("--quick", action="store_true", help="two rounds, no page; judges nothing")
     parser.add_argument("--rounds", type=int, default=15, help="rounds (15)")
     parser.add_argument("--seconds", type=float, default=3, help="of load for each figure (3)")
-    parser.add_argument("--docs", action="store_true", help="write the page")
     return parser.parse_args()
 
 

@@ -1,8 +1,9 @@
 """What a request costs beside plain peers: each figure a ratio from one run.
 
-Needs the load generator: `build/vegeta`, or a Docker engine with its image (`make standins`).
+Writes docs/benchmarks-requests.md and its picture unless --quick. Needs the load generator:
+`build/vegeta`, or a Docker engine with its image (`make standins`).
 
-    python -m bench.requests [--json] [--quick] [--rounds N] [--seconds N] [--docs]
+    python -m bench.requests [--json] [--quick] [--rounds N] [--seconds N]
 """
 
 import argparse
@@ -28,10 +29,8 @@ def main() -> int:
         return 0
     result = _quick() if arguments.quick else _whole(arguments.rounds, arguments.seconds)
     if not arguments.quick:
-        report.keep("requests", result)
-    if arguments.docs and not arguments.quick:
         curve.draw(result["curve"], report.PICTURE)
-        report.write_page()
+        report.write_page("requests", result)
     if arguments.json:
         print(json.dumps(result))
     else:
@@ -45,10 +44,11 @@ def _arguments() -> argparse.Namespace:
     assert __doc__ is not None
     parser = argparse.ArgumentParser("python -m bench.requests", description=__doc__.split("\n")[0])
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--quick", action="store_true", help="small and short; judges nothing")
+    parser.add_argument(
+        "--quick", action="store_true", help="small, short, no page; judges nothing"
+    )
     parser.add_argument("--rounds", type=int, default=8, help="rounds of fresh servers (8)")
     parser.add_argument("--seconds", type=float, default=3, help="of load for each figure (3)")
-    parser.add_argument("--docs", action="store_true", help="write the page and the picture")
     return parser.parse_args()
 
 
@@ -57,7 +57,7 @@ def _whole(rounds: int, seconds: float) -> dict[str, Any]:
     return {
         "what": f"{USERS:,} users, {FILMS:,} films (naive: {NAIVE_USERS:,} users), "
         f"{rounds} rounds, {seconds:g} s of load for each figure",
-        "command": f"python -m bench.requests --rounds {rounds} --seconds {seconds:g} --docs",
+        "command": f"python -m bench.requests --rounds {rounds} --seconds {seconds:g}",
         **_figures(models, rounds, seconds),
         "curve": curve.curve(curve.USERS, curve.FILMS),
     }
