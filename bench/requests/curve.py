@@ -99,13 +99,15 @@ def draw(figures: dict[str, Any], path: Path) -> None:
     from matplotlib import pyplot as plt  # noqa: PLC0415
 
     figure, panels = plt.subplots(1, 2, figsize=(9, 3.6), sharey=True, layout="constrained")
+    points = (*figures["users"], *figures["films"])
+    highest = max(figures["constant"], *(point["microseconds"] for point in points))
     for panel, axis, other in zip(panels, ("users", "films"), ("films", "users"), strict=True):
         points = figures[axis]
         panel.semilogx(
             [p[axis] for p in points], [p["microseconds"] for p in points], "o-", label="Marquee"
         )
         panel.axhline(figures["constant"], color="gray", linestyle="--", label="constant answer")
-        panel.set(xlabel=f"{axis} ({points[0][other]:,} {other})", ylim=(0, None))
+        panel.set(xlabel=f"{axis} ({points[0][other]:,} {other})", ylim=(0, 1.2 * highest))
         panel.grid(alpha=0.3)
     panels[0].set_ylabel("microseconds a request")
     panels[0].legend(loc="lower right")
