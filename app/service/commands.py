@@ -18,7 +18,7 @@ MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
 def serve(settings: Settings) -> None:
     """Answer `GET /recommend/<user_id>` under gunicorn until SIGTERM or Ctrl-C.
 
-    The process becomes gunicorn's. Exit status 1: the model must not be served (said why).
+    Exit status 1: the model must not be served (said why).
     """
     from app.model.lists import RecommendationLists
     from app.model.manifest import ArtifactError
@@ -28,8 +28,13 @@ def serve(settings: Settings) -> None:
     except ArtifactError as error:
         raise click.ClickException(str(error)) from error
     _empty_metrics_directory()
-    gunicorn = [sys.executable, "-m", "gunicorn", "--config", "python:app.service.gunicorn_conf"]
-    os.execv(sys.executable, [*gunicorn, "app.service.application:wsgi()"])  # noqa: S606
+    # In this process: a second interpreter would import everything once more (0.3 s). The metrics
+    # directory must be named by now, since gunicorn's configuration imports prometheus_client.
+    from gunicorn.app.wsgiapp import run
+
+    configuration = ["--config", "python:app.service.gunicorn_conf"]
+    sys.argv = ["gunicorn", *configuration, "app.service.application:wsgi()"]
+    run()
 
 
 def _empty_metrics_directory() -> None:

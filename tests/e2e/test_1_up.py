@@ -64,5 +64,7 @@ def test_no_compiler_is_left(stack: Stack) -> None:
 
 
 def test_gunicorn_is_process_1(stack: Stack) -> None:
-    command = stack.compose("exec", "-T", "stable-1", "cat", "/proc/1/cmdline")
-    assert "gunicorn" in command.split("\0")
+    command = stack.compose("exec", "-T", "stable-1", "cat", "/proc/1/cmdline").split("\0")
+    assert command[1:] == ["/opt/venv/bin/marquee", "serve", ""]
+    children = stack.compose("exec", "-T", "stable-1", "cat", "/proc/1/task/1/children")
+    assert len(children.split()) == 2  # gunicorn's workers, nothing in between
