@@ -3,7 +3,7 @@
     python -m bench.training_events DIRECTORY EVENTS USERS FILMS
 
 Writes `ratings.parquet`, `watches.parquet` (half of the pairs each) and `films.parquet`. Every
-user has an event; a pair drawn twice counts once and another is drawn.
+user and film has an event; a pair drawn twice counts once and another is drawn.
 """
 
 import sys
@@ -51,10 +51,12 @@ def write(directory: Path, events: int, users: int, films: int) -> None:
 
 
 def _pairs(random: np.random.Generator, events: int, users: int, films: int) -> NDArray[np.int64]:
-    """So many different pairs, ascending, as `user * films + film`; each user has one at least."""
+    """So many different pairs, ascending, as `user * films + film`; each user and film has one."""
     activity = random.pareto(1.5, users) + 0.05
     chosen = np.cumsum(activity) / activity.sum()
-    first = np.arange(users) * films + _films(random, np.arange(users), films)
+    film = _films(random, np.arange(users), films)
+    film[:films] = random.permutation(films)[:users]
+    first = np.arange(users) * films + film
     pairs = np.unique(first)
     while len(pairs) < events:
         missing = int((events - len(pairs)) * 1.1) + 100

@@ -124,6 +124,28 @@ def test_ratings_alone_are_enough(world: World, tmp_path: Path) -> None:
     assert {"read", "svd", "als", "ease", "neighbours", "lists", "write"} == set(summary["seconds"])
 
 
+def test_each_stage_says_its_time_and_its_peak_memory(world: World, tmp_path: Path) -> None:
+    code, out, _ = run("train", "--ratings", world.ratings, "--out", tmp_path / "m", "--json")
+    assert code == 0
+    summary = json.loads(out)
+    assert set(summary["peak_mb"]) == set(summary["seconds"])
+    assert min(summary["peak_mb"].values()) > 50
+
+
+def test_film_lengths_make_another_model_and_are_in_its_data(world: World, tmp_path: Path) -> None:
+    films = pl.read_parquet(world.watches, columns=["movie_id"]).unique().sort("movie_id")
+    films[:60].with_columns(length=pl.lit(100)).write_csv(tmp_path / "films.csv")
+    plain = ["train", "--watches", world.watches, "--json"]
+    with_lengths = [*plain, "--films", tmp_path / "films.csv"]
+    summaries = [
+        json.loads(run(*command, "--out", tmp_path / "m")[1]) for command in (plain, with_lengths)
+    ]
+    assert [summary["data"]["lengths"] for summary in summaries] == [0, 60]
+    assert summaries[0]["model_hash"] != summaries[1]["model_hash"]
+    manifest = open_artifact(tmp_path / "m" / "factors", "factors").manifest
+    assert manifest.data["lengths"] == 60
+
+
 def test_watches_alone_are_enough_and_make_no_rating_predictor(
     world: World, tmp_path: Path
 ) -> None:
