@@ -5,7 +5,7 @@ from implicit.als import AlternatingLeastSquares
 from scipy import sparse
 from threadpoolctl import threadpool_limits
 
-from app.training.params import AlsParams, Params
+from app.training.params import AlsParams, Params, PopularityParams
 from app.training.ranking.scorer import FactorScorer, Scorer
 from app.training.tuning.models import Models
 from app.training.tuning.rehearsal import Rehearsal
@@ -18,7 +18,13 @@ PLAIN_LADDERS: dict[str, tuple[float, ...]] = {
     "als.alpha": (0.5, 1, 2, 3, 5, 8, 12, 20),
 }
 #: Known to be good on MovieLens 100K; the search begins here.
-PLAIN_START = alone(Params(als=AlsParams(regularization=20, alpha=2, exponent=0)), "als")
+PLAIN_START = alone(
+    Params(
+        als=AlsParams(regularization=20, alpha=2, exponent=0),
+        popularity=PopularityParams(half_life_days=365),  # for strangers, as in the others' start
+    ),
+    "als",
+)
 
 
 class PlainRehearsal(Rehearsal):

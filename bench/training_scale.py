@@ -10,7 +10,6 @@ smallest size only; else docs/benchmarks-training.md is written.
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -18,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.training_page import scale_page
+from bench.training_page import machine, scale_page
 
 ROOT = Path(__file__).parents[1]
 
@@ -49,7 +48,7 @@ def main() -> int:
     for size in SIZES[:1] if options.quick else SIZES:
         print(f"{size.events:,} events", file=sys.stderr)
         runs.append({**asdict(size), **measure(size)})
-    result = {"cpus": os.cpu_count(), "runs": runs}
+    result = {"machine": machine(), "runs": runs}
     page = scale_page(result)
     if not options.quick:
         (ROOT / "docs" / "benchmarks-training.md").write_text(page, encoding="utf-8")
