@@ -80,6 +80,8 @@ def measure(events: Interactions, quick: bool) -> dict[str, Any]:
     """All tables."""
     shipped = read_params(ROOT / "params.yaml")
     tables, settings = {}, {}
+    # A short search of one split says something at random only.
+    judged = ("random",) if quick else ("random", "newest", "moment")
     for name, way in ways(events, quick).items():
         runs: list[dict[str, Row]] = []
         found: dict[str, Params] = {}
@@ -94,7 +96,7 @@ def measure(events: Interactions, quick: bool) -> dict[str, Any]:
         tables[name] = {row: _summary([run[row] for run in runs]) for row in runs[0]}
         settings[name] = {row: _setting(params) for row, params in found.items()}
     return {
-        "passed": all(map(_passed, tables.values())),
+        "passed": all(_passed(tables[name]) for name in judged),
         "data": {k: v for k, v in events.describe().items() if k != "sha256"},
         "machine": machine(),
         "trials": {"marquee": TRIALS, "plain": PLAIN_TRIALS},
