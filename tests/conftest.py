@@ -1,7 +1,6 @@
 """What all suites share: a small model of known content, and where the real input lies."""
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -54,9 +53,3 @@ def model(tmp_path: Path) -> Path:
 def shared_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model directory for tests that only read."""
     return write_lists(tmp_path_factory.mktemp("model") / "model")
-
-
-@pytest.fixture
-def make_model() -> Callable[[Path], Path]:
-    """`write_lists`, for tests that make several."""
-    return write_lists
