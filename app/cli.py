@@ -23,6 +23,9 @@ COMMANDS = {
     "recommend": "app.model.commands",
     "verify": "app.model.commands",
     "serve": "app.service.commands",
+    "migrate": "app.provenance.commands",
+    "ship": "app.provenance.commands",
+    "trace": "app.provenance.commands",
     "init": "app.provisioning.commands",
     "make-sample": "app.simulator.commands",
 }

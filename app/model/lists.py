@@ -1,5 +1,6 @@
 """Every user's list, ready to be answered: the artifact that the service reads."""
 
+from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,11 @@ def item_dtype(items: int) -> type[np.unsignedinteger]:
     return np.uint16 if items <= np.iinfo(np.uint16).max else np.uint32
 
 
+def array_code(items: int) -> Literal["H", "I"]:
+    """What the `array` module calls `item_dtype`."""
+    return "H" if item_dtype(items) is np.uint16 else "I"
+
+
 def pack_items(names: Sequence[str]) -> Array:
     """Film ids as one array of bytes (see `_LAYOUT`)."""
     return np.frombuffer("\n".join(names).encode(), dtype=np.uint8)
@@ -49,6 +55,8 @@ class Answer:
 
     text: str
     source: Source
+    #: The film numbers in the same order, packed as `item_dtype` says.
+    films: bytes
 
 
 class RecommendationLists:
@@ -71,6 +79,7 @@ class RecommendationLists:
         self.hidden = frozenset(i for i, name in enumerate(self.names) if name in hide)
         #: Names an operator hides that this model does not know: likely a typing error.
         self.unknown_hidden = sorted(hide - {self.names[i] for i in self.hidden})
+        self._code = array_code(artifact.manifest.items)
         self._users = artifact.arrays["users"]
         self._lists = artifact.arrays["lists"]
         #: What an answer reads of a row: more than its length only where films may be hidden.
@@ -133,7 +142,8 @@ class RecommendationLists:
         films = films[: self.length]
         if films and films[-1] == end:
             films = films[: films.index(end)]
-        return Answer(",".join([names[i] for i in films]), source)
+        packed = array(self._code, films).tobytes()
+        return Answer(",".join([names[i] for i in films]), source, packed)
 
 
 def _check_layout(artifact: Artifact) -> None:
