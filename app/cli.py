@@ -26,6 +26,8 @@ COMMANDS = {
     "migrate": "app.provenance.commands",
     "ship": "app.provenance.commands",
     "trace": "app.provenance.commands",
+    "backup": "app.provenance.commands",
+    "restore-backup": "app.provenance.commands",
     "init": "app.provisioning.commands",
     "make-sample": "app.simulator.commands",
 }

@@ -1,13 +1,18 @@
-"""`marquee migrate`, `marquee ship` and `marquee trace`."""
+"""`marquee migrate`, `ship`, `trace`, `backup` and `restore-backup`."""
 
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 
 import click
 
+from app.events.errors import EventsError
+from app.provenance.errors import BackupError
 from app.settings import Settings
+
+_STORE = click.Path(path_type=Path, file_okay=False)
 
 
 @click.command(epilog="Example: MARQUEE_DATABASE=sqlite:///data/provenance.db marquee migrate")
@@ -83,6 +88,46 @@ def trace(
         click.echo(json.dumps(record) if as_json else "\n".join(lines(record)) + "\n")
 
 
+@click.command(
+    epilog="Examples: marquee backup all.tar.gz;"
+    "  docker compose exec -T shipper marquee backup - > all.tar.gz"
+)
+@click.argument("file", type=click.File("wb"))
+@click.option("--store", type=_STORE, default=None, help="[default: setting store_dir]")
+@click.pass_obj
+def backup(settings: Settings, file: IO[bytes], store: Path | None) -> None:
+    """Write what cannot be made again to FILE (- for stdout): the database and the event store.
+
+    Both as they were at one moment each; recording and collecting go on meanwhile.
+    """
+    from app.provenance.backup import back_up
+    from app.provenance.database import connect
+
+    with _told_plainly():
+        held = back_up(connect(settings), store or settings.store_dir, file)
+    click.echo(json.dumps(held), err=True)
+
+
+@click.command(
+    epilog="Examples: marquee restore-backup all.tar.gz;"
+    "  docker compose exec -T shipper marquee restore-backup - < all.tar.gz"
+)
+@click.argument("file", type=click.File("rb"))
+@click.option("--store", type=_STORE, default=None, help="[default: setting store_dir]")
+@click.pass_obj
+def restore_backup(settings: Settings, file: IO[bytes], store: Path | None) -> None:
+    """Put a backup's rows into the database, and its event store where there is none.
+
+    What is there already stays as it is, so that a restore that was interrupted can be run again.
+    """
+    from app.provenance.backup import restore
+    from app.provenance.database import connect
+
+    with _told_plainly():
+        held = restore(connect(settings), store or settings.store_dir, file)
+    click.echo(json.dumps(held), err=True)
+
+
 @contextmanager
 def _told_plainly() -> Iterator[None]:
     from sqlalchemy.exc import SQLAlchemyError
@@ -93,3 +138,5 @@ def _told_plainly() -> Iterator[None]:
         yield
     except SQLAlchemyError as error:
         raise click.ClickException(f"database: {plainly(error)}") from error
+    except (BackupError, EventsError) as error:
+        raise click.ClickException(str(error)) from error

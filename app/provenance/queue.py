@@ -6,6 +6,7 @@ seen only once it is locked and begun, because it is made under a hidden name.
 """
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -78,7 +79,7 @@ class Recorder:
             if self._room < len(record):
                 self._begin_segment()
             if os.write(self._descriptor, record) != len(record):
-                raise OSError("written by half: the disk is full")
+                raise OSError(errno.ENOSPC, "No space left: written by half")
         except OSError as error:
             self._fail(error)
         else:
@@ -108,7 +109,7 @@ class Recorder:
         self._descriptor = os.open(path, flags, 0o640)
         fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.write(self._descriptor, self._head) != len(self._head):
-            raise OSError("written by half: the disk is full")
+            raise OSError(errno.ENOSPC, "No space left: written by half")
 
     def close(self) -> None:
         """End the segment; the next record begins another."""
