@@ -19,6 +19,7 @@ COMMANDS = {
     "import-ratings": "app.events.commands",
     "prepare": "app.events.commands",
     "train": "app.training.commands",
+    "tune": "app.training.commands",
     "evaluate": "app.training.commands",
     "recommend": "app.model.commands",
     "verify": "app.model.commands",

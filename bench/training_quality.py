@@ -1,145 +1,212 @@
-"""How well the ranking and its parts do on MovieLens, beside simpler ones.
+"""How good the lists are on MovieLens, beside simpler ways, and for users with few events.
 
-Usage: python bench/training_quality.py RATINGS_CSV [--seeds S] [--k K] [--json]
-RATINGS_CSV is `ml-latest-small/ratings.csv`. A quarter of each user's ratings is held out at
-random; what a user has rated is left out; every held-out film is relevant.
+    python -m bench.training_quality [RATINGS_CSV] [--quick] [--json]
+
+Per user at random, per user in time, and at one moment for all: 25 % held out (in time: five cuts),
+k = 10, seen films left out, every held-out film counts. Plain ALS, EASE and Marquee are each
+tuned by the same search on events held out of the training data; nothing is tuned on a test.
+Writes docs/benchmarks-quality.md unless --quick.
 """
 
 import argparse
-import dataclasses
 import json
-from collections.abc import Iterator
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
-from implicit.als import AlternatingLeastSquares
-from numpy.typing import NDArray
-from scipy import sparse
-from threadpoolctl import threadpool_limits
 
-from app.training.data import Interactions, number_events
-from app.training.fitting import Fitted, fit
-from app.training.lists import best_films
-from app.training.metrics import error_metrics, rank_metrics
-from app.training.params import BlendParams, Params, read_params
-from app.training.progress import Stages
-from app.training.ranking.scorer import Floats
+from app.training.data import Interactions
+from app.training.metrics import error_metrics
+from app.training.params import (
+    AlsParams,
+    BlendParams,
+    EaseParams,
+    NeighbourParams,
+    Params,
+    PopularityParams,
+    RatingParams,
+    RecencyParams,
+    read_params,
+)
+from app.training.ratings_model import fit_ratings
+from app.training.tuning.rehearsal import Rehearsal
+from app.training.tuning.search import Budget, Search
+from app.training.tuning.splits import (
+    KNOWN_EVENTS,
+    Split,
+    newcomer_split,
+)
+from app.training.tuning.tune import alone, mean_ndcg, tune
+from bench.training_page import quality_page
+from bench.training_plain import PLAIN_LADDERS, PLAIN_START, PlainRehearsal
+from bench.training_ways import ROOT, SCALE, find_ratings, read, ways
 
-SCALE = (0.5, 5.0)
-#: Plain ALS as `implicit` has it, at several settings; the best one is reported.
-PLAIN = [(reg, alpha) for reg in (5.0, 10.0, 20.0, 40.0) for alpha in (2.0, 5.0, 10.0)]
-ONLY = {"als": 0.0, "ease": 0.0, "popularity": 0.0, "newcomer": 0.0, "svd": 0.0}
+TRIALS, PLAIN_TRIALS = 80, 24
+#: Surprise's own defaults.
+SURPRISE = RatingParams(factors=100, epochs=20, learning_rate=0.005, regularization=0.02)
+#: Round values to begin each search with, as somebody would who has not seen these data.
+START = Params(
+    recency=RecencyParams(half_life_events=20, ease=0),
+    neighbours=NeighbourParams(window=5, damping=5),
+    als=AlsParams(factors=64, alpha=2, regularization=0.1),
+    ease=EaseParams(regularization=200),
+    popularity=PopularityParams(half_life_days=365),
+    blend=BlendParams(als=1, ease=0.8, neighbours=0.3, popularity=0.05, newcomer=3, svd=0),
+)
+Row = dict[str, float]
+Table = dict[str, dict[str, Any]]
 
 
-def main() -> None:
-    """Score each peer over several splits."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("ratings", type=Path)
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--k", type=int, default=10)
-    parser.add_argument("--json", action="store_true")
+def main() -> int:
+    """Measure, print, and write the page; exit status 1 when the target is missed."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("ratings", type=Path, nargs="?", default=find_ratings())
+    parser.add_argument("--quick", action="store_true", help="one seed, few trials, no page")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args()
-    params = read_params(Path("params.yaml"))
-    runs = [
-        score(*split(read(options.ratings), s), params, options.k) for s in range(options.seeds)
-    ]
-    table = {name: _summary([run[name] for run in runs]) for name in runs[0]}
-    best = max((n for n in table if n.startswith("plain ALS")), key=lambda n: table[n]["ndcg"][0])
-    table = {n: row for n, row in table.items() if n == best or not n.startswith("plain ALS")}
-    if options.json:
-        print(json.dumps(table))
-        return
-    for name, row in table.items():
-        figures = "  ".join(f"{key} {mean:.4f}±{error:.4f}" for key, (mean, error) in row.items())
-        print(f"{name:32}{figures}")
+    if not options.ratings.is_file():
+        print(json.dumps({"skipped": "no ratings"}) if options.json else "skipped: no ratings")
+        return 0
+    result = measure(read(options.ratings), options.quick)
+    page = quality_page(result)
+    if not options.quick:
+        (ROOT / "docs" / "benchmarks-quality.md").write_text(page, encoding="utf-8")
+    print(json.dumps(result) if options.json else page)
+    return 0 if result["passed"] else 1
 
 
-def read(path: Path) -> Interactions:
-    """All ratings."""
-    table = pl.read_csv(path).select(
-        user_id="userId",
-        movie_id=pl.col("movieId").cast(pl.String),
-        rating=pl.col("rating").cast(pl.Float32),
-        time=pl.from_epoch("timestamp").cast(pl.Datetime("us")),
+def measure(events: Interactions, quick: bool) -> dict[str, Any]:
+    """All tables."""
+    shipped = read_params(ROOT / "params.yaml")
+    tables, settings = {}, {}
+    for name, way in ways(events, quick).items():
+        runs: list[dict[str, Row]] = []
+        found: dict[str, Params] = {}
+        for test in way.tests:
+            assert test is not None
+            if way.tune_each or not found:
+                inner = way.inner(test.train)
+                assert inner is not None
+                found = search(inner, quick)
+            runs.append(score(test, found, shipped))
+            print(f"{name}: {len(runs)} of {len(way.tests)}", file=sys.stderr)
+        tables[name] = {row: _summary([run[row] for run in runs]) for row in runs[0]}
+        settings[name] = {row: _setting(params) for row, params in found.items()}
+    return {
+        "passed": all(_passed(tables[name]) for name in ("random", "newest")),
+        "data": {k: v for k, v in events.describe().items() if k != "sha256"},
+        "cpus": os.cpu_count(),
+        "trials": {"marquee": TRIALS, "plain": PLAIN_TRIALS},
+        "tables": tables,
+        "settings": settings,
+        "newcomers": newcomers(events, shipped, 1 if quick else 5),
+    }
+
+
+def search(inner: Split, quick: bool) -> dict[str, Params]:
+    """The best setting of each peer on a validation split."""
+    trials, plain_trials = (20, 5) if quick else (TRIALS, PLAIN_TRIALS)
+    plain = PlainRehearsal(inner, SCALE)
+    plain_search = Search(lambda p: mean_ndcg([plain], p), Budget(plain_trials), 0, plain.keep)
+    best = plain_search.run(PLAIN_START, list(PLAIN_LADDERS), ladders=PLAIN_LADDERS)
+    found = tune([Rehearsal(inner, SCALE)], START, Budget(trials), 0)
+    return {
+        "plain iALS (implicit)": best.params,
+        "ALS by events": found.als.params,
+        "EASE": found.ease.params,
+        "Marquee": found.best.params,
+    }
+
+
+def score(test: Split, found: dict[str, Params], shipped: Params) -> dict[str, Row]:
+    """Metrics of each peer on one test."""
+    popular = Params(
+        blend=alone(shipped, "popularity").blend,
+        popularity=PopularityParams(half_life_days=1e9),
     )
-    return number_events(table, None)
-
-
-def split(events: Interactions, seed: int) -> tuple[Interactions, Interactions]:
-    """Three quarters of each user's pairs, and the rest."""
-    random = np.random.default_rng(seed)
-    place = np.concatenate([random.permutation(n) / n for n in np.diff(events.start)])
-    return _take(events, place >= 0.25), _take(events, place < 0.25)
-
-
-def _take(events: Interactions, chosen: NDArray[np.bool_]) -> Interactions:
-    counts = np.bincount(events.user[chosen], minlength=len(events.users))
-    arrays = {name: getattr(events, name)[chosen] for name in ("item", "rating", "minutes", "days")}
-    return dataclasses.replace(events, start=np.concatenate([[0], np.cumsum(counts)]), **arrays)
-
-
-def score(
-    train: Interactions, test: Interactions, params: Params, k: int
-) -> dict[str, dict[str, float]]:
-    """Metrics of each peer on one split."""
-    params = params.model_copy(update={"blend": BlendParams(als=1, ease=1, svd=1)})
-    fitted = fit(train, params, SCALE, Stages())
-    rows = {}
-    for name, scores in _peers(fitted, train):
-        scores[train.user, train.item] = -np.inf
-        shown = best_films(scores, k)
-        relevant = sparse.csr_array(
-            (np.ones(len(test.item), bool), test.item, test.start),
-            (len(test.users), len(test.items)),
-        ).toarray()
-        hits = np.take_along_axis(relevant, shown, axis=1)
-        metrics: dict[str, Any] = rank_metrics(hits, np.diff(test.start)).mean()
-        rows[name] = {**metrics, "coverage": len(np.unique(shown)) / len(test.items)}
-    assert fitted.ratings is not None
-    estimate = np.clip(fitted.ratings.estimate(test.user, test.item), *SCALE)
-    errors: dict[str, Any] = error_metrics(estimate, test.rating)
-    rows["SVD"] |= errors
+    svd = alone(Params(ratings=SURPRISE), "svd")
+    lists = {"most popular": popular, "Surprise SVD": svd, **found, "params.yaml": shipped}
+    shown = Rehearsal(test, SCALE, sample=None)
+    rows: dict[str, Row] = {}
+    for name, params in lists.items():
+        scorer = PlainRehearsal(test, SCALE, sample=None) if name.startswith("plain") else shown
+        figures = scorer.figures(params)
+        rows[name] = {key: figures[key] for key in ("ndcg", "recall", "coverage")}
+        scorer.keep(params)
+    for name in ("Surprise SVD", "Marquee", "params.yaml"):
+        rows[name]["rmse"] = _rmse(test, lists[name].ratings)
     return rows
 
 
-def _peers(fitted: Fitted, train: Interactions) -> Iterator[tuple[str, Floats]]:
-    users = len(train.users)
-    counts = np.bincount(train.item, minlength=len(train.items)).astype(np.float32)
-    yield "most popular", np.tile(counts, (users, 1))
-    for name, part in (("SVD", "svd"), ("ALS by events", "als"), ("EASE", "ease")):
-        yield name, fitted.scorer(BlendParams(**{**ONLY, part: 1.0})).scores(0, users)
-    yield (
-        "Marquee (params.yaml)",
-        fitted.scorer(read_params(Path("params.yaml")).blend).scores(0, users),
+def _rmse(test: Split, params: RatingParams) -> float:
+    model = fit_ratings(test.train, params, SCALE, 0)
+    assert model is not None
+    known = np.diff(test.train.start) > 0
+    user = np.where(known[test.test.user], test.test.user, -1)
+    estimate = np.clip(model.estimate(user, test.test.item), *SCALE)
+    rmse = error_metrics(estimate, test.test.rating)["rmse"]
+    assert rmse is not None
+    return rmse
+
+
+def newcomers(events: Interactions, shipped: Params, seeds: int) -> Table:
+    """The nDCG of users left with few events, by how many."""
+    marquee = shipped
+    no_help = shipped.model_copy(
+        update={"blend": BlendParams(**{**shipped.blend.model_dump(), "newcomer": 0.0})}
     )
-    liked = fitted.strengths.copy()
-    liked.data[:] = 1
-    for regularization, alpha in PLAIN:
-        with threadpool_limits(1, "blas"):
-            model = AlternatingLeastSquares(
-                64, regularization, alpha, random_state=0, num_threads=1
-            )
-            model.fit(sparse.csr_matrix(liked), show_progress=False)
-        yield (
-            f"plain ALS (reg {regularization:g}, alpha {alpha:g})",
-            model.user_factors @ model.item_factors.T,
-        )
+    peers = {
+        "most popular, in time": alone(shipped, "popularity"),
+        "ALS by events": alone(shipped, "als"),
+        "EASE": alone(shipped, "ease"),
+        "blend, `newcomer: 0`": no_help,
+        "Marquee": marquee,
+    }
+    runs: list[dict[str, Row]] = []
+    for seed in range(seeds):
+        split = newcomer_split(events, seed)
+        assert split is not None
+        rehearsal = Rehearsal(split, SCALE, sample=None)
+        runs.append({name: _by_known(rehearsal, params) for name, params in peers.items()})
+    return {name: _summary([run[name] for run in runs]) for name in peers}
 
 
-def _summary(runs: list[dict[str, float]]) -> dict[str, tuple[float, float]]:
-    """Mean and standard error of each metric."""
+def _by_known(rehearsal: Rehearsal, params: Params) -> Row:
+    metrics, _ = rehearsal.per_user(params)
+    return {str(n): float(metrics.ndcg[rehearsal.known == n].mean()) for n in KNOWN_EVENTS}
+
+
+def _summary(runs: list[Row]) -> dict[str, tuple[float, float]]:
+    """Mean and standard error of each metric; 0 where there is one run only."""
+    count = len(runs)
     return {
         key: (
             float(np.mean([run[key] for run in runs])),
-            float(np.std([run[key] for run in runs], ddof=1) / len(runs) ** 0.5),
+            float(np.std([run[key] for run in runs], ddof=1) / count**0.5) if count > 1 else 0.0,
         )
         for key in runs[0]
     }
 
 
+def _passed(table: Table) -> bool:
+    """Above the best other, or within a standard error of it with better coverage."""
+    ours = table["Marquee"]
+    others = [row for name, row in table.items() if name not in {"Marquee", "params.yaml"}]
+    for key in ("ndcg", "recall"):
+        best = max(others, key=lambda row: row[key][0])
+        near = ours[key][0] >= best[key][0] - best[key][1]
+        wider = ours["coverage"][0] > best["coverage"][0]
+        if not (ours[key][0] > best[key][0] or (near and wider)):
+            return False
+    return bool(ours["rmse"][0] <= table["Surprise SVD"]["rmse"][0])
+
+
+def _setting(params: Params) -> dict[str, Any]:
+    sections = ("events", "als", "ease", "recency", "neighbours", "popularity", "blend")
+    return params.model_dump(mode="json", include=set(sections))
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,94 +1,80 @@
-"""Time and peak memory of `marquee train` on generated events.
+"""Time and peak memory of each stage of `marquee train`, by number of events.
 
-Usage: python bench/training_scale.py [--users U] [--films N] [--events E] [--ratings R] [--json]
-The events have a long-tailed popularity and a long-tailed activity; R of them are ratings.
+    python -m bench.training_scale [--quick] [--json]
+
+Each size is generated and trained in processes of their own. Half of the events are ratings. The
+largest has 1,000,000 users and 27,000 films, each with a list. Peak memory is the kernel's highest
+resident size, set back at the start of each stage; pages of mapped files count. --quick takes the
+smallest size only; else docs/benchmarks-training.md is written.
 """
 
 import argparse
 import json
-import resource
+import os
 import subprocess
 import sys
 import tempfile
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import polars as pl
+from bench.training_page import scale_page
+
+ROOT = Path(__file__).parents[1]
 
 
-def main() -> None:
-    """Generate, train in a process of its own, report."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=_Raw)
-    for name, default in (
-        ("users", 200_000),
-        ("films", 20_000),
-        ("events", 2_000_000),
-        ("ratings", 400_000),
-    ):
-        parser.add_argument(f"--{name}", type=int, default=default)
-    parser.add_argument("--json", action="store_true")
+@dataclass(frozen=True)
+class Size:
+    """How much there is to learn from."""
+
+    events: int
+    users: int
+    films: int
+
+
+SIZES = (
+    Size(100_000, 10_000, 5_000),
+    Size(2_000_000, 200_000, 20_000),
+    Size(10_000_000, 1_000_000, 27_000),
+)
+
+
+def main() -> int:
+    """Measure, print, and write the page."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="the smallest size only, no page")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as directory:
-        generate(Path(directory), options.users, options.films, options.events, options.ratings)
-        result = measure(Path(directory))
-    if options.json:
-        print(json.dumps(result))
-        return
-    data = result["data"]
-    print(f"{data['users']:,} users, {data['films']:,} films, {data['pairs']:,} pairs")
-    for stage, seconds in result["seconds"].items():
-        print(f"  {stage:8}{seconds:9.1f} s")
-    print(f"  lists a second: {data['users'] / result['seconds']['lists']:,.0f}")
-    print(f"  peak memory: {result['peak_mb']:,.0f} MB")
+    runs = []
+    for size in SIZES[:1] if options.quick else SIZES:
+        print(f"{size.events:,} events", file=sys.stderr)
+        runs.append({**asdict(size), **measure(size)})
+    result = {"cpus": os.cpu_count(), "runs": runs}
+    page = scale_page(result)
+    if not options.quick:
+        (ROOT / "docs" / "benchmarks-training.md").write_text(page, encoding="utf-8")
+    print(json.dumps(result) if options.json else page)
+    return 0
 
 
-class _Raw(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    pass
+def measure(size: Size) -> dict[str, Any]:
+    """Generate, train, and return the command's summary."""
+    with tempfile.TemporaryDirectory(prefix="marquee-bench-") as folder:
+        numbers = [str(n) for n in (size.events, size.users, size.films)]
+        _python("bench.training_events", folder, *numbers)
+        tables = [f"--{name}={folder}/{name}.parquet" for name in ("ratings", "watches")]
+        arguments = ["--films", f"{folder}/films.parquet", "--out", f"{folder}/model", "--json"]
+        summary: dict[str, Any] = json.loads(_python("app", "train", *tables, *arguments))
+        files = [path for path in (Path(folder) / "model").rglob("*") if path.is_file()]
+        summary["model_mb"] = round(sum(path.stat().st_size for path in files) / 1e6)
+    return {key: summary[key] for key in ("data", "seconds", "peak_mb", "model_mb", "metrics")}
 
 
-def generate(directory: Path, users: int, films: int, events: int, ratings: int) -> None:
-    """Write `ratings.parquet` and `watches.parquet`."""
-    random = np.random.default_rng(1)
-    activity = random.pareto(1.5, users) + 0.05
-    user = random.choice(users, events, p=activity / activity.sum())
-    place = np.minimum(random.pareto(0.6, events) * 20, films - 1).astype(np.int64)
-    film = (place * (1 + user % 7)) % films  # seven groups of tastes
-    time = random.integers(1_668_000_000, 1_668_400_000, events)
-    table = pl.DataFrame({"user_id": user, "film": film, "second": time}).unique(
-        ["user_id", "film"], keep="first", maintain_order=True
-    )
-    table = table.select(
-        "user_id",
-        movie_id=pl.format("the+film+number+{}+1999", "film"),
-        time=pl.from_epoch("second").cast(pl.Datetime("us")),
-    )
-    rated, watched = table[:ratings], table[ratings:]
-    rated.select(
-        "user_id",
-        "movie_id",
-        rating=pl.Series(random.integers(1, 6, len(rated)), dtype=pl.Float32),
-        time="time",
-    ).write_parquet(directory / "ratings.parquet")
-    watched.select(
-        "user_id",
-        "movie_id",
-        minutes=pl.Series(random.integers(1, 120, len(watched)), dtype=pl.UInt16),
-        first_time="time",
-        last_time="time",
-    ).write_parquet(directory / "watches.parquet")
-
-
-def measure(directory: Path) -> dict[str, Any]:
-    """Train and return the command's summary with `peak_mb` of its process."""
-    command = [sys.executable, "-m", "app", "train", "--out", str(directory / "model"), "--json"]
-    for name in ("ratings", "watches"):
-        command += [f"--{name}", str(directory / f"{name}.parquet")]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    result: dict[str, Any] = json.loads(done.stdout)
-    result["peak_mb"] = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    return result
+def _python(*arguments: str) -> str:
+    command = [sys.executable, "-m", *arguments]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    return done.stdout
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

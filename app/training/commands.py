@@ -10,6 +10,7 @@ from app.settings import Settings
 _FILE = click.Path(path_type=Path)
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 _PARAMS = Path("params.yaml")
+_TUNING = Path("docs/tuning.md")
 
 
 @click.command(
@@ -19,6 +20,7 @@ _PARAMS = Path("params.yaml")
 @click.option("--ratings", type=_FILE, help="Ratings: Parquet from `prepare`, or CSV.")
 @click.option("--watches", type=_FILE, help="Watches: Parquet from `prepare`.")
 @click.option("--users", type=_FILE, help="User attributes: user_id, age, gender.")
+@click.option("--films", type=_FILE, help="Films' lengths in minutes: movie_id, length.")
 @click.option("--out", type=_FILE, required=True, help="Model directory to make or replace.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="In place of the parameters' seed.")
 @click.option(
@@ -35,6 +37,7 @@ def train(
     ratings: Path | None,
     watches: Path | None,
     users: Path | None,
+    films: Path | None,
     out: Path,
     seed: int | None,
     params_file: Path | None,
@@ -63,7 +66,7 @@ def train(
             params = params.model_copy(update={"seed": seed})
         version = read_version(Path("version.txt")) if version_number is None else version_number
         scale = (settings.rating_min, settings.rating_max)
-        summary = run(Job(ratings, watches, users, out, version, scale), params)
+        summary = run(Job(ratings, watches, users, films, out, version, scale), params)
     except (EventsError, TrainingError) as error:
         raise click.ClickException(str(error)) from error
     if as_json:
@@ -74,6 +77,74 @@ def train(
         f"{out}: version {summary['version']}, {data['users']:,} users, {data['films']:,} films, "
         f"{data['pairs']:,} pairs, hash {summary['model_hash'][:12]}, "
         f"{sum(summary['seconds'].values()):.1f} s"
+    )
+
+
+@click.command(
+    epilog="Examples: marquee tune --ratings ratings.parquet --budget 600s;"
+    "  marquee tune --ratings ratings.csv --out found.yaml --budget 150 --seed 1 --json"
+)
+@click.option("--ratings", type=_FILE, help="Ratings, as for `train`.")
+@click.option("--watches", type=_FILE, help="Watches, as for `train`.")
+@click.option("--films", type=_FILE, help="Films' lengths, as for `train`.")
+@click.option("--params", "params_file", type=_FILE, help="Where to begin. [default: params.yaml]")
+@click.option("--out", type=_FILE, help="Parameter file to write. [default: that of --params]")
+@click.option(
+    "--report", type=_FILE, help="Page to write. [default: docs/tuning.md beside params.yaml]"
+)
+@click.option("--fix", multiple=True, help="Leave this parameter as it is, as in als.factors.")
+@click.option("--budget", default="200", show_default=True, help="Trials, or seconds such as 600s.")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Of splits and search.")
+@_JSON
+@click.pass_obj
+def tune(
+    settings: Settings,
+    ratings: Path | None,
+    watches: Path | None,
+    films: Path | None,
+    params_file: Path | None,
+    out: Path | None,
+    report: Path | None,
+    fix: tuple[str, ...],
+    budget: str,
+    seed: int | None,
+    as_json: bool,
+) -> None:
+    """Search the ranking's parameters on events held out of the training data.
+
+    Every setting is scored at random and in time, for strangers and newcomers. A number of trials
+    gives the same result each time; a number of seconds need not. The parameter file keeps its
+    comments.
+    """
+    if ratings is None and watches is None:
+        raise click.UsageError("give --ratings, --watches or both")
+    from app.events.errors import EventsError
+    from app.training.errors import TrainingError
+    from app.training.tuning.job import TuneJob, run
+    from app.training.tuning.search import Budget
+
+    try:
+        spend = Budget.parse(budget)
+    except ValueError as error:
+        raise click.UsageError(f"--budget: {error}") from error
+    start = params_file or (_PARAMS if _PARAMS.exists() else None)
+    command = f"marquee tune --budget {budget}"
+    target = out or start or _PARAMS
+    page = report or (_TUNING if target == _PARAMS else None)
+    scale = (settings.rating_min, settings.rating_max)
+    job = TuneJob(ratings, watches, films, scale, start, target, page, fix, command)
+    try:
+        summary = run(job, spend, seed)
+    except (EventsError, TrainingError) as error:
+        raise click.ClickException(str(error)) from error
+    if as_json:
+        click.echo(json.dumps(summary))
+        return
+    for name, (old, new) in summary["changed"].items():
+        click.echo(f"{name:28}{old:g} -> {new:g}")
+    click.echo(
+        f"{target}: mean ndcg {summary['score']['before']:.4f} -> {summary['score']['after']:.4f}, "
+        f"{summary['trials']} trials, {summary['seconds']:.0f} s"
     )
 
 

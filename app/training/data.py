@@ -28,6 +28,8 @@ class Interactions:
         rating: [E] float32, NaN where there is none.
         minutes: [E] distinct minutes watched, 0 where nothing was watched.
         days: [E] age in days before the newest pair; NaN where the time is not known.
+        length: [N] float32, the film's length in minutes, NaN where it is not known; None when
+            no lengths were given.
         newest: time of the newest pair, None when no time is known.
     """
 
@@ -38,6 +40,7 @@ class Interactions:
     rating: NDArray[np.float32]
     minutes: NDArray[np.uint16]
     days: NDArray[np.float64]
+    length: NDArray[np.float32] | None
     newest: datetime | None
 
     @property
@@ -51,6 +54,8 @@ class Interactions:
         for array in (self.users, self.start, self.item, self.rating, self.minutes, self.days):
             digest.update(np.ascontiguousarray(array).data)
         digest.update(str(self.newest).encode())
+        if self.length is not None:
+            digest.update(self.length.tobytes())
         span = None if self.newest is None else float(np.nanmax(self.days))
         return {
             "sha256": digest.hexdigest(),
@@ -59,15 +64,21 @@ class Interactions:
             "pairs": len(self.item),
             "ratings": int(np.isfinite(self.rating).sum()),
             "watches": int((self.minutes > 0).sum()),
+            "lengths": 0 if self.length is None else int(np.isfinite(self.length).sum()),
             "newest": None if self.newest is None else self.newest.isoformat(),
             "days": span if span is None else round(span, 3),
         }
 
 
-def number_events(ratings: pl.DataFrame | None, watches: pl.DataFrame | None) -> Interactions:
+def number_events(
+    ratings: pl.DataFrame | None,
+    watches: pl.DataFrame | None,
+    lengths: pl.DataFrame | None = None,
+) -> Interactions:
     """Join ratings and watches to one row per user and film, and number both.
 
-    Where a pair occurs twice in one table, its newest row counts.
+    Where a pair occurs twice in one table, its newest row counts. `lengths` holds films' lengths
+    in minutes (movie_id, length).
 
     Raises:
         TrainingError: no events at all, a rating that is not a finite number, or a film id that
@@ -88,7 +99,16 @@ def number_events(ratings: pl.DataFrame | None, watches: pl.DataFrame | None) ->
         minutes=pl.col("minutes").fill_null(0).cast(pl.UInt16),
         time=pl.col("time").cast(pl.Int64),
     ).sort("user", "item")
-    return _finish(pairs, users.to_numpy(), items.to_list())
+    return _finish(pairs, users.to_numpy(), items.to_list(), _lengths(items, lengths))
+
+
+def _lengths(items: pl.Series, lengths: pl.DataFrame | None) -> NDArray[np.float32] | None:
+    if lengths is None:
+        return None
+    table = items.to_frame("movie_id").join(
+        lengths, on="movie_id", how="left", maintain_order="left"
+    )
+    return _floats(table["length"]).astype(np.float32)
 
 
 def _join(ratings: pl.DataFrame | None, watches: pl.DataFrame | None) -> pl.DataFrame:
@@ -126,7 +146,12 @@ def _check_items(items: pl.Series) -> None:
         raise TrainingError(f"not a film id: {str(bad[0])[:80]!r}")
 
 
-def _finish(pairs: pl.DataFrame, users: NDArray[np.int64], items: list[str]) -> Interactions:
+def _finish(
+    pairs: pl.DataFrame,
+    users: NDArray[np.int64],
+    items: list[str],
+    length: NDArray[np.float32] | None,
+) -> Interactions:
     counts = np.bincount(pairs["user"].to_numpy(), minlength=len(users))
     time = _floats(pairs["time"])
     known = bool(np.isfinite(time).any())
@@ -139,6 +164,7 @@ def _finish(pairs: pl.DataFrame, users: NDArray[np.int64], items: list[str]) -> 
         rating=_floats(pairs["rating"]).astype(np.float32),
         minutes=pairs["minutes"].to_numpy(),
         days=(newest - time) / _DAY,
+        length=length,
         newest=_EPOCH + timedelta(microseconds=int(newest)) if known else None,
     )
 

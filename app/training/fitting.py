@@ -1,6 +1,7 @@
 """Everything that is fitted to the events, and the scorer made of it."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +13,10 @@ from app.training.progress import Stages
 from app.training.ranking.als import AlsFactors, fit_als
 from app.training.ranking.blend import Blend, Weight
 from app.training.ranking.ease import EaseScorer, EaseWeights, fit_ease
+from app.training.ranking.neighbours import fit_neighbours
 from app.training.ranking.popularity import popularity
-from app.training.ranking.scorer import FactorScorer, SameForAllScorer, Scorer
+from app.training.ranking.recency import fading
+from app.training.ranking.scorer import FactorScorer, Floats, SameForAllScorer, Scorer
 from app.training.ranking.strength import strength_matrix, strengths
 from app.training.ratings_model import RatingModel, fit_ratings
 
@@ -25,36 +28,42 @@ class Fitted:
     Attributes:
         strength: [E] how much each pair counts.
         strengths: the same as a matrix [U, N].
+        fading: [E] what is left of each pair after the user's newer ones.
         ratings: the rating predictor; None without ratings.
-        als: factors; None when its weight is 0, as for the next.
+        als: factors; None when its weight is 0, as for the next two.
         ease: item-item weights.
+        neighbours: how often films follow each other; None without times, too.
         popularity: [N] popularity in time.
     """
 
-    strength: NDArray[np.float32]
+    strength: Floats
     strengths: sparse.csr_array
+    fading: Floats
     ratings: RatingModel | None
     als: AlsFactors | None
     ease: EaseWeights | None
+    neighbours: EaseWeights | None
     popularity: NDArray[np.float64]
 
-    def scorer(self, weights: BlendParams) -> Blend:
-        """The blend that ranks films, with these weights."""
+    def scorer(self, events: Interactions, params: Params) -> Blend:
+        """The blend that ranks films for the users of `events`."""
+        weights = params.blend
+        known = np.diff(self.strengths.indptr)
         parts: list[tuple[Weight, Scorer]] = [
-            (self._popularity_weight(weights), SameForAllScorer(self.popularity))
+            (popularity_weight(known, weights), SameForAllScorer(self.popularity))
         ]
         if self.als is not None:
             parts.append((weights.als, FactorScorer(self.als.users, self.als.items)))
         if self.ease is not None:
-            parts.append((weights.ease, EaseScorer(self.strengths, self.ease)))
+            seen = self.strength * faded_share(self.fading, params)
+            parts.append((weights.ease, EaseScorer(strength_matrix(events, seen), self.ease)))
+        if self.neighbours is not None:
+            seen = self.strength * self.fading
+            scorer = EaseScorer(strength_matrix(events, seen), self.neighbours)
+            parts.append((weights.neighbours, scorer))
         if self.ratings is not None:
-            parts.append((weights.svd, _rating_scorer(self.ratings)))
+            parts.append((weights.svd, rating_scorer(self.ratings)))
         return Blend(parts)
-
-    def _popularity_weight(self, weights: BlendParams) -> NDArray[np.float32]:
-        """[U] The fewer events tell about a user, the more popularity has to."""
-        events = np.maximum(np.diff(self.strengths.indptr), 1)
-        return np.asarray(weights.popularity + weights.newcomer / events, dtype=np.float32)
 
 
 def fit(events: Interactions, params: Params, scale: tuple[float, float], stages: Stages) -> Fitted:
@@ -70,18 +79,34 @@ def fit(events: Interactions, params: Params, scale: tuple[float, float], stages
         ratings = fit_ratings(events, params.ratings, scale, params.seed)
     strength = strengths(events, params.events, scale)
     matrix = strength_matrix(events, strength)
-    als, ease = None, None
+    als, ease, neighbours = None, None, None
     if params.blend.als > 0:
         with stages.stage("als", params.als.iterations) as advance:
             als = fit_als(matrix, params.als, params.seed, lambda: advance(1))
     if params.blend.ease > 0:
         with stages.stage("ease"):
             ease = fit_ease(matrix, params.ease)
+    if params.blend.neighbours > 0:
+        with stages.stage("neighbours"):
+            neighbours = fit_neighbours(events, matrix, params.neighbours, params.ease)
+    faded = fading(events, params.recency.half_life_events)
     popular = popularity(events, params.popularity)
-    return Fitted(strength, matrix, ratings, als, ease, popular)
+    return Fitted(strength, matrix, faded, ratings, als, ease, neighbours, popular)
 
 
-def _rating_scorer(model: RatingModel) -> FactorScorer:
+def popularity_weight(events: NDArray[np.integer[Any]], weights: BlendParams) -> Floats:
+    """[U] The fewer events tell about a user, the more popularity has to."""
+    weight = weights.popularity + weights.newcomer / np.maximum(events, 1)
+    return np.asarray(weight, dtype=np.float32)
+
+
+def faded_share(faded: Floats, params: Params) -> Floats:
+    """[E] What each pair counts in EASE's sum, beside its strength."""
+    share = np.float32(params.recency.ease)
+    return np.asarray(1 - share + share * faded, dtype=np.float32)
+
+
+def rating_scorer(model: RatingModel) -> FactorScorer:
     """The SVD's estimate as factors; the user's own bias changes no order."""
     known = model.users.any(axis=1, keepdims=True).astype(np.float32)
     bias = model.item_bias[:, None].astype(np.float32)

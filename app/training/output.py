@@ -69,7 +69,7 @@ def _write_lists(directory: Path, trained: Trained, advance: Advance) -> None:
     events, params = trained.events, trained.params.lists
     shape = (len(events.users), params.depth)
     out = create_array(directory, "lists", item_dtype(len(events.items)), shape)
-    scorer = trained.fitted.scorer(trained.params.blend)
+    scorer = trained.fitted.scorer(events, trained.params)
     fill_lists(out, scorer, events.start, events.item, params.block, advance)
     if isinstance(out, np.memmap):
         out.flush()
@@ -91,12 +91,16 @@ def _write_factors(directory: Path, events: Interactions, fitted: Fitted) -> Non
     write_array(directory, "seen_start", events.start)
     write_array(directory, "seen_items", events.item)
     write_array(directory, "seen_strength", fitted.strength)
+    write_array(directory, "seen_fading", fitted.fading)
     if fitted.als is not None:
         write_array(directory, "als_users", fitted.als.users)
         write_array(directory, "als_items", fitted.als.items)
     if fitted.ease is not None:
         write_array(directory, "ease_films", fitted.ease.films)
         write_array(directory, "ease_weights", fitted.ease.weights)
+    if fitted.neighbours is not None:
+        write_array(directory, "neighbour_films", fitted.neighbours.films)
+        write_array(directory, "neighbour_weights", fitted.neighbours.weights)
     if fitted.ratings is not None:
         for name, array in fitted.ratings.to_arrays().items():
             write_array(directory, name, array)

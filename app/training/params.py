@@ -53,10 +53,24 @@ class EaseParams(_Section):
     regularization: float = Field(150.0, gt=0)
 
 
+class RecencyParams(_Section):
+    """How what a user watched last comes before the rest."""
+
+    half_life_events: float = Field(20.0, gt=0)
+    ease: float = Field(0.2, ge=0, le=1)
+
+
+class NeighbourParams(_Section):
+    """Films watched soon after each other."""
+
+    window: int = Field(8, ge=1, le=100)
+    damping: float = Field(5.0, gt=0)
+
+
 class PopularityParams(_Section):
     """Popularity in time."""
 
-    half_life_days: float = Field(60.0, gt=0)
+    half_life_days: float = Field(120.0, gt=0)
 
 
 class BlendParams(_Section):
@@ -64,8 +78,9 @@ class BlendParams(_Section):
 
     als: float = Field(1.0, ge=0)
     ease: float = Field(0.6, ge=0)
-    popularity: float = Field(0.03, ge=0)
-    newcomer: float = Field(3.0, ge=0)
+    neighbours: float = Field(0.3, ge=0)
+    popularity: float = Field(0.05, ge=0)
+    newcomer: float = Field(6.0, ge=0)
     svd: float = Field(0.0, ge=0)
 
 
@@ -85,6 +100,8 @@ class Params(_Section):
     events: EventParams = EventParams()
     als: AlsParams = AlsParams()
     ease: EaseParams = EaseParams()
+    recency: RecencyParams = RecencyParams()
+    neighbours: NeighbourParams = NeighbourParams()
     popularity: PopularityParams = PopularityParams()
     blend: BlendParams = BlendParams()
     segments: SegmentParams = SegmentParams()
@@ -98,11 +115,20 @@ def read_params(path: Path) -> Params:
             message names the key.
     """
     try:
-        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return Params.model_validate({} if content is None else content)
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise TrainingError(f"{path}: cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise TrainingError(f"{path}: not YAML: {error}") from error
+    return parse_params(text, path)
+
+
+def parse_params(text: str, path: Path) -> Params:
+    """Check the content of a parameter file; `path` is for the messages of `read_params`."""
+    try:
+        content: Any = yaml.safe_load(text)
+        return Params.model_validate({} if content is None else content)
+    except yaml.YAMLError as error:
         raise TrainingError(f"{path}: not YAML: {error}") from error
     except ValidationError as error:
         raise TrainingError(f"{path}: {'; '.join(map(_explain, error.errors()))}") from error

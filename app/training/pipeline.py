@@ -25,6 +25,7 @@ class Job:
         ratings: table of ratings, or None.
         watches: table of watches, or None.
         users: table of user attributes, or None.
+        films: table of film lengths, or None.
         out: model directory to be made or replaced.
         version: version number of the model.
         scale: lowest and highest rating.
@@ -33,6 +34,7 @@ class Job:
     ratings: Path | None
     watches: Path | None
     users: Path | None
+    films: Path | None
     out: Path
     version: int
     scale: tuple[float, float]
@@ -48,7 +50,7 @@ def train(job: Job, params: Params) -> dict[str, Any]:
     check_target(job.out)
     with Stages() as stages:
         with stages.stage("read"):
-            events = read_events(job.ratings, job.watches, job.scale)
+            events = read_events(job.ratings, job.watches, job.scale, job.films)
         fitted = fit(events, params, job.scale, stages)
         segments = _segments(job, params, events, fitted)
         metrics = {"svd": _describe_ratings(events, fitted)}
@@ -64,6 +66,7 @@ def train(job: Job, params: Params) -> dict[str, Any]:
         "segments": segments.names,
         "metrics": metrics,
         "seconds": stages.seconds,
+        "peak_mb": stages.peak_mb,
     }
 
 

@@ -44,9 +44,7 @@ def test_the_mail_catcher_shows_a_mail_on_its_page(demo: Stack) -> None:
     host = next(iter(address.values()))["IPAddress"]
     with smtplib.SMTP(host, 1025, timeout=5) as server:
         server.sendmail("a@localhost", ["b@localhost"], "Subject: hello\r\n\r\nmail")
-    eventually(
-        lambda: "hello" in requests.get(f"{MAILS}/api/email", timeout=5).text, 10, "the mail"
-    )
+    eventually(lambda: "hello" in _mails(), 10, "the mail")
     page = requests.get(MAILS, headers={"Accept": "text/html"}, timeout=5)
     assert page.ok
     assert "<html" in page.text
@@ -59,12 +57,13 @@ def test_an_alert_reaches_people_by_mail(demo: Stack) -> None:
         "startsAt": datetime.now(UTC).isoformat(),
     }
     eventually(lambda: _post([alert]), 30, "Alertmanager taking alerts")
-    eventually(
-        lambda: "SlotDown" in requests.get(f"{MAILS}/api/email", timeout=5).text, 60, "its mail"
-    )
-    mails = requests.get(f"{MAILS}/api/email", timeout=5).json()
-    told = next(mail for mail in mails if "SlotDown" in json.dumps(mail))
+    eventually(lambda: "SlotDown" in _mails(), 60, "its mail")
+    told = next(mail for mail in json.loads(_mails()) if "SlotDown" in json.dumps(mail))
     assert "team@localhost" in json.dumps(told["to"])
+
+
+def _mails() -> str:
+    return requests.get(f"{MAILS}/api/email", timeout=5).text
 
 
 def _post(alerts: list[dict[str, object]]) -> bool:

@@ -30,10 +30,7 @@ class EaseWeights:
 
 def fit_ease(strengths: sparse.csr_array, params: EaseParams) -> EaseWeights:
     """Fit on strengths [U, N]; films without events take no part."""
-    counts = np.bincount(strengths.indices, minlength=strengths.shape[1])
-    watched = int((counts > 0).sum())
-    most = np.argsort(-counts, kind="stable")[: min(params.max_films, watched)]
-    films = np.sort(most).astype(np.int32)
+    films = most_watched(strengths, params.max_films)
     taken = strengths[:, films]
     gram = (taken.T @ taken).toarray().astype(np.float64)
     gram[np.diag_indices_from(gram)] += params.regularization
@@ -42,6 +39,13 @@ def fit_ease(strengths: sparse.csr_array, params: EaseParams) -> EaseWeights:
     weights = (inverse / -np.diag(inverse)).astype(np.float32, order="C")
     np.fill_diagonal(weights, 0)
     return EaseWeights(films, weights)
+
+
+def most_watched(strengths: sparse.csr_array, limit: int) -> NDArray[np.int32]:
+    """Numbers of the most watched films, ascending: at most `limit`, none without events."""
+    counts = np.bincount(strengths.indices, minlength=strengths.shape[1])
+    watched = int((counts > 0).sum())
+    return np.sort(np.argsort(-counts, kind="stable")[: min(limit, watched)]).astype(np.int32)
 
 
 class EaseScorer:

@@ -98,6 +98,7 @@ def _params(directory: Path) -> Path:
     path = directory / "params.yaml"
     path.write_text(
         "blend: {als: 1, ease: 0.7, popularity: 0.2, svd: 0.3}\n"
-        "segments: {min_users: 5}\nease: {max_films: 70}\nlists: {block: 64}\n"
+        "recency: {half_life_events: 7, ease: 0.4}\nsegments: {min_users: 5}\n"
+        "ease: {max_films: 70}\nlists: {block: 64}\n"
     )
     return path

@@ -58,7 +58,7 @@ def test_lists_are_those_of_a_fresh_scoring_from_the_factors(trained: Path) -> N
     for user in range(0, factors.manifest.users, 7):
         mine = slice(start[user], start[user + 1])
         watched = np.zeros(films)
-        watched[seen[mine]] = a["seen_strength"][mine]
+        watched[seen[mine]] = a["seen_strength"][mine] * (0.6 + 0.4 * a["seen_fading"][mine])
         ease = np.zeros(films)
         ease_films = factors.arrays["ease_films"]
         ease[ease_films] = watched[ease_films] @ a["ease_weights"]
@@ -72,6 +72,15 @@ def test_lists_are_those_of_a_fresh_scoring_from_the_factors(trained: Path) -> N
             parts["svd"] *= 0
         weight = dict(weights)
         weight["popularity"] += weights["newcomer"] / len(seen[mine])
+        fading = a["seen_fading"][mine]
+        halved = 0.5 ** (np.arange(len(fading)) / 7)
+        np.testing.assert_allclose(np.sort(fading)[::-1], halved, rtol=1e-5)
+        faded = np.zeros(films)
+        faded[seen[mine]] = a["seen_strength"][mine] * fading
+        neighbours = np.zeros(films)
+        near = factors.arrays["neighbour_films"]
+        neighbours[near] = faded[near] @ a["neighbour_weights"]
+        parts["neighbours"] = neighbours
         total = np.zeros(films)
         for name, scores in parts.items():
             total += weight[name] * (scores - scores.mean()) / (scores.std() or 1)
@@ -112,7 +121,7 @@ def test_ratings_alone_are_enough(world: World, tmp_path: Path) -> None:
     summary = json.loads(out)
     assert summary["metrics"]["svd"]["training_rmse"] < 1
     assert summary["data"]["watches"] == 0
-    assert {"read", "svd", "als", "ease", "lists", "write"} == set(summary["seconds"])
+    assert {"read", "svd", "als", "ease", "neighbours", "lists", "write"} == set(summary["seconds"])
 
 
 def test_watches_alone_are_enough_and_make_no_rating_predictor(

@@ -1,14 +1,22 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from app.training.errors import TrainingError
 from app.training.params import Params, read_params
 from tests.conftest import ROOT
 
 
-def test_the_file_at_the_root_holds_every_parameter_at_its_default() -> None:
-    assert read_params(ROOT / "params.yaml") == Params()
+def test_the_file_at_the_root_holds_every_parameter_and_no_other() -> None:
+    path = ROOT / "params.yaml"
+    read_params(path)
+    content = yaml.safe_load(path.read_text())
+    expected = Params().model_dump()
+    assert set(content) == set(expected)
+    for name, section in expected.items():
+        if isinstance(section, dict):
+            assert set(content[name]) == set(section)
 
 
 def test_an_empty_file_means_the_defaults(tmp_path: Path) -> None:

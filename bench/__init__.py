@@ -1,0 +1,1 @@
+"""What `make bench` measures; each module runs by itself as `python -m bench.NAME`."""

@@ -1,0 +1,73 @@
+"""Runs all benchmarks one after another, each in a process of its own.
+
+A benchmark that fails or misses its target does not keep the others from running. What cannot run
+here says so and counts as passed. Exit status 1 when any failed or missed.
+
+    python -m bench [--json] [--quick]
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from typing import Any
+
+from bench.requests.model import ROOT
+
+#: Module -> its arguments here, and with `--quick`. By themselves the training benchmarks take
+#: an hour (docs/benchmarks-quality.md and docs/benchmarks-scale.md say how long).
+BENCHES: dict[str, tuple[list[str], list[str]]] = {
+    "events_throughput": ([], ["--repeat", "10"]),
+    "requests": ([], ["--quick"]),
+    "requests_stack": ([], ["--quick"]),
+    "training_quality": (["--quick"], ["--quick"]),
+    "training_scale": (["--quick"], ["--quick"]),
+}
+
+
+def main() -> int:
+    """Run, print what each prints, and say which failed."""
+    assert __doc__ is not None
+    parser = argparse.ArgumentParser("python -m bench", description=__doc__.split("\n")[0])
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--quick", action="store_true", help="small and short")
+    arguments = parser.parse_args()
+    results: dict[str, Any] = {}
+    for name, (usual, quick) in BENCHES.items():
+        started = time.monotonic()
+        print(f"==> {name}", file=sys.stderr, flush=True)
+        status, output = _run(name, quick if arguments.quick else usual, arguments.json)
+        results[name] = {
+            "passed": status == 0,
+            "seconds": round(time.monotonic() - started),
+            "result": output,
+        }
+    failed = [name for name, result in results.items() if not result["passed"]]
+    if arguments.json:
+        print(json.dumps(results))
+    for name, result in results.items():
+        print(f"{name}: {_verdict(result)} ({result['seconds']} s)", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _run(name: str, arguments: list[str], as_json: bool) -> tuple[int, Any]:
+    """One benchmark's exit status and, with `as_json`, what it printed."""
+    command = [sys.executable, "-m", f"bench.{name}", *arguments]
+    if not as_json:
+        return subprocess.run(command, cwd=ROOT, check=False).returncode, None
+    done = subprocess.run(
+        [*command, "--json"], cwd=ROOT, check=False, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        return done.returncode, json.loads(done.stdout)
+    except ValueError:
+        return done.returncode or 1, None
+
+
+def _verdict(result: dict[str, Any]) -> str:
+    return "passed" if result["passed"] else "FAILED, or a target missed"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

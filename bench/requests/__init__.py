@@ -1,0 +1,1 @@
+"""What a request costs beside plain peers (`python -m bench.requests`)."""

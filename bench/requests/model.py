@@ -1,0 +1,74 @@
+"""Models of any size to serve: random lists of realistic film ids, made once, below `build/`."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from app.model.artifact import Origin, create_array, seal, write_array
+from app.model.lists import LISTS, item_dtype, pack_items
+
+Ids = npt.NDArray[np.int64]
+ROOT = Path(__file__).parents[2]
+BUILD = ROOT / "build" / "bench"
+DEPTH = 50
+#: User ids are drawn from this space, so that a look-up has to search.
+SPACE = 10_000_000
+_BLOCK = 100_000
+_WORDS = [
+    "the", "of", "and", "last", "dark", "blue", "city", "night", "king", "lost", "little",
+    "great", "man", "woman", "road", "star", "river", "house", "summer", "winter", "stranger",
+    "return", "secret", "children", "dead", "silent", "broken", "golden", "american", "midnight",
+    "paradise", "shadow", "garden", "letter", "bridge", "island", "memory",
+]  # fmt: skip
+
+
+def film_ids(films: int) -> list[str]:
+    """Film ids as the stream has them: words of a title joined by `+`, then the year."""
+    random = np.random.default_rng(2)
+    words = random.choice(_WORDS, (films, 4))
+    counts = random.integers(1, 5, films)
+    return [
+        f"{'+'.join(row[:count])}+{number}+{1920 + number % 100}"
+        for number, (row, count) in enumerate(zip(words.tolist(), counts, strict=True))
+    ]
+
+
+def user_ids(random: np.random.Generator, users: int) -> Ids:
+    """Distinct user ids, ascending."""
+    return np.sort(random.choice(SPACE, users, replace=False)).astype(np.int64)
+
+
+def make_model(users: int, films: int) -> Path:
+    """A model directory with a list for each of `users` users; kept for the next run."""
+    model = BUILD / f"model-{users}-{films}"
+    if model.exists():
+        return model
+    lists = BUILD / "unfinished" / LISTS
+    shutil.rmtree(lists.parent, ignore_errors=True)
+    lists.mkdir(parents=True)
+    random, dtype = np.random.default_rng(1), item_dtype(films)
+    write_array(lists, "items", pack_items(film_ids(films)))
+    write_array(lists, "users", user_ids(random, users))
+    rows = create_array(lists, "lists", dtype, (users, DEPTH))
+    for start in range(0, users, _BLOCK):
+        # A random start and a random stride: films of a list are distinct, and lie anywhere.
+        block = rows[start : start + _BLOCK]
+        first = random.integers(films, size=(len(block), 1))
+        stride = random.integers(1, films // DEPTH, size=(len(block), 1))
+        block[:] = (first + stride * np.arange(DEPTH)) % films
+    write_array(lists, "popular", random.permutation(films).astype(dtype))
+    write_array(lists, "segment_users", np.empty(0, np.int64))
+    write_array(lists, "segment_of", np.empty(0, np.uint8))
+    write_array(lists, "segment_popular", np.empty((0, DEPTH), dtype))
+    origin = Origin(version=1, parameters={}, metrics={}, data={"made": "at random"}, code={})
+    seal(lists, "lists", users=users, items=films, origin=origin)
+    return lists.parent.rename(model)
+
+
+def some_users(model: Path, count: int, seed: int) -> Ids:
+    """Known users, drawn uniformly."""
+    known = np.load(model / LISTS / "users.npy", mmap_mode="r")
+    drawn: Ids = np.random.default_rng(seed).choice(known, count)
+    return drawn

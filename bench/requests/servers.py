@@ -1,0 +1,118 @@
+"""Starts our service and its peers alike: one gunicorn configuration, one core, a free port."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.requests.constant import GUNICORN
+from bench.requests.model import ROOT
+
+#: Name of a peer -> how it is started. Ours is started as its users start it.
+COMMANDS = {
+    "marquee": [sys.executable, "-m", "app", "serve"],
+    "constant": [*GUNICORN, "bench.requests.constant:wsgi()"],
+    "constant-plain": [*GUNICORN, "bench.requests.constant:plain()"],
+    "naive": [*GUNICORN, "bench.requests.naive:wsgi()"],
+}
+_PRIVATE = re.compile(r"^Private_(?:Clean|Dirty):\s+(\d+) kB", re.M)
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server that has answered `/ready`."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    seconds_to_ready: float
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def workers(self) -> list[int]:
+        """Process ids of gunicorn's workers."""
+        pid = self.process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+        return [int(child) for child in children.split()]
+
+    def private_mb(self) -> list[float]:
+        """Memory of each worker that no other process shares."""
+        return [
+            sum(map(int, _PRIVATE.findall(Path(f"/proc/{pid}/smaps_rollup").read_text()))) / 1024
+            for pid in self.workers()
+        ]
+
+
+def cores() -> tuple[int, int]:
+    """The server's core and the load generator's: different ones where there are two."""
+    ours = sorted(os.sched_getaffinity(0))
+    return ours[-1], ours[0]
+
+
+@contextmanager
+def serving(name: str, model: Path, workers: int = 1) -> Iterator[Server]:
+    """Run one of `COMMANDS` until the block ends."""
+    with tempfile.TemporaryDirectory(prefix="marquee-bench-") as folder:
+        port = free_port()
+        metrics = Path(folder) / "metrics"
+        metrics.mkdir()
+        environment = os.environ | {
+            "MARQUEE_MODEL_DIR": str(model),
+            "MARQUEE_BIND": f"127.0.0.1:{port}",
+            "MARQUEE_WORKERS": str(workers),
+            "MARQUEE_LOG_LEVEL": "warning",
+            "PROMETHEUS_MULTIPROC_DIR": str(metrics),
+        }
+        with (Path(folder) / "log").open("w+b") as log:
+            started = time.perf_counter()
+            process = subprocess.Popen(
+                ["taskset", "--cpu-list", str(cores()[0]), *COMMANDS[name]],
+                cwd=ROOT,
+                env=environment,
+                stdout=log,
+                stderr=log,
+            )
+            try:
+                _wait_until_ready(process, port, Path(log.name))
+                yield Server(process, port, time.perf_counter() - started)
+            finally:
+                process.send_signal(signal.SIGTERM)
+                process.wait(30)
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise SystemExit(f"the server ended: {log.read_text()}")
+        if _answers(port):
+            return
+        time.sleep(0.005)
+    raise SystemExit(f"not ready in time: {log.read_text()}")
+
+
+def _answers(port: int) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+            connection.sendall(b"GET /ready HTTP/1.0\r\n\r\n")
+            return b" 200 " in connection.recv(64)
+    except OSError:
+        return False
+
+
+def free_port() -> int:
+    """A port nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
