@@ -14,8 +14,9 @@ import pytest
 import requests
 
 from tests.integration.provenance.asking import asking, check_each, shipping
-from tests.integration.provenance.conftest import Database, lines_of
+from tests.integration.provenance.conftest import lines_of
 from tests.integration.service.conftest import Server, free_port, serving
+from tests.mariadb import Database
 
 AWAY = float(os.environ.get("MARQUEE_AWAY_SECONDS", "10"))
 

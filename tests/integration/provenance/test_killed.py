@@ -13,8 +13,8 @@ import sqlalchemy as sa
 from app.provenance.database import connect
 from app.settings import Settings
 from tests.integration.provenance.asking import asking, check_each, shipping, waiting
-from tests.integration.provenance.conftest import Database
 from tests.integration.service.conftest import free_port, serving
+from tests.mariadb import Database
 
 
 def eventually_empty(queue: Path, seconds: float = 30) -> None:

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from app.provenance.database import insert, upkeep
 from app.provenance.frames import answer_frame
 from app.provenance.tables import reccom
-from tests.integration.provenance.conftest import Database, marquee
+from tests.mariadb import Database, marquee
 from tests.unit.provenance.conftest import Place, answered
 from tests.unit.provenance.test_shipper import JOIN
 
