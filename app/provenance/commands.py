@@ -8,8 +8,6 @@ from typing import IO, Any
 
 import click
 
-from app.events.errors import EventsError
-from app.provenance.errors import BackupError
 from app.settings import Settings
 
 _STORE = click.Path(path_type=Path, file_okay=False)
@@ -132,7 +130,9 @@ def restore_backup(settings: Settings, file: IO[bytes], store: Path | None) -> N
 def _told_plainly() -> Iterator[None]:
     from sqlalchemy.exc import SQLAlchemyError
 
+    from app.events.errors import EventsError
     from app.provenance.database import plainly
+    from app.provenance.errors import BackupError
 
     try:
         yield
