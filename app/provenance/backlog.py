@@ -79,7 +79,7 @@ class Backlog:
             position = self._positions.get(segment.name, head[1] if head else 0)
             if next(bodies(data, position), None) is not None:
                 return  # written after it was read last
-            if rest := len(data) - position:
+            if rest := len(data[position:].rstrip(b"\0")):  # zeros: space that was not used
                 self._note_torn(segment, rest)
             segment.unlink(missing_ok=True)
         finally:

@@ -38,9 +38,10 @@ def frame(body: bytes) -> bytes:
     return _CRC.pack(crc32(rest)) + rest
 
 
-def answer_frame(answered: Answered) -> bytes:
-    """A frame around an answer; made for every request, so without a step too many."""
-    time, user_id, took, flags, request_id, films = answered
+def answer_frame(
+    time: int, user_id: int, took: int, flags: int, request_id: str, films: bytes
+) -> bytes:
+    """A frame around the fields of `Answered`."""
     name = request_id.encode()
     length = _FIXED + len(name) + len(films)
     rest = _ANSWER.pack(length, time, user_id, took, flags, len(name)) + name + films
@@ -62,8 +63,9 @@ def count(data: bytes) -> tuple[int, int]:
     """How many whole frames there are, by their lengths alone, and where the last one ends."""
     number = end = 0
     while end + _FRAME.size <= len(data):
-        after = end + _FRAME.size + _FRAME.unpack_from(data, end)[1]
-        if after > len(data):
+        length = _FRAME.unpack_from(data, end)[1]
+        after = end + _FRAME.size + length
+        if length == 0 or after > len(data):  # no length: space that is not written yet
             break
         number, end = number + 1, after
     return number, end

@@ -1,14 +1,16 @@
-"""The writing end of the queue: one append to the page cache for each answer.
+"""The writing end of the queue: for each answer a copy into the page cache, and no system call.
 
-Each process appends to a segment of its own in the shared directory and holds a lock on it for as
-long as it lives: whoever else gets that lock knows that nobody writes there any more. A segment is
-seen only once it is locked and begun, because it is made under a hidden name.
+A segment's space is taken when it is begun, so that a full disk shows there and nowhere else, and
+mapped: what was copied into it survives the process. Each process has a segment of its own in the
+shared directory and holds a lock on it for as long as it lives: whoever else gets that lock knows
+that nobody writes there any more. A segment is seen only once it is locked and begun, because it is
+made under a hidden name.
 """
 
 import contextlib
-import errno
 import fcntl
 import json
+import mmap
 import os
 import time
 from collections.abc import Callable
@@ -60,11 +62,13 @@ class Recorder:
         self._max_bytes = max_bytes
         self._lost = lost
         self._descriptor = -1
-        self._room = 0
+        self._map = mmap.mmap(-1, 1)
+        self._end = self._size = 0
         self._error: OSError | None = None
         self._retry_at = 0.0
         self._log_at = 0.0
         self._unlogged = 0
+        os.register_at_fork(after_in_child=self._disown)
 
     def tell(self) -> None:
         """Put what this process says of itself into the queue; tried again with each segment."""
@@ -75,15 +79,15 @@ class Recorder:
 
     def append(self, record: bytes) -> None:
         """Append one record; a failure is counted and logged, never raised."""
-        try:
-            if self._room < len(record):
+        if self._end + len(record) > self._size:
+            try:
                 self._begin_segment()
-            if os.write(self._descriptor, record) != len(record):
-                raise OSError(errno.ENOSPC, "No space left: written by half")
-        except OSError as error:
-            self._fail(error)
-        else:
-            self._room -= len(record)
+            except OSError as error:
+                self._fail(error)
+                return
+        end = self._end + len(record)
+        self._map[self._end : end] = record
+        self._end = end
 
     def _begin_segment(self) -> None:
         if self._error is not None and monotonic() < self._retry_at:
@@ -101,21 +105,31 @@ class Recorder:
         except OSError:
             aside.unlink(missing_ok=True)
             raise
-        self._room = SEGMENT_BYTES - len(self._head)
+        self._map = mmap.mmap(self._descriptor, SEGMENT_BYTES)
+        self._end, self._size = len(self._head), SEGMENT_BYTES
         self._error = None
 
     def _open(self, path: Path) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         self._descriptor = os.open(path, flags, 0o640)
         fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.write(self._descriptor, self._head) != len(self._head):
-            raise OSError(errno.ENOSPC, "No space left: written by half")
+        os.posix_fallocate(self._descriptor, 0, SEGMENT_BYTES)
+        os.pwrite(self._descriptor, self._head, 0)
 
     def close(self) -> None:
         """End the segment; the next record begins another."""
         if self._descriptor >= 0:
+            self._map.close()
+            if self._size:
+                os.ftruncate(self._descriptor, self._end)
             os.close(self._descriptor)
-        self._descriptor, self._room = -1, 0
+        self._descriptor, self._end, self._size = -1, 0, 0
+
+    def _disown(self) -> None:
+        """A forked process begins a segment of its own; this one stays its parent's."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+        self._descriptor, self._end, self._size = -1, 0, 0
 
     def _tell(self) -> None:
         if not self._told:
@@ -126,7 +140,7 @@ class Recorder:
             self._told = True
 
     def _fail(self, error: OSError) -> None:
-        """Give the segment up, for its end may be torn; try a new one in a second."""
+        """Count a lost record; try a new segment in a second."""
         self.close()
         now = monotonic()
         if self._error is None or now >= self._retry_at:

@@ -38,7 +38,7 @@ class QueueLength:
             taken = self._count(self._taken, path, position)
             records = self._count(self._seen, path, size) - taken
             if records > 0:
-                length.bytes += size - position
+                length.bytes += self._seen[path][0] - position
                 length.records += records
                 length.oldest_seconds = length.oldest_seconds or self._age(path)
         return length

@@ -24,7 +24,7 @@ def place(tmp_path: Path, shared_model: Path) -> Place:
 def fill(place: Place, records: int) -> None:
     recorder = place.recorder()
     for number in range(records):
-        recorder.append(answer_frame(answered(number)))
+        recorder.append(answer_frame(*answered(number)))
     recorder.close()
 
 

@@ -25,7 +25,7 @@ from tests.unit.provenance.conftest import Place, answered
 def filled(place: Place, tmp_path: Path) -> Place:
     recorder = place.recorder()
     for number in range(500):
-        recorder.append(answer_frame(answered(number)))
+        recorder.append(answer_frame(*answered(number)))
     place.shipper(place.engine()).ship()
     log = tmp_path / "stream.log"
     log.write_text("2022-11-14T12:24,388907,GET /data/m/whiplash+2014/42.mpg\n")

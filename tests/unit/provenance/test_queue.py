@@ -11,7 +11,7 @@ from app.provenance.frames import answer_frame
 from app.provenance.queue import SEGMENT_BYTES, drop_oldest, segments, try_lock
 from tests.unit.provenance.conftest import Place, answered
 
-RECORD = answer_frame(answered())
+RECORD = answer_frame(*answered())
 
 
 def waiting(place: Place) -> int:
@@ -69,7 +69,6 @@ def test_a_full_disk_is_counted_and_tried_again(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recorder = place.recorder()
-    recorder.append(RECORD)
     clock = [100.0]
     monkeypatch.setattr(queue, "monotonic", lambda: clock[0])
 
@@ -77,32 +76,37 @@ def test_a_full_disk_is_counted_and_tried_again(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as broken:
-        broken.setattr(os, "write", full)
+        broken.setattr(os, "posix_fallocate", full)
         recorder.append(RECORD)
     recorder.append(RECORD)  # within the second: not tried
     clock[0] += 1.1
     recorder.append(RECORD)
     assert place.lost == [("failed", 1), ("failed", 1)]
-    assert waiting(place) == 2
+    assert waiting(place) == 1
     assert not list(place.queue.glob(".*"))
 
 
-def test_half_a_record_is_the_last_of_its_segment(
-    place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_forked_process_has_a_segment_of_its_own(place: Place) -> None:
     recorder = place.recorder()
     recorder.append(RECORD)
-    real = os.write
-    clock = [100.0]
-    monkeypatch.setattr(queue, "monotonic", lambda: clock[0])
-    with monkeypatch.context() as broken:
-        broken.setattr(os, "write", lambda fd, data: real(fd, data[:30]))
+    child = os.fork()
+    if child == 0:
         recorder.append(RECORD)
-    clock[0] += 2
+        os._exit(0)
+    os.waitpid(child, 0)
     recorder.append(RECORD)
-    assert place.lost == [("failed", 1)]
     assert len(segments(place.queue)) == 2
-    assert waiting(place) == 2
+    assert waiting(place) == 3
+
+
+def test_a_closed_segment_gives_back_what_it_did_not_use(place: Place) -> None:
+    recorder = place.recorder()
+    recorder.append(RECORD)
+    (segment,) = segments(place.queue)
+    assert segment.stat().st_size == SEGMENT_BYTES
+    recorder.close()
+    assert segment.stat().st_size < 2 * len(RECORD) + 200
+    assert waiting(place) == 1
 
 
 def test_a_directory_that_cannot_be_written_loses_no_answer(place: Place, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def rows(engine: sa.Engine, table: sa.Table) -> list[dict[str, Any]]:
 def test_every_record_arrives_once_and_the_queue_is_empty(place: Place) -> None:
     recorder = place.recorder()
     for number in range(5000):
-        recorder.append(answer_frame(answered(number)))
+        recorder.append(answer_frame(*answered(number)))
     recorder.close()
     engine = place.engine()
     assert place.shipper(engine).ship() == 5000
@@ -53,7 +53,7 @@ def test_what_made_the_answers_is_there_first(place: Place) -> None:
 
 def test_the_join_of_old_works(place: Place) -> None:
     recorder = place.recorder()
-    recorder.append(answer_frame(answered()))
+    recorder.append(answer_frame(*answered()))
     engine = place.engine()
     place.shipper(engine).ship()
     with engine.connect() as connection:
@@ -62,18 +62,18 @@ def test_the_join_of_old_works(place: Place) -> None:
 
 def test_a_record_sent_twice_is_one_row(place: Place) -> None:
     recorder = place.recorder()
-    recorder.append(answer_frame(answered()))
+    recorder.append(answer_frame(*answered()))
     engine = place.engine()
     place.shipper(engine).ship()
     (place.queue / "shipped.json").unlink()
-    recorder.append(answer_frame(answered(1)))
+    recorder.append(answer_frame(*answered(1)))
     assert place.shipper(engine).ship() == 2
     assert len(rows(engine, reccom)) == 2
 
 
 def test_a_damaged_position_only_sends_again(place: Place) -> None:
     recorder = place.recorder()
-    recorder.append(answer_frame(answered()))
+    recorder.append(answer_frame(*answered()))
     engine = place.engine()
     place.shipper(engine).ship()
     (place.queue / "shipped.json").write_text("{torn")
@@ -83,7 +83,7 @@ def test_a_damaged_position_only_sends_again(place: Place) -> None:
 
 def test_two_slots_may_answer_one_request(place: Place) -> None:
     for slot, flags in (("canary", GIVEN_UP), ("stable-1", 0)):
-        place.recorder(slot).append(answer_frame(answered(flags=flags)))
+        place.recorder(slot).append(answer_frame(*answered(flags=flags)))
     engine = place.engine()
     place.shipper(engine).ship()
     assert {(row["slot"], row["given_up"]) for row in rows(engine, reccom)} == {
@@ -97,15 +97,15 @@ def test_a_segment_in_use_is_shipped_and_stays(place: Place) -> None:
     engine = place.engine()
     shipper = place.shipper(engine)
     for number in range(3):
-        recorder.append(answer_frame(answered(number)))
+        recorder.append(answer_frame(*answered(number)))
         assert shipper.ship() == 1
     assert len(segments(place.queue)) == 1
 
 
 def test_a_torn_end_is_noticed_when_its_writer_is_gone(place: Place) -> None:
     recorder = place.recorder()
-    recorder.append(answer_frame(answered()))
-    recorder.append(answer_frame(answered(1))[:40])
+    recorder.append(answer_frame(*answered()))
+    recorder.append(answer_frame(*answered(1))[:40])
     engine = place.engine()
     shipper = place.shipper(engine)
     assert shipper.ship() == 1
@@ -113,12 +113,14 @@ def test_a_torn_end_is_noticed_when_its_writer_is_gone(place: Place) -> None:
     recorder.close()
     assert shipper.ship() == 0
     assert not segments(place.queue)
+    torn = shipper._metrics.registry.get_sample_value("marquee_records_torn")
+    assert torn == 1
 
 
 def test_a_damaged_segment_is_kept_for_a_person(place: Place) -> None:
     recorder = place.recorder()
     for number in range(200):
-        recorder.append(answer_frame(answered(number)))
+        recorder.append(answer_frame(*answered(number)))
     recorder.close()
     (segment,) = segments(place.queue)
     data = bytearray(segment.read_bytes())
@@ -155,7 +157,7 @@ def test_another_model_under_the_same_number_is_told(
 
 
 def test_a_database_without_tables_keeps_the_records(place: Place) -> None:
-    place.recorder().append(answer_frame(answered()))
+    place.recorder().append(answer_frame(*answered()))
     engine = sa.create_engine(place.settings.database)
     shipper = place.shipper(engine)
     assert not shipper._cycle()
@@ -167,9 +169,9 @@ def test_a_database_without_tables_keeps_the_records(place: Place) -> None:
 
 def test_old_answers_are_dropped(place: Place) -> None:
     recorder = place.recorder()
-    recorder.append(answer_frame(answered()))
+    recorder.append(answer_frame(*answered()))
     old = NOW - 10 * 86_400_000_000
-    recorder.append(answer_frame(answered(request_id=f"{old // 10**6}.000-{CHANCE}", time=old)))
+    recorder.append(answer_frame(*answered(request_id=f"{old // 10**6}.000-{CHANCE}", time=old)))
     engine = place.engine()
     place.shipper(engine).ship()
     upkeep(engine, NOW, keep_days=9)
@@ -182,14 +184,14 @@ def test_the_length_of_the_queue_is_told(place: Place) -> None:
     length = QueueLength(backlog)
     assert length.measure().records == 0
     for number in range(7):
-        recorder.append(answer_frame(answered(number)))
+        recorder.append(answer_frame(*answered(number)))
     measured = length.measure()
     assert measured.records == 7
-    assert measured.bytes > 7 * len(answer_frame(answered()))
+    assert measured.bytes > 7 * len(answer_frame(*answered()))
     assert measured.oldest_seconds > 0
     (segment,) = segments(place.queue)
     backlog.taken(list(backlog.pieces(segment, most=5))[:1])
-    recorder.append(answer_frame(answered(8)))
+    recorder.append(answer_frame(*answered(8)))
     assert length.measure().records == 3
     backlog.taken(list(backlog.pieces(segment, most=100)))
     assert (length.measure().records, length.measure().bytes) == (0, 0)

@@ -16,8 +16,8 @@ from tests.unit.provenance.conftest import Place, answered
 def filled(place: Place) -> Place:
     recorder = place.recorder()
     for number in range(5):
-        recorder.append(answer_frame(answered(number)))
-    recorder.append(answer_frame(answered(5, user_id=7)))
+        recorder.append(answer_frame(*answered(number)))
+    recorder.append(answer_frame(*answered(5, user_id=7)))
     place.shipper(place.engine()).ship()
     return place
 

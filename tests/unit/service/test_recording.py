@@ -89,7 +89,7 @@ def test_a_queue_that_cannot_be_written_costs_no_answer(
     def full(*_: Any) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(os, "write", full)
+    monkeypatch.setattr(os, "posix_fallocate", full)
     client = app.test_client()
     assert all(client.get("/recommend/42").status_code == 200 for _ in range(20))
     assert 'marquee_records_lost_total{reason="failed"} 20.0' in client.get("/metrics").text
