@@ -1,16 +1,20 @@
 """The same schema in a real MariaDB, with the users the stack has."""
 
+import io
 import time
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
-from app.provenance.database import insert, upkeep
+from app.provenance.backup import back_up, restore
+from app.provenance.database import connect, insert, upkeep
 from app.provenance.frames import answer_frame
 from app.provenance.tables import reccom
+from app.settings import Settings
 from tests.mariadb import Database, marquee
 from tests.unit.provenance.conftest import Place, answered
+from tests.unit.provenance.test_backup import content
 from tests.unit.provenance.test_shipper import JOIN
 
 DAY = 86_400_000_000
@@ -108,6 +112,23 @@ def test_what_the_tracer_reads_is_what_was_written(mariadb: Database, place: Pla
     assert done.returncode == 0, done.stderr
     assert f"request_id                {answered(7).request_id}\n" in done.stdout
     assert marquee("trace", "--user", "42", "--last", "3", **settings).stdout.count("slot ") == 3
+
+
+def test_what_sqlite_held_is_restored_into_mariadb_and_back(
+    mariadb: Database, place: Place, tmp_path: Path
+) -> None:
+    fill(place, 3000)
+    place.shipper(place.engine()).ship()
+    first, second = io.BytesIO(), io.BytesIO()
+    held = back_up(place.engine(), tmp_path / "none", first)
+    first.seek(0)
+    assert restore(mariadb.engine(), tmp_path / "none", first) == held
+    assert held["reccom"] == 3000
+    back_up(mariadb.engine(), tmp_path / "none", second)
+    second.seek(0)
+    again = connect(Settings(database=f"sqlite:///{tmp_path}/again.db"))
+    restore(again, tmp_path / "none", second)
+    assert content(again) == content(place.engine())
 
 
 @pytest.mark.parametrize("command", ["migrate", "trace --user 1"])
