@@ -46,7 +46,7 @@ lock: $(BIN)/uv ## Resolve the dependencies anew and write requirements/*.txt
 run: $(VENV)/.run $(MODEL) ## Train on the bundled sample (once) and serve on port 8082
 	@marquee verify $(MODEL) >&2
 	@echo "==> serving; try: curl localhost:8082/recommend/42    (Ctrl-C stops)"
-	@MARQUEE_MODEL_DIR=$(MODEL) exec marquee serve
+	@MARQUEE_MODEL_DIR=$(MODEL) exec marquee serve --ship
 
 $(MODEL): | $(VENV)/.run
 	@echo "==> training on data/sample"

@@ -24,6 +24,11 @@ COMMANDS = {
     "recommend": "app.model.commands",
     "verify": "app.model.commands",
     "serve": "app.service.commands",
+    "migrate": "app.provenance.commands",
+    "ship": "app.provenance.commands",
+    "trace": "app.provenance.commands",
+    "backup": "app.provenance.commands",
+    "restore-backup": "app.provenance.commands",
     "init": "app.provisioning.commands",
     "make-sample": "app.simulator.commands",
 }

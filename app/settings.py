@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -74,6 +74,46 @@ class Settings(BaseSettings):
         gt=0,
         lt=0.6,
         description="The edge's limit for one try; the latency histogram has a bucket there.",
+    )
+    recording: bool = Field(
+        True, description="Whether every answer is recorded, so that it can be traced."
+    )
+    queue_dir: Path = Field(
+        Path("data/queue"),
+        description="Where answers wait for the database; shared by all slots and the shipper.",
+    )
+    queue_mb: int = Field(
+        1024, ge=16, description="Bound of the queue in MiB; beyond it the oldest records go."
+    )
+    database: str = Field(
+        "sqlite:///data/provenance.db",
+        pattern=r"^(sqlite:///|mysql\+mysqlconnector://)[^'\"\s]+$",
+        description="Database of answers and versions, as SQLAlchemy's URL, without a password.",
+    )
+    database_password: SecretStr = Field(
+        SecretStr(""), description="The database user's password; best given as a file."
+    )
+    reccom_days: int = Field(
+        90, ge=1, le=3650, description="How many days answers are kept in the database."
+    )
+    ship_bind: str = Field(
+        "127.0.0.1:8083",
+        pattern=r"^[A-Za-z0-9.]+:\d{1,5}$",
+        description="Where the shipper answers `/trace/<request_id>`, `/metrics` and `/health`.",
+    )
+    build_id: str = Field(
+        "unknown",
+        pattern=r"^[A-Za-z0-9_.:@-]{1,60}$",
+        description="The build that runs here, given to the container when it is created.",
+    )
+    commit: str = Field(
+        "unknown", pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="The git commit of that build."
+    )
+    image_digest: str = Field(
+        "unknown", pattern=r"^[A-Za-z0-9:]{1,80}$", description="The digest of that build's image."
+    )
+    edge_connect_seconds: float = Field(
+        0.1, gt=0, lt=0.6, description="The edge's limit to connect; no second try begins before."
     )
     store_dir: Path = Field(Path("data/store"), description="Where collected events are kept.")
     rating_min: float = Field(1.0, description="Lowest rating of the scale.")

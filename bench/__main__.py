@@ -21,6 +21,7 @@ BENCHES: dict[str, tuple[list[str], list[str]]] = {
     "events_throughput": ([], []),
     "requests": ([], ["--quick"]),
     "requests_stack": ([], ["--quick"]),
+    "provenance": (["--rows", "100000"], ["--quick"]),
     "training_quality": (["--quick"], ["--quick"]),
     "training_scale": (["--quick"], ["--quick"]),
 }

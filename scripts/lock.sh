@@ -11,9 +11,11 @@ main() {
     cd "$(dirname "$0")/.."
     compile requirements/uv.in --output-file requirements/uv.txt
     # The developer's set contains the others: it is resolved first and constrains them.
-    compile pyproject.toml --extra training --group dev --output-file requirements/dev.txt
-    compile pyproject.toml --extra training --constraints requirements/dev.txt \
+    compile pyproject.toml --all-extras --group dev --output-file requirements/dev.txt
+    compile pyproject.toml --all-extras --constraints requirements/dev.txt \
         --output-file requirements/training.txt
+    compile pyproject.toml --extra provenance --constraints requirements/dev.txt \
+        --output-file requirements/provenance.txt
     compile pyproject.toml --constraints requirements/dev.txt --output-file requirements/service.txt
 }
 

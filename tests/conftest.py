@@ -1,6 +1,7 @@
 """What all suites share: a small model of known content, and where the real input lies."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,17 @@ from app.model.lists import item_dtype, pack_items
 ROOT = Path(__file__).parents[1]
 FILMS = [f"film+number+{i}+19{i % 90 + 10}" for i in range(60)]
 USERS = [7, 42, 1000, 999_999]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_recording_into_the_tree(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Queue and database of a test run lie in its own directory."""
+    directory = tmp_path_factory.mktemp("provenance")
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("MARQUEE_QUEUE_DIR", str(directory / "queue"))
+        environment.setenv("MARQUEE_DATABASE", f"sqlite:///{directory}/provenance.db")
+        environment.setenv("MARQUEE_SHIP_BIND", "127.0.0.1:0")
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -69,6 +69,7 @@ def attack(
     rate: int,
     seconds: float,
     during: Callable[[], object] | None = None,
+    each: Callable[[dict[str, Any]], object] | None = None,
 ) -> Result:
     """Ask for users in turn at a constant rate; `during` runs once the load is on its way.
 
@@ -78,12 +79,13 @@ def attack(
         rate: requests a second.
         seconds: how long new requests are sent; `during` must have returned by then.
         during: called in a thread of its own; what it raises is raised here.
+        each: called with every answer as the driver tells it, its body among it.
     """
     assert url.startswith("http://127.0.0.1:"), "load is aimed at loopback alone"
     targets = "".join(f"GET {url}/recommend/{user}\n" for user in users)
     result = Result()
     failure: list[BaseException] = []
-    process = _start(targets, rate, seconds)
+    process = _start(targets, rate, seconds, body_bytes=-1 if each else 0)
     busy = threading.Thread(target=_guard, args=(during, failure))
     busy.start()
     output, _ = process.communicate(timeout=seconds + 60)
@@ -92,7 +94,7 @@ def attack(
     if failure:
         raise failure[0]
     assert not outlasted, "the disturbance outlasted the load; give the load more seconds"
-    _read(output, result)
+    _read(output, result, each)
     return result
 
 
@@ -104,20 +106,20 @@ def _guard(during: Callable[[], object] | None, failure: list[BaseException]) ->
         failure.append(error)
 
 
-def _start(targets: str, rate: int, seconds: float) -> subprocess.Popen[str]:
+def _start(targets: str, rate: int, seconds: float, body_bytes: int) -> subprocess.Popen[str]:
     file = BINARY.parent / "targets.txt"
     program = str(binary())
     file.write_text(targets)
     attack_command = (
         f"{program} attack -targets {file} -rate {rate} -duration {seconds}s "
-        f"-timeout {LIMIT_SECONDS}s -max-body 0 -redirects 0 | {program} encode -to json"
+        f"-timeout {LIMIT_SECONDS}s -max-body {body_bytes} -redirects 0 | {program} encode -to json"
     )
     return subprocess.Popen(
         ["bash", "-o", "pipefail", "-c", attack_command], stdout=subprocess.PIPE, text=True
     )
 
 
-def _read(output: str, result: Result) -> None:
+def _read(output: str, result: Result, each: Callable[[dict[str, Any]], object] | None) -> None:
     for line in output.splitlines():
         hit: dict[str, Any] = json.loads(line)
         result.sent += 1
@@ -127,4 +129,6 @@ def _read(output: str, result: Result) -> None:
             result.ok += 1
         else:
             result.failures[hit["error"] or f"late or status {hit['code']}"] += 1
+        if each:
+            each(hit)
         result.slots.update((hit.get("headers") or {}).get("X-Slot", []))

@@ -49,6 +49,8 @@ class Answer:
 
     text: str
     source: Source
+    #: The film numbers in the same order, packed as `item_dtype` says.
+    films: bytes
 
 
 class RecommendationLists:
@@ -71,6 +73,7 @@ class RecommendationLists:
         self.hidden = frozenset(i for i, name in enumerate(self.names) if name in hide)
         #: Names an operator hides that this model does not know: likely a typing error.
         self.unknown_hidden = sorted(hide - {self.names[i] for i in self.hidden})
+        self._dtype = item_dtype(artifact.manifest.items)
         self._users = artifact.arrays["users"]
         self._lists = artifact.arrays["lists"]
         #: What an answer reads of a row: more than its length only where films may be hidden.
@@ -110,9 +113,14 @@ class RecommendationLists:
         """The list of one user, or the popular films for a user nobody knows. O(log users)."""
         row = int(self._users.searchsorted(user_id))
         if row < len(self._users) and self._users[row] == user_id:
-            films: list[int] = self._rows[row].tolist()
+            packed = self._rows[row]
+            films: list[int] = packed.tolist()
+            if self.hidden and films[0] < len(self.names):
+                return self._format(self._fill(films), "personal")
+            if films[-1] < len(self.names):  # a whole row, as it is
+                return Answer(self._text(films), "personal", packed.tobytes())
             if films[0] < len(self.names):
-                return self._format(self._fill(films) if self.hidden else films, "personal")
+                return self._format(films, "personal")
         return self._stranger(user_id)
 
     def _stranger(self, user_id: int) -> Answer:
@@ -129,11 +137,15 @@ class RecommendationLists:
         return kept + [i for i in self._popular if i not in set(films)][: self.length]
 
     def _format(self, films: list[int], source: Source) -> Answer:
-        names, end = self.names, len(self.names)
+        end = len(self.names)
         films = films[: self.length]
         if films and films[-1] == end:
             films = films[: films.index(end)]
-        return Answer(",".join([names[i] for i in films]), source)
+        return Answer(self._text(films), source, np.array(films, self._dtype).tobytes())
+
+    def _text(self, films: list[int]) -> str:
+        names = self.names
+        return ",".join([names[i] for i in films])
 
 
 def _check_layout(artifact: Artifact) -> None:

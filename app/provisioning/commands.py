@@ -13,6 +13,8 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 @click.option("--operator", type=_FOLDER, default="/operator", help="The operator's secrets.")
 @click.option("--kept", type=_FOLDER, default="/kept", help="Where made secrets stay.")
 @click.option("--database", type=_FOLDER, default="/database", help="The database's folder.")
+@click.option("--shipper", type=_FOLDER, default="/shipper", help="The shipper's secret.")
+@click.option("--owner", type=_FOLDER, default="/owner", help="The secret of the tables' owner.")
 @click.option("--alertmanager", type=_FOLDER, default="/alertmanager", help="Alertmanager's.")
 @click.option(
     "--template",
@@ -26,6 +28,8 @@ def init(
     operator: Path,
     kept: Path,
     database: Path,
+    shipper: Path,
+    owner: Path,
     alertmanager: Path,
     template: Path,
 ) -> None:
@@ -36,7 +40,7 @@ def init(
     from app.provisioning.secrets import ProvisioningError
 
     try:
-        provision_database(kept, database, operator)
+        provision_database(kept, operator, database, shipper, owner)
         channels = provision_alertmanager(template, alertmanager, operator, settings)
     except (ProvisioningError, OSError) as error:
         raise click.ClickException(str(error)) from error

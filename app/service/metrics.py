@@ -37,6 +37,12 @@ class Metrics:
             registry=registry,
         )
         self.answers = {source: answers.labels(source) for source in ("personal", "popular")}
+        self.lost = Counter(
+            "marquee_records_lost_total",
+            "Answers whose record is lost: dropped from a full queue, or not written.",
+            ["reason"],
+            registry=registry,
+        )
         info = Gauge(
             "marquee_model_info",
             "1; the labels say which model is served.",

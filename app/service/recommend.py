@@ -11,6 +11,7 @@ from werkzeug.exceptions import BadRequest
 
 from app.model.lists import RecommendationLists
 from app.service.metrics import Metrics
+from app.service.recording import Recording
 from app.settings import Settings
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def parse_user_id(text: str) -> int:
 
 def blueprint(lists: RecommendationLists, metrics: Metrics, settings: Settings) -> Blueprint:
     """The one route that the simulator asks."""
+    record = Recording(settings, lists, metrics.lost) if settings.recording else None
     routes = Blueprint("recommend", __name__)
     always = {
         source: [
@@ -60,10 +62,13 @@ def blueprint(lists: RecommendationLists, metrics: Metrics, settings: Settings) 
 
     @routes.get("/recommend/<user_id>")
     def recommend(user_id: str) -> Response:
-        answer = lists.answer(parse_user_id(user_id))
+        user = parse_user_id(user_id)
+        answer = lists.answer(user)
         metrics.answers[answer.source].inc()
         asked = request.environ.get("HTTP_X_REQUEST_ID", "")
         made_by = asked if _REQUEST_ID.fullmatch(asked) else new_request_id()
+        if record:
+            record(request.environ, made_by, user, answer)
         headers = [*always[answer.source], ("X-Request-Id", made_by)]
         return ListResponse(answer.text, headers=headers)
 

@@ -24,7 +24,8 @@ _METHODS = frozenset(
     {"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT"}
 )
 
-_START = "marquee.start"
+#: Where the environment of a request keeps when it began (`perf_counter`).
+START = "marquee.start"
 
 
 class RequestMetrics:
@@ -54,7 +55,7 @@ class RequestMetrics:
         app.after_request(self._finish)
 
     def _start(self) -> None:
-        request.environ[_START] = perf_counter()
+        request.environ[START] = perf_counter()
 
     def _finish(self, response: Response) -> Response:
         asked: Request = request._get_current_object()  # type: ignore[attr-defined]
@@ -64,7 +65,7 @@ class RequestMetrics:
             return response
         key = (asked.method, endpoint, response.status_code)
         kept = self._kept.get(key) or self._keep(key, str(rule))
-        kept[0].observe(perf_counter() - asked.environ[_START])
+        kept[0].observe(perf_counter() - asked.environ[START])
         kept[1].inc()
         return response
 

@@ -60,8 +60,8 @@ def cores() -> tuple[int, int]:
 
 
 @contextmanager
-def serving(name: str, model: Path, workers: int = 1) -> Iterator[Server]:
-    """Run one of `COMMANDS` until the block ends."""
+def serving(name: str, model: Path, workers: int = 1, **settings: str) -> Iterator[Server]:
+    """Run one of `COMMANDS` until the block ends; what it records goes with its files."""
     with tempfile.TemporaryDirectory(prefix="marquee-bench-") as folder:
         port = free_port()
         metrics = Path(folder) / "metrics"
@@ -71,7 +71,9 @@ def serving(name: str, model: Path, workers: int = 1) -> Iterator[Server]:
             "MARQUEE_BIND": f"127.0.0.1:{port}",
             "MARQUEE_WORKERS": str(workers),
             "MARQUEE_LOG_LEVEL": "warning",
+            "MARQUEE_QUEUE_DIR": f"{folder}/queue",
             "PROMETHEUS_MULTIPROC_DIR": str(metrics),
+            **settings,
         }
         with (Path(folder) / "log").open("w+b") as log:
             started = time.perf_counter()

@@ -19,7 +19,7 @@ def why_not() -> str | None:
         return "there is no docker command"
     if subprocess.run(["docker", "info"], capture_output=True, check=False).returncode != 0:
         return "no Docker engine answers (make test SYSTEM=1 installs and starts one)"
-    for port in (8082, 9090, 9093):
+    for port in (8082, 8083, 9090, 9093):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

@@ -9,7 +9,7 @@ from tests.e2e.stack import PROJECT, Stack, docker
 
 SERVICES = (
     "init", "stable-1", "stable-2", "canary", "nginx", "nginx-exporter", "mysql", "prometheus",
-    "alertmanager", "docker-proxy", "cadvisor",
+    "alertmanager", "docker-proxy", "cadvisor", "migrate", "shipper",
 )  # fmt: skip
 
 #: Runs as root, and why. None of them is reachable from outside.
@@ -25,6 +25,7 @@ PUBLISHED = {
     "nginx": {("0.0.0.0", "8082"), ("::", "8082")},
     "prometheus": {("127.0.0.1", "9090")},
     "alertmanager": {("127.0.0.1", "9093")},
+    "shipper": {("127.0.0.1", "8083")},
 }
 #: Host paths that are mounted, all read-only.
 HOST_PATHS = {
@@ -126,7 +127,7 @@ def test_no_secret_stands_where_it_could_be_read(stack: Stack) -> None:
     assert len(secrets) == 2
     assert all(len(secret) > 40 for secret in secrets)
     told = "".join(docker("inspect", stack.container(service)) for service in SERVICES)
-    for tag in ("stable-1", "stable-2", "canary", "init"):
+    for tag in ("stable-1", "stable-2", "canary", "init", "provenance"):
         told += docker("history", "--no-trunc", f"{PROJECT}:{tag}")
         told += docker("inspect", f"{PROJECT}:{tag}")
     told += stack.compose("config") + stack.compose("logs", "--no-color")
@@ -138,7 +139,7 @@ def test_the_database_user_may_only_what_it_must(stack: Stack) -> None:
         "exec", "-T", "mysql", "mariadb", "--user=mysql", "--skip-column-names",
         "--socket=/run/mysqld/mysqld.sock", "--execute=SHOW GRANTS FOR 'marquee'@'%'",
     )  # fmt: skip
-    assert "GRANT SELECT, INSERT ON `marquee`.*" in grants
+    assert "GRANT SELECT, INSERT, EXECUTE ON `marquee`.*" in grants
     assert grants.count("GRANT") == 2
     assert "GRANT USAGE ON *.*" in grants
 

@@ -1,6 +1,7 @@
 """The real server: `marquee serve` in a process of its own on a free port."""
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -39,14 +40,20 @@ class Server:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+    """A port nobody listens on, below those that the kernel gives to connections of clients."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
         return port
 
 
 @contextmanager
-def serving(model: Path, directory: Path, **settings: str) -> Iterator[Server]:
+def serving(model: Path, directory: Path, /, *arguments: str, **settings: str) -> Iterator[Server]:
     """Run `marquee serve` on a model until the block ends."""
     port = free_port()
     log = directory / "serve.log"
@@ -60,7 +67,7 @@ def serving(model: Path, directory: Path, **settings: str) -> Iterator[Server]:
     }
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "app", "serve"],
+            [sys.executable, "-m", "app", "serve", *arguments],
             cwd=ROOT,
             env=environment,
             stdout=output,

@@ -43,12 +43,18 @@ def test_a_secret_that_could_open_quotes_is_refused(operator: Path, bad: str) ->
 @needs_root
 def test_the_database_gets_users_with_the_kept_passwords(tmp_path: Path, operator: Path) -> None:
     (operator / "database_password").write_text("of-the-operator")
-    provision_database(tmp_path, tmp_path, operator)
+    kept, shipper, owner = (tmp_path / name for name in ("kept", "shipper", "owner"))
+    for directory in (kept, shipper, owner):
+        directory.mkdir()
+    provision_database(kept, operator, tmp_path, shipper, owner)
     sql = (tmp_path / "init.sql").read_text()
     assert "ALTER USER 'marquee'@'%' IDENTIFIED BY 'of-the-operator';" in sql
-    assert (tmp_path / "database_owner_password").read_text() in sql
+    assert (kept / "database_owner_password").read_text() in sql
     assert (tmp_path / "init.sql").stat().st_uid == 999
-    provision_database(tmp_path, tmp_path, operator)
+    assert (shipper / "database_password").read_text() == "of-the-operator"
+    assert [p.name for p in owner.iterdir()] == ["database_owner_password"]
+    assert (owner / "database_owner_password").stat().st_uid == 10001
+    provision_database(kept, operator, tmp_path, shipper, owner)
     assert (tmp_path / "init.sql").read_text() == sql
 
 

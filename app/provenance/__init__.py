@@ -1,0 +1,1 @@
+"""What was answered, by which version: recording, shipping to the database, tracing."""

@@ -1,0 +1,156 @@
+"""Everything that cannot be made again, in one archive: the database's rows and the event store.
+
+The archive is written and read as a stream, so that it can go through a pipe out of a container.
+"""
+
+import base64
+import io
+import json
+import shutil
+import tarfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from os import fstat
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import IO, Any
+
+import sqlalchemy as sa
+
+from app.events.manifest import NAME, read_manifest
+from app.files import staged_directory
+from app.provenance.database import insert, revision, upgrade
+from app.provenance.errors import BackupError
+from app.provenance.tables import metadata
+
+_ROWS = 20_000
+_ATTEMPTS = 20
+_FORMAT = 1
+_HEAD = "backup.json"
+_STORE = "store"
+#: Answers last: whatever was restored before an interruption can be explained.
+_TABLES = ("tracking", "build", "catalogue", "reccom")
+
+
+def back_up(engine: sa.Engine, store: Path, out: IO[bytes]) -> dict[str, int]:
+    """Write an archive; how many rows of each table and files of the store are in it."""
+    held = dict.fromkeys((*_TABLES, _STORE), 0)
+    with tarfile.open(fileobj=out, mode="w|gz") as archive:
+        head = json.dumps({"format": _FORMAT, "revision": revision(engine)}).encode()
+        _add(archive, _HEAD, io.BytesIO(head), len(head))
+        # One transaction: the tables as they were at one moment.
+        isolation = "SERIALIZABLE" if engine.dialect.name == "sqlite" else "REPEATABLE READ"
+        with engine.connect().execution_options(isolation_level=isolation) as connection:
+            for name in _TABLES:
+                for number, rows in enumerate(_chunks(connection, metadata.tables[name])):
+                    lines = b"".join(map(_to_line, rows))
+                    _add(archive, f"{name}/{number:06}.jsonl", io.BytesIO(lines), len(lines))
+                    held[name] += len(rows)
+        with ExitStack() as stack:
+            for file in _store_files(store, stack):
+                _add(
+                    archive, f"{_STORE}/{Path(file.name).name}", file, fstat(file.fileno()).st_size
+                )
+                held[_STORE] += 1
+    return held
+
+
+def restore(engine: sa.Engine, store: Path, source: IO[bytes]) -> dict[str, int]:
+    """Put an archive's rows into a database, and its store where there is none.
+
+    Rows that are there already stay as they are, so an interrupted restore may be run again.
+
+    Raises:
+        BackupError: not a whole archive of ours.
+    """
+    if engine.dialect.name == "sqlite":
+        upgrade(engine)
+    held = dict.fromkeys((*_TABLES, _STORE), 0)
+    try:
+        with ExitStack() as stack:
+            archive = stack.enter_context(tarfile.open(fileobj=source, mode="r|gz"))
+            directory = None if store.exists() else stack.enter_context(_new_store(store))
+            for member in _members(archive):
+                file = archive.extractfile(member)
+                folder, _, name = member.name.partition("/")
+                if file is None or not name:
+                    continue
+                if folder in _TABLES:
+                    held[folder] += _restore_rows(engine, metadata.tables[folder], file)
+                elif folder == _STORE and directory:
+                    with (directory / Path(name).name).open("wb") as target:
+                        shutil.copyfileobj(file, target)
+                    held[_STORE] += 1
+    except (tarfile.TarError, EOFError, OSError, ValueError) as error:
+        raise BackupError(f"not a whole backup: {error}") from error
+    return held
+
+
+def _add(archive: tarfile.TarFile, name: str, content: IO[bytes], size: int) -> None:
+    member = tarfile.TarInfo(name)
+    member.size = size
+    archive.addfile(member, content)
+
+
+def _chunks(connection: sa.Connection, table: sa.Table) -> Iterator[list[dict[str, Any]]]:
+    options = {"yield_per": _ROWS, "stream_results": True}
+    result = connection.execution_options(**options).execute(sa.select(table))
+    for chunk in result.mappings().partitions(_ROWS):
+        yield [dict(row) for row in chunk]
+
+
+def _to_line(row: dict[str, Any]) -> bytes:
+    plain = {
+        name: base64.b64encode(value).decode() if isinstance(value, bytes | bytearray) else value
+        for name, value in row.items()
+    }
+    return json.dumps(plain, separators=(",", ":")).encode() + b"\n"
+
+
+def _restore_rows(engine: sa.Engine, table: sa.Table, lines: IO[bytes]) -> int:
+    binary = [c.name for c in table.columns if isinstance(c.type, sa.LargeBinary)]
+    rows = [json.loads(line) for line in lines]
+    for row in rows:
+        row.update({name: base64.b64decode(row[name]) for name in binary})
+    if rows:
+        with engine.begin() as connection:
+            insert(connection, table, rows)
+    return len(rows)
+
+
+def _members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    head = archive.next()
+    content = archive.extractfile(head) if head and head.name == _HEAD else None
+    if content is None or json.load(content).get("format") != _FORMAT:
+        raise BackupError("not a backup that this version can read")
+    yield from archive
+
+
+@contextmanager
+def _new_store(store: Path) -> Iterator[Path]:
+    """A directory that becomes the store, unless the backup holds none."""
+    with TemporaryDirectory(prefix=f".{store.name}-", dir=_made(store.parent)) as aside:
+        yield Path(aside)
+        if any(Path(aside).iterdir()):
+            with staged_directory(store) as directory:
+                for file in Path(aside).iterdir():
+                    file.rename(directory / file.name)
+
+
+def _made(directory: Path) -> Path:
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory
+
+
+def _store_files(store: Path, stack: ExitStack) -> list[IO[bytes]]:
+    """The files of one moment of the event store, opened, so that a writer may go on."""
+    for _ in range(_ATTEMPTS):
+        manifest = read_manifest(store)
+        names = [] if manifest is None else [*sorted(manifest.names), NAME]
+        try:
+            files: list[IO[bytes]] = [stack.enter_context((store / n).open("rb")) for n in names]
+        except FileNotFoundError:  # merged away since: look again
+            continue
+        if read_manifest(store) == manifest:
+            return files
+    raise BackupError(f"{store}: changes faster than it can be read")

@@ -1,0 +1,1 @@
+"""Changes of the schema, in order, each readable by the version before it."""

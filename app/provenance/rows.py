@@ -1,0 +1,37 @@
+"""From what stands in the queue to rows of the tables."""
+
+import base64
+from typing import Any
+
+from app.provenance.backlog import Piece
+from app.provenance.database import day_of
+from app.provenance.frames import ASKED_AGAIN, GIVEN_UP, PERSONAL
+
+
+def answer_rows(piece: Piece) -> list[dict[str, Any]]:
+    """The rows of `reccom` for the records of a segment."""
+    return [
+        {
+            **piece.head,
+            "day": day_of(record.request_id, record.time),
+            "request_id": record.request_id,
+            "user_id": record.user_id,
+            "time": record.time,
+            "source": "personal" if record.flags & PERSONAL else "popular",
+            "took": record.took,
+            "given_up": bool(record.flags & GIVEN_UP),
+            "asked_again": bool(record.flags & ASKED_AGAIN),
+            "films": record.films,
+        }
+        for record in piece.records
+    ]
+
+
+def about_rows(about: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Table -> row, of what a slot says of itself."""
+    catalogue = about["catalogue"]
+    return {
+        "tracking": about["tracking"],
+        "build": about["build"],
+        "catalogue": {**catalogue, "names": base64.b64decode(catalogue["names"])},
+    }

@@ -1,0 +1,193 @@
+"""What recording costs a request, and how the database does with many answers.
+
+Cost: the same service twice, one worker on one core, recording and not, asked in turn. Database:
+generated answers of 100,000 users over 30 days in SQLite and in a MariaDB container (256 MB of
+buffer, as in the compose file): insert rate, bytes a million rows, and how long a trace takes.
+
+    python -m bench.provenance [--json] [--quick] [--rounds N] [--rows N ...]
+"""
+
+import argparse
+import json
+import os
+import random
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from app.provenance.database import connect, day_of, insert, upgrade, upkeep
+from app.provenance.shipper import BATCH
+from app.provenance.tables import reccom, tracking
+from app.provenance.tracing import Tracer
+from app.settings import Settings
+from bench.requests import load
+from bench.requests.measure import DRAWN, Spread
+from bench.requests.model import make_model, some_users
+from bench.requests.servers import Server, serving
+from tests import mariadb
+
+TARGET = 0.95
+USERS, FILMS = 100_000, 10_000
+DAYS = 30
+TRACES = 100
+_DAY = 86_400_000_000
+_START = time.time_ns() // 1000 - DAYS * _DAY
+
+_SAME = {
+    "slot": "stable-1", "build_id": "7-0123456789ab", "source": "personal", "took": 80,
+    "given_up": False, "asked_again": False,
+}  # fmt: skip
+
+
+def cost(rounds: int, seconds: float) -> dict[str, Any]:
+    """Requests a second with recording over those without, in each round.
+
+    Beside it the processor time of a request, which what else runs on the machine hardly touches.
+    """
+    model = make_model(USERS, FILMS)
+    rates: dict[str, list[float]] = {"true": [], "false": []}
+    spent: dict[str, list[float]] = {"true": [], "false": []}
+    with ExitStack() as stack:
+        servers = {
+            on: stack.enter_context(serving("marquee", model, MARQUEE_RECORDING=on)) for on in rates
+        }
+        for number in range(-1, rounds):  # the first only warms up
+            for on in sorted(rates, reverse=bool(number % 2)):
+                users = some_users(model, DRAWN, 1000 + number)
+                before = _processor_seconds(servers[on])
+                rate = load.peak(servers[on].url, users, seconds)
+                if number >= 0:
+                    rates[on].append(rate)
+                    used = _processor_seconds(servers[on]) - before
+                    spent[on].append(used / (rate * seconds) * 1e6)
+    return {
+        "ratio": _ratio(rates["true"], rates["false"]),
+        "with": Spread.of(rates["true"]).rounded(),
+        "without": Spread.of(rates["false"]).rounded(),
+        "processor_ratio": _ratio(spent["false"], spent["true"]),
+        "processor_us_with": Spread.of(spent["true"]).rounded(),
+        "processor_us_without": Spread.of(spent["false"]).rounded(),
+    }
+
+
+def _ratio(ones: list[float], others: list[float]) -> dict[str, float]:
+    return Spread.of(one / other for one, other in zip(ones, others, strict=True)).rounded()
+
+
+def _processor_seconds(server: Server) -> float:
+    ticks = 0
+    for pid in server.workers():
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def answers(first: int, last: int, total: int) -> list[dict[str, Any]]:
+    """Rows `first` to `last` of `total`, in the order of time; equal for equal `first`."""
+    chance = random.Random(first)
+    rows = []
+    for number in range(first, last):
+        moment = _START + number * DAYS * _DAY // total
+        name = f"{moment // 10**6}.{moment // 1000 % 1000:03d}-{chance.getrandbits(128):032x}"
+        row: dict[str, Any] = {"day": day_of(name, moment), "request_id": name, "time": moment}
+        row |= {"version_number": number * 15 // total, "user_id": chance.randrange(USERS)}
+        rows.append(_SAME | row | {"films": chance.randbytes(40)})
+    return rows
+
+
+def fill(engine: sa.Engine, rows: int) -> dict[str, float]:
+    """Insert as the shipper does; the rate counts the database's time alone."""
+    inserting = 0.0
+    for day in range(DAYS + 1):  # as the shipper would have, day by day
+        upkeep(engine, _START + day * _DAY, keep_days=3650)
+    for first in range(0, rows, BATCH):
+        batch = answers(first, min(rows, first + BATCH), rows)
+        begun = time.perf_counter()
+        with engine.begin() as connection:
+            insert(connection, reccom, batch)
+        inserting += time.perf_counter() - begun
+    return {"rows": rows, "inserts_per_second": round(rows / inserting)}
+
+
+def trace_times(engine: sa.Engine, rows: int) -> dict[str, float]:
+    """Milliseconds of a trace, median and worst of a hundred, each of another user and request."""
+    tracer, chance = Tracer(engine), random.Random(1)
+    ids = [answers(n, n + 1, rows)[0] for n in range(0, rows, BATCH)]
+    times: dict[str, list[float]] = {"user": [], "request": []}
+    for _ in range(TRACES):
+        known = chance.choice(ids)
+        for kind, values in times.items():
+            begun = time.perf_counter()
+            if kind == "user":
+                assert tracer.user(known["user_id"], last=20)
+            else:
+                assert tracer.request(known["request_id"])
+            values.append((time.perf_counter() - begun) * 1000)
+    return {
+        f"trace_{kind}_ms_{name}": round(figure(values), 2)
+        for kind, values in times.items()
+        for name, figure in (("median", statistics.median), ("worst", max))
+    }
+
+
+def databases(folder: Path) -> Iterator[tuple[str, sa.Engine, Any]]:
+    """Name, engine, and what tells the bytes of its tables."""
+    file = folder / "p.db"
+    engine = connect(Settings(database=f"sqlite:///{file}"))
+    upgrade(engine)
+    yield "sqlite", engine, lambda: file.stat().st_size
+    file.unlink()
+    if reason := mariadb.why_not():
+        print(f"MariaDB skipped: {reason}", file=sys.stderr)
+        return
+    (folder / "mariadb").mkdir()
+    with mariadb.running(folder / "mariadb", "--innodb-buffer-pool-size=256M") as server:
+        used = ("exec", server.container, "sh", "-c", "du -cb /var/lib/mysql/marquee/reccom*")
+        yield "mariadb", server.engine(), lambda: int(mariadb.docker(*used).split()[-2])
+
+
+def scale(sizes: list[int]) -> list[dict[str, Any]]:
+    """The database's figures at each size."""
+    results = []
+    for rows in sizes:
+        with tempfile.TemporaryDirectory(prefix="marquee-bench-") as folder:
+            for name, engine, size in databases(Path(folder)):
+                with engine.begin() as connection:
+                    insert(connection, tracking, [{"version_number": n} for n in range(15)])
+                figures = fill(engine, rows)
+                figures["mb_per_million_rows"] = round(size() / rows, 1)
+                results.append({"database": name, **figures, **trace_times(engine, rows)})
+                engine.dispose()
+                print(results[-1], file=sys.stderr)
+    return results
+
+
+def main() -> int:
+    """Measure and print; exit status 1 when the target is missed (not judged with `--quick`)."""
+    assert __doc__ is not None
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--quick", action="store_true", help="small and short; judges nothing")
+    parser.add_argument("--rounds", type=int, default=9, help="rounds of the cost (9)")
+    parser.add_argument("--seconds", type=float, default=3, help="of load for each figure (3)")
+    parser.add_argument("--rows", type=int, nargs="*", default=[100_000, 1_000_000])
+    arguments = parser.parse_args()
+    os.environ.setdefault("MARQUEE_LOG_LEVEL", "error")
+    rounds, seconds, sizes = (2, 1.0, [20_000]) if arguments.quick else (
+        arguments.rounds, arguments.seconds, arguments.rows
+    )  # fmt: skip
+    result = {"target": TARGET, "cost": cost(rounds, seconds), "databases": scale(sizes)}
+    print(json.dumps(result, indent=None if arguments.json else 1))
+    missed = result["cost"]["ratio"]["median"] < TARGET  # type: ignore[index]
+    return 1 if missed and not arguments.quick else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

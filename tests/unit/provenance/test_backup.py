@@ -1,0 +1,103 @@
+import io
+import json
+import tarfile
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from click.testing import CliRunner
+
+from app.cli import marquee
+from app.events.grammar import Scale
+from app.events.runs import collect_files
+from app.provenance.backup import back_up, restore
+from app.provenance.database import connect
+from app.provenance.errors import BackupError
+from app.provenance.frames import answer_frame
+from app.provenance.tables import metadata
+from app.provenance.tracing import Tracer
+from app.settings import Settings
+from tests.conftest import ROOT
+from tests.unit.provenance.conftest import Place, answered
+
+
+@pytest.fixture
+def filled(place: Place, tmp_path: Path) -> Place:
+    recorder = place.recorder()
+    for number in range(500):
+        recorder.append(answer_frame(*answered(number)))
+    place.shipper(place.engine()).ship()
+    log = tmp_path / "stream.log"
+    log.write_text("2022-11-14T12:24,388907,GET /data/m/whiplash+2014/42.mpg\n")
+    collect_files([str(log)], tmp_path / "store", Scale(1, 5))
+    return place
+
+
+def content(engine: sa.Engine) -> dict[str, list[tuple[object, ...]]]:
+    with engine.connect() as connection:
+        return {
+            name: sorted(map(tuple, connection.execute(sa.select(table))), key=repr)
+            for name, table in metadata.tables.items()
+        }
+
+
+def test_a_backup_restored_into_nothing_is_all_that_was(filled: Place, tmp_path: Path) -> None:
+    archive = io.BytesIO()
+    held = back_up(filled.engine(), tmp_path / "store", archive)
+    assert held == {"tracking": 1, "build": 1, "catalogue": 1, "reccom": 500, "store": 2}
+    archive.seek(0)
+    empty = connect(Settings(database=f"sqlite:///{tmp_path}/empty.db"))
+    assert restore(empty, tmp_path / "new" / "store", archive) == held
+    assert content(empty) == content(filled.engine())
+    for file in (tmp_path / "store").iterdir():
+        if file.suffix in (".json", ".parquet"):
+            assert (tmp_path / "new" / "store" / file.name).read_bytes() == file.read_bytes()
+    (traced,) = Tracer(empty).request(answered(3).request_id)
+    assert traced["movie_ids"]
+
+
+def test_restoring_again_changes_nothing(filled: Place, tmp_path: Path) -> None:
+    archive = io.BytesIO()
+    back_up(filled.engine(), tmp_path / "store", archive)
+    before = content(filled.engine())
+    archive.seek(0)
+    held = restore(filled.engine(), tmp_path / "store", archive)
+    assert held["store"] == 0
+    assert content(filled.engine()) == before
+
+
+@pytest.mark.parametrize("share", [0, 0.3, 0.9])
+def test_half_a_backup_is_refused(filled: Place, tmp_path: Path, share: float) -> None:
+    archive = io.BytesIO()
+    back_up(filled.engine(), tmp_path / "store", archive)
+    half = io.BytesIO(archive.getvalue()[: int(len(archive.getvalue()) * share)])
+    empty = connect(Settings(database=f"sqlite:///{tmp_path}/empty.db"))
+    with pytest.raises(BackupError):
+        restore(empty, tmp_path / "new", half)
+    assert not (tmp_path / "new").exists()
+
+
+def test_another_archive_is_refused(place: Place, tmp_path: Path) -> None:
+    other = io.BytesIO()
+    with tarfile.open(fileobj=other, mode="w:gz") as archive:
+        archive.add(ROOT / "README.md", "backup.json")
+    other.seek(0)
+    with pytest.raises(BackupError):
+        restore(place.engine(), tmp_path / "new", other)
+
+
+def test_the_commands_go_through_a_file(filled: Place, tmp_path: Path) -> None:
+    environment = {
+        "MARQUEE_DATABASE": filled.settings.database,
+        "MARQUEE_STORE_DIR": str(tmp_path / "store"),
+        "MARQUEE_LOG_LEVEL": "error",
+    }
+    file = str(tmp_path / "all.tar.gz")
+    runner = CliRunner()
+    assert runner.invoke(marquee, ["backup", file], env=environment).exit_code == 0
+    environment["MARQUEE_DATABASE"] = f"sqlite:///{tmp_path}/again.db"
+    environment["MARQUEE_STORE_DIR"] = str(tmp_path / "again")
+    result = runner.invoke(marquee, ["restore-backup", file], env=environment)
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stderr)["reccom"] == 500
+    assert (tmp_path / "again" / "manifest.json").exists()
