@@ -28,6 +28,12 @@ $(VENV)/.run: $(BIN)/uv requirements/training.txt pyproject.toml
 	@uv pip install --quiet --no-deps --editable .
 	@touch $@
 
+# What a server needs that releases, or makes versions outside a container.
+$(VENV)/.deployment: $(VENV)/.run requirements/deployment.txt
+	@echo "==> installing what makes and releases versions"
+	@uv pip install --quiet --require-hashes --requirements requirements/deployment.txt
+	@touch $@
+
 $(VENV)/.dev: $(VENV)/.run requirements/dev.txt
 	@echo "==> installing the developer's tools"
 	@uv pip install --quiet --require-hashes --requirements requirements/dev.txt

@@ -116,6 +116,21 @@ class Settings(BaseSettings):
         0.1, gt=0, lt=0.6, description="The edge's limit to connect; no second try begins before."
     )
     store_dir: Path = Field(Path("data/store"), description="Where collected events are kept.")
+    kafka_servers: str = Field(
+        "",
+        pattern=r"^([A-Za-z0-9.-]+:\d{1,5}(,[A-Za-z0-9.-]+:\d{1,5})*)?$",
+        description="Kafka brokers as `host:port`, separated by commas; empty: no stream.",
+    )
+    kafka_topic: str = Field(
+        "movielog",
+        pattern=r"^[A-Za-z0-9._-]{1,249}$",
+        description="The topic that tells what is watched and rated.",
+    )
+    information_url: str = Field(
+        "",
+        pattern=r"^(https?://[^\s'\"]+)?$",
+        description="The information API on users and films; empty: none is asked.",
+    )
     rating_min: float = Field(1.0, description="Lowest rating of the scale.")
     rating_max: float = Field(5.0, description="Highest rating of the scale.")
     mail_smarthost: str = Field(

@@ -13,6 +13,8 @@ main() {
     # The developer's set contains the others: it is resolved first and constrains them.
     compile pyproject.toml --all-extras --group dev --output-file requirements/dev.txt
     compile pyproject.toml --all-extras --constraints requirements/dev.txt \
+        --output-file requirements/deployment.txt
+    compile pyproject.toml --extra training --extra provenance --constraints requirements/dev.txt \
         --output-file requirements/training.txt
     compile pyproject.toml --extra provenance --constraints requirements/dev.txt \
         --output-file requirements/provenance.txt
