@@ -153,6 +153,40 @@ class Settings(BaseSettings):
     outbox_dir: Path = Field(
         Path("data/outbox"), description="Where messages wait that no channel took yet."
     )
+    git_remote: str = Field(
+        "",
+        pattern=r"^[^'\"\s]*$",
+        description="Repository that new versions are pushed to; empty: none is made.",
+    )
+    git_branch: str = Field(
+        "main", pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,99}$", description="Its branch."
+    )
+    git_author: str = Field(
+        "Marquee <marquee@localhost>",
+        pattern=r"^[^<>\n]+ <[^<>\s]+>$",
+        description="Who commits new versions.",
+    )
+    workshop_dir: Path = Field(
+        Path("data/workshop"),
+        description="Where versions are made, in a clone of its own; nobody else works there.",
+    )
+    keep_versions: int = Field(
+        3, ge=1, le=1000, description="So many versions stay in the workshop; all in the remote."
+    )
+    service_urls: str = Field(
+        "http://127.0.0.1:8082",
+        pattern=r"^[^'\"\s]*$",
+        description="Instances, separated by commas, to ask at `/version` what is in service.",
+    )
+    retrain_hours: float = Field(48, gt=0, description="Hours from one retraining to the next.")
+    retrain_retry_minutes: float = Field(
+        60, gt=0, description="Minutes until one that failed for a fault outside is tried again."
+    )
+    schedule_bind: str = Field(
+        "127.0.0.1:8084",
+        pattern=r"^[A-Za-z0-9.]+:\d{1,5}$",
+        description="Where the scheduler answers `/metrics` and `/health`.",
+    )
     dvc_remote: str = Field(
         "",
         pattern=r"^[^'\"\s]*$",

@@ -1,8 +1,11 @@
 """git and dvc, run in one working tree."""
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,10 +39,14 @@ class Tree:
     Attributes:
         path: its root.
         environment: added to the environment of both tools.
+        log: what DVC and its stages say is appended here as they say it, if anywhere.
+        inherited: open files that they hold, too: a lock that ends when the last of them does.
     """
 
     path: Path
     environment: Mapping[str, str] = field(default_factory=dict)
+    log: Path | None = None
+    inherited: tuple[int, ...] = ()
 
     def git(self, *arguments: str) -> str:
         """Run git; its output without the last line end.
@@ -63,8 +70,15 @@ class Tree:
         Raises:
             ToolError: it failed.
         """
-        command = [sys.executable, "-m", "dvc", *arguments]
-        return self._run(command, f"dvc {arguments[0]}", None)
+        return self._run([sys.executable, "-m", "dvc", *arguments], f"dvc {arguments[0]}", None)
+
+    def marquee(self, *arguments: str) -> str:
+        """Run a command of the code in this working tree.
+
+        Raises:
+            ToolError: it failed.
+        """
+        return self._run([sys.executable, "-m", "app", *arguments], arguments[0], None)
 
     def use_remote(self, url: str) -> None:
         """Keep data and models at `url`, in this working tree only; "" leaves what is there."""
@@ -73,7 +87,35 @@ class Tree:
             self.dvc("remote", "modify", "--local", name, "url", url)
 
     def _run(self, command: list[str], what: str, seconds: float | None) -> str:
-        environment = {
+        """Standard output; errors go to the log as they come, where there is one."""
+        with tempfile.TemporaryFile() if self.log is None else self.log.open("ab+") as errors:
+            begin = errors.seek(0, os.SEEK_END)
+            try:
+                process = subprocess.Popen(  # noqa: S603 - no shell, our own arguments
+                    command,
+                    cwd=self.path,
+                    env=self._environment(),
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=errors,
+                    text=True,
+                    errors="replace",
+                    process_group=0,
+                    pass_fds=self.inherited,
+                )
+                output = _wait(process, seconds)
+            except subprocess.TimeoutExpired as error:
+                raise ToolError(what, f"no answer within {seconds} s") from error
+            except OSError as error:
+                raise ToolError(what, str(error)) from error
+            errors.write(output.encode())
+            if process.returncode != 0:
+                errors.seek(begin)
+                raise ToolError(what, errors.read().decode(errors="replace"))
+        return output
+
+    def _environment(self) -> dict[str, str]:
+        return {
             **os.environ,
             "GIT_TERMINAL_PROMPT": "0",
             "DVC_NO_ANALYTICS": "1",
@@ -82,21 +124,14 @@ class Tree:
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
             **self.environment,
         }
-        try:
-            done = subprocess.run(  # noqa: S603 - no shell, our own arguments
-                command,
-                cwd=self.path,
-                env=environment,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=seconds,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as error:
-            raise ToolError(what, f"no answer within {seconds} s") from error
-        except OSError as error:
-            raise ToolError(what, str(error)) from error
-        if done.returncode != 0:
-            raise ToolError(what, done.stdout + done.stderr)
-        return done.stdout
+
+
+def _wait(process: subprocess.Popen[str], seconds: float | None) -> str:
+    """What a process writes until it ends; it and all it started end with this one's patience."""
+    try:
+        return process.communicate(timeout=seconds)[0]
+    except BaseException:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        raise

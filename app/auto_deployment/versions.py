@@ -13,7 +13,7 @@ TRACKED = (
     "dvc.yaml",
     "dvc.lock",
     "data/collected.dvc",
-    "data/cycle.yaml",
+    "data/cycle.json",
     "reports",
 )
 VERSION = Path("version.txt")

@@ -92,20 +92,35 @@ def import_ratings(
     default=None,
     help="Also write train/ and test/, split at the moment after which this share of ratings came.",
 )
+@click.option(
+    "--cycle",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="What is held out and left out, as `marquee retrain` decided; in place of --test-share.",
+)
 @AS_JSON
 @click.pass_obj
 def prepare(
-    settings: Settings, store: Path | None, out: Path, test_share: float | None, as_json: bool
+    settings: Settings,
+    store: Path | None,
+    out: Path,
+    test_share: float | None,
+    cycle: Path | None,
+    as_json: bool,
 ) -> None:
     """Write the store as the tables training reads: ratings.parquet and watches.parquet.
 
     Damaged movie ids are repaired, hopeless ones left out and counted. The same store gives the
     same bytes.
     """
+    from app.events.cycle import read_cycle
     from app.events.prepare import prepare_tables
 
+    if cycle is not None and test_share is not None:
+        raise click.UsageError("give --cycle or --test-share, not both")
     with _told_plainly():
-        summary = prepare_tables(store or settings.store_dir, out, test_share)
+        chosen = None if cycle is None else read_cycle(cycle)
+        summary = prepare_tables(store or settings.store_dir, out, test_share, chosen)
     _print(summary, as_json)
 
 

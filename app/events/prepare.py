@@ -8,7 +8,7 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,9 @@ from typing import Any
 import polars as pl
 import pyarrow.parquet as pq
 
+from app.events.attributes import ATTRIBUTES, copy_attributes
 from app.events.clean import clean_ratings, clean_watches
+from app.events.cycle import Cycle
 from app.events.errors import EventsError
 from app.events.manifest import Table
 from app.events.repair import Repairs, count_store, find_repairs
@@ -36,12 +38,15 @@ _SCHEMAS = {"ratings": RATINGS, "watches": WATCHES}
 _TIMES = {"ratings": "time", "watches": "first_time"}
 
 
-def prepare_tables(store: Path, out: Path, test_share: float | None) -> dict[str, Any]:
+def prepare_tables(
+    store: Path, out: Path, test_share: float | None, cycle: Cycle | None = None
+) -> dict[str, Any]:
     """Write `ratings.parquet` and `watches.parquet` to `out`; returns the command's summary.
 
     With `test_share`, `train/` and `test/` hold the same split by one moment: the newest share of
     the ratings (of the watches where no rating has a time), and every watch that began then or
-    later, are the test side.
+    later, are the test side. A `cycle` says which events are held out, and which are left out.
+    What is known of users and films is copied beside the tables, and into `train/`.
 
     Raises:
         EventsError: no store, `out` holds other things, or nothing has a time to split by.
@@ -51,10 +56,11 @@ def prepare_tables(store: Path, out: Path, test_share: float | None) -> dict[str
         aside = staged / "aside"
         aside.mkdir()
         repairs = find_repairs(count_store(view).users)
-        cleaned = _clean_buckets(view, repairs, aside)
-        cut = None if test_share is None else _find_cut(aside, test_share)
+        cleaned = _clean_buckets(view, repairs, aside, cycle)
+        cut = _cut(aside, test_share, cycle)
         rows = {table: _write_table(aside, staged, table, cut) for table in TABLES}
         shutil.rmtree(aside)
+        copy_attributes(store, staged, [] if cut is None else [staged / "train"])
     summary: dict[str, Any] = {table: rows[table]["all"] for table in TABLES} | cleaned
     if cut is not None:
         summary["cut"] = cut.isoformat()
@@ -64,7 +70,7 @@ def prepare_tables(store: Path, out: Path, test_share: float | None) -> dict[str
 
 def _check_target(out: Path) -> None:
     """Refuse to replace a directory that holds more than this command writes."""
-    ours = {*SIDES, *(f"{table}.parquet" for table in TABLES)}
+    ours = {*SIDES, *ATTRIBUTES, *(f"{table}.parquet" for table in TABLES)}
     try:
         others = sorted(file.name for file in out.iterdir() if file.name not in ours)
     except FileNotFoundError:
@@ -73,18 +79,34 @@ def _check_target(out: Path) -> None:
         raise EventsError(f"{out} holds other things ({others[0]}): name a directory of its own")
 
 
-def _clean_buckets(view: Snapshot, repairs: Repairs, aside: Path) -> dict[str, int]:
+def _clean_buckets(
+    view: Snapshot, repairs: Repairs, aside: Path, cycle: Cycle | None
+) -> dict[str, int]:
     """Write each bucket's cleaned rows as a sorted file; count what cleaning did."""
     counts = Counter(repaired=0, left_out=0)
     for bucket in view.buckets:
-        watches, of_watches = clean_watches(view.watches(bucket), repairs)
-        ratings, of_ratings = clean_ratings(view.ratings(bucket), repairs)
+        stored = {"watches": view.watches(bucket), "ratings": view.ratings(bucket)}
+        if cycle is not None:
+            kept = {name: rows.filter(cycle.keep(_TIMES[name])) for name, rows in stored.items()}
+            counts["refused"] += sum(stored[name].height - kept[name].height for name in kept)
+            stored = kept
+        watches, of_watches = clean_watches(stored["watches"], repairs)
+        ratings, of_ratings = clean_ratings(stored["ratings"], repairs)
         counts.update(of_watches._asdict())
         counts.update(of_ratings._asdict())
         for table, rows in (("watches", watches), ("ratings", ratings)):
             path = aside / f"{table}-{bucket:04}.parquet"
             rows.write_parquet(path, row_group_size=_GROUP_ROWS, statistics=True)
     return dict(counts)
+
+
+def _cut(aside: Path, share: float | None, cycle: Cycle | None) -> datetime | None:
+    """The first moment of the test side; None: no sides are wanted."""
+    if cycle is None:
+        return None if share is None else _find_cut(aside, share)
+    if cycle.test_since is not None:
+        return cycle.test_since + timedelta(microseconds=1)
+    return _find_cut(aside, cycle.test_share)
 
 
 def _find_cut(aside: Path, share: float) -> datetime:

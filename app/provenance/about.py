@@ -1,12 +1,15 @@
-"""What a slot says of itself at its start: its model, its build, and how to read its lists."""
+"""What a slot says of itself at its start, and who made a version of that version."""
 
 import base64
 import json
 import zlib
+from pathlib import Path
 from typing import Any
 
+from app.files import write_file
 from app.model.lists import RecommendationLists
 from app.model.manifest import Manifest
+from app.provenance.queue import ABOUT_SUFFIX
 from app.settings import Settings
 
 
@@ -31,7 +34,7 @@ def about(settings: Settings, lists: RecommendationLists) -> dict[str, Any]:
     manifest = lists.manifest
     names = zlib.compress("\n".join(lists.names).encode())
     return {
-        "tracking": _tracking(manifest),
+        "tracking": tracking_row(manifest),
         "build": {
             "build_id": build_id(settings, manifest),
             "version_number": manifest.version,
@@ -47,7 +50,15 @@ def about(settings: Settings, lists: RecommendationLists) -> dict[str, Any]:
     }
 
 
-def _tracking(manifest: Manifest) -> dict[str, Any]:
+def tell_version(queue: Path, manifest: Manifest) -> None:
+    """Put the row of `tracking` into the queue, the same that slots with this model will tell."""
+    queue.mkdir(parents=True, exist_ok=True)
+    row = {"tracking": tracking_row(manifest)}
+    write_file(queue / f"version-{manifest.version}{ABOUT_SUFFIX}", json.dumps(row).encode())
+
+
+def tracking_row(manifest: Manifest) -> dict[str, Any]:
+    """What a version was made from."""
     svd = manifest.metrics.get("svd") or {}
     rmse = manifest.metrics.get("rmse", svd.get("rmse", svd.get("training_rmse")))
     code = dict(manifest.code)

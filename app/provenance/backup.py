@@ -17,14 +17,13 @@ from typing import IO, Any
 
 import sqlalchemy as sa
 
-from app.events.manifest import NAME, read_manifest
+from app.events.store import open_files
 from app.files import staged_directory
 from app.provenance.database import insert, revision, upgrade
 from app.provenance.errors import BackupError
 from app.provenance.tables import metadata
 
 _ROWS = 20_000
-_ATTEMPTS = 20
 _FORMAT = 1
 _HEAD = "backup.json"
 _STORE = "store"
@@ -47,7 +46,7 @@ def back_up(engine: sa.Engine, store: Path, out: IO[bytes]) -> dict[str, int]:
                     _add(archive, f"{name}/{number:06}.jsonl", io.BytesIO(lines), len(lines))
                     held[name] += len(rows)
         with ExitStack() as stack:
-            for file in _store_files(store, stack):
+            for file in open_files(store, stack):
                 _add(
                     archive, f"{_STORE}/{Path(file.name).name}", file, fstat(file.fileno()).st_size
                 )
@@ -140,17 +139,3 @@ def _new_store(store: Path) -> Iterator[Path]:
 def _made(directory: Path) -> Path:
     directory.mkdir(parents=True, exist_ok=True)
     return directory
-
-
-def _store_files(store: Path, stack: ExitStack) -> list[IO[bytes]]:
-    """The files of one moment of the event store, opened, so that a writer may go on."""
-    for _ in range(_ATTEMPTS):
-        manifest = read_manifest(store)
-        names = [] if manifest is None else [*sorted(manifest.names), NAME]
-        try:
-            files: list[IO[bytes]] = [stack.enter_context((store / n).open("rb")) for n in names]
-        except FileNotFoundError:  # merged away since: look again
-            continue
-        if read_manifest(store) == manifest:
-            return files
-    raise BackupError(f"{store}: changes faster than it can be read")

@@ -28,10 +28,9 @@ def answer_rows(piece: Piece) -> list[dict[str, Any]]:
 
 
 def about_rows(about: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Table -> row, of what a slot says of itself."""
-    catalogue = about["catalogue"]
-    return {
-        "tracking": about["tracking"],
-        "build": about["build"],
-        "catalogue": {**catalogue, "names": base64.b64decode(catalogue["names"])},
-    }
+    """Table -> row, of what a slot says of itself, or who made a version of that alone."""
+    rows = dict(about)
+    if "catalogue" in rows:
+        names = base64.b64decode(rows["catalogue"]["names"])
+        rows["catalogue"] = {**rows["catalogue"], "names": names}
+    return rows

@@ -9,6 +9,9 @@ from app.settings import Settings
 
 _FILE = click.Path(path_type=Path)
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+_TABLES = click.option(
+    "--tables", type=_FILE, help="Directory that `prepare` wrote: every table that is in it."
+)
 _PARAMS = Path("params.yaml")
 _TUNING = Path("docs/tuning.md")
 
@@ -21,6 +24,10 @@ _TUNING = Path("docs/tuning.md")
 @click.option("--watches", type=_FILE, help="Watches: Parquet from `prepare`.")
 @click.option("--users", type=_FILE, help="User attributes: user_id, age, gender.")
 @click.option("--films", type=_FILE, help="Films' lengths in minutes: movie_id, length.")
+@_TABLES
+@click.option(
+    "--evaluation", type=_FILE, help="What `evaluate --json` said of it: goes into the manifest."
+)
 @click.option("--out", type=_FILE, required=True, help="Model directory to make or replace.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="In place of the parameters' seed.")
 @click.option(
@@ -38,6 +45,8 @@ def train(
     watches: Path | None,
     users: Path | None,
     films: Path | None,
+    tables: Path | None,
+    evaluation: Path | None,
     out: Path,
     seed: int | None,
     params_file: Path | None,
@@ -46,14 +55,13 @@ def train(
 ) -> None:
     """Train a model: rating predictor, ranking, and every user's list.
 
-    At least one of --ratings and --watches is needed. The model directory appears whole or not
-    at all. Same input, parameters and seed on the same machine give the same model hash.
+    At least one of --ratings, --watches and --tables is needed. The model directory appears whole
+    or not at all. Same input, parameters and seed on the same machine give the same model hash.
     """
-    if ratings is None and watches is None:
-        raise click.UsageError("give --ratings, --watches or both")
+    ratings, watches, users, films = _named(tables, ratings, watches, users, films)
     from app.events.errors import EventsError
     from app.training.errors import TrainingError
-    from app.training.origin import read_version
+    from app.training.origin import read_evaluation, read_version
     from app.training.params import Params, read_params
     from app.training.pipeline import Job
     from app.training.pipeline import train as run
@@ -66,7 +74,9 @@ def train(
             params = params.model_copy(update={"seed": seed})
         version = read_version(Path("version.txt")) if version_number is None else version_number
         scale = (settings.rating_min, settings.rating_max)
-        summary = run(Job(ratings, watches, users, films, out, version, scale), params)
+        figures = None if evaluation is None else read_evaluation(evaluation)
+        job = Job(ratings, watches, users, films, out, version, scale, figures)
+        summary = run(job, params)
     except (EventsError, TrainingError) as error:
         raise click.ClickException(str(error)) from error
     if as_json:
@@ -154,6 +164,7 @@ def tune(
 @click.option("--model", type=_FILE, help="Model directory. [default: setting model_dir]")
 @click.option("--ratings", type=_FILE, help="Held-out ratings, as for `train`.")
 @click.option("--watches", type=_FILE, help="Held-out watches, as for `train`.")
+@_TABLES
 @click.option("--k", type=click.IntRange(1, 1000), default=10, show_default=True, help="Depth.")
 @_JSON
 @click.pass_obj
@@ -162,6 +173,7 @@ def evaluate(
     model: Path | None,
     ratings: Path | None,
     watches: Path | None,
+    tables: Path | None,
     k: int,
     as_json: bool,
 ) -> None:
@@ -170,8 +182,7 @@ def evaluate(
     Users nobody knows are scored with the popular films they are shown. RMSE and MAE are of the
     rating predictor. docs/model.md defines every figure.
     """
-    if ratings is None and watches is None:
-        raise click.UsageError("give --ratings, --watches or both")
+    ratings, watches, _, _ = _named(tables, ratings, watches)
     from app.events.errors import EventsError
     from app.model.manifest import ArtifactError
     from app.training.errors import TrainingError
@@ -194,6 +205,25 @@ def evaluate(
         click.echo(
             f"ndcg {low}..{high} events: {_figure(quarter['ndcg'])} ({quarter['users']} users)"
         )
+
+
+def _named(
+    tables: Path | None,
+    ratings: Path | None,
+    watches: Path | None,
+    users: Path | None = None,
+    films: Path | None = None,
+) -> tuple[Path | None, ...]:
+    """The tables named one by one, and those of a directory that are there."""
+    given = {"ratings": ratings, "watches": watches, "users": users, "films": films}
+    if tables is not None:
+        for name, path in given.items():
+            inside = tables / f"{name}.parquet"
+            if path is None and inside.exists():
+                given[name] = inside
+    if given["ratings"] is None and given["watches"] is None:
+        raise click.UsageError("give --ratings, --watches or both, or --tables with one of them")
+    return tuple(given.values())
 
 
 def _figure(value: float | None) -> str:

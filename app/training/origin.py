@@ -1,6 +1,7 @@
-"""Which code and libraries make a model; stands in its manifest."""
+"""Which code and libraries make a model, and how it was judged; stands in its manifest."""
 
 import importlib.metadata
+import json
 import platform
 import subprocess
 from pathlib import Path
@@ -11,6 +12,8 @@ from app import logs
 from app.training.errors import TrainingError
 
 _LIBRARIES = ("numpy", "scipy", "polars", "scikit-surprise", "implicit")
+#: What a model depends on: whether anything else of the clone differs says nothing about it.
+_CODE = ("app", "params.yaml", "requirements")
 _log = logs.get(__name__)
 
 
@@ -18,10 +21,10 @@ def code_identity() -> dict[str, Any]:
     """Git commit (None outside a repository), whether files differ from it, and versions."""
     root = Path(app.__file__).resolve().parent.parent
     commit = _git(root, "rev-parse", "HEAD")
-    status = _git(root, "status", "--porcelain", "--untracked-files=no") if commit else None
+    status = _git(root, "status", "--porcelain", "--untracked-files=no", "--", *_CODE)
     return {
         "commit": commit,
-        "dirty": None if status is None else bool(status),
+        "dirty": bool(status) if commit and status is not None else None,
         "python": platform.python_version(),
         **{name: importlib.metadata.version(name) for name in _LIBRARIES},
     }
@@ -43,6 +46,21 @@ def read_version(path: Path) -> int:
     if not (text.isascii() and text.isdigit()):
         raise TrainingError(f"{path}: not a version number: {text[:40]!r}")
     return int(text)
+
+
+def read_evaluation(path: Path) -> dict[str, Any]:
+    """What `marquee evaluate --json` wrote.
+
+    Raises:
+        TrainingError: the file is missing or holds something else.
+    """
+    try:
+        figures = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise TrainingError(f"{path}: not an evaluation: {error}") from error
+    if not isinstance(figures, dict) or "ndcg" not in figures:
+        raise TrainingError(f"{path}: not an evaluation")
+    return figures
 
 
 def _git(root: Path, *arguments: str) -> str | None:

@@ -8,6 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from app.training.errors import TrainingError
 
+#: Sections of the file that judge data and models, and shape none (app/auto_deployment).
+THRESHOLDS = ("checks", "gate")
+
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -127,6 +130,8 @@ def parse_params(text: str, path: Path) -> Params:
     """Check the content of a parameter file; `path` is for the messages of `read_params`."""
     try:
         content: Any = yaml.safe_load(text)
+        if isinstance(content, dict):
+            content = {key: value for key, value in content.items() if key not in THRESHOLDS}
         return Params.model_validate({} if content is None else content)
     except yaml.YAMLError as error:
         raise TrainingError(f"{path}: not YAML: {error}") from error

@@ -29,6 +29,7 @@ class Job:
         out: model directory to be made or replaced.
         version: version number of the model.
         scale: lowest and highest rating.
+        evaluation: how well a model made alike predicts held-out events, for the manifest.
     """
 
     ratings: Path | None
@@ -38,6 +39,7 @@ class Job:
     out: Path
     version: int
     scale: tuple[float, float]
+    evaluation: dict[str, Any] | None = None
 
 
 def train(job: Job, params: Params) -> dict[str, Any]:
@@ -53,7 +55,7 @@ def train(job: Job, params: Params) -> dict[str, Any]:
             events = read_events(job.ratings, job.watches, job.scale, job.films)
         fitted = fit(events, params, job.scale, stages)
         segments = _segments(job, params, events, fitted)
-        metrics = {"svd": _describe_ratings(events, fitted)}
+        metrics = {**(job.evaluation or {}), "svd": _describe_ratings(events, fitted)}
         parameters = {**params.model_dump(mode="json"), "rating_scale": list(job.scale)}
         origin = Origin(job.version, parameters, metrics, events.describe(), code_identity())
         trained = Trained(events, fitted, segments, params)

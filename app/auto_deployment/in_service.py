@@ -1,0 +1,73 @@
+"""The version that answers requests now: which it is, and its model, to compare with."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import requests
+
+from app import logs
+from app.auto_deployment import versions
+from app.auto_deployment.errors import DeploymentError
+from app.auto_deployment.tools import Tree
+from app.model.manifest import ArtifactError
+from app.model.verify import verify_model
+
+_SECONDS = 5
+_log = logs.get(__name__)
+
+
+@dataclass(frozen=True)
+class InService:
+    """A version in service, and its model.
+
+    Attributes:
+        number: of the version.
+        model: its model directory, whole.
+        newest: newest event that it was made from.
+    """
+
+    number: int
+    model: Path
+    newest: datetime
+
+
+def ask_number(urls: str) -> int:
+    """The version number that the first of some instances says that it serves.
+
+    Raises:
+        DeploymentError: none is configured, or none answers.
+    """
+    why = "no address is configured"
+    for url in urls.split(",") if urls else ():
+        try:
+            answer = requests.get(f"{url.rstrip('/')}/version", timeout=_SECONDS)
+            answer.raise_for_status()
+            return int(answer.json()["version"])
+        except (requests.RequestException, ValueError, KeyError, TypeError) as error:
+            why = f"{url}: {error}"
+    raise DeploymentError(f"no instance says what it serves ({why})")
+
+
+def fetch(tree: Tree, number: int, out: Path) -> InService:
+    """Bring a version's model to `out`.
+
+    Raises:
+        DeploymentError: the history does not know it, or its model cannot be had.
+    """
+    commit = versions.commit_of(tree, number)
+    if commit is None:
+        raise DeploymentError(f"no commit makes version {number}")
+    # Told apart by its commit: after a kill it may be whole, and after a renumbering another's.
+    model = out / commit
+    if not model.exists():
+        out.mkdir(parents=True, exist_ok=True)
+        tree.dvc("get", ".", str(versions.MODEL), "--rev", commit, "--out", str(model), "--force")
+    try:
+        manifest = verify_model(model)["lists"]
+    except ArtifactError as error:
+        raise DeploymentError(str(error)) from error
+    newest = manifest.data.get("newest")
+    if newest is None:
+        raise DeploymentError(f"version {number}'s data has no times")
+    return InService(number, model, datetime.fromisoformat(newest))
