@@ -31,6 +31,7 @@ COMMANDS = {
     "restore-backup": "app.provenance.commands",
     "test-data": "app.auto_deployment.commands",
     "retrain": "app.auto_deployment.commands",
+    "schedule": "app.auto_deployment.commands",
     "notify": "app.auto_deployment.commands",
     "restore": "app.auto_deployment.commands",
     "init": "app.provisioning.commands",

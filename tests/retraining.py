@@ -17,7 +17,7 @@ import numpy as np
 from tests.conftest import ROOT
 
 START = datetime(2022, 11, 1)
-USERS, FILMS = 160, 60
+USERS, FILMS = 160, 90
 
 
 def git(where: Path, *arguments: str) -> str:
@@ -144,12 +144,12 @@ def _lines(first: int, days: int, noise: bool, high: bool) -> list[str]:
     tastes = np.random.default_rng(1)
     likes = tastes.standard_normal((USERS, 3)) @ tastes.standard_normal((3, FILMS)) / 1.5
     bias = tastes.standard_normal(FILMS) / 2
-    shares = np.exp(likes + bias)
-    shares /= shares.sum(axis=1, keepdims=True)
+    # What everyone watches, one film a day and none twice, what is liked sooner than the rest.
+    order = np.argsort(-(likes + bias + tastes.gumbel(size=likes.shape)), axis=1)
     lines = []
     for day in range(first, first + days):
         for user in range(USERS):
-            film = int(random.choice(FILMS, p=shares[user]))
+            film = int(order[user, day])
             moment = START + timedelta(days=day, seconds=int(random.integers(80_000)))
             rating = 3.2 + bias[film] + likes[user, film] / 2 + random.normal() / 3
             rating = random.integers(1, 6) if noise else 5 if high else rating

@@ -18,9 +18,11 @@ from app.auto_deployment.workshop import Workshop
 from app.events.errors import EventsError
 from app.settings import Settings
 
-Status = Literal["published", "unchanged", "refused", "gate", "failed", "idle"]
+Status = Literal["published", "unchanged", "waiting", "idle", "refused", "gate", "failed"]
 #: The run did what there was to do.
 GOOD: tuple[Status, ...] = ("published", "unchanged", "idle")
+#: There was nothing to do it with, and nobody needs to be told.
+QUIET: tuple[Status, ...] = (*GOOD, "waiting")
 STATE = "state.json"
 _RUN = "run.json"
 _ATTEMPTS = 3
@@ -33,8 +35,9 @@ class Outcome:
     """How a run ended.
 
     Attributes:
-        status: published a new version; unchanged, so there was nothing to make; data refused;
-            model did not pass the gate; failed for another reason; idle: no repository is set.
+        status: published a new version; unchanged, so there was nothing to make; waiting for
+            the first event; idle: no repository is set; data refused; model did not pass the
+            gate; failed for another reason.
         subject: one line for people.
         body: the figures, or the reason.
         version: the version that was published.
@@ -67,8 +70,13 @@ def retrain(
     with workshop.locked():
         _tell_of_a_kill(workshop, notifier)
         began = time.time()
-        outcome = _guarded(settings, workshop, notifier, accept, force)
-        if outcome.status not in (*GOOD, "idle") and not _said_before(workshop, outcome):
+        try:
+            outcome = _guarded(settings, workshop, notifier, accept, force)
+        except (SystemExit, KeyboardInterrupt):
+            _log.warning("told to stop; the next run goes on or starts anew")
+            workshop.remove(_RUN)
+            raise
+        if outcome.status not in QUIET and not _said_before(workshop, outcome):
             notifier.send(outcome.subject, outcome.body)
         _note(workshop, outcome, began)
         workshop.remove(_RUN)
@@ -99,6 +107,8 @@ def _run(
     settings: Settings, workshop: Workshop, notifier: Notifier, accept: bool, force: bool
 ) -> Outcome:
     publisher = Publisher(settings, workshop, notifier)
+    if not (settings.store_dir / "manifest.json").exists():
+        return Outcome("waiting", f"nothing was collected yet: no store at {settings.store_dir}")
     workshop.step("clone")
     tree = workshop.open_clone()
     pending = Pending.read(workshop)

@@ -76,14 +76,16 @@ def retrain(settings: Settings, accept_data: bool, force: bool, as_json: bool) -
     0 published, unchanged or idle (no `git_remote`), 1 refused, not passed, failed, or another
     run is under way.
     """
+    import signal
     import sys
     from dataclasses import asdict
 
-    from app.auto_deployment.auto_deploy import GOOD
+    from app.auto_deployment.auto_deploy import QUIET
     from app.auto_deployment.auto_deploy import retrain as run
     from app.auto_deployment.channels import channels
     from app.auto_deployment.notify import Notifier
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an orderly end, children included
     with told_plainly():
         notifier = Notifier(settings.outbox_dir, channels(settings))
         outcome = run(settings, notifier, accept=accept_data, force=force)
@@ -91,7 +93,21 @@ def retrain(settings: Settings, accept_data: bool, force: bool, as_json: bool) -
         click.echo(json.dumps(asdict(outcome)))
     else:
         click.echo("\n".join(line for line in (outcome.subject, outcome.body) if line))
-    sys.exit(0 if outcome.status in GOOD else 1)
+    sys.exit(0 if outcome.status in QUIET else 1)
+
+
+@click.command(epilog="Example (the compose file's): marquee schedule")
+@click.pass_obj
+def schedule(settings: Settings) -> None:
+    """Retrain every `retrain_hours`, until SIGTERM or Ctrl-C.
+
+    Goes by how the last run ended, across restarts; a missed one is made up for once, one that
+    failed for a fault outside is tried again sooner, two never overlap. Answers `/metrics` and
+    `/health` at `schedule_bind`. Without `git_remote` it idles.
+    """
+    from app.auto_deployment.scheduler import work
+
+    work(settings)
 
 
 @click.command(

@@ -4,14 +4,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+import numpy as np
+import polars as pl
 import requests
 
 from app import logs
 from app.auto_deployment import versions
 from app.auto_deployment.errors import DeploymentError
 from app.auto_deployment.tools import Tree
+from app.events.schemas import KEY
+from app.model.artifact import open_artifact
+from app.model.lists import unpack_items
 from app.model.manifest import ArtifactError
-from app.model.verify import verify_model
+from app.model.verify import FACTORS, verify_model
 
 _SECONDS = 5
 _log = logs.get(__name__)
@@ -71,3 +76,26 @@ def fetch(tree: Tree, number: int, out: Path) -> InService:
     if newest is None:
         raise DeploymentError(f"version {number}'s data has no times")
     return InService(number, model, datetime.fromisoformat(newest))
+
+
+def unseen_by(rival: InService, tables: Path, out: Path) -> int:
+    """Write the rows of `tables` whose user and film the rival did not learn from; how many.
+
+    Who learned from an earlier rating of a pair knows more of it than one who did not.
+    """
+    factors = open_artifact(rival.model / FACTORS, "factors").arrays
+    counts = np.diff(factors["seen_start"])
+    names = pl.Series(unpack_items(factors["items"]), dtype=pl.String)
+    seen = pl.DataFrame(
+        {
+            "user_id": np.repeat(factors["users"], counts),
+            "movie_id": names.gather(pl.Series(factors["seen_items"])),
+        }
+    )
+    out.mkdir(parents=True, exist_ok=True)
+    total = 0
+    for name in ("ratings.parquet", "watches.parquet"):
+        rows = pl.read_parquet(tables / name).join(seen, on=KEY, how="anti", maintain_order="left")
+        rows.write_parquet(out / name)
+        total += rows.height
+    return total

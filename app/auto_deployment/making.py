@@ -27,6 +27,8 @@ from app.settings import Settings
 
 PREPARED = Path("data/prepared")
 CYCLE = Path("data/cycle.json")
+REHEARSAL = Path("build/rehearsal")
+COMPARED = Path("build/compared")
 REPORTS = Path("reports")
 REFUSED = "refused.json"
 #: What a model depends on besides data: a change of it is a reason for a version.
@@ -224,10 +226,8 @@ class Maker:
         if rival is not None and read_cycle(self._tree.path / CYCLE).test_since is None:
             compared = f"not compared with version {rival.number}: too few events are newer"
         elif rival is not None:
-            tables = self._tree.path / PREPARED / "test"
-            arguments = ("--model", str(rival.model), "--tables", str(tables), "--json")
-            theirs = json.loads(self._tree.marquee("evaluate", *arguments))
-            worse, compared = compare(figures, theirs, rival.number, gate)
+            mine, theirs = self._score_both(rival)
+            worse, compared = compare(mine, theirs, rival.number, gate)
             faults += worse
         _log.info("judged", passed=not faults, compared=compared)
         if faults:
@@ -241,6 +241,16 @@ class Maker:
                 figures,
             )
         return compared
+
+    def _score_both(self, rival: InService) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The rehearsal's and the rival's figures on what is new to both; {} for nothing."""
+        tables = self._tree.path / COMPARED
+        if not in_service.unseen_by(rival, self._tree.path / PREPARED / "test", tables):
+            return {}, {}
+        models = (self._tree.path / REHEARSAL, rival.model)
+        both = (("--model", str(model), "--tables", str(tables), "--json") for model in models)
+        mine, theirs = (json.loads(self._tree.marquee("evaluate", *each)) for each in both)
+        return mine, theirs
 
     def _verified(self, number: int) -> dict[str, Any]:
         try:

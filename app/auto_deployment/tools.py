@@ -15,6 +15,8 @@ from app.auto_deployment.errors import DeploymentError
 #: A remote that says nothing for so long is away; a pipeline may take as long as it needs.
 _GIT_SECONDS = 600
 _TAIL = 4000
+#: The name of DVC's remote in `.dvc/config`.
+_REMOTE = "storage"
 
 
 class ToolError(DeploymentError):
@@ -82,9 +84,9 @@ class Tree:
 
     def use_remote(self, url: str) -> None:
         """Keep data and models at `url`, in this working tree only; "" leaves what is there."""
-        if url:
-            name = self.dvc("config", "core.remote").strip()
-            self.dvc("remote", "modify", "--local", name, "url", url)
+        local = self.path / ".dvc" / "config.local"
+        if url and not (local.exists() and f"url = {url}\n" in local.read_text(encoding="utf-8")):
+            self.dvc("remote", "modify", "--local", _REMOTE, "url", url)
 
     def _run(self, command: list[str], what: str, seconds: float | None) -> str:
         """Standard output; errors go to the log as they come, where there is one."""
@@ -108,7 +110,8 @@ class Tree:
                 raise ToolError(what, f"no answer within {seconds} s") from error
             except OSError as error:
                 raise ToolError(what, str(error)) from error
-            errors.write(output.encode())
+            if command[0] != "git" or process.returncode != 0:
+                errors.write(output.encode())
             if process.returncode != 0:
                 errors.seek(begin)
                 raise ToolError(what, errors.read().decode(errors="replace"))

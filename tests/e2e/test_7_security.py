@@ -9,7 +9,7 @@ from tests.e2e.stack import PROJECT, Stack, docker
 
 SERVICES = (
     "init", "stable-1", "stable-2", "canary", "nginx", "nginx-exporter", "mysql", "prometheus",
-    "alertmanager", "docker-proxy", "cadvisor", "migrate", "shipper",
+    "alertmanager", "docker-proxy", "cadvisor", "migrate", "shipper", "scheduler",
 )  # fmt: skip
 
 #: Runs as root, and why. None of them is reachable from outside.
@@ -21,6 +21,8 @@ ROOT_USER = {
 ADDED_CAPABILITIES = {
     "init": {"CHOWN", "DAC_OVERRIDE"},  # writes files for other owners, reads an operator's own
 }
+#: More than a gigabyte, and why.
+MEMORY = {"scheduler": 2 * 2**30}  # trains
 PUBLISHED = {
     "nginx": {("0.0.0.0", "8082"), ("::", "8082")},
     "prometheus": {("127.0.0.1", "9090")},
@@ -66,7 +68,7 @@ def test_it_is_contained(containers: dict[str, dict[str, Any]], service: str) ->
 @pytest.mark.parametrize("service", SERVICES)
 def test_it_is_bounded(containers: dict[str, dict[str, Any]], service: str) -> None:
     host = containers[service]["HostConfig"]
-    assert 0 < host["Memory"] <= 2**30
+    assert 0 < host["Memory"] <= MEMORY.get(service, 2**30)
     assert 0 < host["NanoCpus"] <= 10**9
     assert 0 < host["PidsLimit"] <= 256
     assert set(host["LogConfig"]["Config"]) == {"max-size", "max-file"}
