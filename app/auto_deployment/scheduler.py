@@ -49,13 +49,12 @@ class Scheduler:
     def due(self) -> float:
         """When the next run begins, in seconds since 1970; in the past where one was missed."""
         state = self._workshop.read(STATE)
-        if not state.get("finished"):
+        finished = float(state.get("finished") or 0)
+        if not 0 < finished <= time.time():  # never, or by a clock that was wrong
             return self._not_before
         minutes = self._settings.retrain_retry_minutes
         soon = state.get("status") in _SOON
         pause = minutes * 60 if soon else self._settings.retrain_hours * 3600
-        # A clock that was wrong must not put the next run off for years.
-        finished = min(float(state["finished"]), time.time())
         return max(finished + pause, self._not_before)
 
     def work(self, stop: Event) -> None:
