@@ -115,7 +115,7 @@ class World:
         """Let days pass, and collect what was said: with `noise` ratings that mean nothing, with
         `high` ones that are all high."""
         lines = self.place / "lines.log"
-        lines.write_text("\n".join(_lines(self.day, days, noise, high)) + "\n")
+        lines.write_text("\n".join(stream_of(self.day, days, noise=noise, high=high)) + "\n")
         self.day += days
         done = self.marquee("collect", "--file", lines)
         assert done.returncode == 0, done.stderr
@@ -139,7 +139,8 @@ class World:
         return found
 
 
-def _lines(first: int, days: int, noise: bool, high: bool) -> list[str]:
+def stream_of(first: int, days: int, *, noise: bool = False, high: bool = False) -> list[str]:
+    """What the stream says in some days."""
     random = np.random.default_rng(first)
     tastes = np.random.default_rng(1)
     likes = tastes.standard_normal((USERS, 3)) @ tastes.standard_normal((3, FILMS)) / 1.5

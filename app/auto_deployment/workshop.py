@@ -78,10 +78,10 @@ class Workshop:
 
     def step(self, name: str) -> None:
         """Note what is being done."""
-        _log.info("step", step=name)
         run = self.read("run.json")
         started = run.get("started") or time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         self.write("run.json", {"pid": os.getpid(), "started": started, "step": name})
+        _log.info("step", step=name)
 
     def last_lines(self, lines: int = 30) -> str:
         """The end of what git, DVC and the stages said."""
