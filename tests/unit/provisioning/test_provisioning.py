@@ -5,6 +5,7 @@ import pytest
 
 from app.provisioning.alerting import provision_alertmanager
 from app.provisioning.database import provision_database
+from app.provisioning.deployment import provision_scheduler
 from app.provisioning.secrets import ProvisioningError, kept_secret, operators_secret
 from app.settings import Settings
 from tests.conftest import ROOT
@@ -82,3 +83,21 @@ def test_configured_channels_are_appended(tmp_path: Path, operator: Path) -> Non
 def test_mail_without_sender_is_refused(tmp_path: Path, operator: Path) -> None:
     with pytest.raises(ProvisioningError, match="MARQUEE_MAIL_FROM and MARQUEE_MAIL_TO"):
         provision_alertmanager(TEMPLATE, tmp_path, operator, Settings(mail_smarthost="m:25"))
+
+
+@needs_root
+def test_the_scheduler_gets_what_an_operator_gave_and_empty_files_else(
+    tmp_path: Path, operator: Path
+) -> None:
+    (operator / "git_key").write_text("-----BEGIN KEY-----\nabc\n-----END KEY-----\n")
+    (operator / "slack_webhook").write_text("https://hooks.example/x\n")
+    (tmp_path / "scheduler").mkdir()
+    provision_scheduler(operator, tmp_path / "scheduler")
+    held = {path.name: path.read_text() for path in (tmp_path / "scheduler").iterdir()}
+    assert held == {
+        "git_key": "-----BEGIN KEY-----\nabc\n-----END KEY-----\n",
+        "git_known_hosts": "",
+        "mail_password": "",
+        "slack_webhook": "https://hooks.example/x",
+    }
+    assert all(p.stat().st_uid == 10001 for p in (tmp_path / "scheduler").iterdir())
