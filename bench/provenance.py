@@ -43,6 +43,8 @@ TRACES = 100
 #: Rows inserted as the shipper does, by whose time the rate is told.
 SHIPPED = 1_000_000
 SQLITE_ROWS = 10_000_000
+#: Rows the server makes in one statement, within the time-out of the connection.
+_STATEMENT_ROWS = 100_000
 _DAY = 86_400_000_000
 _START = time.time_ns() // 1000 - DAYS * _DAY
 
@@ -128,8 +130,8 @@ def fill(engine: sa.Engine, rows: int) -> dict[str, float]:
     for day in range(DAYS + 1):  # as the shipper would have, day by day
         upkeep(engine, _START + day * _DAY, keep_days=3650)
     made = max(0, rows - SHIPPED) if engine.dialect.name == "mysql" else 0
-    for first in range(0, made, SHIPPED):
-        last = min(made, first + SHIPPED) - 1
+    for first in range(0, made, _STATEMENT_ROWS):
+        last = min(made, first + _STATEMENT_ROWS) - 1
         numbers = {"first": first, "last": last, "total": rows, "start": _START}
         with engine.begin() as connection:
             connection.exec_driver_sql(_MADE.format(users=USERS, span=DAYS * _DAY, **numbers))
