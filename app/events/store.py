@@ -8,6 +8,7 @@ a writer never disturbs them.
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import datetime
 from pathlib import Path
 
 import polars as pl
@@ -17,10 +18,12 @@ from app.events.errors import EventsError
 from app.events.manifest import Manifest, Table, read_manifest
 from app.events.merge import merge_ratings, merge_watches
 from app.events.schemas import KEY, STORED_RATINGS, STORED_WATCHES
-from app.events.segment import open_segment, read_bucket
+from app.events.segment import open_segment, read_bucket, time_range
 
 _SCHEMAS = {"watches": STORED_WATCHES, "ratings": STORED_RATINGS}
 _MERGES = {"watches": merge_watches, "ratings": merge_ratings}
+#: The column that says how new a row is.
+TIMES = {"watches": "last_time", "ratings": "time"}
 _ATTEMPTS = 20
 
 
@@ -50,6 +53,12 @@ class Snapshot:
         if len(parts) == 1:
             return parts[0]
         return pl.concat([pl.DataFrame(schema=_keys_schema()), *parts]).unique()
+
+    def times(self, table: Table, bucket: int) -> tuple[datetime, datetime] | None:
+        """The oldest and newest time in a bucket, from the files' statistics; None without any."""
+        found = [time_range(file, bucket, TIMES[table]) for file in self._files[table]]
+        known = [times for times in found if times]
+        return (min(low for low, _ in known), max(high for _, high in known)) if known else None
 
     def _merged(self, table: Table, bucket: int) -> pl.DataFrame:
         schema = _SCHEMAS[table]

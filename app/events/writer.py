@@ -12,11 +12,18 @@ import polars as pl
 
 from app.events import manifest as manifests
 from app.events.errors import EventsError
-from app.events.manifest import Manifest, Segment, Table, read_manifest, write_manifest
+from app.events.manifest import (
+    TABLES,
+    Manifest,
+    Segment,
+    Table,
+    read_manifest,
+    write_manifest,
+)
 from app.events.merge import merge_ratings, watches_of
 from app.events.schemas import STORED_RATINGS, STORED_WATCHES
 from app.events.segment import split_buckets, write_segment
-from app.events.store import Snapshot, snapshot
+from app.events.store import TIMES, Snapshot, snapshot
 from app.files import sync
 
 #: More segments than this in a table, and a commit merges the newest ones.
@@ -48,7 +55,7 @@ class Writer:
             changes |= self._added("ratings", merge_ratings([ratings]))
         if changes:
             self._publish(self.manifest.model_copy(update=changes))
-        for table in ("watches", "ratings"):
+        for table in TABLES:
             if len(self.manifest.segments(table)) > MAX_SEGMENTS:
                 self._compact(table)
 
@@ -68,16 +75,27 @@ class Writer:
         start = len(segments) - 2
         while start > 0 and segments[start - 1].rows <= sum(s.rows for s in segments[start:]):
             start -= 1
+        self._merge(table, start, None)
+
+    def rewrite(self, table: Table, limit: datetime) -> int:
+        """Merge a whole table, and leave out what is older than `limit`; how many rows."""
+        return self._merge(table, 0, limit)
+
+    def _merge(self, table: Table, start: int, limit: datetime | None) -> int:
+        """Merge the segments from `start` on, newer rows alone where there is a limit."""
+        segments = self.manifest.segments(table)
+        newest = self.manifest.model_copy(update={table: segments[start:]})
         name = self._new_name(table)
         with ExitStack() as stack:
-            newest = self.manifest.model_copy(update={table: segments[start:]})
-            view = snapshot(self.path, newest, stack)
-            merged = (_rows(view, table, bucket) for bucket in view.buckets)
-            written = write_segment(self.path / name, _schema(table), merged)
-        kept = (*segments[:start], Segment(name=name, rows=written))
-        self._publish(self.manifest.model_copy(update={table: kept}))
+            merging = _Merging(snapshot(self.path, newest, stack), table, limit)
+            written = write_segment(self.path / name, _schema(table), merging.buckets())
+        added = (Segment(name=name, rows=written),) if written else ()
+        self._publish(self.manifest.model_copy(update={table: (*segments[:start], *added)}))
         for segment in segments[start:]:
             (self.path / segment.name).unlink()
+        if not written:
+            (self.path / name).unlink()
+        return merging.dropped
 
     def _new_name(self, table: Table) -> str:
         sequence = self.manifest.sequence + 1
@@ -138,5 +156,23 @@ def _schema(table: Table) -> dict[str, pl.DataType]:
     return STORED_WATCHES if table == "watches" else STORED_RATINGS
 
 
-def _rows(view: Snapshot, table: Table, bucket: int) -> pl.DataFrame:
-    return view.watches(bucket) if table == "watches" else view.ratings(bucket)
+class _Merging:
+    """A table's merged buckets, one at a time, and how many rows were too old."""
+
+    def __init__(self, view: Snapshot, table: Table, limit: datetime | None) -> None:
+        self.dropped = 0
+        self._view = view
+        self._table = table
+        self._limit = limit
+
+    def buckets(self) -> Iterator[pl.DataFrame]:
+        for bucket in self._view.buckets:
+            watches = self._table == "watches"
+            rows = self._view.watches(bucket) if watches else self._view.ratings(bucket)
+            if self._limit is None:
+                yield rows
+                continue
+            # What has no time has no age.
+            kept = rows.filter((pl.col(TIMES[self._table]) >= self._limit).fill_null(True))
+            self.dropped += rows.height - kept.height
+            yield kept
