@@ -145,6 +145,15 @@ class Settings(BaseSettings):
         pattern=r"^(https?://[^\s'\"]+)?$",
         description="The information API on users and films; empty: none is asked.",
     )
+    information_per_second: float = Field(
+        5.0, gt=0, le=1000, description="Requests to the information API in a second, at most."
+    )
+    information_users: int = Field(
+        0,
+        ge=0,
+        le=100_000_000,
+        description="Users from 1 to this are asked for although they never watched; 0: none.",
+    )
     rating_min: float = Field(1.0, description="Lowest rating of the scale.")
     rating_max: float = Field(5.0, description="Highest rating of the scale.")
     mail_smarthost: str = Field(

@@ -1,4 +1,4 @@
-"""`marquee collect`, `marquee import-ratings`, `marquee prepare` and `marquee data`."""
+"""`marquee collect`, `import-ratings`, `prepare` and `data`."""
 
 import json
 from collections.abc import Iterator
@@ -65,9 +65,9 @@ def collect(
     if seconds is not None:
         raise click.UsageError("--for follows the stream; it does not go with --file")
     scale = Scale(settings.rating_min, settings.rating_max)
-    with _told_plainly():
+    with told_plainly():
         summary = collect_files(list(files), place, scale)
-    _print(summary, as_json)
+    print_summary(summary, as_json)
 
 
 def _follow(settings: Settings, seconds: float | None, as_json: bool) -> None:
@@ -75,10 +75,10 @@ def _follow(settings: Settings, seconds: float | None, as_json: bool) -> None:
 
     if seconds is not None and not settings.kafka_servers:
         raise click.UsageError("there is no stream to follow: MARQUEE_KAFKA_SERVERS is not set")
-    with _told_plainly():
+    with told_plainly():
         summary = follow(settings, seconds)
     if summary:
-        _print(summary, as_json)
+        print_summary(summary, as_json)
 
 
 @click.command(
@@ -102,9 +102,9 @@ def import_ratings(
     from app.events.runs import import_tables
 
     scale = Scale(settings.rating_min, settings.rating_max)
-    with _told_plainly():
+    with told_plainly():
         summary = import_tables(list(tables), store or settings.store_dir, scale)
-    _print(summary, as_json)
+    print_summary(summary, as_json)
 
 
 @click.command(epilog="Example: marquee prepare --out data/prepared --test-share 0.2")
@@ -133,9 +133,9 @@ def prepare(
     """
     from app.events.prepare import prepare_tables
 
-    with _told_plainly():
+    with told_plainly():
         summary = prepare_tables(store or settings.store_dir, out, test_share)
-    _print(summary, as_json)
+    print_summary(summary, as_json)
 
 
 @click.group()
@@ -155,13 +155,13 @@ def stats(settings: Settings, store: Path | None, as_json: bool) -> None:
     """
     from app.events.stats import describe_store
 
-    with _told_plainly():
+    with told_plainly():
         found = describe_store(store or settings.store_dir)
-    _print(found, as_json)
+    print_summary(found, as_json)
 
 
 @contextmanager
-def _told_plainly() -> Iterator[None]:
+def told_plainly() -> Iterator[None]:
     """End a command with a sentence where the input, the store or the disk is at fault."""
     try:
         yield
@@ -172,7 +172,8 @@ def _told_plainly() -> Iterator[None]:
         raise click.ClickException(f"{where}{error.strerror or error}") from error
 
 
-def _print(summary: dict[str, Any], as_json: bool) -> None:
+def print_summary(summary: dict[str, Any], as_json: bool) -> None:
+    """Print what a command found: a table, or JSON."""
     if as_json:
         click.echo(json.dumps(summary))
         return

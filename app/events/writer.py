@@ -1,17 +1,15 @@
 """Writing the store: one writer at a time, each commit whole or not at all."""
 
-import fcntl
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import polars as pl
 
 from app.events import manifest as manifests
-from app.events.errors import EventsError
+from app.events.lock import LOCK, locked
 from app.events.manifest import (
     TABLES,
     Manifest,
@@ -28,7 +26,8 @@ from app.files import sync
 
 #: More segments than this in a table, and a commit merges the newest ones.
 MAX_SEGMENTS = 8
-LOCK = "lock"
+#: Times the rows of the newer segments that make an older one large enough to be left alone.
+FAR_LARGER = 2
 
 
 class Writer:
@@ -67,13 +66,16 @@ class Writer:
         return {table: (*self.manifest.segments(table), Segment(name=name, rows=written))}
 
     def _compact(self, table: Table) -> None:
-        """Merge the newest segments, up to the first that is larger than all after it.
+        """Merge the newest segments, up to the first that is far larger than all after it.
 
-        So a row is rewritten a few times while the store grows, not once for each commit.
+        So a row is rewritten a few times while the store grows, not once for each commit; and
+        where users repeat themselves, segments together hold a few times the pairs that are kept.
         """
         segments = self.manifest.segments(table)
         start = len(segments) - 2
-        while start > 0 and segments[start - 1].rows <= sum(s.rows for s in segments[start:]):
+        while start > 0 and segments[start - 1].rows <= FAR_LARGER * sum(
+            segment.rows for segment in segments[start:]
+        ):
             start -= 1
         self._merge(table, start, None)
 
@@ -117,30 +119,13 @@ def open_writer(path: Path, buckets: int = manifests.BUCKETS) -> Iterator[Writer
         EventsError: another process writes to it (the message says which), it cannot be made, or
             it is damaged.
     """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        lock = (path / LOCK).open("a+")
-    except OSError as error:
-        raise EventsError(f"cannot write the store {path}: {error.strerror}") from error
-    with lock:
-        _take(lock, path)
+    with locked(path, "the store"):
         manifest = read_manifest(path)
         if manifest is None:
             manifest = Manifest(buckets=buckets)
             write_manifest(path, manifest)
         _remove_orphans(path, manifest)
         yield Writer(path, manifest)
-
-
-def _take(lock: IO[str], path: Path) -> None:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.seek(0)
-        raise EventsError(f"the store {path} is being written by {lock.read().strip()}") from None
-    lock.truncate(0)
-    lock.write(f"process {os.getpid()} since {datetime.now().isoformat(' ', 'seconds')}\n")
-    lock.flush()
 
 
 def _remove_orphans(path: Path, manifest: Manifest) -> None:

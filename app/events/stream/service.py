@@ -7,6 +7,7 @@ from threading import Event
 from types import FrameType
 from typing import Any
 
+from app.events.attributes.regularly import Enriching
 from app.events.errors import EventsError
 from app.events.runs import summary
 from app.events.stream.follow import Follower, idle
@@ -36,6 +37,8 @@ def follow(settings: Settings, seconds: float | None) -> dict[str, Any]:
             idle(metrics, stop)
             return {}
         with open_writer(settings.store_dir) as writer:
+            if seconds is None:
+                Enriching(settings, metrics.registry, stop).start()
             follower = Follower(settings, writer, metrics, stop)
             follower.run(seconds)
     finally:
