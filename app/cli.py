@@ -18,6 +18,8 @@ COMMANDS = {
     "collect": "app.events.commands",
     "import-ratings": "app.events.commands",
     "prepare": "app.events.commands",
+    "enrich": "app.events.attributes.commands",
+    "data": "app.events.commands",
     "train": "app.training.commands",
     "tune": "app.training.commands",
     "evaluate": "app.training.commands",

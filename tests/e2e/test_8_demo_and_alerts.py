@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 import requests
+from kafka import KafkaProducer
 
 from tests.e2e.stack import Stack, docker, eventually
 
@@ -20,6 +21,7 @@ def demo(stack: Stack) -> Iterator[Stack]:
     (stack.clone / ".env").write_text(
         "MARQUEE_MAIL_SMARTHOST=maildev:1025\nMARQUEE_MAIL_TLS=false\n"
         "MARQUEE_MAIL_FROM=marquee@localhost\nMARQUEE_MAIL_TO=team@localhost\n"
+        "MARQUEE_KAFKA_SERVERS=kafka:9092\n"
     )
     stack.compose("--profile", "demo", "up", "-d", "--wait")
     stack.compose("restart", "alertmanager")
@@ -37,6 +39,35 @@ def test_a_line_goes_through_kafka(demo: Stack) -> None:
     demo.compose("exec", "-T", "kafka", "bash", "-c", produce)
     consume = tool.format("consumer", "kafka:9092", "--from-beginning --max-messages 1")
     assert line in demo.compose("exec", "-T", "kafka", "bash", "-c", consume)
+
+
+def test_lines_arrive_in_the_store_and_no_stop_loses_any(demo: Stack) -> None:
+    produce(demo, range(1000))
+    eventually(lambda: stored(demo) == 1000, 60, "the lines in the store")
+    demo.compose("stop", "collector")
+    produce(demo, range(1000, 3000))
+    demo.compose("start", "collector")
+    eventually(lambda: stored(demo) == 3000, 60, "the lines that came meanwhile")
+    demo.compose("kill", "--signal=SIGKILL", "collector")
+    produce(demo, range(3000, 4000))
+    demo.compose("up", "-d", "--wait", "collector")
+    eventually(lambda: stored(demo) == 4000, 60, "the lines after a kill")
+
+
+def produce(demo: Stack, users: range) -> None:
+    """Each user watches one minute; the lines go to the broker's loopback port."""
+    with KafkaProducer(bootstrap_servers="127.0.0.1:9094") as producer:
+        for user in users:
+            line = f"2022-11-14T12:24,{user},GET /data/m/whiplash+2014/42.mpg"
+            producer.send("movielog", line.encode())
+        producer.flush()
+
+
+def stored(demo: Stack) -> int:
+    """The pairs of user and film in the collector's store."""
+    told = demo.compose("exec", "-T", "collector", "marquee", "data", "stats", "--json")
+    pairs: int = json.loads(told)["pairs"]
+    return pairs
 
 
 def test_the_mail_catcher_shows_a_mail_on_its_page(demo: Stack) -> None:
