@@ -30,6 +30,7 @@ COMMANDS = {
     "backup": "app.provenance.commands",
     "restore-backup": "app.provenance.commands",
     "init": "app.provisioning.commands",
+    "simulate": "app.simulator.commands",
     "make-sample": "app.simulator.commands",
 }
 

@@ -1,9 +1,212 @@
-"""`marquee make-sample`."""
+"""`marquee simulate`, `marquee information-api` and `marquee make-sample`."""
 
 import json
+from datetime import datetime
 from pathlib import Path
 
 import click
+
+from app.settings import Settings
+
+_SHARE = click.FloatRange(0, 1)
+_SEED = click.option(
+    "--seed", type=click.IntRange(0, (1 << 48) - 1), default=8082, show_default=True
+)
+
+
+@click.command(
+    epilog="Examples: marquee simulate --days 1 --out stream.log --json;"
+    "  marquee simulate --url http://localhost:8082 --rate 20;"
+    "  MARQUEE_KAFKA_SERVERS=localhost:9094 marquee simulate --url http://localhost:8082"
+    " --days 14 --speed 672"
+)
+@click.option("--url", help="Service to ask; without it and --model nobody is asked.")
+@click.option(
+    "--model",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Answer from this model directory instead of a service.",
+)
+@click.option(
+    "--days",
+    type=click.FloatRange(0, min_open=True),
+    help="Days of the world's time.  [default: with --url until stopped, otherwise 1]",
+)
+@click.option(
+    "--speed",
+    type=click.FloatRange(0, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Seconds of the world in a second of real time.",
+)
+@click.option(
+    "--rate",
+    type=click.FloatRange(0, min_open=True),
+    default=4.0,
+    show_default=True,
+    help="Requests each second of real time.",
+)
+@click.option(
+    "--rhythm",
+    type=_SHARE,
+    default=0.0,
+    show_default=True,
+    help="How much less is asked at night, and more by day.",
+)
+@click.option(
+    "--bursts",
+    type=click.FloatRange(0),
+    default=0.0,
+    show_default=True,
+    help="Times an hour when five times as much is asked, for ten seconds.",
+)
+@_SEED
+@click.option(
+    "--start",
+    type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]),
+    help="The world's time at the start.  [default: now with --url, otherwise when the"
+    " sample ends]",
+)
+@click.option(
+    "--users",
+    type=click.IntRange(1, 1_000_000),
+    default=1_000_000,
+    show_default=True,
+    help="Most people there can be.",
+)
+@click.option(
+    "--newcomers",
+    type=_SHARE,
+    default=0.05,
+    show_default=True,
+    help="Share of requests of users who just joined.",
+)
+@click.option(
+    "--films",
+    type=click.IntRange(600, 200_000),
+    default=600,
+    show_default=True,
+    help="Films at the start: the sample's, and more.",
+)
+@click.option(
+    "--new-films",
+    type=click.FloatRange(0, 100),
+    default=2.0,
+    show_default=True,
+    help="New films a day.",
+)
+@click.option(
+    "--drift",
+    type=click.FloatRange(0, 10),
+    default=0.02,
+    show_default=True,
+    help="How far tastes turn each day, in radians.",
+)
+@click.option(
+    "--damage",
+    type=_SHARE,
+    default=0.001,
+    show_default=True,
+    help="Share of lines with one character inserted.",
+)
+@click.option(
+    "--random-ids",
+    type=_SHARE,
+    default=0.0001,
+    show_default=True,
+    help="Share of lines with a random text for a movie id.",
+)
+@click.option(
+    "--short-times",
+    type=_SHARE,
+    default=1.0,
+    show_default=True,
+    help="Share of times at second :00 without seconds.",
+)
+@click.option(
+    "--invalid",
+    type=_SHARE,
+    default=0.001,
+    show_default=True,
+    help="Share of requests without a user id.",
+)
+@click.option("--out", help="Write the lines to this file; - is standard output.")
+@click.option("--metrics", metavar="HOST:PORT", help="Answer Prometheus here.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def simulate(
+    settings: Settings,
+    url: str | None,
+    model: Path | None,
+    days: float | None,
+    speed: float,
+    rate: float,
+    rhythm: float,
+    bursts: float,
+    seed: int,
+    start: datetime | None,
+    users: int,
+    newcomers: float,
+    films: int,
+    new_films: float,
+    drift: float,
+    damage: float,
+    random_ids: float,
+    short_times: float,
+    invalid: float,
+    out: str | None,
+    metrics: str | None,
+    as_json: bool,
+) -> None:
+    """Be the world: people who ask for films, choose, watch, rate, and tell the stream.
+
+    Lines go to Kafka where MARQUEE_KAFKA_SERVERS names brokers, and to --out. Without --url the
+    same options give the same lines, byte for byte. Ctrl-C ends a run and sums it up. See
+    docs/simulator.md.
+    """
+    from urllib.parse import urlsplit
+
+    from app.events.grammar import Scale
+    from app.simulator.arrivals import Rates
+    from app.simulator.damage import DamageRates
+    from app.simulator.simulate import Plan, SimulationError
+    from app.simulator.simulate import simulate as run
+    from app.simulator.simulation import RunSettings
+    from app.simulator.world import SAMPLE_END, WorldSettings
+
+    if url and model:
+        raise click.UsageError("give --url or --model, not both")
+    if url and urlsplit(url).scheme not in ("http", "https"):
+        raise click.UsageError(f"--url: not an address: {url}")
+    if out == "-" and as_json:
+        raise click.UsageError("--out - and --json would both write to standard output")
+    began = start or (datetime.now().replace(microsecond=0) if url else SAMPLE_END)
+    world = WorldSettings(seed, began, users, films, new_films, drift)
+    what = RunSettings(
+        world if days is None else WorldSettings(**{**vars(world), "days": days}),
+        Rates(rate, speed, rhythm, bursts, newcomers=newcomers, invalid=invalid),
+        DamageRates(damage, random_ids, short_times),
+        Scale(settings.rating_min, settings.rating_max),
+        urlsplit(url).netloc if url else "localhost:8082",
+    )
+    plan = Plan(what, url, model, days, out, settings.kafka_servers, settings.kafka_topic, metrics)
+    try:
+        summary = run(plan)
+    except SimulationError as error:
+        raise click.ClickException(str(error)) from error
+    if as_json:
+        click.echo(json.dumps(summary))
+    else:
+        _print(summary, to_stderr=out == "-")
+
+
+def _print(summary: dict[str, object], to_stderr: bool) -> None:
+    from rich.console import Console
+
+    from app.simulator.telling import tables
+
+    console = Console(stderr=to_stderr)
+    for table in tables(summary):
+        console.print(table, "")
 
 
 @click.command("make-sample", epilog="Example: marquee make-sample --out data/sample --seed 8082")
