@@ -31,6 +31,8 @@ COMMANDS = {
     "restore-backup": "app.provenance.commands",
     "init": "app.provisioning.commands",
     "simulate": "app.simulator.commands",
+    "information-api": "app.simulator.commands",
+    "compare-versions": "app.simulator.commands",
     "make-sample": "app.simulator.commands",
 }
 

@@ -26,6 +26,7 @@ class Purpose(IntEnum):
     DAMAGE = 7
     TIME = 8
     PANEL = 9
+    DESCRIPTION = 11
 
 
 def chance(seed: int, purpose: Purpose, number: int = 0) -> np.random.Generator:

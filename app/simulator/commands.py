@@ -1,8 +1,10 @@
-"""`marquee simulate`, `marquee information-api` and `marquee make-sample`."""
+"""`marquee simulate`, `information-api`, `compare-versions` and `make-sample`."""
 
 import json
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -11,6 +13,33 @@ from app.settings import Settings
 _SHARE = click.FloatRange(0, 1)
 _SEED = click.option(
     "--seed", type=click.IntRange(0, (1 << 48) - 1), default=8082, show_default=True
+)
+_START = click.option(
+    "--start",
+    type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]),
+    help="The world's time at the start.  [default: now with --url, otherwise when the"
+    " sample ends]",
+)
+_FILMS = click.option(
+    "--films",
+    type=click.IntRange(600, 200_000),
+    default=600,
+    show_default=True,
+    help="Films at the start: the sample's, and more.",
+)
+_NEW_FILMS = click.option(
+    "--new-films",
+    type=click.FloatRange(0, 100),
+    default=2.0,
+    show_default=True,
+    help="New films a day.",
+)
+_DRIFT = click.option(
+    "--drift",
+    type=click.FloatRange(0, 10),
+    default=0.02,
+    show_default=True,
+    help="How far tastes turn each day, in radians.",
 )
 
 
@@ -60,12 +89,7 @@ _SEED = click.option(
     help="Times an hour when five times as much is asked, for ten seconds.",
 )
 @_SEED
-@click.option(
-    "--start",
-    type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]),
-    help="The world's time at the start.  [default: now with --url, otherwise when the"
-    " sample ends]",
-)
+@_START
 @click.option(
     "--users",
     type=click.IntRange(1, 1_000_000),
@@ -80,27 +104,9 @@ _SEED = click.option(
     show_default=True,
     help="Share of requests of users who just joined.",
 )
-@click.option(
-    "--films",
-    type=click.IntRange(600, 200_000),
-    default=600,
-    show_default=True,
-    help="Films at the start: the sample's, and more.",
-)
-@click.option(
-    "--new-films",
-    type=click.FloatRange(0, 100),
-    default=2.0,
-    show_default=True,
-    help="New films a day.",
-)
-@click.option(
-    "--drift",
-    type=click.FloatRange(0, 10),
-    default=0.02,
-    show_default=True,
-    help="How far tastes turn each day, in radians.",
-)
+@_FILMS
+@_NEW_FILMS
+@_DRIFT
 @click.option(
     "--damage",
     type=_SHARE,
@@ -199,7 +205,7 @@ def simulate(
         _print(summary, to_stderr=out == "-")
 
 
-def _print(summary: dict[str, object], to_stderr: bool) -> None:
+def _print(summary: dict[str, Any], to_stderr: bool) -> None:
     from rich.console import Console
 
     from app.simulator.telling import tables
@@ -207,6 +213,110 @@ def _print(summary: dict[str, object], to_stderr: bool) -> None:
     console = Console(stderr=to_stderr)
     for table in tables(summary):
         console.print(table, "")
+
+
+@click.command(
+    "information-api",
+    epilog="Example: marquee information-api --bind 127.0.0.1:8080 --limit 5;"
+    "  curl localhost:8080/user/42,43",
+)
+@click.option("--bind", default="127.0.0.1:8080", show_default=True, metavar="HOST:PORT")
+@click.option(
+    "--limit",
+    type=click.FloatRange(0, min_open=True),
+    default=10.0,
+    show_default=True,
+    help="Requests a second each client may make; of more, 429.",
+)
+@_SEED
+@_FILMS
+@_NEW_FILMS
+def information_api(bind: str, limit: float, seed: int, films: int, new_films: float) -> None:
+    """Tell who users are and what films are: /user/<id>, /movie/<id>, up to 200 ids at once.
+
+    Seed and films must be those of `marquee simulate`. Prometheus is answered at /metrics.
+    """
+    from app.simulator.information import InformationServer
+    from app.simulator.world import World, WorldSettings
+
+    world = World(WorldSettings(seed=seed, films=films, new_films=new_films))
+    try:
+        server = InformationServer(bind, world, limit)
+    except (OSError, ValueError) as error:
+        raise click.ClickException(f"cannot listen at {bind}: {error}") from error
+    with server, suppress(KeyboardInterrupt):
+        server.serve_forever()
+
+
+@click.command(
+    "compare-versions",
+    epilog="Example: marquee compare-versions --watches data/prepared/watches.parquet v1 v2 v3",
+)
+@click.argument(
+    "models",
+    nargs=-1,
+    required=True,
+    metavar="MODEL...",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+)
+@click.option(
+    "--watches",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    required=True,
+    help="Who watched what, as `marquee prepare` writes it.",
+)
+@click.option("--users", type=click.IntRange(2), default=10_000, show_default=True)
+@click.option("--day", type=float, default=0.0, show_default=True, help="Tastes are those of it.")
+@_SEED
+@_FILMS
+@_NEW_FILMS
+@_DRIFT
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def compare_versions(
+    models: tuple[Path, ...],
+    watches: Path,
+    users: int,
+    day: float,
+    seed: int,
+    films: int,
+    new_films: float,
+    drift: float,
+    as_json: bool,
+) -> None:
+    """Compare model versions in true utility, each with the one before, in the order given.
+
+    The same users, with their tastes of one day, and without the films they watched. A version is
+    `worse` when it is so beyond chance, over all comparisons. Exit status 1 when one is. Options
+    must be those of `marquee simulate`.
+    """
+    from app.model.manifest import ArtifactError
+    from app.simulator import panel
+    from app.simulator.world import World, WorldSettings
+
+    world = World(WorldSettings(seed=seed, films=films, new_films=new_films, drift=drift))
+    watched = panel.read_watched(world, watches)
+    asked = panel.choose_users(world, watched, users)
+    try:
+        result = panel.compare_models(world, list(models), asked, watched, day)
+    except ArtifactError as error:
+        raise click.ClickException(str(error)) from error
+    if as_json:
+        click.echo(json.dumps(result))
+    else:
+        _print_comparison(result)
+    if any(row["worse"] for row in result["comparisons"]):
+        raise click.exceptions.Exit(1)
+
+
+def _print_comparison(result: dict[str, Any]) -> None:
+    for name, means in result["versions"].items():
+        click.echo(f"{name:<20} listed {means['listed']:.4f}, {means['share_of_best']:.1%} of best")
+    for row in result["comparisons"]:
+        verdict = "WORSE" if row["worse"] else "not worse"
+        click.echo(
+            f"{row['before']} -> {row['after']}: {row['difference']:+.4f} +- {row['error']:.4f}, "
+            f"{row['users']:,} users: {verdict}"
+        )
 
 
 @click.command("make-sample", epilog="Example: marquee make-sample --out data/sample --seed 8082")
