@@ -309,8 +309,9 @@ def compare_versions(
 
 
 def _print_comparison(result: dict[str, Any]) -> None:
-    for name, means in result["versions"].items():
-        click.echo(f"{name:<20} listed {means['listed']:.4f}, {means['share_of_best']:.1%} of best")
+    for means in result["versions"]:
+        share = f"{means['share_of_best']:.1%} of the best"
+        click.echo(f"{means['model']:<20} listed {means['listed']:.4f}, {share}")
     for row in result["comparisons"]:
         verdict = "WORSE" if row["worse"] else "not worse"
         click.echo(

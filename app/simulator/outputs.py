@@ -1,5 +1,6 @@
 """Where lines go: a file, or Kafka."""
 
+import logging
 import sys
 import threading
 from collections import Counter
@@ -17,6 +18,8 @@ from app import logs
 MOST_WAITING = 500_000
 #: How long the broker may be away before lines are given up.
 _PATIENCE_MS = 600_000
+#: How long the first answer of a broker is waited for.
+_FIRST_PATIENCE_MS = 10_000
 _log = logs.get(__name__)
 
 
@@ -54,11 +57,14 @@ class KafkaOutput:
         Raises:
             KafkaError: no broker answers.
         """
+        # The client tells of every attempt to connect, as an error; what counts is lost lines.
+        logging.getLogger("kafka").setLevel(logging.CRITICAL)
         self.lost: Counter[str] = Counter()
         self._topic = topic
         self._may_wait = may_wait
         self._producer = KafkaProducer(
             bootstrap_servers=servers.split(","),
+            bootstrap_timeout_ms=_FIRST_PATIENCE_MS,
             linger_ms=20,
             batch_size=256 * 1024,
             delivery_timeout_ms=_PATIENCE_MS,

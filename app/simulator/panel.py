@@ -2,7 +2,8 @@
 
 A later version's users have watched more of what they like best, so its lists are worth less
 through no fault of its own. Here both lists of a pair lose the films their user has watched by the
-time of the comparison, and what is left of them, up to 20 films, is compared user by user.
+time of the comparison; what is left, up to 20 films and equally many of both, is compared user by
+user.
 """
 
 import math
@@ -26,6 +27,7 @@ LENGTH, DEPTH = 20, 50
 SIGNIFICANCE = 0.05
 
 Watched = dict[int, set[int]]
+_STEPS = (0, 1, 2, 3, 5, 9, 17, 33, 1000)
 
 
 def read_watched(world: World, path: Path) -> Watched:
@@ -53,19 +55,41 @@ def choose_users(world: World, watched: Watched, count: int) -> list[int]:
 
 
 def worth_of(world: World, model: Path, users: list[int], watched: Watched, time: float) -> Floats:
-    """What a model's lists are truly worth to each user on average; NaN where nothing is left."""
+    """What a model's lists are truly worth: [users x LENGTH], best first, NaN beyond the end."""
     lists = RecommendationLists.open(model, length=DEPTH)
-    numbers = [world.films.number.get(name, -1) for name in lists.names]
-    by_name = dict(zip(lists.names, numbers, strict=True))
-    worth = np.full(len(users), np.nan)
+    number = {name: world.films.number.get(name, -1) for name in lists.names}
+    worth = np.full((len(users), LENGTH), np.nan)
     for row, user in enumerate(users):
         true = world.utilities(user, time)
         seen = watched.get(user, set())
-        films = [by_name[name] for name in lists.answer(user).text.split(",")]
+        films = [number[name] for name in lists.answer(user).text.split(",")]
         left = [film for film in films if 0 <= film < len(true) and film not in seen][:LENGTH]
-        if left:
-            worth[row] = true[left].mean()
+        worth[row, : len(left)] = true[left]
     return worth
+
+
+def best_of(world: World, users: list[int], watched: Watched, time: float) -> Floats:
+    """What the best lists there could be are worth: [users x LENGTH]."""
+    best = np.empty((len(users), LENGTH))
+    for row, user in enumerate(users):
+        true = world.utilities(user, time)
+        true[[film for film in watched.get(user, ()) if film < len(true)]] = -np.inf
+        best[row] = np.sort(true)[: -LENGTH - 1 : -1]
+    return best
+
+
+def means_of(worth: Floats, other: Floats) -> tuple[Floats, Floats]:
+    """Each user's mean in both, over as many places as both lists have; users with none left out.
+
+    A list that is short has fewer bad films at its end: lists of one length are compared.
+    """
+    both = ~np.isnan(worth) & ~np.isnan(other)
+    some = both.any(axis=1)
+    places = both[some].sum(axis=1)
+    first, second = (
+        np.where(both[some], array[some], 0).sum(axis=1) / places for array in (worth, other)
+    )
+    return first, second
 
 
 def compare_models(
@@ -77,28 +101,30 @@ def compare_models(
         ArtifactError: a directory is no complete model.
     """
     time = day * DAY
-    best = np.array([_best(world, user, watched.get(user, set()), time) for user in users])
-    worths = {str(model): worth_of(world, model, users, watched, time) for model in models}
-    versions = {
-        name: {
-            "listed": round(float(np.nanmean(worth)), 5),
-            "share_of_best": round(float(np.nansum(worth) / best[~np.isnan(worth)].sum()), 5),
-        }
-        for name, worth in worths.items()
-    }
-    return {"users": len(users), "versions": versions, "comparisons": compare(worths)}
+    best = best_of(world, users, watched, time)
+    worths = [worth_of(world, model, users, watched, time) for model in models]
+    versions = []
+    for model, worth in zip(models, worths, strict=True):
+        listed, possible = means_of(worth, best)
+        versions.append(
+            {
+                "model": str(model),
+                "listed": round(float(listed.mean()), 5),
+                "share_of_best": round(float(listed.sum() / possible.sum()), 5),
+            }
+        )
+    names = [str(model) for model in models]
+    return {"users": len(users), "versions": versions, "comparisons": compare(names, worths)}
 
 
-def compare(worths: dict[str, Floats]) -> list[dict[str, Any]]:
+def compare(names: list[str], worths: list[Floats]) -> list[dict[str, Any]]:
     """Each version with the one before, paired by user; `worse` after Holm's correction."""
-    names = list(worths)
     rows: list[dict[str, Any]] = []
-    for before, after in pairwise(names):
-        difference = worths[after] - worths[before]
-        difference = difference[~np.isnan(difference)]
-        error = float(difference.std(ddof=1)) / math.sqrt(len(difference))
+    for (before, earlier), (after, later) in pairwise(zip(names, worths, strict=True)):
+        first, second = means_of(earlier, later)
+        difference = second - first
         mean = float(difference.mean())
-        z = mean / error if error else 0.0
+        error = float(difference.std(ddof=1)) / math.sqrt(len(difference))
         rows.append(
             {
                 "before": before,
@@ -106,7 +132,7 @@ def compare(worths: dict[str, Floats]) -> list[dict[str, Any]]:
                 "users": len(difference),
                 "difference": round(mean, 5),
                 "error": round(error, 5),
-                "p_worse": float(stats.norm.cdf(z)),
+                "p_worse": float(stats.norm.cdf(mean / error)) if error else 0.5,
             }
         )
     _mark_worse(rows)
@@ -125,27 +151,20 @@ def cold_start(
 ) -> list[dict[str, Any]]:
     """What lists are worth by the number of films their users watched, beside the best there is."""
     worth = worth_of(world, model, users, watched, time)
-    best = np.array([_best(world, user, watched.get(user, set()), time) for user in users])
-    count = np.array([len(watched.get(user, set())) for user in users])
+    best = best_of(world, users, watched, time)
+    count = np.array([len(watched.get(user, ())) for user in users])
     rows = []
-    edges = [0, 1, 2, 3, 5, 9, 17, 33, 1 << 30]
-    for low, high in pairwise(edges):
-        own = (count >= low) & (count < high) & ~np.isnan(worth)
-        if own.any():
+    for low, high in pairwise(_STEPS):
+        own = (count >= low) & (count < high)
+        listed, possible = means_of(worth[own], best[own])
+        if len(listed):
             rows.append(
                 {
                     "watched": str(low) if high == low + 1 else f"{low}-{high - 1}",
-                    "users": int(own.sum()),
-                    "listed": round(float(worth[own].mean()), 4),
-                    "best": round(float(best[own].mean()), 4),
-                    "share_of_best": round(float(worth[own].mean() / best[own].mean()), 4),
+                    "users": len(listed),
+                    "listed": round(float(listed.mean()), 4),
+                    "best": round(float(possible.mean()), 4),
+                    "share_of_best": round(float(listed.sum() / possible.sum()), 4),
                 }
             )
     return rows
-
-
-def _best(world: World, user: int, seen: set[int], time: float) -> float:
-    """The mean of the best list there could be."""
-    true = world.utilities(user, time)
-    true[[film for film in seen if film < len(true)]] = -np.inf
-    return float(np.sort(true)[-LENGTH:].mean())

@@ -1,6 +1,7 @@
 """Ids of films beyond the sample's: each number has a title of its own, without a list to keep."""
 
 import math
+from functools import cache
 
 from app.simulator.chance import Purpose, chance
 from app.simulator.sample import FIRST, SECOND
@@ -27,11 +28,15 @@ _STRIDE = 100_003  # shares no factor with TITLES, so that all numbers have diff
 
 def title(seed: int, number: int) -> str:
     """The movie id of one film."""
-    offset = int(chance(seed, Purpose.TITLE).integers(TITLES))
-    place = (number * _STRIDE + offset) % TITLES
+    place = (number * _STRIDE + _offset(seed)) % TITLES
     words = []
     for part in _PARTS:
         place, at = divmod(place, len(part))
         words.append(str(part[at]))
     first, second, ending, year = words
     return f"{first}+{second}{ending}+{year}"
+
+
+@cache
+def _offset(seed: int) -> int:
+    return int(chance(seed, Purpose.TITLE).integers(TITLES))

@@ -1,6 +1,6 @@
 from collections import Counter
 from datetime import datetime
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 
 import pytest
@@ -51,7 +51,7 @@ def test_films_are_watched_minute_by_minute_and_then_rated() -> None:
         and (event.user_id, event.movie_id) == (first.user_id, first.movie_id)
     ]
     assert [minute for minute, _ in minutes] == list(range(len(minutes)))
-    assert {(b[1] - a[1]).total_seconds() for a, b in zip(minutes, minutes[1:])} <= {60.0}  # noqa: B905
+    assert {(b[1] - a[1]).total_seconds() for a, b in pairwise(minutes)} <= {60.0}
     assert first.time > minutes[-1][1]
 
 
