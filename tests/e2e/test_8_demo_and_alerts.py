@@ -11,6 +11,7 @@ import requests
 from tests.e2e.stack import Stack, docker, eventually
 
 MAILS = "http://127.0.0.1:1080"
+OUTSIDE = ("simulator", "information-api", "kafka", "maildev")
 ALERTS = "http://127.0.0.1:9093/api/v2/alerts"
 
 
@@ -25,7 +26,7 @@ def demo(stack: Stack) -> Iterator[Stack]:
     stack.compose("restart", "alertmanager")
     yield stack
     (stack.clone / ".env").unlink()
-    stack.compose("--profile", "demo", "rm", "--stop", "--force", "kafka", "maildev")
+    stack.compose("--profile", "demo", "rm", "--stop", "--force", *OUTSIDE)
     stack.compose("up", "-d", "--wait")
     stack.compose("restart", "alertmanager")
 
@@ -37,6 +38,32 @@ def test_a_line_goes_through_kafka(demo: Stack) -> None:
     demo.compose("exec", "-T", "kafka", "bash", "-c", produce)
     consume = tool.format("consumer", "kafka:9092", "--from-beginning --max-messages 1")
     assert line in demo.compose("exec", "-T", "kafka", "bash", "-c", consume)
+
+
+def test_the_simulator_asks_the_edge_and_tells_kafka(demo: Stack) -> None:
+    asked = 'sum(marquee_simulator_requests_total{outcome="ok"})'
+    eventually(lambda: _value(demo, asked) > 20, 60, "requests of the simulator")
+    assert _value(demo, "sum(marquee_simulator_requests_total)") - _value(demo, asked) <= 2
+    assert _value(demo, "sum(marquee_simulator_choices_total)") > 0
+    assert _value(demo, "marquee_simulator_lost_lines_total") == 0
+    tool = "/opt/kafka/bin/kafka-console-consumer.sh --bootstrap-server kafka:9092"
+    consume = f"{tool} --topic movielog --from-beginning --max-messages 200"
+    lines = demo.compose("exec", "-T", "kafka", "bash", "-c", consume).splitlines()
+    assert any(",GET /data/m/" in line for line in lines)
+    assert any(",recommendation request nginx:8082, status 200" in line for line in lines)
+
+
+def test_the_information_api_answers_inside_the_stack(demo: Stack) -> None:
+    ask = (
+        "import urllib.request as r; print(r.urlopen('http://information-api:8080/user/7').read())"
+    )
+    told = demo.compose("exec", "-T", "simulator", "python", "-c", ask)
+    assert '"user_id": 7' in told
+
+
+def _value(stack: Stack, expression: str) -> float:
+    result = stack.query(expression)
+    return float(result[0]["value"][1]) if result else 0.0
 
 
 def test_the_mail_catcher_shows_a_mail_on_its_page(demo: Stack) -> None:
@@ -74,10 +101,11 @@ def _post(alerts: list[dict[str, object]]) -> bool:
 
 
 def test_the_demo_too_is_contained(demo: Stack) -> None:
-    for service in ("kafka", "maildev"):
+    for service in OUTSIDE:
         found = json.loads(docker("inspect", demo.container(service)))[0]
         assert found["HostConfig"]["ReadonlyRootfs"]
         assert found["HostConfig"]["CapDrop"] == ["ALL"]
-        assert found["Config"]["User"] == "1000:1000"
+        ours = service in ("simulator", "information-api")
+        assert found["Config"]["User"] == ("10001:10001" if ours else "1000:1000")
         for bindings in found["NetworkSettings"]["Ports"].values():
             assert all(binding["HostIp"] == "127.0.0.1" for binding in bindings or [])
