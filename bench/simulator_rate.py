@@ -2,7 +2,8 @@
 
 In real time it asks a server that answers at once, on the other core, at higher and higher rates,
 while an hour passes each second, so that as many films are watched as are begun. A rate is held
-when no request was sent more than 100 ms late and none was answered late.
+when at most one request in a thousand was sent more than 100 ms late or answered late; each rate is
+tried up to three times, since what else runs here takes its share.
 
     python -m bench.simulator_rate [--json] [--quick]
 """
@@ -19,7 +20,7 @@ from typing import Any
 
 MARQUEE = Path(sys.executable).with_name("marquee")
 RATES = (250, 500, 750, 1000, 1500, 2000, 3000)
-BEHIND_MS = 100
+TRIES = 3
 SPEED = 3600
 FILMS = ",".join(f"film+number+{n}+1999" for n in range(20)).encode()
 ANSWER = (
@@ -86,7 +87,8 @@ def live(url: str, out: str, rate: int, seconds: float) -> dict[str, Any]:
         "p99_ms": asked["p99_ms"],
         "availability": asked["availability"],
         "cpu_share": round(done["cpu"] / seconds, 2),
-        "held": asked["behind_ms"] < BEHIND_MS and asked["availability"] == 1,
+        "sent_late": asked["sent_late"],
+        "held": asked["sent_late"] + asked["late"] <= asked["sent"] / 1000,
     }
 
 
@@ -105,8 +107,11 @@ def measure(quick: bool) -> dict[str, Any]:
             url = f"http://127.0.0.1:{int(server.stdout.readline())}"
             runs = []
             for rate in RATES[1::2] if quick else RATES:
-                runs.append(live(url, out.name, rate, 5 if quick else 15))
-                if not runs[-1]["held"]:
+                for _ in range(TRIES):
+                    runs.append(live(url, out.name, rate, 5 if quick else 15))
+                    if runs[-1]["held"]:
+                        break
+                else:
                     break
         finally:
             server.kill()

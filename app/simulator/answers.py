@@ -10,6 +10,7 @@ from app.simulator.arrivals import Arrival
 
 #: Clients give up then.
 LIMIT_SECONDS = 0.6
+_SENT_LATE_SECONDS = 0.1
 _MOST_FILMS = 20
 _OK, _CLIENT_ERRORS = 200, range(400, 500)
 _FILMS = re.compile(rf"{patterns.MOVIE}(?:,{patterns.MOVIE}){{0,{_MOST_FILMS - 1}}}")
@@ -76,6 +77,8 @@ class Availability:
         refused: invalid requests that were refused, in time.
         invalid: all invalid requests.
         milliseconds: valid requests by how long they took.
+        behind: most seconds that a request was sent later than it was due.
+        sent_late: requests sent more than 100 ms later than they were due.
     """
 
     outcomes: Counter[Outcome] = field(default_factory=Counter)
@@ -84,6 +87,7 @@ class Availability:
     invalid: int = 0
     milliseconds: Counter[int] = field(default_factory=Counter)
     behind: float = 0.0
+    sent_late: int = 0
 
     def count(self, arrival: Arrival, answer: Answer) -> None:
         """Count one."""
@@ -99,6 +103,7 @@ class Availability:
     def sent_behind(self, seconds: float) -> None:
         """A request was sent so much later than it was due: the simulator's fault."""
         self.behind = max(self.behind, seconds)
+        self.sent_late += seconds > _SENT_LATE_SECONDS
 
     @property
     def ratio(self) -> float | None:
@@ -116,6 +121,7 @@ class Availability:
             "invalid": self.invalid,
             "invalid_refused": self.refused,
             "behind_ms": round(self.behind * 1000, 1),
+            "sent_late": self.sent_late,
         }
 
     def _percentile(self, share: float) -> int | None:
