@@ -21,6 +21,7 @@ def demo(stack: Stack) -> Iterator[Stack]:
     (stack.clone / ".env").write_text(
         "MARQUEE_MAIL_SMARTHOST=maildev:1025\nMARQUEE_MAIL_TLS=false\n"
         "MARQUEE_MAIL_FROM=marquee@localhost\nMARQUEE_MAIL_TO=team@localhost\n"
+        "MARQUEE_SIMULATE=--rate 20 --speed 60\n"
     )
     stack.compose("--profile", "demo", "up", "-d", "--wait")
     stack.compose("restart", "alertmanager")
@@ -43,7 +44,7 @@ def test_a_line_goes_through_kafka(demo: Stack) -> None:
 def test_the_simulator_asks_the_edge_and_tells_kafka(demo: Stack) -> None:
     asked = 'sum(marquee_simulator_requests_total{outcome="ok"})'
     eventually(lambda: _value(demo, asked) > 20, 60, "requests of the simulator")
-    assert _value(demo, "sum(marquee_simulator_requests_total)") - _value(demo, asked) <= 2
+    assert _value(demo, f"{asked} / sum(marquee_simulator_requests_total)") > 0.95
     assert _value(demo, "sum(marquee_simulator_choices_total)") > 0
     assert _value(demo, "marquee_simulator_lost_lines_total") == 0
     tool = "/opt/kafka/bin/kafka-console-consumer.sh --bootstrap-server kafka:9092"
