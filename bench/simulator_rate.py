@@ -3,7 +3,8 @@
 In real time it asks a server that answers at once, on the other core, at higher and higher rates,
 while an hour passes each second, so that as many films are watched as are begun. A rate is held
 when at most one request in a thousand was sent more than 100 ms late or answered late; each rate is
-tried up to three times, since what else runs here takes its share.
+tried up to three times, since what else runs here takes its share. Figures for a second of processor
+time, the start included, do not depend on that.
 
     python -m bench.simulator_rate [--json] [--quick]
 """
@@ -71,6 +72,7 @@ def alone(out: str, days: float) -> dict[str, Any]:
     return {
         "visits_per_second": round(0.5 * 86_400 * days / done["seconds"]),
         "lines_per_second": round(done["stream"]["lines"] / done["seconds"]),
+        "lines_per_cpu_second": round(done["stream"]["lines"] / done["cpu"]),
         "peak_mb": done["peak_mb"],
     }
 
@@ -86,7 +88,8 @@ def live(url: str, out: str, rate: int, seconds: float) -> dict[str, Any]:
         "behind_ms": asked["behind_ms"],
         "p99_ms": asked["p99_ms"],
         "availability": asked["availability"],
-        "cpu_share": round(done["cpu"] / seconds, 2),
+        "requests_per_cpu_second": round(asked["sent"] / done["cpu"]),
+        "lines_per_cpu_second": round(done["stream"]["lines"] / done["cpu"]),
         "sent_late": asked["sent_late"],
         "held": asked["sent_late"] + asked["late"] <= asked["sent"] / 1000,
     }

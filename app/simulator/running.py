@@ -48,10 +48,11 @@ async def run_live(
         ticking = asyncio.create_task(live.tick(tell))
         asking = asyncio.create_task(live.ask_all(session, days))
         stopping = asyncio.create_task(stop.wait())
-        await asyncio.wait([asking, ticking, stopping], return_when=asyncio.FIRST_COMPLETED)
-        for task in (asking, ticking, stopping):
+        everything = (asking, ticking, stopping, live.failure)
+        await asyncio.wait(everything, return_when=asyncio.FIRST_COMPLETED)
+        for task in everything:
             task.cancel()
-        ended = await asyncio.gather(asking, ticking, stopping, return_exceptions=True)
+        ended = await asyncio.gather(*everything, return_exceptions=True)
         await asyncio.gather(*live.outstanding)
     for error in ended:
         if isinstance(error, Exception):
@@ -69,6 +70,7 @@ def stop_on_signals(stop: asyncio.Event) -> None:
 class _Live:
     def __init__(self, simulation: Simulation, url: str) -> None:
         self.outstanding: set[asyncio.Task[None]] = set()
+        self.failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._simulation = simulation
         self._url = url.rstrip("/")
         self._start = time.perf_counter()
@@ -81,7 +83,7 @@ class _Live:
             self._simulation.begin(arrival)
             task = asyncio.create_task(self._ask(session, arrival))
             self.outstanding.add(task)
-            task.add_done_callback(self.outstanding.discard)
+            task.add_done_callback(self._ended)
 
     async def tick(self, tell: Tell) -> None:
         """Let the world's time pass."""
@@ -90,6 +92,12 @@ class _Live:
             await asyncio.sleep(_TICK_SECONDS)
             self._simulation.viewing.advance(self._now() * speed)
             tell()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self.outstanding.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error and not self.failure.done():
+            self.failure.set_exception(error)  # a defect here: the run ends and says so
 
     async def _ask(self, session: aiohttp.ClientSession, arrival: Arrival) -> None:
         self._simulation.availability.sent_behind(self._now() - arrival.due)
