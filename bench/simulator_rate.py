@@ -3,8 +3,8 @@
 In real time it asks a server that answers at once, on the other core, at higher and higher rates,
 while an hour passes each second, so that as many films are watched as are begun. A rate is held
 when at most one request in a thousand was sent more than 100 ms late or answered late; each rate is
-tried up to three times, since what else runs here takes its share. Figures for a second of processor
-time, the start included, do not depend on that.
+tried up to three times, since what else runs here takes its share. Figures for a second of
+processor time, the start included, do not depend on that.
 
     python -m bench.simulator_rate [--json] [--quick]
 """
