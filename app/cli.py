@@ -32,6 +32,9 @@ COMMANDS = {
     "backup": "app.provenance.commands",
     "restore-backup": "app.provenance.commands",
     "init": "app.provisioning.commands",
+    "simulate": "app.simulator.commands",
+    "information-api": "app.simulator.commands",
+    "compare-versions": "app.simulator.commands",
     "make-sample": "app.simulator.commands",
 }
 
