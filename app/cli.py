@@ -18,6 +18,8 @@ COMMANDS = {
     "collect": "app.events.commands",
     "import-ratings": "app.events.commands",
     "prepare": "app.events.commands",
+    "enrich": "app.events.attributes.commands",
+    "data": "app.events.commands",
     "train": "app.training.commands",
     "tune": "app.training.commands",
     "evaluate": "app.training.commands",
@@ -35,6 +37,9 @@ COMMANDS = {
     "notify": "app.auto_deployment.commands",
     "restore": "app.auto_deployment.commands",
     "init": "app.provisioning.commands",
+    "simulate": "app.simulator.commands",
+    "information-api": "app.simulator.commands",
+    "compare-versions": "app.simulator.commands",
     "make-sample": "app.simulator.commands",
 }
 

@@ -57,8 +57,16 @@ def _helps() -> Iterator[str]:
     for name in COMMANDS:
         command = marquee.get_command(top, name)
         assert command is not None  # noqa: S101 - COMMANDS names it
-        context = click.Context(command, info_name=name, parent=top, terminal_width=90)
-        yield f"## marquee {name}\n\n```\n{command.get_help(context)}\n```\n"
+        yield from _help(command, click.Context(command, info_name=name, parent=top))
+
+
+def _help(command: click.Command, context: click.Context) -> Iterator[str]:
+    """A command's help, and that of the commands below it."""
+    context.terminal_width = context.max_content_width = 90
+    yield f"## {context.command_path}\n\n```\n{command.get_help(context)}\n```\n"
+    if isinstance(command, click.Group):
+        for name, part in command.commands.items():
+            yield from _help(part, click.Context(part, info_name=name, parent=context))
 
 
 def _example() -> str:

@@ -126,10 +126,33 @@ class Settings(BaseSettings):
         pattern=r"^[A-Za-z0-9._-]{1,249}$",
         description="The topic that tells what is watched and rated.",
     )
+    collect_bind: str = Field(
+        "127.0.0.1:8084",
+        pattern=r"^[A-Za-z0-9.]+:\d{1,5}$",
+        description="Where `marquee collect` answers `/metrics` while it follows the stream.",
+    )
+    collect_commit_seconds: float = Field(
+        10.0, gt=0, le=600, description="What was collected is committed at least this often."
+    )
+    store_days: int = Field(
+        0,
+        ge=0,
+        le=36500,
+        description="How many days before its newest events the store keeps; 0: all.",
+    )
     information_url: str = Field(
         "",
         pattern=r"^(https?://[^\s'\"]+)?$",
         description="The information API on users and films; empty: none is asked.",
+    )
+    information_per_second: float = Field(
+        5.0, gt=0, le=1000, description="Requests to the information API in a second, at most."
+    )
+    information_users: int = Field(
+        0,
+        ge=0,
+        le=100_000_000,
+        description="Users from 1 to this are asked for although they never watched; 0: none.",
     )
     rating_min: float = Field(1.0, description="Lowest rating of the scale.")
     rating_max: float = Field(5.0, description="Highest rating of the scale.")
@@ -183,7 +206,7 @@ class Settings(BaseSettings):
         60, gt=0, description="Minutes until one that failed for a fault outside is tried again."
     )
     schedule_bind: str = Field(
-        "127.0.0.1:8084",
+        "127.0.0.1:8085",
         pattern=r"^[A-Za-z0-9.]+:\d{1,5}$",
         description="Where the scheduler answers `/metrics` and `/health`.",
     )

@@ -19,11 +19,14 @@ from bench.requests.model import ROOT
 #: whole, they are run by name.
 BENCHES: dict[str, tuple[list[str], list[str]]] = {
     "events_throughput": ([], []),
+    "stream": ([], ["--quick"]),
     "requests": ([], ["--quick"]),
     "requests_stack": ([], ["--quick"]),
     "provenance": (["--rows", "100000"], ["--quick"]),
     "training_quality": (["--quick"], ["--quick"]),
     "training_scale": (["--quick"], ["--quick"]),
+    "simulator_rate": ([], ["--quick"]),
+    "simulator_cold_start": ([], ["--quick"]),
 }
 
 

@@ -97,8 +97,14 @@ def marquee(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str
 
 
 @contextmanager
-def running(place: Path, *options: str) -> Iterator[Database]:
-    """A database with our tables, its files below `place`, until the block ends."""
+def running(place: Path, *options: str, data: Path | None = None) -> Iterator[Database]:
+    """A database with our tables until the block ends.
+
+    Args:
+        place: where its passwords and its start file lie.
+        options: the server's own.
+        data: directory of its files; a volume of its own without one.
+    """
     place.chmod(0o755)
     for name in ("kept", "shipper", "owner"):
         (place / name).mkdir()
@@ -108,7 +114,8 @@ def running(place: Path, *options: str) -> Iterator[Database]:
         "run", "--detach", f"--publish=127.0.0.1:{port}:3306", "--user=999:999", "--read-only",
         "--memory=1g", "--tmpfs=/tmp", "--tmpfs=/run/mysqld:uid=999,gid=999", "--entrypoint=bash",
         f"--volume={ROOT}/scripts/database/start.sh:/etc/marquee/start.sh:ro",
-        f"--volume={place}:/run/marquee:ro", "--volume=/var/lib/mysql", IMAGE,
+        f"--volume={place}:/run/marquee:ro",
+        f"--volume={data}:/var/lib/mysql" if data else "--volume=/var/lib/mysql", IMAGE,
         "/etc/marquee/start.sh", "--bind-address=0.0.0.0", "--skip-name-resolve",
         "--character-set-server=utf8mb4", "--collation-server=utf8mb4_bin", *options,
     ).strip()  # fmt: skip

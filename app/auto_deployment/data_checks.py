@@ -12,9 +12,9 @@ from pandera.errors import SchemaErrors
 from app.auto_deployment import drift
 from app.auto_deployment.errors import DeploymentError
 from app.auto_deployment.thresholds import Checks
-from app.events.attributes import ATTRIBUTES
 from app.events.cycle import Cycle
 from app.events.errors import EventsError
+from app.events.known import ATTRIBUTES
 from app.events.schemas import KEY, MOMENT
 from app.events.tables import read_ratings, read_watches
 from app.model.artifact import sha256

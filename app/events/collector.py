@@ -5,7 +5,7 @@ from typing import Any
 
 import polars as pl
 
-from app.events.block import read_block
+from app.events.block import Block, read_block
 from app.events.grammar import Scale
 from app.events.repair import Repairs
 from app.events.schemas import RATING_EVENTS, WATCH_EVENTS
@@ -41,13 +41,14 @@ class Collector:
         gathered = sum(frame.height for frame in (*self._watches, *self._ratings))
         return gathered >= self._batch_events
 
-    def take_lines(self, lines: list[str]) -> None:
-        """Take log lines in."""
+    def take_lines(self, lines: list[str]) -> Block:
+        """Take log lines in; what they were."""
         block = read_block(lines, self._scale)
         self.counts.update(block.counts)
         self.reasons.update(block.reasons)
         self._watches.append(block.watches)
         self._ratings.append(block.ratings)
+        return block
 
     def take_ratings(self, ratings: pl.DataFrame) -> None:
         """Take ratings in (`RATING_EVENTS`)."""

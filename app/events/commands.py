@@ -1,4 +1,4 @@
-"""`marquee collect`, `marquee import-ratings` and `marquee prepare`."""
+"""`marquee collect`, `import-ratings`, `prepare` and `data`."""
 
 import json
 from collections.abc import Iterator
@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from app.durations import Duration
 from app.events.errors import EventsError
 from app.settings import Settings
 
@@ -22,7 +23,8 @@ AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 @click.command(
     epilog="Examples: marquee collect --file stream.log;"
-    "  zstdcat old.zst | marquee collect --file - --json"
+    "  zstdcat old.zst | marquee collect --file - --json;"
+    "  MARQUEE_KAFKA_SERVERS=kafka:9092 marquee collect --for 15m"
 )
 @click.option(
     "--file",
@@ -31,25 +33,56 @@ AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
     metavar="LOG",
     help="A log file, .gz too, or - for standard input. May be given several times.",
 )
+@click.option(
+    "--for", "seconds", type=Duration(), metavar="15m", help="Follow the stream so long, then end."
+)
 @STORE
 @AS_JSON
 @click.pass_obj
-def collect(settings: Settings, files: tuple[str, ...], store: Path | None, as_json: bool) -> None:
-    """Take the lines of log files into the store, and say what they were.
+def collect(
+    settings: Settings,
+    files: tuple[str, ...],
+    seconds: float | None,
+    store: Path | None,
+    as_json: bool,
+) -> None:
+    """Take the lines of the Kafka stream, or of log files, into the store; say what they were.
+
+    Without --file it follows `kafka_topic` until SIGTERM or Ctrl-C, waits for a broker that is
+    away, and answers `/metrics` at `collect_bind`; without a broker in the settings it idles.
 
     A file may be taken again: what the store holds already changes nothing. `damaged` lines are
     counted by reason; `repaired` ones have a movie id that is put right whenever the store is
     read, whether it was refused (reason `movie`) or looked like one. See docs/events.md.
     """
+    from app.events.memory import give_back_at_once
+
+    give_back_at_once()
+
     from app.events.grammar import Scale
     from app.events.runs import collect_files
 
+    place = store or settings.store_dir
     if not files:
-        raise click.UsageError("name a log file: --file LOG")
+        _follow(settings.model_copy(update={"store_dir": place}), seconds, as_json)
+        return
+    if seconds is not None:
+        raise click.UsageError("--for follows the stream; it does not go with --file")
     scale = Scale(settings.rating_min, settings.rating_max)
-    with _told_plainly():
-        summary = collect_files(list(files), store or settings.store_dir, scale)
-    _print(summary, as_json)
+    with told_plainly():
+        summary = collect_files(list(files), place, scale)
+    print_summary(summary, as_json)
+
+
+def _follow(settings: Settings, seconds: float | None, as_json: bool) -> None:
+    from app.events.stream.service import follow
+
+    if seconds is not None and not settings.kafka_servers:
+        raise click.UsageError("there is no stream to follow: MARQUEE_KAFKA_SERVERS is not set")
+    with told_plainly():
+        summary = follow(settings, seconds)
+    if summary:
+        print_summary(summary, as_json)
 
 
 @click.command(
@@ -73,9 +106,9 @@ def import_ratings(
     from app.events.runs import import_tables
 
     scale = Scale(settings.rating_min, settings.rating_max)
-    with _told_plainly():
+    with told_plainly():
         summary = import_tables(list(tables), store or settings.store_dir, scale)
-    _print(summary, as_json)
+    print_summary(summary, as_json)
 
 
 @click.command(epilog="Example: marquee prepare --out data/prepared --test-share 0.2")
@@ -118,14 +151,36 @@ def prepare(
 
     if cycle is not None and test_share is not None:
         raise click.UsageError("give --cycle or --test-share, not both")
-    with _told_plainly():
+    with told_plainly():
         chosen = None if cycle is None else read_cycle(cycle)
         summary = prepare_tables(store or settings.store_dir, out, test_share, chosen)
-    _print(summary, as_json)
+    print_summary(summary, as_json)
+
+
+@click.group()
+def data() -> None:
+    """Look at what was collected."""
+
+
+@data.command(epilog="Example: marquee data stats --json")
+@STORE
+@AS_JSON
+@click.pass_obj
+def stats(settings: Settings, store: Path | None, as_json: bool) -> None:
+    """Say what is in the store: pairs, ratings, users, films, repairs, files, positions.
+
+    `newest` is when its newest events came; `hopeless_ids` are film ids that cannot be repaired,
+    and are left out of the tables; `positions` are how far each partition was read.
+    """
+    from app.events.stats import describe_store
+
+    with told_plainly():
+        found = describe_store(store or settings.store_dir)
+    print_summary(found, as_json)
 
 
 @contextmanager
-def _told_plainly() -> Iterator[None]:
+def told_plainly() -> Iterator[None]:
     """End a command with a sentence where the input, the store or the disk is at fault."""
     try:
         yield
@@ -136,7 +191,8 @@ def _told_plainly() -> Iterator[None]:
         raise click.ClickException(f"{where}{error.strerror or error}") from error
 
 
-def _print(summary: dict[str, Any], as_json: bool) -> None:
+def print_summary(summary: dict[str, Any], as_json: bool) -> None:
+    """Print what a command found: a table, or JSON."""
     if as_json:
         click.echo(json.dumps(summary))
         return

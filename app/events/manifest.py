@@ -15,6 +15,7 @@ NAME = "manifest.json"
 BUCKETS = 128
 
 Table = Literal["watches", "ratings"]
+TABLES: tuple[Table, Table] = ("watches", "ratings")
 
 
 class Segment(BaseModel):

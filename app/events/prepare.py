@@ -16,10 +16,10 @@ from typing import Any
 import polars as pl
 import pyarrow.parquet as pq
 
-from app.events.attributes import ATTRIBUTES, copy_attributes
 from app.events.clean import clean_ratings, clean_watches
 from app.events.cycle import Cycle
 from app.events.errors import EventsError
+from app.events.known import ATTRIBUTES, copy_attributes
 from app.events.manifest import Table
 from app.events.repair import Repairs, count_store, find_repairs
 from app.events.schemas import KEY, RATINGS, WATCHES

@@ -40,12 +40,17 @@ def collect_files(names: list[str], store: Path, scale: Scale) -> dict[str, Any]
                 advance()
         collector.flush()
     counts, repairs = _examine(store)
+    return summary(collector, collector.repaired(repairs), counts.watches, started)
+
+
+def summary(collector: Collector, repaired: int, pairs: int, started: float) -> dict[str, Any]:
+    """What `marquee collect` prints of lines that were taken since `started`."""
     seconds = time.perf_counter() - started
     return {
         **{kind: collector.counts[kind] for kind in KINDS},
-        "repaired": collector.repaired(repairs),
+        "repaired": repaired,
         "reasons": {reason: collector.reasons[reason] for reason in grammar.REASONS},
-        "pairs": counts.watches,
+        "pairs": pairs,
         "seconds": round(seconds, 3),
         "lines_per_second": round(collector.counts["lines"] / seconds),
     }

@@ -1,6 +1,7 @@
 """Segment files: Parquet, one row group for each bucket of users, in the buckets' order."""
 
 from collections.abc import Iterable
+from datetime import datetime
 from pathlib import Path
 
 import polars as pl
@@ -62,6 +63,16 @@ def read_bucket(file: pq.ParquetFile, bucket: int, columns: list[str]) -> pl.Dat
     frame = pl.from_arrow(table)
     assert isinstance(frame, pl.DataFrame)  # noqa: S101 - a table makes a frame
     return frame.select(columns)
+
+
+def time_range(file: pq.ParquetFile, bucket: int, column: str) -> tuple[datetime, datetime] | None:
+    """The oldest and the newest time in a bucket; None where it has none."""
+    place = file.schema_arrow.names.index(column)
+    # Columns of lists count once here as they do in the file: each has one leaf.
+    statistics = file.metadata.row_group(bucket).column(place).statistics
+    if statistics is None or not statistics.has_min_max:
+        return None
+    return statistics.min, statistics.max
 
 
 def as_arrow(frame: pl.DataFrame) -> pa.Table:

@@ -6,8 +6,9 @@ manifest names are removed by the next writer. Readers hold the files of one man
 a writer never disturbs them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import IO
 
@@ -17,11 +18,18 @@ import pyarrow.parquet as pq
 from app.events.errors import EventsError
 from app.events.manifest import NAME, Manifest, Table, read_manifest
 from app.events.merge import merge_ratings, merge_watches
-from app.events.schemas import KEY, STORED_RATINGS, STORED_WATCHES
-from app.events.segment import open_segment, read_bucket
+from app.events.schemas import KEY, STORED_RATINGS, STORED_WATCHES, Schema
+from app.events.segment import open_segment, read_bucket, time_range
+
+_Merge = Callable[[list[pl.DataFrame]], pl.DataFrame]
 
 _SCHEMAS = {"watches": STORED_WATCHES, "ratings": STORED_RATINGS}
 _MERGES = {"watches": merge_watches, "ratings": merge_ratings}
+#: The column that says how new a row is.
+TIMES = {"watches": "last_time", "ratings": "time"}
+#: Rows of a bucket that may wait to be merged, beside as many again as are merged already. Segments
+#: that repeat one another would otherwise lie in memory side by side.
+_GATHERED_ROWS = 32_768
 _ATTEMPTS = 20
 
 
@@ -47,15 +55,28 @@ class Snapshot:
 
     def keys(self, table: Table, bucket: int) -> pl.DataFrame:
         """The users and films of a bucket's rows, each pair once, in no order."""
-        parts = [read_bucket(file, bucket, KEY) for file in self._files[table]]
-        if len(parts) == 1:
-            return parts[0]
-        return pl.concat([pl.DataFrame(schema=_keys_schema()), *parts]).unique()
+        return self._gather(table, bucket, _keys_schema(), _distinct)
+
+    def times(self, table: Table, bucket: int) -> tuple[datetime, datetime] | None:
+        """The oldest and newest time in a bucket, from the files' statistics; None without any."""
+        found = [time_range(file, bucket, TIMES[table]) for file in self._files[table]]
+        known = [times for times in found if times]
+        return (min(low for low, _ in known), max(high for _, high in known)) if known else None
 
     def _merged(self, table: Table, bucket: int) -> pl.DataFrame:
-        schema = _SCHEMAS[table]
-        parts = [read_bucket(file, bucket, list(schema)) for file in self._files[table]]
-        return _MERGES[table](parts or [pl.DataFrame(schema=schema)])
+        return self._gather(table, bucket, _SCHEMAS[table], _MERGES[table])
+
+    def _gather(self, table: Table, bucket: int, schema: Schema, merge: _Merge) -> pl.DataFrame:
+        """A bucket of all segments, merged as it is read."""
+        held: list[pl.DataFrame] = []
+        rows = merged = 0
+        for file in self._files[table]:
+            held.append(read_bucket(file, bucket, list(schema)))
+            rows += held[-1].height
+            if rows > 2 * merged + _GATHERED_ROWS:
+                held = [merge(held)]
+                rows = merged = held[0].height
+        return merge(held or [pl.DataFrame(schema=schema)])
 
 
 @contextmanager
@@ -112,5 +133,9 @@ def open_files(path: Path, stack: ExitStack) -> list[IO[bytes]]:
     raise EventsError(f"the store {path} lacks a file, or changes faster than it can be read")
 
 
-def _keys_schema() -> dict[str, pl.DataType]:
+def _distinct(parts: list[pl.DataFrame]) -> pl.DataFrame:
+    return parts[0] if len(parts) == 1 else pl.concat(parts).unique()
+
+
+def _keys_schema() -> Schema:
     return {name: STORED_RATINGS[name] for name in KEY}

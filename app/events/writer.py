@@ -1,27 +1,33 @@
 """Writing the store: one writer at a time, each commit whole or not at all."""
 
-import fcntl
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import polars as pl
 
 from app.events import manifest as manifests
-from app.events.errors import EventsError
-from app.events.manifest import Manifest, Segment, Table, read_manifest, write_manifest
+from app.events.lock import LOCK, locked
+from app.events.manifest import (
+    TABLES,
+    Manifest,
+    Segment,
+    Table,
+    read_manifest,
+    write_manifest,
+)
 from app.events.merge import merge_ratings, watches_of
 from app.events.schemas import STORED_RATINGS, STORED_WATCHES
 from app.events.segment import split_buckets, write_segment
-from app.events.store import Snapshot, snapshot
+from app.events.store import TIMES, Snapshot, snapshot
 from app.files import sync
 
 #: More segments than this in a table, and a commit merges the newest ones.
 MAX_SEGMENTS = 8
-LOCK = "lock"
+#: Times the rows of the newer segments that make an older one large enough to be left alone.
+FAR_LARGER = 2
 
 
 class Writer:
@@ -48,7 +54,7 @@ class Writer:
             changes |= self._added("ratings", merge_ratings([ratings]))
         if changes:
             self._publish(self.manifest.model_copy(update=changes))
-        for table in ("watches", "ratings"):
+        for table in TABLES:
             if len(self.manifest.segments(table)) > MAX_SEGMENTS:
                 self._compact(table)
 
@@ -60,24 +66,38 @@ class Writer:
         return {table: (*self.manifest.segments(table), Segment(name=name, rows=written))}
 
     def _compact(self, table: Table) -> None:
-        """Merge the newest segments, up to the first that is larger than all after it.
+        """Merge the newest segments, up to the first that is far larger than all after it.
 
-        So a row is rewritten a few times while the store grows, not once for each commit.
+        So a row is rewritten a few times while the store grows, not once for each commit; and
+        where users repeat themselves, segments together hold a few times the pairs that are kept.
         """
         segments = self.manifest.segments(table)
         start = len(segments) - 2
-        while start > 0 and segments[start - 1].rows <= sum(s.rows for s in segments[start:]):
+        while start > 0 and segments[start - 1].rows <= FAR_LARGER * sum(
+            segment.rows for segment in segments[start:]
+        ):
             start -= 1
+        self._merge(table, start, None)
+
+    def rewrite(self, table: Table, limit: datetime) -> int:
+        """Merge a whole table, and leave out what is older than `limit`; how many rows."""
+        return self._merge(table, 0, limit)
+
+    def _merge(self, table: Table, start: int, limit: datetime | None) -> int:
+        """Merge the segments from `start` on, newer rows alone where there is a limit."""
+        segments = self.manifest.segments(table)
+        newest = self.manifest.model_copy(update={table: segments[start:]})
         name = self._new_name(table)
         with ExitStack() as stack:
-            newest = self.manifest.model_copy(update={table: segments[start:]})
-            view = snapshot(self.path, newest, stack)
-            merged = (_rows(view, table, bucket) for bucket in view.buckets)
-            written = write_segment(self.path / name, _schema(table), merged)
-        kept = (*segments[:start], Segment(name=name, rows=written))
-        self._publish(self.manifest.model_copy(update={table: kept}))
+            merging = _Merging(snapshot(self.path, newest, stack), table, limit)
+            written = write_segment(self.path / name, _schema(table), merging.buckets())
+        added = (Segment(name=name, rows=written),) if written else ()
+        self._publish(self.manifest.model_copy(update={table: (*segments[:start], *added)}))
         for segment in segments[start:]:
             (self.path / segment.name).unlink()
+        if not written:
+            (self.path / name).unlink()
+        return merging.dropped
 
     def _new_name(self, table: Table) -> str:
         sequence = self.manifest.sequence + 1
@@ -99,30 +119,13 @@ def open_writer(path: Path, buckets: int = manifests.BUCKETS) -> Iterator[Writer
         EventsError: another process writes to it (the message says which), it cannot be made, or
             it is damaged.
     """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        lock = (path / LOCK).open("a+")
-    except OSError as error:
-        raise EventsError(f"cannot write the store {path}: {error.strerror}") from error
-    with lock:
-        _take(lock, path)
+    with locked(path, "the store"):
         manifest = read_manifest(path)
         if manifest is None:
             manifest = Manifest(buckets=buckets)
             write_manifest(path, manifest)
         _remove_orphans(path, manifest)
         yield Writer(path, manifest)
-
-
-def _take(lock: IO[str], path: Path) -> None:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.seek(0)
-        raise EventsError(f"the store {path} is being written by {lock.read().strip()}") from None
-    lock.truncate(0)
-    lock.write(f"process {os.getpid()} since {datetime.now().isoformat(' ', 'seconds')}\n")
-    lock.flush()
 
 
 def _remove_orphans(path: Path, manifest: Manifest) -> None:
@@ -138,5 +141,23 @@ def _schema(table: Table) -> dict[str, pl.DataType]:
     return STORED_WATCHES if table == "watches" else STORED_RATINGS
 
 
-def _rows(view: Snapshot, table: Table, bucket: int) -> pl.DataFrame:
-    return view.watches(bucket) if table == "watches" else view.ratings(bucket)
+class _Merging:
+    """A table's merged buckets, one at a time, and how many rows were too old."""
+
+    def __init__(self, view: Snapshot, table: Table, limit: datetime | None) -> None:
+        self.dropped = 0
+        self._view = view
+        self._table = table
+        self._limit = limit
+
+    def buckets(self) -> Iterator[pl.DataFrame]:
+        for bucket in self._view.buckets:
+            watches = self._table == "watches"
+            rows = self._view.watches(bucket) if watches else self._view.ratings(bucket)
+            if self._limit is None:
+                yield rows
+                continue
+            # What has no time has no age.
+            kept = rows.filter((pl.col(TIMES[self._table]) >= self._limit).fill_null(True))
+            self.dropped += rows.height - kept.height
+            yield kept

@@ -5,6 +5,7 @@ quality and its long-tailed popularity. Who watches what follows appeal, how lon
 is rated follow taste and quality: enough structure that a model which learns beats popularity.
 """
 
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,33 +15,110 @@ import numpy.typing as npt
 import polars as pl
 
 Floats = npt.NDArray[np.float64]
+Numbers = npt.NDArray[np.int64]
 
+#: Seed of the sample that is committed, and of the world that grows from it.
+SEED = 8082
 USERS, FILMS, TASTES = 2_500, 600, 6
 _MEAN_FILMS_WATCHED = 12
 _RATED_SHARE = 0.45
-_START, _DAYS = datetime(2026, 9, 1), 60
-_FIRST = (
-    "the silent a golden my last the broken our secret the distant a perfect the hidden "
-    "lost wild midnight the final cold the crimson an ordinary the endless"
-)
-_SECOND = (
-    "harbour winter garden letter promise river summer stranger lantern orchard compass island "
-    "machine whisper voyage empire kitchen mirror shadow witness bridge captain detective season"
-)
+START, DAYS = datetime(2026, 9, 1), 60
+FIRST = [
+    "the+silent",
+    "a+golden",
+    "my",
+    "last",
+    "the+broken",
+    "our",
+    "secret",
+    "the+distant",
+    "a+perfect",
+    "the+hidden",
+    "lost",
+    "wild",
+    "midnight",
+    "the+final",
+    "cold",
+    "the+crimson",
+    "an+ordinary",
+    "the+endless",
+]
+SECOND = [
+    "harbour",
+    "winter",
+    "garden",
+    "letter",
+    "promise",
+    "river",
+    "summer",
+    "stranger",
+    "lantern",
+    "orchard",
+    "compass",
+    "island",
+    "machine",
+    "whisper",
+    "voyage",
+    "empire",
+    "kitchen",
+    "mirror",
+    "shadow",
+    "witness",
+    "bridge",
+    "captain",
+    "detective",
+    "season",
+]
 _THIRD = " of+the+north s+daughter in+paris returns for+two without+end of+glass at+dawn tonight"
 
 
-def write_sample(directory: Path, seed: int) -> dict[str, int]:
-    """Write `ratings.parquet` and `watches.parquet` into a directory; returns their rows."""
+@dataclass(frozen=True)
+class Sample:
+    """The people and films of the sample, and what is true of them.
+
+    Attributes:
+        films: ids, [films].
+        users: ids, ascending, [users].
+        user_tastes: [users x tastes].
+        film_tastes: [films x tastes].
+        quality: how good each film is to everyone.
+        fame: how much each film is known, at most 0.
+        lengths: of each film, in minutes.
+        watches: one row per user and film, both as numbers.
+    """
+
+    films: list[str]
+    users: Numbers
+    user_tastes: Floats
+    film_tastes: Floats
+    quality: Floats
+    fame: Floats
+    lengths: Numbers
+    watches: pl.DataFrame
+
+
+def make_sample(seed: int) -> tuple[Sample, np.random.Generator]:
+    """The sample of a seed, and the chance that goes on from there to who rates what."""
     chance = np.random.default_rng(seed)
     films = _film_ids(chance)
     users = np.sort(chance.choice(np.arange(43, 1_000_000), USERS, replace=False))
     users[0] = 42  # the one that the README asks for
-    appeal, liking = _tastes(chance)
-    watches = _watches(chance, appeal, liking)
-    watches = watches.with_columns(
-        user_id=pl.Series(users)[watches["user"]],
-        movie_id=pl.Series(films)[watches["film"]],
+    user_tastes = chance.normal(size=(USERS, TASTES))
+    film_tastes = chance.normal(size=(FILMS, TASTES))
+    quality = chance.normal(0, 0.6, FILMS)
+    fame = -0.9 * np.log(1 + chance.permutation(FILMS) / 4)
+    match = user_tastes @ film_tastes.T / np.sqrt(TASTES)
+    watches, lengths = _watches(chance, 1.4 * match + quality + 1.2 * fame, match + quality)
+    made = Sample(films, users, user_tastes, film_tastes, quality, fame, lengths, watches)
+    return made, chance
+
+
+def write_sample(directory: Path, seed: int) -> dict[str, int]:
+    """Write `ratings.parquet` and `watches.parquet` into a directory; returns their rows."""
+    sample, chance = make_sample(seed)
+    watches = sample.watches.with_columns(
+        user_id=pl.Series(sample.users)[sample.watches["user"]],
+        movie_id=pl.Series(sample.films)[sample.watches["film"]],
     )
     tables = {"watches": _watch_table(watches), "ratings": _rating_table(chance, watches)}
     directory.mkdir(parents=True, exist_ok=True)
@@ -51,8 +129,7 @@ def write_sample(directory: Path, seed: int) -> dict[str, int]:
 
 def _film_ids(chance: np.random.Generator) -> list[str]:
     """Ids that look like the stream's: words joined by `+`, then a year."""
-    firsts = _FIRST.replace("the ", "the+").replace("a ", "a+").replace("an ", "an+")
-    words = [firsts.split(), _SECOND.split(), ["", *_THIRD.split()]]
+    words = [FIRST, SECOND, ["", *_THIRD.split()]]
     seen: dict[str, None] = {}
     while len(seen) < FILMS:
         first, second, third = (str(chance.choice(part)) for part in words)
@@ -61,39 +138,33 @@ def _film_ids(chance: np.random.Generator) -> list[str]:
     return list(seen)
 
 
-def _tastes(chance: np.random.Generator) -> tuple[Floats, Floats]:
-    """Appeal and liking, each [users x films]."""
-    users = chance.normal(size=(USERS, TASTES))
-    films = chance.normal(size=(FILMS, TASTES))
-    quality = chance.normal(0, 0.6, FILMS)
-    fame = -0.9 * np.log(1 + chance.permutation(FILMS) / 4)
-    match = users @ films.T / np.sqrt(TASTES)
-    appeal: Floats = 1.4 * match + quality + 1.2 * fame
-    liking: Floats = match + quality
-    return appeal, liking
+def _watches(
+    chance: np.random.Generator, appeal: Floats, liking: Floats
+) -> tuple[pl.DataFrame, Numbers]:
+    """One row per watched film, and the films' lengths; `appeal`, `liking`: [users x films].
 
-
-def _watches(chance: np.random.Generator, appeal: Floats, liking: Floats) -> pl.DataFrame:
-    """One row per watched film: users draw without replacement, by appeal (Gumbel's trick)."""
+    Users draw without replacement, by appeal (Gumbel's trick).
+    """
     counts = np.clip(chance.lognormal(np.log(_MEAN_FILMS_WATCHED), 0.7, USERS), 2, FILMS / 4)
     drawn = np.argsort(-(appeal + chance.gumbel(size=appeal.shape)), axis=1)
     user = np.repeat(np.arange(USERS), counts.astype(int))
     film = np.concatenate([row[: int(n)] for row, n in zip(drawn, counts, strict=True)])
-    length = chance.integers(75, 180, FILMS)[film]
+    lengths = chance.integers(75, 180, FILMS)
     finished = 1 / (1 + np.exp(-1.5 * liking[user, film] - chance.normal(0.8, 0.8, len(user))))
-    return pl.DataFrame(
+    watches = pl.DataFrame(
         {
             "user": user,
             "film": film,
             "liking": liking[user, film],
-            "minutes": np.maximum(1, (length * finished).astype(int)),
-            "start": chance.integers(0, _DAYS * 86_400, len(user)),
+            "minutes": np.maximum(1, (lengths[film] * finished).astype(int)),
+            "start": chance.integers(0, DAYS * 86_400, len(user)),
         }
     )
+    return watches, lengths
 
 
 def _watch_table(watches: pl.DataFrame) -> pl.DataFrame:
-    first = pl.lit(_START) + pl.duration(seconds="start")
+    first = pl.lit(START) + pl.duration(seconds="start")
     return watches.select(
         pl.col("user_id").cast(pl.Int64),
         "movie_id",
@@ -116,7 +187,7 @@ def _rating_table(chance: np.random.Generator, watches: pl.DataFrame) -> pl.Data
             pl.col("user_id").cast(pl.Int64),
             "movie_id",
             "rating",
-            time=(pl.lit(_START) + after).cast(pl.Datetime("us")),
+            time=(pl.lit(START) + after).cast(pl.Datetime("us")),
         )
         .sort("user_id", "movie_id")
     )

@@ -1,7 +1,7 @@
 """The parameters that shape a model, read from `params.yaml`. Their comments are there."""
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -73,7 +73,7 @@ class NeighbourParams(_Section):
 class PopularityParams(_Section):
     """Popularity in time."""
 
-    half_life_days: float = Field(120.0, gt=0)
+    half_life_days: Annotated[float, Field(gt=0)] | Literal["auto"] = "auto"
 
 
 class BlendParams(_Section):

@@ -13,6 +13,7 @@ from app.training.origin import code_identity
 from app.training.output import Trained, check_target, write_model
 from app.training.params import Params
 from app.training.progress import Stages
+from app.training.ranking.popularity import settled
 from app.training.segments import Segments, make_segments, no_segments, read_users
 from app.training.tables import read_events
 
@@ -53,6 +54,7 @@ def train(job: Job, params: Params) -> dict[str, Any]:
     with Stages() as stages:
         with stages.stage("read"):
             events = read_events(job.ratings, job.watches, job.scale, job.films)
+            params = settled(params, events)
         fitted = fit(events, params, job.scale, stages)
         segments = _segments(job, params, events, fitted)
         metrics = {**(job.evaluation or {}), "svd": _describe_ratings(events, fitted)}

@@ -19,6 +19,10 @@ def test_everything_is_healthy(stack: Stack) -> None:
             assert row["Health"] in ("healthy", ""), (service, row["Health"])
 
 
+def test_what_is_not_configured_idles_and_says_so(stack: Stack) -> None:
+    assert "idle: no broker is configured" in stack.compose("logs", "collector")
+
+
 def test_it_answers_in_the_contracts_form(stack: Stack) -> None:
     answer = requests.get(f"{URL}/recommend/42", timeout=0.6)
     assert answer.status_code == 200

@@ -9,7 +9,7 @@ from tests.e2e.stack import PROJECT, Stack, docker
 
 SERVICES = (
     "init", "stable-1", "stable-2", "canary", "nginx", "nginx-exporter", "mysql", "prometheus",
-    "alertmanager", "docker-proxy", "cadvisor", "migrate", "shipper", "scheduler",
+    "alertmanager", "docker-proxy", "cadvisor", "migrate", "shipper", "collector", "scheduler",
 )  # fmt: skip
 
 #: Runs as root, and why. None of them is reachable from outside.
@@ -129,7 +129,7 @@ def test_no_secret_stands_where_it_could_be_read(stack: Stack) -> None:
     assert len(secrets) == 2
     assert all(len(secret) > 40 for secret in secrets)
     told = "".join(docker("inspect", stack.container(service)) for service in SERVICES)
-    for tag in ("stable-1", "stable-2", "canary", "init", "provenance"):
+    for tag in ("stable-1", "stable-2", "canary", "init", "provenance", "deployment"):
         told += docker("history", "--no-trunc", f"{PROJECT}:{tag}")
         told += docker("inspect", f"{PROJECT}:{tag}")
     told += stack.compose("config") + stack.compose("logs", "--no-color")

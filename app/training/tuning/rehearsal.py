@@ -1,13 +1,15 @@
 """Score parameters on one split; what has been fitted is kept, so that weights cost little."""
 
+from functools import cached_property
+
 import numpy as np
 from numpy.typing import NDArray
 
 from app.training.fitting import popularity_weight
 from app.training.lists import best_films
 from app.training.metrics import PerUser, rank_metrics
-from app.training.params import Params
-from app.training.ranking.popularity import popularity
+from app.training.params import Params, PopularityParams
+from app.training.ranking.popularity import half_life, popularity
 from app.training.ranking.scorer import Floats, SameForAllScorer
 from app.training.tuning.models import SECTIONS, Models, key_of
 from app.training.tuning.splits import Split
@@ -66,7 +68,7 @@ class Rehearsal:
 
     def lists(self, params: Params) -> NDArray[np.intp]:
         """The films [Q, k] shown to each user, best first; N where a list has ended."""
-        popular = SameForAllScorer(popularity(self.split.train, params.popularity)).scores(0, 1)[0]
+        popular = self._popular(params.popularity)
         weight = popularity_weight(self.known, params.blend)
         weight[self.known == 0] = 1  # a stranger gets the popular films
         parts = [
@@ -84,6 +86,17 @@ class Rehearsal:
             total[self._seen[0][mine] - begin, self._seen[1][mine]] = -np.inf
             lists[rows] = best_films(total, self._k)
         return lists
+
+    def _popular(self, params: PopularityParams) -> Floats:
+        """[N] standardised."""
+        if params.half_life_days == "auto":
+            params = self._half_life
+        scores: Floats = SameForAllScorer(popularity(self.split.train, params)).scores(0, 1)[0]
+        return scores
+
+    @cached_property
+    def _half_life(self) -> PopularityParams:
+        return PopularityParams(half_life_days=half_life(self.split.train))
 
     def _part(self, part: str, params: Params) -> Floats:
         key = _key(part, params)

@@ -71,7 +71,7 @@ def _values(found: Found) -> Iterator[str]:
     yield "|---|---|---|---|"
     for name in LADDERS:
         tried = _best_by_value(found.trials, name)
-        scores = ", ".join(f"{value:g}: {score:.4f}" for value, score in sorted(tried.items()))
+        scores = ", ".join(f"{_text(value)}: {score:.4f}" for value, score in sorted(tried.items()))
         yield f"| `{name}` | {_value(found.start.params, name)} | " + (
             f"{_value(found.best.params, name)} | {scores} |"
         )
@@ -88,4 +88,8 @@ def _best_by_value(trials: list[Trial], name: str) -> dict[float, float]:
 
 
 def _value(params: Params, name: str) -> str:
-    return f"{get(params, name):g}"
+    return _text(get(params, name))
+
+
+def _text(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:g}"

@@ -149,18 +149,18 @@ class Search:
         return self._done[params]
 
 
-def get(params: Params, name: str) -> float:
-    """A parameter by its dotted name."""
+def get(params: Params, name: str) -> Any:
+    """A parameter by its dotted name: a number, or `auto`."""
     section, key = name.split(".")
-    value: float = getattr(getattr(params, section), key)
-    return value
+    return getattr(getattr(params, section), key)
 
 
 def put(params: Params, name: str, value: float) -> Params:
-    """The parameters with one of them changed; its type stays."""
+    """The parameters with one of them changed; a whole number stays one."""
     section, key = name.split(".")
     old: Any = getattr(params, section)
-    new = old.model_copy(update={key: type(getattr(old, key))(value)})
+    kind = int if isinstance(getattr(old, key), int) else float
+    new = old.model_copy(update={key: kind(value)})
     return params.model_copy(update={section: new})
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from app.training.params import BlendParams, Params
 from app.training.tuning.rehearsal import Rehearsal
-from app.training.tuning.search import LADDERS, Budget, Search, Trial
+from app.training.tuning.search import LADDERS, Budget, Search, Trial, get
 
 #: Shares of the budget spent by the end of each phase.
 UNTIL = {"als": 0.3, "ease": 0.4, "blend": 1.0}
@@ -50,8 +50,10 @@ def tune(
         budget: what all phases together may spend.
         seed: of the order in which parameters are tried.
         advance: called after each trial.
-        fixed: dotted names of parameters to be left as they are.
+        fixed: dotted names of parameters to be left as they are. One that is `auto` stays so: the
+            data decide it whenever a model is fitted.
     """
+    fixed = [*fixed, *(name for name in LADDERS if get(start, name) == "auto")]
 
     def keep(params: Params) -> None:
         for rehearsal in rehearsals:

@@ -70,10 +70,10 @@ def test_a_file_that_breaks_off_is_named_and_may_be_taken_again(tmp_path: Path) 
     assert summary_of(*collect)["pairs"] == 1
 
 
-def test_collect_without_a_file_is_wrong_usage(tmp_path: Path) -> None:
-    done = marquee("collect", "--store", tmp_path)
+def test_a_file_and_a_while_of_the_stream_are_wrong_usage(tmp_path: Path) -> None:
+    done = marquee("collect", "--file", "-", "--for", "1m", "--store", tmp_path)
     assert done.returncode == 2
-    assert b"--file LOG" in done.stderr
+    assert b"does not go with --file" in done.stderr
 
 
 def test_a_person_gets_a_table_and_no_bar_outside_a_terminal(tmp_path: Path) -> None:

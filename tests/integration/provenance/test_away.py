@@ -16,7 +16,7 @@ import requests
 from tests.integration.provenance.asking import asking, check_each, shipping
 from tests.integration.provenance.conftest import lines_of
 from tests.integration.service.conftest import Server, free_port, serving
-from tests.mariadb import Database
+from tests.mariadb import Database, running, why_not
 
 AWAY = float(os.environ.get("MARQUEE_AWAY_SECONDS", "10"))
 
@@ -151,26 +151,65 @@ def test_a_database_that_refuses_is_told_and_tried_again(
         check_each(database.engine(), shared_model, answers)
 
 
-def test_a_full_disk_costs_no_answer_and_is_told(shared_model: Path, tmp_path: Path) -> None:
+@contextmanager
+def small_disk(place: Path, size: str) -> Iterator[Path]:
+    """A disk of its own; skips the test where none can be mounted."""
     if os.geteuid() != 0:
         pytest.skip("mounting a small disk needs root")
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(disk)]
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)]
     if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
         pytest.skip("nothing can be mounted here")
     try:
-        with serving(shared_model, tmp_path, MARQUEE_QUEUE_DIR=str(disk / "queue")) as service:
-            with asking(service.url, pause=0) as answers:
-                deadline = time.monotonic() + 20
-                while "answers are not recorded" not in service.log.read_text():
-                    assert time.monotonic() < deadline
-                    time.sleep(0.1)
-            assert not answers.failed
-            lost = metric(
-                f"127.0.0.1:{service.port}", 'marquee_records_lost_total{reason="failed"}'
-            )
-            assert lost > 0
-            assert "No space left" in service.log.read_text()
+        yield place
     finally:
-        subprocess.run(["umount", "--lazy", str(disk)], check=True)
+        subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+def test_a_full_disk_of_the_queue_costs_no_answer_and_is_told(
+    shared_model: Path, tmp_path: Path
+) -> None:
+    with (
+        small_disk(tmp_path / "disk", "128k") as disk,
+        serving(shared_model, tmp_path, MARQUEE_QUEUE_DIR=str(disk / "queue")) as service,
+    ):
+        with asking(service.url, pause=0) as answers:
+            deadline = time.monotonic() + 20
+            while "answers are not recorded" not in service.log.read_text():
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+        assert not answers.failed
+        lost = metric(f"127.0.0.1:{service.port}", 'marquee_records_lost_total{reason="failed"}')
+        assert lost > 0
+        assert "No space left" in service.log.read_text()
+
+
+def test_a_full_disk_of_the_database_costs_no_answer_and_no_record(
+    shared_model: Path, tmp_path: Path
+) -> None:
+    if reason := why_not():
+        pytest.skip(f"a real MariaDB: {reason}")
+    (tmp_path / "database").mkdir()
+    small = ("--innodb-log-file-size=8M", "--innodb-temp-data-file-path=ibtmp1:2M:autoextend")
+    queue = {"MARQUEE_QUEUE_DIR": str(tmp_path / "queue")}
+    with small_disk(tmp_path / "disk", "400m") as disk:
+        os.chown(disk, 999, 999)
+        with (
+            running(tmp_path / "database", *small, data=disk) as database,
+            serving(shared_model, tmp_path, **queue) as service,
+        ):
+            setting = Setting(service, tmp_path, database)
+            filler = disk / "filler"
+            with contextlib.suppress(OSError), filler.open("wb", buffering=0) as rest:
+                while True:
+                    rest.write(b"0" * 4096)
+            with (
+                shipping(setting.log, **setting.shipper),
+                asking(service.url, pause=0) as answers,
+            ):
+                setting.eventually('marquee_ship_failures_total{failed="database"', 1)
+            assert any("full" in why for why in setting.errors()), setting.log.read_text()
+            assert not answers.failed
+            filler.unlink()
+            with shipping(setting.log, **setting.shipper):
+                check_each(database.engine(), shared_model, answers)

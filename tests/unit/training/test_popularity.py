@@ -2,8 +2,14 @@ import numpy as np
 import pytest
 
 from app.training.data import number_events
-from app.training.params import EventParams, PopularityParams
-from app.training.ranking.popularity import most_popular_first, popularity
+from app.training.params import EventParams, Params, PopularityParams
+from app.training.ranking.popularity import (
+    HALF_LIVES,
+    half_life,
+    most_popular_first,
+    popularity,
+    settled,
+)
 from app.training.ranking.strength import strength_matrix, strengths
 from tests.unit.training.tables import events, ratings, watches
 
@@ -22,6 +28,24 @@ def test_an_event_without_time_counts_as_the_oldest() -> None:
         PopularityParams(half_life_days=10),
     )
     np.testing.assert_allclose(found, [1, 0.5, 0.5])
+
+
+def test_the_half_life_is_short_where_fashion_changes() -> None:
+    fading = [(n, "new" if age < 100 else "old", 3, age) for n, age in enumerate(range(400))]
+    lasting = [(n, "abcd"[n % 4], 3, age) for n, age in enumerate(range(400))]
+    assert half_life(events(*fading)) < 120 < half_life(events(*lasting))
+
+
+def test_without_times_the_half_life_is_the_longest() -> None:
+    assert half_life(events((1, "a", 3, None), (2, "b", 3, None))) == HALF_LIVES[-1]
+    assert half_life(events((1, "a", 3, 5), (2, "b", 3, 5))) == HALF_LIVES[-1]
+
+
+def test_a_half_life_that_is_found_stands_in_the_parameters() -> None:
+    data = events(*[(day, "a", 3, day) for day in range(20)])
+    assert settled(Params(), data).popularity.half_life_days == HALF_LIVES[-1]
+    fixed = Params(popularity=PopularityParams(half_life_days=3))
+    assert settled(fixed, data) == fixed
 
 
 def test_without_times_every_event_counts_one() -> None:

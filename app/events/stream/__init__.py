@@ -1,0 +1,1 @@
+"""Following the Kafka stream: one reader, whose positions lie with the data they belong to."""
