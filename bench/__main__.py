@@ -25,6 +25,7 @@ BENCHES: dict[str, tuple[list[str], list[str]]] = {
     "provenance": (["--rows", "100000"], ["--quick"]),
     "training_quality": (["--quick"], ["--quick"]),
     "training_scale": (["--quick"], ["--quick"]),
+    "retrain": ([], ["--quick"]),
     "simulator_rate": ([], ["--quick"]),
     "simulator_cold_start": ([], ["--quick"]),
 }
