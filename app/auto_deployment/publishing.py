@@ -80,7 +80,10 @@ class Publisher:
         )
         self._workshop.remove(PENDING)
         self._workshop.step("tidy")
-        tidy(tree, self._settings.keep_versions)
+        try:
+            tidy(tree, self._settings.keep_versions)
+        except (DeploymentError, OSError, ValueError) as error:
+            _log.error("old versions stay in the workshop", why=str(error))
         return True
 
     def _push(self, tree: Tree, number: int) -> bool:

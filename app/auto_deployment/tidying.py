@@ -22,7 +22,8 @@ def tidy(tree: Tree, keep: int) -> int:
     commits = tree.git("log", f"-{keep}", "--format=%H", "-E", f"--grep={pattern}").split()
     kept: set[str] = set()
     for commit in commits:
-        for name in (str(versions.LOCK), f"{versions.COLLECTED}.dvc"):
+        names = (str(versions.LOCK), f"{versions.COLLECTED}.dvc")
+        for name in tree.git("ls-tree", "--name-only", commit, "--", *names).splitlines():
             for digest in _digests(yaml.safe_load(tree.git("show", f"{commit}:{name}"))):
                 kept |= {digest, *_listed(cache / digest[:2] / digest[2:])}
     gone = 0
