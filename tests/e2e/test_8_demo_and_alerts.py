@@ -111,11 +111,11 @@ def settled(demo: Stack) -> int:
     found = [stored(demo)]
 
     def stays() -> bool:
-        time.sleep(8)  # longer than from one commit of the collector to the next
+        time.sleep(12)  # longer than from one commit of the collector to the next
         found.append(stored(demo))
         return found[-1] == found[-2]
 
-    eventually(stays, 60, "a store that stays as it is")
+    eventually(stays, 90, "a store that stays as it is")
     return found[-1]
 
 
