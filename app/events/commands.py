@@ -55,9 +55,9 @@ def collect(
     counted by reason; `repaired` ones have a movie id that is put right whenever the store is
     read, whether it was refused (reason `movie`) or looked like one. See docs/events.md.
     """
-    from app.events.memory import give_back_at_once
+    from app.events.memory import give_back_soon
 
-    give_back_at_once()
+    give_back_soon()
 
     from app.events.grammar import Scale
     from app.events.runs import collect_files
