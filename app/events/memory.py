@@ -1,7 +1,7 @@
 """Freed memory goes back to the system soon: a collector needs what it holds, not what it held.
 
-Polars' allocator (jemalloc) and Arrow's keep freed pages for later, more of them the longer a process
-runs. Giving back at once would cost four tenths of the rate; within 50 ms it costs a twentieth.
+Polars' allocator (jemalloc) and Arrow's keep freed pages for later, more of them the longer a
+process runs. Giving back at once would cost three tenths of the rate; within 50 ms, a twentieth.
 """
 
 import os
