@@ -1,0 +1,142 @@
+# shellcheck shell=bash
+# The commands of canary_release.sh.
+
+command_start() {
+    local again=no
+    while (($#)); do
+        case $1 in
+            --again) again=yes ;;
+            *) misused "start takes no $1" ;;
+        esac
+        shift
+    done
+    need_commands
+    check_state
+    take_lock start || make_way
+    if unfinished; then
+        [[ $RELEASE_WHEN_BUSY == supersede ]] ||
+            fail "release $(field .id) was interrupted in phase $(field .phase); resume goes on with it"
+        give_order supersede "superseded by commit $(git rev-parse HEAD)"
+        run_release || true
+    fi
+    preflight "$again"
+    begin release
+    run_release
+}
+
+# Another release holds the lock: refuse, or have it end.
+make_way() {
+    [[ $RELEASE_WHEN_BUSY == supersede ]] || fail "busy: $(who_holds); see status"
+    say "superseding the release of $(who_holds)"
+    give_order supersede "superseded by commit $(git rev-parse HEAD)"
+    flock --timeout 3600 9 || fail "still busy: $(who_holds)"
+    note_holder start
+}
+
+command_resume() {
+    (($# == 0)) || misused "resume takes no arguments"
+    need_commands
+    check_state
+    take_lock resume || fail "busy: $(who_holds); see status"
+    unfinished || { say "nothing to resume"; return 0; }
+    run_release
+}
+
+command_status() {
+    check_state
+    if [[ ! -e $STATE ]]; then
+        echo "no release yet"
+    elif [[ ${1:-} == --json ]]; then
+        jq '. + {running: $running}' --argjson running "$(holder_runs && echo true || echo false)" "$STATE"
+    elif (($#)); then
+        misused "status takes only --json"
+    else
+        echo "phase: $(field .phase), since $(at "$(field .since)")"
+        if unfinished; then
+            holder_runs && echo "process: $(who_holds)" || echo "process: none; resume goes on with it"
+        fi
+        report
+    fi
+}
+
+# Whether a process works on the release, found without taking the lock from anyone.
+holder_runs() { [[ -e $HOLDER ]] && holder_lives; }
+
+command_abort() {
+    check_state
+    unfinished || fail "no release is in progress; rollback goes back to the version before"
+    [[ ! $(field .phase) =~ ^(promoting|restoring|telling)$ ]] ||
+        fail "too late: the release is $(field .phase); rollback goes back afterwards"
+    give_order abort "aborted by $(id -un)${*:+: $*}"
+    be_heard
+    [[ $(field .outcome) == aborted ]]
+}
+
+command_promote() {
+    (($# == 0)) || misused "promote takes no arguments"
+    check_state
+    [[ $(field .phase) == watching ]] || fail "no canary is being watched"
+    give_order promote "promoted by $(id -un), before the verdict"
+    be_heard
+    [[ $(field .outcome) == promoted ]]
+}
+
+# The process that runs the release obeys within a second; without one, this one does.
+be_heard() {
+    need_commands
+    if take_lock order; then
+        run_release || true
+    else
+        say "told $(who_holds); waiting for the end"
+        while unfinished; do
+            nap 1
+            if ! holder_lives && take_lock order; then run_release || true; fi
+        done
+    fi
+    say "the release ended: $(field .outcome)"
+}
+
+command_rollback() {
+    (($# == 0)) || misused "rollback takes no arguments"
+    local image
+    need_commands
+    check_state
+    take_lock rollback || fail "busy: $(who_holds); abort it first"
+    ! unfinished || fail "release $(field .id) was interrupted in phase $(field .phase); resume or abort it first"
+    image=$(image_of_tag "$(image_name):previous") || fail "there is no $(image_name):previous to go back to"
+    [[ $image != "$(image_of_tag "$(image_name):stable")" ]] || fail "the previous image is the one in service"
+    begin rollback "$image"
+    run_release
+}
+
+command_history() {
+    local file
+    if [[ -n ${1:-} ]]; then
+        file=$HISTORY/$1.jsonl
+        [[ $1 =~ ^[0-9A-Za-z-]+$ && -e $file ]] || fail "there is no release $1 in $HISTORY"
+        # The last line may be half written after a power failure.
+        jq -rR 'fromjson? | (.time | strflocaltime("%F %T")) as $time
+            | if .event == "evaluation" then "\($time) \(.kind): \(.verdict)", (.checks[] |
+                "    \(if .ok then "holds" else "FAILS" end)  \(.name) = \(.value // .problem)  (\(.limit))")
+              else "\($time) \(.event) \(del(.time, .event) | tojson)" end' "$file"
+        return
+    fi
+    find "$HISTORY" -name '*.jsonl' 2>/dev/null | sort | while read -r file; do
+        jq -rRn --arg id "$(basename "$file" .jsonl)" '[inputs | fromjson?] | (map(select(.event == "ended")) | last) as $end
+            | "\($id)  \($end.outcome // "in progress")  \($end.reason // "")"' "$file"
+    done
+}
+
+command_queries() {
+    local window=$RELEASE_WINDOW version=VERSION
+    while (($#)); do
+        case $1 in
+            --window) window=${2-} ;;
+            --version) version=${2-} ;;
+            *) misused "queries takes no $1" ;;
+        esac
+        shift 2 || misused "$1 takes a value"
+    done
+    [[ $window =~ ^[0-9]{1,9}[smhd]?$ ]] || misused "--window takes a duration such as 12h"
+    queries "$(seconds_of "$window")" "$version"
+}

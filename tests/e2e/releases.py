@@ -1,0 +1,205 @@
+"""Releases in the suite: versions with and without faults, the script, and who is told."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from app.model.artifact import Origin, seal
+from app.model.manifest import Manifest, read_manifest
+from tests.conftest import ROOT
+from tests.e2e.stack import PROJECT, SLOTS, Stack, docker, eventually
+
+FAULTY = ROOT / "tests" / "e2e" / "faulty"
+OVERRIDE = """\
+services:
+  canary:
+    build: !override
+      context: {context}
+      network: host
+      args: {{BASE: {base}, FAULT: "{fault}"}}
+"""
+#: Shortened, where it is the length alone that is shortened.
+SETTINGS = {
+    "RELEASE_WINDOW": "20s",
+    "RELEASE_REQUESTS": "100",
+    "RELEASE_SCRAPE_SECONDS": "1",
+    "RELEASE_GUARD_EVERY": "3s",
+    "RELEASE_GUARD_WINDOW": "10s",
+    "RELEASE_GUARD_REQUESTS": "1000000",
+    "RELEASE_READY": "60s",
+    "RELEASE_SETTLE": "2s",
+    "RELEASE_PATIENCE": "3s",
+    "RELEASE_DISK_MB": "500",
+    "RELEASE_MARQUEE": str(Path(sys.executable).with_name("marquee")),
+}
+
+
+@dataclass
+class Releases:
+    """The release script in the stack's clone."""
+
+    stack: Stack
+    model: Path  # a good model of version 1
+    settings: dict[str, str] = field(default_factory=dict)
+    version: int = 1
+
+    @property
+    def clone(self) -> Path:
+        return self.stack.clone
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The stack's, and the release's settings."""
+        return {**self.stack.environment, **SETTINGS, **self.settings}
+
+    # -- versions ------------------------------------------------------------------------------
+
+    def new_version(self, fault: str = "", change: Callable[[Path], None] | None = None) -> int:
+        """Commit a version of its own: the next number, its model, and perhaps a fault."""
+        self.version += 1
+        shutil.rmtree(self.clone / "model", ignore_errors=True)
+        shutil.copytree(self.model, self.clone / "model")
+        for kind in ("lists", "factors"):
+            manifest = read_manifest(self.clone / "model" / kind, kind)  # type: ignore[arg-type]
+            write(self.clone / "model" / kind, manifest, self.version)
+        if change:
+            change(self.clone / "model")
+        (self.clone / "version.txt").write_text(f"{self.version}\n")
+        git(self.clone, "commit", "--quiet", "--all", "-m", f"Data and Model version update: [{self.version}]")
+        self.fault(fault)
+        return self.version
+
+    def fault(self, fault: str) -> None:
+        """Have the build put a faulty layer on the good image of this tree; "" takes it away."""
+        override = self.clone / "docker-compose.override.yml"
+        override.unlink(missing_ok=True)
+        if fault:
+            self.compose_build(f"{PROJECT}-base")
+            override.write_text(
+                OVERRIDE.format(context=FAULTY, base=f"{PROJECT}-base:canary", fault=fault)
+            )
+
+    def compose_build(self, name: str) -> None:
+        """Build the tree's image under another name."""
+        subprocess.run(
+            ["docker", "compose", "build", "--quiet", "canary"], cwd=self.clone, check=True,
+            env={**self.stack.environment, "MARQUEE_IMAGE": name}, timeout=300,
+        )  # fmt: skip
+
+    # -- the script ----------------------------------------------------------------------------
+
+    def begin(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start the script and return at once."""
+        log = (self.clone / "release.log").open("a")
+        return subprocess.Popen(
+            ["scripts/canary_release.sh", *arguments], cwd=self.clone, env=self.environment,
+            stdout=log, stderr=log, text=True,
+        )  # fmt: skip
+
+    def run(self, *arguments: str, seconds: float = 200) -> subprocess.CompletedProcess[str]:
+        """Run the script to its end."""
+        done = subprocess.run(
+            ["scripts/canary_release.sh", *arguments], cwd=self.clone, env=self.environment,
+            capture_output=True, text=True, timeout=seconds, check=False,
+        )  # fmt: skip
+        with (self.clone / "release.log").open("a") as log:
+            log.write(done.stdout + done.stderr)
+        return done
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """The state file; empty before the first release."""
+        file = self.clone / "data" / "release" / "state.json"
+        found: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+        return found
+
+    def until(self, phase: str, seconds: float = 90) -> None:
+        """Wait until the release is in a phase."""
+        eventually(lambda: self.state.get("phase") == phase, seconds, f"{phase}: {self.log()}")
+
+    def log(self) -> str:
+        """The last lines of what the script said."""
+        file = self.clone / "release.log"
+        return file.read_text()[-3000:] if file.exists() else ""
+
+    def history(self) -> str:
+        """Every evaluation of the last release."""
+        return self.run("history", self.state["id"]).stdout
+
+    # -- what stands in the slots ----------------------------------------------------------------
+
+    def images(self) -> dict[str, str]:
+        """Image by slot; a slot without a container is left out."""
+        found = {slot: self.stack.container(slot) for slot in SLOTS}
+        return {s: docker("inspect", "-f", "{{.Image}}", c).strip() for s, c in found.items() if c}
+
+    def containers(self) -> dict[str, str]:
+        """Container by slot: another one means that the slot was changed."""
+        return {slot: self.stack.container(slot) for slot in SLOTS}
+
+    def up_changes_nothing(self) -> None:
+        """Plain `docker compose up -d`, which must change no slot."""
+        before = self.containers()
+        self.stack.compose("up", "-d", "--no-build")
+        assert self.containers() == before
+
+
+def write(directory: Path, manifest: Manifest, version: int) -> None:
+    """Give an artifact another version number."""
+    changed = manifest.model_copy(update={"version": version})
+    (directory / "manifest.json").write_bytes(changed.to_json())
+
+
+def of_strangers(model: Path) -> None:
+    """Make a model know nobody who asks: every answer is popular."""
+    shutil.rmtree(model / "factors")
+    users = model / "lists" / "users.npy"
+    np.save(users, np.load(users) + 10**12)
+    old = read_manifest(model / "lists", "lists")
+    origin = Origin(old.version, old.parameters, old.metrics, old.data, old.code)
+    seal(model / "lists", "lists", users=old.users, items=old.items, origin=origin)
+
+
+def damaged(model: Path) -> None:
+    """Change one byte of a model, its size unchanged."""
+    lists = model / "lists" / "lists.npy"
+    content = bytearray(lists.read_bytes())
+    content[-100] ^= 1
+    lists.write_bytes(content)
+
+
+def git(clone: Path, *arguments: str) -> str:
+    """Run git in the clone as somebody."""
+    who = ["-c", "user.name=Suite", "-c", "user.email=suite@localhost"]
+    return subprocess.run(
+        ["git", *who, *arguments], cwd=clone, check=True, capture_output=True, text=True
+    ).stdout
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    """SIGKILL, to the script alone: what it had begun goes on without it."""
+    process.kill()
+    process.wait(10)
+
+
+def wait(process: subprocess.Popen[str], seconds: float = 200) -> int:
+    """Its exit status."""
+    deadline = time.monotonic() + seconds
+    while process.poll() is None:
+        assert time.monotonic() < deadline, "the release does not end"
+        time.sleep(0.2)
+    return int(process.returncode)
+
+
+def environment_without_secrets() -> dict[str, str]:
+    """For a plain shell on the server."""
+    return {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
