@@ -1,17 +1,20 @@
 """Releases in the suite: versions with and without faults, the script, and who is told."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from email import message_from_bytes, policy
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import Envelope
+from pytest_httpserver import HTTPServer
 
 from app.model.artifact import Origin, seal
 from app.model.manifest import Manifest, read_manifest
@@ -49,6 +52,7 @@ class Releases:
 
     stack: Stack
     model: Path  # a good model of version 1
+    receivers: "Receivers"
     settings: dict[str, str] = field(default_factory=dict)
     version: int = 1
 
@@ -59,7 +63,22 @@ class Releases:
     @property
     def environment(self) -> dict[str, str]:
         """The stack's, and the release's settings."""
-        return {**self.stack.environment, **SETTINGS, **self.settings}
+        return {
+            **self.stack.environment,
+            **SETTINGS,
+            **self.receivers.settings,
+            **self.settings,
+        }
+
+    @property
+    def users(self) -> list[int]:
+        """Users whom the model knows."""
+        known: list[int] = np.load(self.model / "lists" / "users.npy").tolist()
+        return known
+
+    def told(self) -> "Told":
+        """What people were told since it was last asked."""
+        return self.receivers.read()
 
     # -- versions ------------------------------------------------------------------------------
 
@@ -74,7 +93,14 @@ class Releases:
         if change:
             change(self.clone / "model")
         (self.clone / "version.txt").write_text(f"{self.version}\n")
-        git(self.clone, "commit", "--quiet", "--all", "-m", f"Data and Model version update: [{self.version}]")
+        git(
+            self.clone,
+            "commit",
+            "--quiet",
+            "--all",
+            "-m",
+            f"Data and Model version update: [{self.version}]",
+        )
         self.fault(fault)
         return self.version
 
@@ -149,8 +175,61 @@ class Releases:
     def up_changes_nothing(self) -> None:
         """Plain `docker compose up -d`, which must change no slot."""
         before = self.containers()
-        self.stack.compose("up", "-d", "--no-build")
+        self.stack.compose("up", "-d")
         assert self.containers() == before
+
+
+@dataclass
+class Told:
+    """Mails (subject and text) and messages to Slack."""
+
+    mails: str
+    slack: str
+
+
+class Receivers:
+    """A mail server and a Slack webhook on loopback."""
+
+    def __init__(self) -> None:
+        self._mails: list[str] = []
+        self._slack = HTTPServer(port=0)
+        self._slack.expect_request("/hook").respond_with_data("ok")
+        self._slack.start()
+        self._mail = Controller(self, hostname="127.0.0.1", port=0)
+        self._mail.start()
+
+    async def handle_DATA(self, server: object, session: object, envelope: Envelope) -> str:  # noqa: N802
+        """Keep a mail as text."""
+        assert isinstance(envelope.content, bytes)
+        mail = message_from_bytes(envelope.content, policy=policy.default)
+        body = mail.get_body(("plain", "html"))  # type: ignore[attr-defined]
+        self._mails.append(f"{mail['subject']}\n{body.get_content()}")
+        return "250 OK"
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """What the script needs to reach both."""
+        host, port = self._mail.server.sockets[0].getsockname()[:2]  # type: ignore[union-attr]
+        return {
+            "MARQUEE_MAIL_SMARTHOST": f"{host}:{port}",
+            "MARQUEE_MAIL_TLS": "false",
+            "MARQUEE_MAIL_FROM": "marquee@example.org",
+            "MARQUEE_MAIL_TO": "team@example.org",
+            "MARQUEE_SLACK_WEBHOOK": self._slack.url_for("/hook"),
+        }
+
+    def read(self) -> Told:
+        """Everything since the last reading."""
+        posted = [request.get_data(as_text=True) for request, _ in self._slack.log]
+        told = Told("\n".join(self._mails), "\n".join(posted))
+        self._mails.clear()
+        self._slack.clear_log()
+        return told
+
+    def close(self) -> None:
+        """Stop both."""
+        self._mail.stop()
+        self._slack.stop()  # type: ignore[no-untyped-call]
 
 
 def write(directory: Path, manifest: Manifest, version: int) -> None:
@@ -198,8 +277,3 @@ def wait(process: subprocess.Popen[str], seconds: float = 200) -> int:
         assert time.monotonic() < deadline, "the release does not end"
         time.sleep(0.2)
     return int(process.returncode)
-
-
-def environment_without_secrets() -> dict[str, str]:
-    """For a plain shell on the server."""
-    return {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}

@@ -24,7 +24,11 @@ def wsgi() -> Callable[..., Iterable[bytes]]:
     def faulty(user_id: str) -> Any:
         if _KIND == "slow":
             time.sleep(float(_VALUE))
-        if _KIND == "errors" and user_id.isdigit() and int(user_id) % int(_VALUE) == int(_VALUE) - 1:
+        if (
+            _KIND == "errors"
+            and user_id.isdigit()
+            and int(user_id) % int(_VALUE) == int(_VALUE) - 1
+        ):
             raise RuntimeError("a fault")
         return view(user_id=user_id)
 
@@ -34,7 +38,7 @@ def wsgi() -> Callable[..., Iterable[bytes]]:
 
 if __name__ == "__main__":
     assert _KIND in ("slow", "errors", "absent", "corrupt")
-    if (_KIND, _VALUE) == ("absent", os.environ["MARQUEE_SLOT"]):
+    if _KIND == "absent" and os.environ["MARQUEE_SLOT"] == _VALUE:
         sys.exit("a fault: not in this slot")
     Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]).mkdir(exist_ok=True)
     gunicorn = [sys.executable, "-m", "gunicorn", "--config", "python:app.service.gunicorn_conf"]
