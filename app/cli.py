@@ -29,6 +29,8 @@ COMMANDS = {
     "trace": "app.provenance.commands",
     "backup": "app.provenance.commands",
     "restore-backup": "app.provenance.commands",
+    "notify": "app.auto_deployment.commands",
+    "restore": "app.auto_deployment.commands",
     "init": "app.provisioning.commands",
     "make-sample": "app.simulator.commands",
 }

@@ -144,6 +144,20 @@ class Settings(BaseSettings):
     mail_user: str = Field(
         "", pattern=r"^[^'\s]*$", description="Mail server's user (see `secrets/README.md`)."
     )
+    mail_password: SecretStr = Field(
+        SecretStr(""), description="That user's password; best given as a file."
+    )
+    slack_webhook: SecretStr = Field(
+        SecretStr(""), description="Slack's incoming webhook, best given as a file; empty: none."
+    )
+    outbox_dir: Path = Field(
+        Path("data/outbox"), description="Where messages wait that no channel took yet."
+    )
+    dvc_remote: str = Field(
+        "",
+        pattern=r"^[^'\"\s]*$",
+        description="Where data and models lie, in place of `.dvc/config`'s remote.",
+    )
     log_format: Literal["auto", "terminal", "json"] = Field(
         "auto", description="`auto`: for people on a terminal, JSON elsewhere."
     )
