@@ -32,9 +32,9 @@ message_settings() {
             [[ -v $name ]] || printf '%s=%s\n' "$name" "${value%[\"\']}"
         done < <(grep -E '^MARQUEE_(MAIL|SLACK|OUTBOX)[A-Z_]*=' .env)
     fi
-    [[ -v MARQUEE_MAIL_PASSWORD_FILE || ! -e secrets/mail_password ]] ||
+    [[ -v MARQUEE_MAIL_PASSWORD_FILE || -v MARQUEE_MAIL_PASSWORD || ! -e secrets/mail_password ]] ||
         echo "MARQUEE_MAIL_PASSWORD_FILE=secrets/mail_password"
-    [[ -v MARQUEE_SLACK_WEBHOOK_FILE || ! -e secrets/slack_webhook ]] ||
+    [[ -v MARQUEE_SLACK_WEBHOOK_FILE || -v MARQUEE_SLACK_WEBHOOK || ! -e secrets/slack_webhook ]] ||
         echo "MARQUEE_SLACK_WEBHOOK_FILE=secrets/slack_webhook"
 }
 

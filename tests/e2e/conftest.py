@@ -107,9 +107,10 @@ def save_logs(stack: Stack) -> None:
 def remove(stack: Stack) -> None:
     """Take the project down: volumes, and images, which would be those of an earlier commit."""
     stack.compose("--profile", "*", "down", "--volumes", "--timeout", "5")
-    images = docker("image", "ls", "--quiet", PROJECT).split()
-    if images:
-        docker("image", "rm", "--force", *images)
+    for name in (PROJECT, f"{PROJECT}-base", f"{PROJECT}-candidate"):
+        images = docker("image", "ls", "--quiet", name).split()
+        if images:
+            docker("image", "rm", "--force", *images)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -7,19 +7,17 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from email import message_from_bytes, policy
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import Envelope
 from pytest_httpserver import HTTPServer
 
 from app.model.artifact import Origin, seal
 from app.model.manifest import Manifest, read_manifest
 from tests.conftest import ROOT
 from tests.e2e.stack import PROJECT, SLOTS, Stack, docker, eventually
+from tests.mailbox import Mailbox
 
 FAULTY = ROOT / "tests" / "e2e" / "faulty"
 OVERRIDE = """\
@@ -125,11 +123,11 @@ class Releases:
 
     def begin(self, *arguments: str) -> subprocess.Popen[str]:
         """Start the script and return at once."""
-        log = (self.clone / "release.log").open("a")
-        return subprocess.Popen(
-            ["scripts/canary_release.sh", *arguments], cwd=self.clone, env=self.environment,
-            stdout=log, stderr=log, text=True,
-        )  # fmt: skip
+        with (self.clone / "release.log").open("a") as log:
+            return subprocess.Popen(
+                ["scripts/canary_release.sh", *arguments], cwd=self.clone, env=self.environment,
+                stdout=log, stderr=log, text=True,
+            )  # fmt: skip
 
     def run(self, *arguments: str, seconds: float = 200) -> subprocess.CompletedProcess[str]:
         """Run the script to its end."""
@@ -191,27 +189,17 @@ class Receivers:
     """A mail server and a Slack webhook on loopback."""
 
     def __init__(self) -> None:
-        self._mails: list[str] = []
+        self._mailbox = Mailbox()
+        self._mailbox.start()
         self._slack = HTTPServer(port=0)
         self._slack.expect_request("/hook").respond_with_data("ok")
         self._slack.start()
-        self._mail = Controller(self, hostname="127.0.0.1", port=0)
-        self._mail.start()
-
-    async def handle_DATA(self, server: object, session: object, envelope: Envelope) -> str:  # noqa: N802
-        """Keep a mail as text."""
-        assert isinstance(envelope.content, bytes)
-        mail = message_from_bytes(envelope.content, policy=policy.default)
-        body = mail.get_body(("plain", "html"))  # type: ignore[attr-defined]
-        self._mails.append(f"{mail['subject']}\n{body.get_content()}")
-        return "250 OK"
 
     @property
     def settings(self) -> dict[str, str]:
         """What the script needs to reach both."""
-        host, port = self._mail.server.sockets[0].getsockname()[:2]  # type: ignore[union-attr]
         return {
-            "MARQUEE_MAIL_SMARTHOST": f"{host}:{port}",
+            "MARQUEE_MAIL_SMARTHOST": f"127.0.0.1:{self._mailbox.port}",
             "MARQUEE_MAIL_TLS": "false",
             "MARQUEE_MAIL_FROM": "marquee@example.org",
             "MARQUEE_MAIL_TO": "team@example.org",
@@ -220,15 +208,15 @@ class Receivers:
 
     def read(self) -> Told:
         """Everything since the last reading."""
-        posted = [request.get_data(as_text=True) for request, _ in self._slack.log]
-        told = Told("\n".join(self._mails), "\n".join(posted))
-        self._mails.clear()
+        mails = [f"{mail['Subject']}\n{mail.get_content()}" for mail in self._mailbox.mails]
+        posted = [request.get_json()["text"] for request, _ in self._slack.log]
+        self._mailbox.mails.clear()
         self._slack.clear_log()
-        return told
+        return Told("\n".join(mails), "\n".join(posted))
 
     def close(self) -> None:
         """Stop both."""
-        self._mail.stop()
+        self._mailbox.stop()
         self._slack.stop()  # type: ignore[no-untyped-call]
 
 

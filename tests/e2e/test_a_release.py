@@ -1,16 +1,16 @@
 """A good version takes all traffic, a bad one is given up, and nobody's request fails."""
 
 import random
-import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.e2e.releases import Releases, damaged, of_strangers, wait
-from tests.e2e.stack import SLOTS, URL, Stack, docker, eventually
+from tests.e2e.stack import PROJECT, URL, Stack, docker
 from tests.load import Result, attack
 
 RATE = 100
@@ -110,16 +110,44 @@ def test_a_version_that_errs_is_given_up_early(releases: Releases) -> None:
     assert releases.state["ended"] < releases.state["deadline"] - 400
 
 
-def given_up(releases: Releases, fault: str, reason: str, figure: str = "") -> None:
+def test_a_version_that_knows_nobody_is_given_up(releases: Releases) -> None:
+    given_up(releases, "", "more_popular_ratio is 1,", change=of_strangers)
+
+
+@pytest.mark.parametrize("where", ["model", "image"])
+def test_a_damaged_model_never_takes_traffic(releases: Releases, where: str) -> None:
+    if where == "model":
+        releases.new_version(change=damaged)
+    else:
+        releases.new_version("corrupt")
+    before = releases.containers()
+    assert releases.run("start").returncode == 1
+    state = releases.state
+    reason = {"model": "could not be built", "image": "failed its test before it took traffic"}
+    assert reason[where] in state["reason"]
+    assert releases.containers() == before
+    assert reason[where] in releases.told().mails
+    releases.up_changes_nothing()
+    assert [tag for tag in tags() if tag.startswith(f"{state['version']}-")] == []
+
+
+def tags() -> list[str]:
+    """All tags of the stack's images, those of candidates among them."""
+    rows = docker("image", "ls", "--format", "{{.Repository}} {{.Tag}}").splitlines()
+    return [row.split()[1] for row in rows if row.startswith(PROJECT) and "-base" not in row]
+
+
+def given_up(releases: Releases, fault: str, reason: str, figure: str = "",
+             change: Callable[[Path], None] | None = None) -> None:  # fmt: skip
     """Release a version with a fault under load: given up, told why, the stables untouched."""
-    version = releases.new_version(fault)
+    version = releases.new_version(fault, change)
     before = releases.containers()
     images = releases.images()
 
     def release() -> None:
         assert releases.run("start").returncode == 1
 
-    result = under_load(releases, release, 75)
+    result = under_load(releases, release, 65)
     state = releases.state
     assert state["outcome"] == "aborted", releases.log()
     assert reason in state["reason"]
