@@ -17,11 +17,12 @@ command_start() {
         [[ $RELEASE_WHEN_BUSY == supersede ]] ||
             fail "release $(field .id) was interrupted in phase $(field .phase); resume goes on with it"
         give_order supersede "superseded by commit $(git rev-parse HEAD)"
-        run_release || true
+        run_release
     fi
     preflight "$again"
     begin release
     run_release
+    ended_well || exit 1
 }
 
 # Another release holds the lock: refuse, or have it end.
@@ -40,6 +41,7 @@ command_resume() {
     take_lock resume || fail "busy: $(who_holds); see status"
     unfinished || { say "nothing to resume"; return 0; }
     run_release
+    ended_well || exit 1
 }
 
 command_status() {
@@ -69,7 +71,7 @@ command_abort() {
         fail "too late: the release is $(field .phase); rollback goes back afterwards"
     give_order abort "aborted by $(id -un)${*:+: $*}"
     be_heard
-    [[ $(field .outcome) == aborted ]]
+    [[ $(field .outcome) == aborted ]] || exit 1
 }
 
 command_promote() {
@@ -78,19 +80,19 @@ command_promote() {
     [[ $(field .phase) == watching ]] || fail "no canary is being watched"
     give_order promote "promoted by $(id -un), before the verdict"
     be_heard
-    [[ $(field .outcome) == promoted ]]
+    ended_well || exit 1
 }
 
 # The process that runs the release obeys within a second; without one, this one does.
 be_heard() {
     need_commands
     if take_lock order; then
-        run_release || true
+        run_release
     else
         say "told $(who_holds); waiting for the end"
         while unfinished; do
             nap 1
-            if ! holder_lives && take_lock order; then run_release || true; fi
+            if ! holder_lives && take_lock order; then run_release; fi
         done
     fi
     say "the release ended: $(field .outcome)"
@@ -107,6 +109,7 @@ command_rollback() {
     [[ $image != "$(image_of_tag "$(image_name):stable")" ]] || fail "the previous image is the one in service"
     begin rollback "$image"
     run_release
+    ended_well || exit 1
 }
 
 command_history() {

@@ -35,19 +35,21 @@ def check:
       limit: ([$limits[] | "\(.relation | gsub("_"; " ")) \(.limit)"] | join(", ")),
       ok: ($found.value != null and all($limits[]; holds($found.value; .relation; .limit))),
       otherwise: $rule.labels.otherwise,
-      evidence: ($rule.labels.evidence == "yes")
+      evidence: ($rule.labels.evidence == "yes"),
+      alone: ($rule.labels.only == "guard")
     };
 
 def said: "\(.name) is \(.problem // (.value * 10000 | round / 10000)), must be \(.limit)";
 
-[.[] | select($kind == "verdict" or .rule.labels.guard) | check] as $checks
+[.[] | select(if $kind == "guard" then .rule.labels.guard else .rule.labels.only == null end) | check] as $checks
 | [$checks[] | select(.ok | not)] as $failed
-| [$failed[] | select(.value != null and .otherwise == "ABORT")] as $bad
+| all($checks[]; (.evidence | not) or .ok) as $evident
+| [$failed[] | select(.value != null and .otherwise == "ABORT" and ($evident or .alone))] as $bad
 | {
     kind: $kind, at: $at, window: $window,
     verdict: (if $checks == [] then "INCONCLUSIVE"
       elif $failed == [] then "PROMOTE"
-      elif $bad != [] and all($checks[]; (.evidence | not) or .ok) then "ABORT"
+      elif $bad != [] then "ABORT"
       else "INCONCLUSIVE" end),
     checks: $checks
   }

@@ -11,8 +11,9 @@ run_release() {
         say "release $(field .id): $phase"
         "phase_$phase"
     done
-    [[ $(field .outcome) =~ ^(promoted|rolled-back)$ ]]
 }
+
+ended_well() { [[ $(field .outcome) =~ ^(promoted|rolled-back)$ ]]; }
 
 end_with() { # OUTCOME REASON
     local next=telling

@@ -33,7 +33,7 @@ put_into_slot() { # SLOT IMAGE BUILD DIGEST
     [[ $1 != canary ]] || values+=("MARQUEE_CANARIES=1")
     say "$1: build $3"
     write_env "${values[@]}"
-    docker tag "$2" "$(image_name):$1"
+    docker tag "$2" "$(image_name):$1" || return 1
     # Somebody's `docker compose up` at the same moment makes one of the two fail; try again.
     until compose up -d --no-deps --no-build --quiet-pull "$1" >"$HOME_OF_RELEASES/compose.log" 2>&1; do
         ((++tries < 4)) || { cat "$HOME_OF_RELEASES/compose.log" >&2; return 1; }

@@ -30,7 +30,7 @@ message_settings() {
         while IFS='=' read -r name value; do
             value=${value#[\"\']}
             [[ -v $name ]] || printf '%s=%s\n' "$name" "${value%[\"\']}"
-        done < <(grep -E '^MARQUEE_(MAIL|SLACK|OUTBOX)[A-Z_]*=' .env)
+        done < <(grep -E '^MARQUEE_(MAIL|SLACK|OUTBOX)[A-Z_]*=' .env || true)
     fi
     [[ -v MARQUEE_MAIL_PASSWORD_FILE || -v MARQUEE_MAIL_PASSWORD || ! -e secrets/mail_password ]] ||
         echo "MARQUEE_MAIL_PASSWORD_FILE=secrets/mail_password"
