@@ -71,6 +71,7 @@ def attack(
     seconds: float,
     during: Callable[[], object] | None = None,
     each: Callable[[dict[str, Any]], object] | None = None,
+    *,
     stop: bool = False,
 ) -> Result:
     """Ask for users in turn at a constant rate; `during` runs once the load is on its way.

@@ -60,11 +60,12 @@ settings_as_json() {
         jq -Rn '[inputs | split("\t") | {(.[0]): .[1]}] | add'
 }
 
-need_commands() {
+need_commands() { # and what they say first
     local name
     for name in docker jq curl git flock; do
         command -v "$name" >/dev/null || fail "there is no $name here (scripts/install_system.sh shell docker)"
     done
+    find_image_name
     [[ -x $RELEASE_MARQUEE && -x ${RELEASE_MARQUEE%/*}/python ]] ||
         fail "$RELEASE_MARQUEE is not here: make .venv/.deployment"
 }

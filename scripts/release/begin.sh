@@ -4,7 +4,6 @@
 preflight() { # AGAIN
     local slot free version
     say "looking whether a release can begin"
-    compose config --quiet || fail "docker compose does not take its file"
     [[ -w $HOME_OF_RELEASES && -w ${METRICS%/*} ]] || fail "$HOME_OF_RELEASES or ${METRICS%/*} cannot be written"
     tree_is_clean || fail "files that an image is made of are changed and not committed (git status)"
     version=$(<version.txt)

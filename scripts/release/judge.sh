@@ -20,17 +20,19 @@ rules() { # WINDOW-SECONDS VERSION -> a JSON object a line
 }
 
 ask() { # EXPRESSION TIME -> Prometheus' answer as JSON, or what came instead as a JSON string
-    { curl --silent --show-error --max-time 10 --get --data-urlencode "query=$1" \
+    { curl --silent --show-error --max-time 5 --get --data-urlencode "query=$1" \
         --data-urlencode "time=$2" "$RELEASE_PROMETHEUS_URL/api/v1/query" 2>&1 9>&- || true; } |
         head -c 1000000 | jq -Rs '. as $text | try fromjson catch "not JSON: \($text[:200])"'
 }
 
 # Evaluated at one fixed moment, whenever it is asked: a verdict can be repeated.
 evaluate() { # verdict|guard WINDOW-SECONDS TIME -> the evaluation as JSON
-    local rule version
+    local rule version answer='{}'
     version=$(field .version)
     while read -r rule; do
-        jq -nc --argjson rule "$rule" --argjson answer "$(ask "$(jq -r .expr <<<"$rule")" "$3")" '$ARGS.named'
+        # When one got no answer, the others are not waited for.
+        [[ $answer == \"* ]] || answer=$(ask "$(jq -r .expr <<<"$rule")" "$3")
+        jq -nc --argjson rule "$rule" --argjson answer "$answer" '$ARGS.named'
     done < <(rules "$2" "$version") |
         jq -cs --arg kind "$1" --argjson window "$2" --argjson at "$3" \
             --argjson settings "$(settings_as_json)" -f scripts/release/judge.jq

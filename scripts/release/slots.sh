@@ -4,7 +4,12 @@
 compose() { docker compose "$@"; }
 
 # The name of our images without a tag, as the compose file and .env say.
-image_name() { compose config --images canary | head -1 | sed 's/:canary$//'; }
+image_name() { printf '%s\n' "$IMAGE_NAME"; }
+find_image_name() { # once: what comes between a slot's tag and its recreation must be short
+    local name
+    name=$(compose config --images canary) || fail "docker compose does not take its file"
+    readonly IMAGE_NAME=${name%:canary}
+}
 
 image_of_tag() { docker image inspect --format '{{.Id}}' "$1" 2>/dev/null; }
 container_of() { compose ps --all --quiet "$1" 2>/dev/null | head -1; }

@@ -1,6 +1,8 @@
 """Releases in the suite: versions with and without faults, the script, and who is told."""
 
+import fcntl
 import json
+import random
 import shutil
 import subprocess
 import sys
@@ -16,7 +18,8 @@ from pytest_httpserver import HTTPServer
 from app.model.artifact import Origin, seal
 from app.model.manifest import Manifest, read_manifest
 from tests.conftest import ROOT
-from tests.e2e.stack import PROJECT, SLOTS, Stack, docker, eventually
+from tests.e2e.stack import PROJECT, SLOTS, URL, Stack, docker
+from tests.load import Result, attack
 from tests.mailbox import Mailbox
 
 FAULTY = ROOT / "tests" / "e2e" / "faulty"
@@ -28,6 +31,7 @@ services:
       network: host
       args: {{BASE: {base}, FAULT: "{fault}"}}
 """
+RATE = 100
 #: Shortened, where it is the length alone that is shortened.
 SETTINGS = {
     "RELEASE_WINDOW": "20s",
@@ -86,7 +90,7 @@ class Releases:
         shutil.rmtree(self.clone / "model", ignore_errors=True)
         shutil.copytree(self.model, self.clone / "model")
         for kind in ("lists", "factors"):
-            manifest = read_manifest(self.clone / "model" / kind, kind)  # type: ignore[arg-type]
+            manifest = read_manifest(self.clone / "model" / kind, kind)
             write(self.clone / "model" / kind, manifest, self.version)
         if change:
             change(self.clone / "model")
@@ -148,7 +152,15 @@ class Releases:
 
     def until(self, phase: str, seconds: float = 90) -> None:
         """Wait until the release is in a phase."""
-        eventually(lambda: self.state.get("phase") == phase, seconds, f"{phase}: {self.log()}")
+        deadline = time.monotonic() + seconds
+        while self.state.get("phase") != phase:
+            assert time.monotonic() < deadline, f"not within {seconds} s: {phase}: {self.log()}"
+            time.sleep(0.05)
+
+    def settled(self) -> None:
+        """Wait until nothing that a killed script had begun works on any more."""
+        with (self.clone / "data" / "release" / "lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
 
     def log(self) -> str:
         """The last lines of what the script said."""
@@ -217,7 +229,7 @@ class Receivers:
     def close(self) -> None:
         """Stop both."""
         self._mailbox.stop()
-        self._slack.stop()  # type: ignore[no-untyped-call]
+        self._slack.stop()
 
 
 def write(directory: Path, manifest: Manifest, version: int) -> None:
@@ -250,6 +262,17 @@ def git(clone: Path, *arguments: str) -> str:
     return subprocess.run(
         ["git", *who, *arguments], cwd=clone, check=True, capture_output=True, text=True
     ).stdout
+
+
+def under_load(
+    releases: Releases,
+    during: Callable[[], object],
+    each: Callable[[dict[str, Any]], object] | None = None,
+    rate: int = RATE,
+) -> Result:
+    """Ask for users whom the sample knows while something happens."""
+    users = random.Random(8).choices(releases.users, k=5000)
+    return attack(URL, users, rate, seconds=280, during=during, each=each, stop=True)
 
 
 def kill(process: subprocess.Popen[str]) -> None:

@@ -24,7 +24,7 @@ def test_every_target_is_up(stack: Stack) -> None:
         targets = requests.get(f"{PROMETHEUS}/api/v1/targets", timeout=5).json()["data"]
         states = {t["labels"].get("slot", t["labels"]["job"]): t["health"]
                   for t in targets["activeTargets"]}  # fmt: skip
-        assert len(states) == 8
+        assert len(states) == 9
         return set(states.values()) == {"up"}
 
     eventually(all_up, 60, "every target up")

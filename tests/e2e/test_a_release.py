@@ -1,6 +1,5 @@
 """A good version takes all traffic, a bad one is given up, and nobody's request fails."""
 
-import random
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
@@ -9,22 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.releases import Releases, damaged, of_strangers, wait
-from tests.e2e.stack import PROJECT, URL, Stack, docker
-from tests.load import Result, attack
-
-RATE = 100
-
-
-def under_load(
-    releases: Releases,
-    during: Callable[[], object],
-    each: Callable[[dict[str, Any]], object] | None = None,
-    rate: int = RATE,
-) -> Result:
-    """Ask for users whom the sample knows while something happens."""
-    users = random.Random(8).choices(releases.users, k=5000)
-    return attack(URL, users, rate, seconds=280, during=during, each=each, stop=True)
+from tests.e2e.releases import RATE, Releases, damaged, of_strangers, under_load, wait
+from tests.e2e.stack import PROJECT, Stack, docker
 
 
 def sql(stack: Stack, statement: str) -> list[list[str]]:
