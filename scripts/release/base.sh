@@ -5,8 +5,8 @@ readonly DEFAULTS=scripts/release/settings.env
 readonly OWN_SETTINGS=release.env
 
 say() { printf '%(%FT%T%z)T ==> %s\n' -1 "$*" >&2; }
-fail() { printf 'canary_release.sh: %s\n' "$*" >&2; exit 1; }
-misused() { printf 'canary_release.sh: %s (--help explains)\n' "$*" >&2; exit 2; }
+fail() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }
+misused() { printf '%s: %s (--help explains)\n' "${0##*/}" "$*" >&2; exit 2; }
 
 epoch() { printf '%(%s)T\n' -1; }
 at() { printf '%(%F %T%z)T\n' "$1"; }

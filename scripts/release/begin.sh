@@ -14,13 +14,19 @@ preflight() { # AGAIN
     done
     free=$(df --output=avail --block-size=1M "$(docker info --format '{{.DockerRootDir}}')" | tail -1)
     ((free >= RELEASE_DISK_MB)) || fail "only ${free// /} MiB of disk are free, $RELEASE_DISK_MB are needed (docker system df)"
-    [[ $1 == yes ]] || not_refused
+    [[ $1 == yes ]] || worth_trying
 }
 
-not_refused() {
-    local before
+# Neither what was given up before, nor what is in service already (a commit to the documentation).
+worth_trying() {
+    local before content
     [[ -e $STATE ]] || return 0
-    before=$(jq -r --arg content "$(content_of_tree)" '[.refused[]? | select(.content == $content)] | last
+    content=$(content_of_tree)
+    if [[ $(field ".images[\"$(image_of_tag "$(image_name):stable")\"].content") == "$content" ]]; then
+        say "this very version is in service: nothing to release"
+        exit 0
+    fi
+    before=$(jq -r --arg content "$content" '[.refused[]? | select(.content == $content)] | last
         | select(.) | "\(.time | strflocaltime("%F %T")): \(.reason)"' "$STATE")
     [[ -z $before ]] || fail "this very version was given up before ($before); start --again tries it all the same"
 }

@@ -124,7 +124,8 @@ command_history() {
               else "\($time) \(.event) \(del(.time, .event) | tojson)" end' "$file"
         return
     fi
-    find "$HISTORY" -name '*.jsonl' 2>/dev/null | sort | while read -r file; do
+    [[ -d $HISTORY ]] || return 0
+    find "$HISTORY" -name '*.jsonl' | sort | while read -r file; do
         jq -rRn --arg id "$(basename "$file" .jsonl)" '[inputs | fromjson?] | (map(select(.event == "ended")) | last) as $end
             | "\($id)  \($end.outcome // "in progress")  \($end.reason // "")"' "$file"
     done
