@@ -1,4 +1,4 @@
-"""Killed, rebooted, superseded, failing half-way: a release ends in the right state all the same."""
+"""Killed, rebooted, superseded, failing half-way: a release ends in the right state anyway."""
 
 from collections.abc import Callable
 
