@@ -43,7 +43,7 @@ EOF
 main() {
     cd "$(dirname "${BASH_SOURCE[0]}")/.."
     local part command=${1:-start}
-    for part in base state slots image judge tell begin phases commands; do
+    for part in base state slots image judge tell begin phases endings commands looking; do
         # shellcheck source=/dev/null
         source "scripts/release/$part.sh"
     done
