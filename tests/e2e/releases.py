@@ -7,8 +7,11 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +22,7 @@ from app.model.artifact import Origin, seal
 from app.model.manifest import Manifest, read_manifest
 from tests.conftest import ROOT
 from tests.e2e.stack import PROJECT, SLOTS, URL, Stack, docker
-from tests.load import Result, attack
+from tests.load import LIMIT_SECONDS, Result, attack
 from tests.mailbox import Mailbox
 
 FAULTY = ROOT / "tests" / "e2e" / "faulty"
@@ -171,6 +174,15 @@ class Releases:
         """Every evaluation of the last release."""
         return self.run("history", self.state["id"]).stdout
 
+    def phase_at(self, when: float) -> str:
+        """The phase of the last release at a moment."""
+        file = self.clone / "data" / "release" / "history" / f"{self.state['id']}.jsonl"
+        phase = "before"
+        for event in map(json.loads, file.read_text().splitlines()):
+            if event["event"] == "phase" and event["time"] <= when:
+                phase = event["phase"]
+        return phase
+
     # -- what stands in the slots ----------------------------------------------------------------
 
     def images(self) -> dict[str, str]:
@@ -270,9 +282,25 @@ def under_load(
     each: Callable[[dict[str, Any]], object] | None = None,
     rate: int = RATE,
 ) -> Result:
-    """Ask for users whom the sample knows while something happens."""
+    """Ask for users whom the sample knows while something happens; says when requests failed."""
     users = random.Random(8).choices(releases.users, k=5000)
-    return attack(URL, users, rate, seconds=280, during=during, each=each, stop=True)
+    failed: list[float] = []
+
+    def look(hit: dict[str, Any]) -> None:
+        if hit["code"] != HTTPStatus.OK or hit["latency"] / 1e9 > LIMIT_SECONDS:
+            failed.append(moment(hit))
+        if each:
+            each(hit)
+
+    result = attack(URL, users, rate, seconds=280, during=during, each=look, stop=True)
+    for phase, count in Counter(map(releases.phase_at, failed)).items():
+        result.failures[f"while {phase}"] = count
+    return result
+
+
+def moment(hit: dict[str, Any]) -> float:
+    """When a request was sent, in seconds since 1970."""
+    return datetime.fromisoformat(hit["timestamp"][:26].rstrip("Z") + "+00:00").timestamp()
 
 
 def kill(process: subprocess.Popen[str]) -> None:

@@ -2,13 +2,12 @@
 
 from collections import Counter
 from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.e2e.releases import RATE, Releases, damaged, of_strangers, under_load, wait
+from tests.e2e.releases import RATE, Releases, damaged, moment, of_strangers, under_load, wait
 from tests.e2e.stack import PROJECT, Stack, docker
 
 
@@ -28,9 +27,8 @@ class Answers:
 
     def __call__(self, hit: dict[str, Any]) -> None:
         headers = hit.get("headers") or {}
-        at = datetime.fromisoformat(hit["timestamp"][:26].rstrip("Z") + "+00:00").timestamp()
         if "X-Slot" in headers:
-            self.got.append((at, headers["X-Slot"][0], headers["X-Model-Version"][0]))
+            self.got.append((moment(hit), headers["X-Slot"][0], headers["X-Model-Version"][0]))
 
     def between(self, start: float, end: float) -> Counter[str]:
         return Counter(slot for at, slot, _ in self.got if start <= at < end)
