@@ -146,7 +146,7 @@ def pipeline(
     }
     jobs = [] if WHOLE else ["deploy", "--no-needs"]
     return subprocess.run(
-        [RUNNER, *jobs, "--force-shell-executor", "--cwd", desk,
+        [RUNNER, *jobs, "--force-shell-executor",
          *(f"--variable={n}={v}" for n, v in variables.items())],
-        capture_output=True, text=True, timeout=3000 if WHOLE else 200, check=False,
+        cwd=desk, capture_output=True, text=True, timeout=3000 if WHOLE else 200, check=False,
     )  # fmt: skip
