@@ -78,6 +78,34 @@ test: ## Every suite, containers too where Docker answers; SYSTEM=1 first instal
 	@if docker info >/dev/null 2>&1; then $(MAKE) standins; fi
 	@pytest
 
+# The pipeline's jobs: parts of `make test`, with the reports that GitLab shows.
+REPORTS = --junitxml=build/junit-$@.xml --cov --cov-report=term --cov-report=xml:build/coverage-$@.xml
+IN_PIPELINE = @if [[ "$(SYSTEM)" == 1 ]]; then scripts/install_system.sh python shell; fi; \
+	$(MAKE) $(VENV)/.dev
+
+.PHONY: test-data
+test-data: ## What reads and keeps data (a job of the pipeline)
+	$(IN_PIPELINE)
+	@pytest $(REPORTS) tests/unit/events tests/unit/simulator tests/integration/events
+
+.PHONY: test-model
+test-model: ## What makes and checks models (a job of the pipeline)
+	$(IN_PIPELINE)
+	@pytest $(REPORTS) tests/unit/model tests/unit/training tests/integration/training
+
+.PHONY: test-app
+test-app: ## The service, releases, style and types (a job of the pipeline)
+	$(IN_PIPELINE)
+	@$(MAKE) lint
+	@scripts/run_shell_tests.sh
+	@pytest $(REPORTS) tests/unit tests/integration --ignore=tests/unit/events \
+	    --ignore=tests/unit/simulator --ignore=tests/integration/events --ignore=tests/unit/model \
+	    --ignore=tests/unit/training --ignore=tests/integration/training
+
+.PHONY: deploy
+deploy: ## Start the release of this commit on the server (a job of the pipeline)
+	@scripts/deploy_over_ssh.sh
+
 .PHONY: soak
 soak: $(VENV)/.dev standins ## The container suite at full durations (three minutes under load)
 	@MARQUEE_SOAK_SECONDS=180 pytest tests/e2e

@@ -18,6 +18,7 @@ Installs, as root or with sudo, what is missing of each GROUP, and nothing else.
 GROUPS
   python    Python with venv, OpenMP, git and make: what a virtual environment needs
   shell     bats, shellcheck, jq and curl: what the scripts and their tests need
+  pipeline  rsync, an SSH server and npm: what running the pipeline on this machine needs
   standins  debootstrap: what tests/standins/build.sh needs besides Docker
   docker    Docker Engine with compose v2 and buildx; starts it where none answers.
             An engine that is there, from wherever it came, is used as it is.
@@ -158,12 +159,16 @@ main() {
     (($#)) || { usage >&2; exit 2; }
     local group
     for group in "$@"; do
-        [[ $group =~ ^(python|shell|standins|docker)$ ]] || { usage >&2; exit 2; }
+        [[ $group =~ ^(python|shell|pipeline|standins|docker)$ ]] || { usage >&2; exit 2; }
     done
     for group in "$@"; do
         case $group in
             python) install_packages python3 python3-venv libgomp1 git make ca-certificates ;;
             shell) install_packages bats shellcheck jq curl ;;
+            pipeline)
+                install_packages rsync openssh-server openssh-client
+                command -v npm >/dev/null || install_packages npm
+                ;;
             standins) install_packages debootstrap ;;
             docker) install_docker ;;
         esac

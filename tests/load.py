@@ -5,6 +5,7 @@ that a stall shows as late answers and not as fewer requests. Aimed at loopback 
 """
 
 import json
+import signal
 import subprocess
 import threading
 from collections import Counter
@@ -70,6 +71,8 @@ def attack(
     seconds: float,
     during: Callable[[], object] | None = None,
     each: Callable[[dict[str, Any]], object] | None = None,
+    *,
+    stop: bool = False,
 ) -> Result:
     """Ask for users in turn at a constant rate; `during` runs once the load is on its way.
 
@@ -80,17 +83,25 @@ def attack(
         seconds: how long new requests are sent; `during` must have returned by then.
         during: called in a thread of its own; what it raises is raised here.
         each: called with every answer as the driver tells it, its body among it.
+        stop: end the load when `during` has returned; `seconds` are then only a bound.
     """
     assert url.startswith("http://127.0.0.1:"), "load is aimed at loopback alone"
     targets = "".join(f"GET {url}/recommend/{user}\n" for user in users)
     result = Result()
     failure: list[BaseException] = []
-    process = _start(targets, rate, seconds, body_bytes=-1 if each else 0)
-    busy = threading.Thread(target=_guard, args=(during, failure))
+    attacker, encoder = _start(targets, rate, seconds, body_bytes=-1 if each else 0)
+
+    def disturb() -> None:
+        _guard(during, failure)
+        if stop:
+            attacker.send_signal(signal.SIGINT)
+
+    busy = threading.Thread(target=disturb)
     busy.start()
-    output, _ = process.communicate(timeout=seconds + 60)
-    outlasted = busy.is_alive()
+    output, _ = encoder.communicate(timeout=seconds + 60)
+    outlasted = busy.is_alive() and not stop
     busy.join()
+    attacker.wait(10)
     if failure:
         raise failure[0]
     assert not outlasted, "the disturbance outlasted the load; give the load more seconds"
@@ -106,17 +117,23 @@ def _guard(during: Callable[[], object] | None, failure: list[BaseException]) ->
         failure.append(error)
 
 
-def _start(targets: str, rate: int, seconds: float, body_bytes: int) -> subprocess.Popen[str]:
+def _start(
+    targets: str, rate: int, seconds: float, body_bytes: int
+) -> tuple[subprocess.Popen[bytes], subprocess.Popen[str]]:
     file = BINARY.parent / "targets.txt"
     program = str(binary())
     file.write_text(targets)
-    attack_command = (
-        f"{program} attack -targets {file} -rate {rate} -duration {seconds}s "
-        f"-timeout {LIMIT_SECONDS}s -max-body {body_bytes} -redirects 0 | {program} encode -to json"
+    attacker = subprocess.Popen(
+        [program, "attack", f"-targets={file}", f"-rate={rate}", f"-duration={seconds}s",
+         f"-timeout={LIMIT_SECONDS}s", f"-max-body={body_bytes}", "-redirects=0"],
+        stdout=subprocess.PIPE,
+    )  # fmt: skip
+    encoder = subprocess.Popen(
+        [program, "encode", "-to=json"], stdin=attacker.stdout, stdout=subprocess.PIPE, text=True
     )
-    return subprocess.Popen(
-        ["bash", "-o", "pipefail", "-c", attack_command], stdout=subprocess.PIPE, text=True
-    )
+    if attacker.stdout:
+        attacker.stdout.close()
+    return attacker, encoder
 
 
 def _read(output: str, result: Result, each: Callable[[dict[str, Any]], object] | None) -> None:

@@ -48,6 +48,9 @@ class RequestMetrics:
         )
         # Bounded: known methods, our own endpoints, the statuses these answer.
         self._kept: dict[tuple[str, str | None, int], tuple[Histogram, Counter]] = {}
+        # Shown from the start as zero: Prometheus sees no increase in what first appears as one.
+        for status in (200, 500):
+            self._keep(("GET", "recommend.recommend", status), "/recommend/<user_id>")
 
     def init_app(self, app: Flask) -> None:
         """Measure from the first hook of a request to its last."""

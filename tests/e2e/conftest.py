@@ -3,6 +3,7 @@
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from tests.e2e.releases import Receivers, Releases
 from tests.e2e.stack import PROJECT, Stack, docker
 
 
@@ -63,6 +65,39 @@ def stack(
     assert left == "", "docker compose down -v left something behind"
 
 
+@pytest.fixture(scope="session")
+def shared_releases(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Releases]:
+    """The stack with slots scraped each second, a model, and receivers of messages."""
+    model = tmp_path_factory.mktemp("release") / "model"
+    sample = ROOT / "data" / "sample"
+    subprocess.run(
+        [Path(sys.executable).with_name("marquee"), "train", "--out", model,
+         "--ratings", sample / "ratings.parquet", "--watches", sample / "watches.parquet"],
+        cwd=ROOT, check=True, capture_output=True,
+    )  # fmt: skip
+    configuration = stack.clone / "monitoring" / "prometheus" / "prometheus.yml"
+    configuration.write_text(
+        configuration.read_text().replace("scrape_interval: 5s", "scrape_interval: 1s", 1)
+        .replace("scrape_timeout: 3s", "scrape_timeout: 1s", 1)
+    )  # fmt: skip
+    stack.compose("restart", "prometheus")
+    receivers = Receivers()
+    yield Releases(stack, model, receivers)
+    receivers.close()
+    log = stack.clone / "release.log"
+    if log.exists():
+        shutil.copy(log, ROOT / "build" / "release.log")
+
+
+@pytest.fixture
+def releases(shared_releases: Releases) -> Releases:
+    """The release script with the suite's settings, and no fault in its next build."""
+    shared_releases.settings = {}
+    shared_releases.fault("")
+    shared_releases.told()
+    return shared_releases
+
+
 def save_logs(stack: Stack) -> None:
     """Keep the containers' logs for whoever reads a failure."""
     (ROOT / "build").mkdir(exist_ok=True)
@@ -72,9 +107,10 @@ def save_logs(stack: Stack) -> None:
 def remove(stack: Stack) -> None:
     """Take the project down: volumes, and images, which would be those of an earlier commit."""
     stack.compose("--profile", "*", "down", "--volumes", "--timeout", "5")
-    images = docker("image", "ls", "--quiet", PROJECT).split()
-    if images:
-        docker("image", "rm", "--force", *images)
+    for name in (PROJECT, f"{PROJECT}-base", f"{PROJECT}-candidate"):
+        images = docker("image", "ls", "--quiet", name).split()
+        if images:
+            docker("image", "rm", "--force", *images)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

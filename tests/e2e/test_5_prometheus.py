@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 import requests
+import yaml
 
 from tests.e2e.stack import PROMETHEUS, SLOTS, URL, Stack, docker, eventually
 from tests.load import attack
@@ -20,11 +21,17 @@ def scraped(stack: Stack, expression: str) -> float:
 
 
 def test_every_target_is_up(stack: Stack) -> None:
+    file = stack.clone / "monitoring" / "prometheus" / "prometheus.yml"
+    jobs = yaml.safe_load(file.read_text())["scrape_configs"]
+    configured = sum(
+        len(group["targets"]) for job in jobs for group in job.get("static_configs", [])
+    )
+
     def all_up() -> bool:
         targets = requests.get(f"{PROMETHEUS}/api/v1/targets", timeout=5).json()["data"]
         states = {t["labels"].get("slot", t["labels"]["job"]): t["health"]
                   for t in targets["activeTargets"]}  # fmt: skip
-        assert len(states) == 8
+        assert len(states) == configured
         return set(states.values()) == {"up"}
 
     eventually(all_up, 60, "every target up")

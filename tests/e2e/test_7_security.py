@@ -32,7 +32,7 @@ PUBLISHED = {
 #: Host paths that are mounted, all read-only.
 HOST_PATHS = {
     "init": {"secrets", "monitoring/alertmanager"},
-    "nginx": {"nginx/nginx.conf", "nginx/tls"},
+    "nginx": {"nginx/nginx.conf", "nginx/tls", "monitoring/release"},
     "mysql": {"scripts/database/start.sh"},
     "prometheus": {"monitoring/prometheus"},
     "alertmanager": {"monitoring/alertmanager/messages.tmpl"},

@@ -1,4 +1,8 @@
-"""Serve the application with a fault: FAULT is `slow:SECONDS`."""
+"""Serve the application with a fault, said by FAULT.
+
+`slow:SECONDS` every recommendation waits; `errors:N` every Nth user's fails; `absent:SLOT` the
+process ends at once in that slot; `corrupt` nothing here (the image's model is damaged).
+"""
 
 import os
 import sys
@@ -11,22 +15,31 @@ _KIND, _, _VALUE = os.environ["FAULT"].partition(":")
 
 
 def wsgi() -> Callable[..., Iterable[bytes]]:
-    """The application; each recommendation waits, inside what its metrics measure."""
+    """The application; the fault lies inside what its metrics measure."""
     from app.service.application import wsgi as real
 
     app = real()
-    assert _KIND == "slow"
     view = app.view_functions["recommend.recommend"]
 
-    def slow(**arguments: Any) -> Any:
-        time.sleep(float(_VALUE))
-        return view(**arguments)
+    def faulty(user_id: str) -> Any:
+        if _KIND == "slow":
+            time.sleep(float(_VALUE))
+        if (
+            _KIND == "errors"
+            and user_id.isdigit()
+            and int(user_id) % int(_VALUE) == int(_VALUE) - 1
+        ):
+            raise RuntimeError("a fault")
+        return view(user_id=user_id)
 
-    app.view_functions["recommend.recommend"] = slow
+    app.view_functions["recommend.recommend"] = faulty
     return app
 
 
 if __name__ == "__main__":
+    assert _KIND in ("slow", "errors", "absent", "corrupt")
+    if _KIND == "absent" and os.environ["MARQUEE_SLOT"] == _VALUE:
+        sys.exit("a fault: not in this slot")
     Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]).mkdir(exist_ok=True)
     gunicorn = [sys.executable, "-m", "gunicorn", "--config", "python:app.service.gunicorn_conf"]
     os.execv(sys.executable, [*gunicorn, "faults:wsgi()"])
