@@ -1,6 +1,10 @@
 """Everything that is fitted to the events, and the scorer made of it."""
 
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
@@ -19,6 +23,9 @@ from app.training.ranking.recency import fading
 from app.training.ranking.scorer import FactorScorer, Floats, SameForAllScorer, Scorer
 from app.training.ranking.strength import strength_matrix, strengths
 from app.training.ratings_model import RatingModel, fit_ratings
+
+#: Ratings that take longer to fit, seconds, than a process takes to start.
+_WORTH_A_PROCESS = 200_000
 
 
 @dataclass(frozen=True)
@@ -75,23 +82,42 @@ def fit(events: Interactions, params: Params, scale: tuple[float, float], stages
         scale: lowest and highest rating.
         stages: told about progress.
     """
-    with stages.stage("svd"):
-        ratings = fit_ratings(events, params.ratings, scale, params.seed)
     strength = strengths(events, params.events, scale)
     matrix = strength_matrix(events, strength)
     als, ease, neighbours = None, None, None
-    if params.blend.als > 0:
-        with stages.stage("als", params.als.iterations) as advance:
-            als = fit_als(matrix, params.als, params.seed, lambda: advance(1))
-    if params.blend.ease > 0:
-        with stages.stage("ease"):
-            ease = fit_ease(matrix, params.ease)
-    if params.blend.neighbours > 0:
-        with stages.stage("neighbours"):
-            neighbours = fit_neighbours(events, matrix, params.neighbours, params.ease)
+    with _fitting_ratings(events, params, scale) as rating_model:
+        if params.blend.als > 0:
+            with stages.stage("als", params.als.iterations) as advance:
+                als = fit_als(matrix, params.als, params.seed, lambda: advance(1))
+        if params.blend.ease > 0:
+            with stages.stage("ease"):
+                ease = fit_ease(matrix, params.ease)
+        if params.blend.neighbours > 0:
+            with stages.stage("neighbours"):
+                neighbours = fit_neighbours(events, matrix, params.neighbours, params.ease)
+        with stages.stage("svd"):
+            ratings = rating_model()
     faded = fading(events, params.recency.half_life_events)
     popular = popularity(events, params.popularity)
     return Fitted(strength, matrix, faded, ratings, als, ease, neighbours, popular)
+
+
+@contextmanager
+def _fitting_ratings(
+    events: Interactions, params: Params, scale: tuple[float, float]
+) -> Iterator[Callable[[], RatingModel | None]]:
+    """Begin to fit the rating predictor; what is yielded waits for it.
+
+    Surprise uses one core and lets no other thread of its process run, so where there is much to
+    fit it gets a process of its own. The result is the same in either.
+    """
+    job = (events, params.ratings, scale, params.seed)
+    if np.isfinite(events.rating).sum() < _WORTH_A_PROCESS:
+        yield lambda: fit_ratings(*job)
+        return
+    # Not forked: a fork would copy other libraries' locks without the threads that hold them.
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as processes:
+        yield processes.submit(fit_ratings, *job).result
 
 
 def popularity_weight(events: NDArray[np.integer[Any]], weights: BlendParams) -> Floats:

@@ -11,6 +11,11 @@ import pytest
 from app.model.artifact import open_artifact
 from app.model.lists import RecommendationLists
 from app.model.verify import verify_model
+from app.training import fitting
+from app.training.fitting import fit
+from app.training.params import Params
+from app.training.progress import Stages
+from app.training.tables import read_events
 from tests.integration.training.conftest import World, run
 
 
@@ -236,3 +241,16 @@ def test_unknown_parameters_are_refused(world: World, tmp_path: Path) -> None:
 @pytest.mark.parametrize("arguments", [(), ("--out", "m"), ("--ratings", "r", "--seed", "-1")])
 def test_wrong_usage_is_exit_status_2(arguments: tuple[str, ...]) -> None:
     assert run("train", *arguments)[0] == 2
+
+
+def test_a_process_of_its_own_fits_the_same_ratings(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = read_events(world.ratings, world.watches, (1, 5))
+    here = fit(events, Params(), (1, 5), Stages()).ratings
+    monkeypatch.setattr(fitting, "_WORTH_A_PROCESS", 0)
+    beside = fit(events, Params(), (1, 5), Stages()).ratings
+    assert here is not None
+    assert beside is not None
+    for name, array in here.to_arrays().items():
+        assert np.array_equal(array, beside.to_arrays()[name]), name
