@@ -26,7 +26,7 @@ class ListParams(_Section):
 class RatingParams(_Section):
     """Surprise's SVD."""
 
-    factors: int = Field(100, ge=1)
+    factors: int = Field(50, ge=1)
     epochs: int = Field(30, ge=1)
     learning_rate: float = Field(0.01, gt=0)
     regularization: float = Field(0.1, ge=0)
