@@ -63,12 +63,13 @@ def inconclusive(releases: Releases, during: Callable[[], object], reason: str) 
 
 def test_no_traffic(releases: Releases, version: int) -> None:
     releases.settings = {"RELEASE_WINDOW": "6s"}
+    before = releases.images()
     assert releases.run("start").returncode == 1
     assert releases.state["outcome"] == "inconclusive", releases.log()
     assert "requests is 0, must be at least 100" in releases.state["reason"]
-    assert set(releases.images().values()) == {releases.state["stable"]}
+    assert releases.images() == {**before, "canary": before["stable-1"]}
     releases.up_changes_nothing()
-    releases.run("history")
+    assert "inconclusive" in releases.run("history").stdout
 
 
 def test_prometheus_stopped_at_the_verdict(scraped: Releases, version: int) -> None:

@@ -38,7 +38,7 @@ def wsgi() -> Callable[..., Iterable[bytes]]:
 
 if __name__ == "__main__":
     assert _KIND in ("slow", "errors", "absent", "corrupt")
-    if _KIND == "absent" and os.environ["MARQUEE_SLOT"] == _VALUE:
+    if _KIND == "absent" and os.environ.get("MARQUEE_SLOT") == _VALUE:
         sys.exit("a fault: not in this slot")
     Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]).mkdir(exist_ok=True)
     gunicorn = [sys.executable, "-m", "gunicorn", "--config", "python:app.service.gunicorn_conf"]
