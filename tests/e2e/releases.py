@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import os
 import random
 import shutil
 import subprocess
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from pytest_httpserver import HTTPServer
 
 from app.model.artifact import Origin, seal
@@ -25,6 +27,10 @@ from tests.e2e.stack import PROJECT, SLOTS, URL, Stack, docker
 from tests.load import LIMIT_SECONDS, Result, attack
 from tests.mailbox import Mailbox
 
+#: `make test` tries one release of each kind, `make soak` all of them.
+soak_only = pytest.mark.skipif(
+    "MARQUEE_SOAK_SECONDS" not in os.environ, reason="a further release of its kind: make soak"
+)
 FAULTY = ROOT / "tests" / "e2e" / "faulty"
 OVERRIDE = """\
 services:

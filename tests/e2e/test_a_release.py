@@ -7,7 +7,16 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.releases import RATE, Releases, damaged, moment, of_strangers, under_load, wait
+from tests.e2e.releases import (
+    RATE,
+    Releases,
+    damaged,
+    moment,
+    of_strangers,
+    soak_only,
+    under_load,
+    wait,
+)
 from tests.e2e.stack import PROJECT, Stack, docker
 
 
@@ -83,6 +92,7 @@ def test_a_good_version_gets_all_traffic_and_no_request_fails(
 # either, and is given up by a guard (the third of these).
 
 
+@soak_only
 def test_a_version_of_700_ms_is_given_up(releases: Releases) -> None:
     releases.settings = {"RELEASE_REQUESTS": "20"}
     given_up(releases, "slow:0.7", "mean_seconds is 0.7", rate=10)
@@ -93,6 +103,7 @@ def test_a_version_of_300_ms_is_given_up_though_below_500(releases: Releases) ->
     given_up(releases, "slow:0.3", "beyond_edge_ratio is 1,", "mean_seconds = 0.3", rate=20)
 
 
+@soak_only
 def test_a_version_that_is_swamped_is_given_up_early(releases: Releases) -> None:
     releases.settings = {"RELEASE_READY": "10s", "RELEASE_WINDOW": "10m"}
     given_up(releases, "slow:0.7", "guard: reached_ratio is 0")
@@ -104,10 +115,12 @@ def test_a_version_that_errs_is_given_up_early(releases: Releases) -> None:
     assert releases.state["ended"] < releases.state["deadline"] - 400
 
 
+@soak_only
 def test_a_version_that_knows_nobody_is_given_up(releases: Releases) -> None:
     given_up(releases, "", "more_popular_ratio is 1,", change=of_strangers)
 
 
+@soak_only
 @pytest.mark.parametrize("where", ["model", "image"])
 def test_a_damaged_model_never_takes_traffic(releases: Releases, where: str) -> None:
     if where == "model":

@@ -9,7 +9,7 @@ import requests
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from tests.e2e.releases import Releases, Told, under_load, wait
+from tests.e2e.releases import Releases, Told, soak_only, under_load, wait
 from tests.e2e.stack import PROMETHEUS, SLOTS, docker, eventually
 
 
@@ -72,6 +72,7 @@ def test_no_traffic(releases: Releases, version: int) -> None:
     assert "inconclusive" in releases.run("history").stdout
 
 
+@soak_only
 def test_prometheus_stopped_at_the_verdict(scraped: Releases, version: int) -> None:
     scraped.settings = {"RELEASE_WINDOW": "6s"}
     inconclusive(
@@ -79,6 +80,7 @@ def test_prometheus_stopped_at_the_verdict(scraped: Releases, version: int) -> N
     )
 
 
+@soak_only
 def test_prometheus_answering_rubbish(
     releases: Releases, version: int, httpserver: HTTPServer
 ) -> None:
@@ -113,6 +115,7 @@ def test_a_gap_of_scrapes_over_ten_per_cent(scraped: Releases, version: int) -> 
     inconclusive(scraped, lambda: pause_prometheus(scraped, 9), "scraped_ratio is 0.")
 
 
+@soak_only
 @pytest.mark.parametrize("disturbance", ["gap", "restart"])
 def test_a_small_disturbance_does_not_stop_a_good_version(
     scraped: Releases, disturbance: str, figures: Callable[[str], None]

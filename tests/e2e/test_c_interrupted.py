@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from tests.e2e.releases import Releases, kill, under_load, wait
+from tests.e2e.releases import Releases, kill, soak_only, under_load, wait
 from tests.e2e.stack import eventually
 
 
@@ -48,6 +48,7 @@ def test_killed_in_every_phase_it_is_promoted_in_the_end(
     assert "Successfully deployed new model" in releases.told().mails
 
 
+@soak_only
 def test_killed_while_it_is_given_up_and_the_slot_left_empty(releases: Releases) -> None:
     releases.new_version()
     releases.settings = {"RELEASE_WINDOW": "10m", "RELEASE_AFTER_ABORT": "empty"}
@@ -74,6 +75,7 @@ def test_killed_while_it_is_given_up_and_the_slot_left_empty(releases: Releases)
     assert releases.images() == expected
 
 
+@soak_only
 def test_a_new_commit_supersedes_when_it_is_told_to(releases: Releases) -> None:
     first = releases.new_version()
     releases.settings = {"RELEASE_WINDOW": "10m"}
@@ -97,6 +99,7 @@ def test_a_new_commit_supersedes_when_it_is_told_to(releases: Releases) -> None:
     assert f"Release of version {first} superseded" in releases.told().mails
 
 
+@soak_only
 def test_a_promotion_that_fails_half_way_puts_both_back_also_when_killed(
     releases: Releases, figures: Callable[[str], None]
 ) -> None:
@@ -121,6 +124,7 @@ def test_a_promotion_that_fails_half_way_puts_both_back_also_when_killed(
     releases.up_changes_nothing()
 
 
+@soak_only
 def test_a_host_that_was_rebooted_goes_on(releases: Releases) -> None:
     releases.new_version()
     releases.settings = {"RELEASE_WINDOW": "8s"}

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tests.e2e.releases import Releases, git, under_load
+from tests.e2e.releases import Releases, git, soak_only, under_load
 from tests.e2e.stack import eventually
 from tests.integration.service.conftest import free_port
 
@@ -90,6 +90,7 @@ def server(tmp_path: Path, releases: Releases) -> Iterator[Server]:
         (releases.clone / "release.env").unlink()
 
 
+@soak_only
 @pytest.mark.skipif(os.geteuid() != 0, reason="an sshd of our own needs root")
 def test_a_push_ends_in_a_promoted_release(
     server: Server, releases: Releases, tmp_path: Path, figures: Callable[[str], None]

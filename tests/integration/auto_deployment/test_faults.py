@@ -41,7 +41,7 @@ def kill_at(world: World, step: str) -> str:
     with begin(world) as process:
         assert process.stderr is not None
         for line in process.stderr:
-            if f'"step": "{step}"' in line:
+            if f'"step": "{step}"' in line and '"event": "step"' in line:
                 break
         else:
             raise AssertionError(f"it ended before {step}")
