@@ -1,4 +1,4 @@
-"""A version made in the stack by command, from collected lines to a pushed commit."""
+"""A version made in the stack by command, from lines on the broker to a pushed commit."""
 
 import json
 from collections.abc import Iterator
@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pytest
 import requests
+from kafka import KafkaProducer
 
 from tests.e2e.stack import Stack, docker, eventually
 from tests.retraining import git, make_origin, stream_of
 
 MAILS = "http://127.0.0.1:1080"
+TOPIC = "retraining"
+SERVICES = ("kafka", "maildev", "collector", "scheduler")
 
 
 @pytest.fixture(scope="module")
@@ -23,17 +26,23 @@ def remotes(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     owner = ("--user=0", f"--volume={place}:/remotes", "--entrypoint=chown")
     image = f"{stack.environment['MARQUEE_IMAGE']}:deployment"
     docker("run", "--rm", *owner, image, "-R", "10001:10001", "/remotes")
+    # What earlier tests collected is another world's.
+    stack.compose("rm", "--stop", "--force", "collector", "scheduler")
+    store = f"--volume={stack.environment['COMPOSE_PROJECT_NAME']}_store:/store"
+    empty = ("find", "/store", "-mindepth", "1", "-delete")
+    docker("run", "--rm", "--user=0", store, f"--entrypoint={empty[0]}", image, *empty[1:])
     (stack.clone / ".env").write_text(
+        f"MARQUEE_KAFKA_SERVERS=kafka:9092\nMARQUEE_KAFKA_TOPIC={TOPIC}\n"
         f"MARQUEE_REMOTES={place}\nMARQUEE_GIT_REMOTE=/remotes/origin.git\n"
         "MARQUEE_MAIL_SMARTHOST=maildev:1025\nMARQUEE_MAIL_TLS=false\n"
         "MARQUEE_MAIL_FROM=marquee@localhost\nMARQUEE_MAIL_TO=team@localhost\n"
     )
-    stack.compose("--profile", "demo", "up", "-d", "--wait", "maildev", "scheduler")
+    stack.compose("--profile", "demo", "up", "-d", "--wait", *SERVICES)
     yield place
     docker("run", "--rm", *owner, image, "-R", "0:0", "/remotes")
     (stack.clone / ".env").unlink()
-    stack.compose("--profile", "demo", "rm", "--stop", "--force", "maildev")
-    stack.compose("up", "-d", "--wait", "scheduler")
+    stack.compose("--profile", "demo", "rm", "--stop", "--force", "kafka", "maildev")
+    stack.compose("up", "-d", "--wait", "collector", "scheduler")
 
 
 def retrain(stack: Stack) -> dict[str, object]:
@@ -42,23 +51,29 @@ def retrain(stack: Stack) -> dict[str, object]:
     return outcome
 
 
-def collect(stack: Stack, lines: list[str], place: Path) -> None:
-    """Take lines into the store's volume, as the collector does."""
-    (place / "lines.log").write_text("\n".join(lines) + "\n")
-    name = stack.environment["COMPOSE_PROJECT_NAME"]
-    image = f"{stack.environment['MARQUEE_IMAGE']}:deployment"
-    docker(
-        "run", "--rm", f"--volume={name}_store:/store",
-        f"--volume={place}/lines.log:/lines.log:ro", image,
-        "collect", "--file", "/lines.log", "--store", "/store",
-    )  # fmt: skip
+def collected(stack: Stack, lines: list[str]) -> None:
+    """Produce lines to the broker, and wait until the collector has them in the store."""
+    with KafkaProducer(bootstrap_servers="127.0.0.1:9094") as producer:
+        for line in lines:
+            producer.send(TOPIC, line.encode())
+        producer.flush()
+
+    def taken() -> bool:
+        found = stack.query("sum(marquee_lines_total)")
+        return bool(found) and float(found[0]["value"][1]) == len(lines)
+
+    eventually(taken, 60, "every line taken")
+    lag = "marquee_stream_lag_lines"
+    eventually(lambda: stack.query(lag)[0]["value"][1] == "0", 60, "nothing waiting")
+    stack.compose("stop", "collector")  # commits what it took
+    stack.compose("start", "collector")
 
 
 @pytest.mark.timeout(900)
 def test_a_retraining_by_command_publishes_a_version(
     stack: Stack, remotes: Path, tmp_path: Path
 ) -> None:
-    collect(stack, stream_of(0, 12), tmp_path)
+    collected(stack, stream_of(0, 12))
     outcome = retrain(stack)
     if outcome["status"] == "unchanged":  # the scheduler was quicker, as it should be
         outcome["version"] = 2
