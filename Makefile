@@ -107,8 +107,9 @@ deploy: ## Start the release of this commit on the server (a job of the pipeline
 	@scripts/deploy_over_ssh.sh
 
 .PHONY: soak
-soak: $(VENV)/.dev standins ## The container suite at full durations (three minutes under load)
-	@MARQUEE_SOAK_SECONDS=180 pytest tests/e2e
+soak: $(VENV)/.dev standins ## The container suite, and what is killed, at full durations and with every case
+	@MARQUEE_SOAK_SECONDS=180 pytest tests/e2e tests/integration/auto_deployment \
+	    tests/integration/events/stream
 
 .PHONY: standins
 standins: ## Build stand-ins for the public images, where no registry can be reached
