@@ -115,9 +115,8 @@ def test_a_promotion_that_fails_half_way_puts_both_back_also_when_killed(
         assert releases.run("resume").returncode == 1
 
     result = under_load(releases, release)
-    # A stable slot that starts and dies again and again costs requests until it is taken back.
     figures(f"a promotion that fails at its second slot: {result}")
-    assert result.failed <= result.sent / 20, result
+    assert result.failed == 0, result
     assert releases.state["outcome"] == "failed", releases.log()
     assert "stable-2 did not get ready" in releases.told().mails
     assert releases.images() == {**before, "canary": before["stable-1"]}
