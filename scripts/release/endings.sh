@@ -13,6 +13,8 @@ phase_promoting() {
     fi
     for slot in stable-1 stable-2 canary; do
         if ! put_into_slot "$slot" "$image" "$build" "$digest"; then
+            # Docker would start it again and again, and each time NGINX would send requests there.
+            compose stop --timeout 5 "$slot" >/dev/null 2>&1 || true
             go restoring '.outcome = "failed" | .reason = $reason' \
                 --arg reason "$slot did not get ready with build $build"
             return
@@ -31,10 +33,11 @@ name_records() { # IMAGE: `stable` is what serves, `previous` the way back
     docker tag "$1" "$name:stable"
 }
 
-# Both stables get back what they had; the canary follows in the next phase.
+# Both stables get back what they had, the one that failed before the one that answers with the new
+# version; the canary follows in the next phase.
 phase_restoring() {
     local slot
-    for slot in stable-1 stable-2; do
+    for slot in stable-2 stable-1; do
         put_into_slot "$slot" "$(field ".slots[\"$slot\"].image")" \
             "$(field ".slots[\"$slot\"].build")" "$(field ".slots[\"$slot\"].digest")" || {
             change '.reason += "; \($slot) did not get ready with its earlier image either"' --arg slot "$slot"

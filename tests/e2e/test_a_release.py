@@ -1,5 +1,6 @@
 """A good version takes all traffic, a bad one is given up, and nobody's request fails."""
 
+import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -106,7 +107,8 @@ def test_a_version_of_300_ms_is_given_up_though_below_500(releases: Releases) ->
 @soak_only
 def test_a_version_that_is_swamped_is_given_up_early(releases: Releases) -> None:
     releases.settings = {"RELEASE_READY": "10s", "RELEASE_WINDOW": "10m"}
-    given_up(releases, "slow:0.7", "guard: reached_ratio is 0")
+    # Whichever sees it first: who waits for its first answer, or who asks for its metrics.
+    given_up(releases, "slow:0.7", "(guard: reached_ratio is 0|the canary did not get ready)")
 
 
 def test_a_version_that_errs_is_given_up_early(releases: Releases) -> None:
@@ -163,7 +165,7 @@ def given_up(
     result = under_load(releases, release, rate=rate)
     state = releases.state
     assert state["outcome"] == "aborted", releases.log()
-    assert reason in state["reason"]
+    assert re.search(reason, state["reason"])
     if not fault.startswith("errors"):
         assert result.failed == 0, result
     for slot in ("stable-1", "stable-2"):
@@ -173,7 +175,7 @@ def given_up(
     told = releases.told()
     for text in (told.mails, told.slack):
         assert f"Release of version {version} aborted" in text
-        assert reason in text
+        assert re.search(reason, text)
         assert figure in text
     again = releases.run("start")
     assert again.returncode == 1

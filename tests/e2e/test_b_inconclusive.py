@@ -129,7 +129,7 @@ def test_a_small_disturbance_does_not_stop_a_good_version(
         releases.until("watching")
         time.sleep(5)
         if disturbance == "gap":
-            pause_prometheus(releases, 1.5)
+            pause_prometheus(releases, 2.5)
         else:
             docker("restart", releases.stack.container("canary"))
         assert wait(process) == 0, releases.log()
