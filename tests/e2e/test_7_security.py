@@ -10,7 +10,8 @@ from tests.e2e.stack import PROJECT, Stack, docker
 
 SERVICES = (
     "init", "stable-1", "stable-2", "canary", "nginx", "nginx-exporter", "mysql", "prometheus",
-    "alertmanager", "docker-proxy", "cadvisor", "migrate", "shipper", "collector", "scheduler", "archive",
+    "alertmanager", "docker-proxy", "cadvisor", "migrate", "shipper", "collector", "scheduler",
+    "archive",
 )  # fmt: skip
 
 #: Runs as root, and why. None of them is reachable from outside.
