@@ -94,10 +94,22 @@ def _add(archive: tarfile.TarFile, name: str, content: IO[bytes], size: int) -> 
 
 
 def _chunks(connection: sa.Connection, table: sa.Table) -> Iterator[list[dict[str, Any]]]:
-    options = {"yield_per": _ROWS, "stream_results": True}
-    result = connection.execution_options(**options).execute(sa.select(table))
-    for chunk in result.mappings().partitions(_ROWS):
-        yield [dict(row) for row in chunk]
+    """Rows in the order of their key, some at a time: MySQL's driver holds a result whole."""
+    key = list(table.primary_key)
+    query = sa.select(table).order_by(*key).limit(_ROWS)
+    rows = [dict(row) for row in connection.execute(query).mappings()]
+    while rows:
+        yield rows
+        later = query.where(key[0] >= rows[-1][key[0].name], _beyond(key, rows[-1]))
+        rows = [dict(row) for row in connection.execute(later).mappings()]
+
+
+def _beyond(key: list[sa.Column[Any]], row: dict[str, Any]) -> sa.ColumnElement[bool]:
+    """Whether a key comes after a row's; so spelt, MariaDB looks it up (not `(a, b) > (1, 2)`)."""
+    first, *others = key
+    value = row[first.name]
+    later: sa.ColumnElement[bool] = first > value
+    return sa.or_(later, sa.and_(first == value, _beyond(others, row))) if others else later
 
 
 def _to_line(row: dict[str, Any]) -> bytes:

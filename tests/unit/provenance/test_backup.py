@@ -44,7 +44,11 @@ def content(engine: sa.Engine) -> dict[str, list[tuple[object, ...]]]:
         }
 
 
-def test_a_backup_restored_into_nothing_is_all_that_was(filled: Place, tmp_path: Path) -> None:
+@pytest.mark.parametrize("rows", [20_000, 500, 7])
+def test_a_backup_restored_into_nothing_is_all_that_was(
+    filled: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int
+) -> None:
+    monkeypatch.setattr("app.provenance.backup._ROWS", rows)
     archive = io.BytesIO()
     held = back_up(filled.engine(), tmp_path / "store", archive)
     assert held == {"tracking": 1, "build": 1, "catalogue": 1, "reccom": 500, "store": 2}
