@@ -3,10 +3,12 @@
 Cost: the same service twice, one worker on one core, recording and not, asked in turn. Database:
 generated answers of 100,000 users over 30 days in SQLite and in a MariaDB container (256 MB of
 buffer, as in the compose file): insert rate, bytes a million rows, and how long a trace takes. In
-MariaDB all but the last million are made by the server itself: the rate is that of inserting as
-the shipper does into a table that large. SQLite is left out beyond ten million.
+MariaDB all but the last million are made by the server itself, before the indexes beside the key:
+the rate is that of inserting as the shipper does into a table that large, and what the indexes take
+is what they take packed. SQLite is left out beyond ten million.
 
-    python -m bench.provenance [--json] [--quick] [--rounds N] [--rows N ...]
+    python -m bench.provenance [--json] [--quick] [--only PART ...] [--rounds N] [--rows N ...]
+    python -m bench.provenance --json --only mariadb --rows 100000000      # an hour; 40 GB of disk
 """
 
 import argparse
@@ -18,7 +20,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -42,6 +44,11 @@ DAYS = 30
 TRACES = 100
 #: Rows inserted as the shipper does, by whose time the rate is told.
 SHIPPED = 1_000_000
+#: Rows of one statement where the server makes them: seconds, and bounded in its `/tmp`.
+CHUNK = 500_000
+#: No statement of ours takes longer, on a busy machine either: building an index of all rows.
+PATIENCE = 7200
+PARTS = ("cost", "sqlite", "mariadb")
 SQLITE_ROWS = 10_000_000
 _DAY = 86_400_000_000
 _START = time.time_ns() // 1000 - DAYS * _DAY
@@ -109,8 +116,7 @@ def answers(first: int, last: int, total: int) -> list[dict[str, Any]]:
     return rows
 
 
-#: `answers` in MariaDB's SQL. Into a partition that is empty it loads in bulk, unless it has to
-#: look for doubles.
+#: `answers` in MariaDB's SQL.
 _MADE = """
 SET unique_checks = 0, foreign_key_checks = 0;
 INSERT INTO reccom (day, request_id, version_number, user_id, time, films,
@@ -133,7 +139,8 @@ def fill(engine: sa.Engine, rows: int, server: mariadb.Database | None) -> dict[
     made = 0
     if server is not None:
         made = max(0, rows - SHIPPED)
-        _make(server, made, rows)
+        if made:
+            _make(server, made, rows)
     inserting = 0.0
     for first in range(made, rows, BATCH):
         batch = answers(first, min(rows, first + BATCH), rows)
@@ -145,15 +152,31 @@ def fill(engine: sa.Engine, rows: int, server: mariadb.Database | None) -> dict[
 
 
 def _make(server: mariadb.Database, made: int, rows: int) -> None:
-    """Let the server make the first rows, a day at a time."""
-    span, midnight = DAYS * _DAY, _START // _DAY * _DAY
-    first = 0
-    while first < made:
-        midnight += _DAY
-        last = min(made, -(-(midnight - _START) * rows // span))  # the first one of the next day
+    """Let the server make the first rows; the indexes beside the key are made after them."""
+    indexes = sorted((str(i.name), ", ".join(i.columns.keys())) for i in reccom.indexes)
+    before = _definition(server)
+    begun = time.monotonic()
+
+    def tell(what: str) -> None:
+        print(f"{time.monotonic() - begun:7.0f} s: {what}", file=sys.stderr, flush=True)
+
+    for name, _ in indexes:
+        server.query(f"ALTER TABLE reccom DROP INDEX {name}")
+    for first in range(0, made, CHUNK):
+        last = min(made, first + CHUNK)
         numbers = {"first": first, "last": last - 1, "total": rows, "start": _START}
-        server.query(_MADE.format(users=USERS, span=span, **numbers))
-        first = last
+        server.query(_MADE.format(users=USERS, span=DAYS * _DAY, **numbers), PATIENCE)
+        tell(f"{last:,} of {rows:,} rows")
+    for name, columns in indexes:
+        server.query(f"ALTER TABLE reccom ADD INDEX {name} ({columns})", PATIENCE)
+        tell(f"index {name}")
+    assert _definition(server) == before
+
+
+def _definition(server: mariadb.Database) -> list[str]:
+    """What the table is, line by line; a migration makes indexes in any order."""
+    lines = server.query("SHOW CREATE TABLE reccom").split("\\n")
+    return sorted(line.strip(" ,") for line in lines)
 
 
 def trace_times(engine: sa.Engine, rows: int) -> dict[str, float]:
@@ -176,28 +199,43 @@ def trace_times(engine: sa.Engine, rows: int) -> dict[str, float]:
     }
 
 
-def databases(folder: Path) -> Iterator[tuple[str, sa.Engine, mariadb.Database | None, Any]]:
+def databases(
+    folder: Path, parts: Sequence[str]
+) -> Iterator[tuple[str, sa.Engine, mariadb.Database | None, Any]]:
     """Name, engine, server if it is one, and what tells the bytes of its tables."""
+    if "sqlite" in parts:
+        yield from _sqlite(folder)
+    if "mariadb" in parts:
+        yield from _mariadb(folder)
+
+
+def _sqlite(folder: Path) -> Iterator[tuple[str, sa.Engine, None, Any]]:
     file = folder / "p.db"
     engine = connect(Settings(database=f"sqlite:///{file}"))
     upgrade(engine)
     yield "sqlite", engine, None, lambda: file.stat().st_size
     file.unlink()
+
+
+def _mariadb(folder: Path) -> Iterator[tuple[str, sa.Engine, mariadb.Database, Any]]:
     if reason := mariadb.why_not():
         print(f"MariaDB skipped: {reason}", file=sys.stderr)
         return
     (folder / "mariadb").mkdir()
-    with mariadb.running(folder / "mariadb", "--innodb-buffer-pool-size=256M") as server:
+    (folder / "sorted").mkdir()
+    with mariadb.running(
+        folder / "mariadb", "--innodb-buffer-pool-size=256M", scratch=folder / "sorted"
+    ) as server:
         used = ("exec", server.container, "sh", "-c", "du -cb /var/lib/mysql/marquee/reccom*")
         yield "mariadb", server.engine(), server, lambda: int(mariadb.docker(*used).split()[-2])
 
 
-def scale(sizes: list[int]) -> list[dict[str, Any]]:
+def scale(sizes: list[int], parts: Sequence[str]) -> list[dict[str, Any]]:
     """The database's figures at each size."""
     results = []
     for rows in sizes:
         with tempfile.TemporaryDirectory(prefix="marquee-bench-") as folder:
-            for name, engine, server, size in databases(Path(folder)):
+            for name, engine, server, size in databases(Path(folder), parts):
                 if name == "sqlite" and rows > SQLITE_ROWS:
                     print(f"{rows:,} rows in SQLite skipped: take a server", file=sys.stderr)
                     continue
@@ -207,7 +245,7 @@ def scale(sizes: list[int]) -> list[dict[str, Any]]:
                 figures["mb_per_million_rows"] = round(size() / rows, 1)
                 results.append({"database": name, **figures, **trace_times(engine, rows)})
                 engine.dispose()
-                print(results[-1], file=sys.stderr)
+                print(results[-1], file=sys.stderr, flush=True)
     return results
 
 
@@ -217,6 +255,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--quick", action="store_true", help="small and short; judges nothing")
+    parser.add_argument("--only", choices=PARTS, nargs="+", default=PARTS, help="these alone")
     parser.add_argument("--rounds", type=int, default=9, help="rounds of the cost (9)")
     parser.add_argument("--seconds", type=float, default=3, help="of load for each figure (3)")
     parser.add_argument("--rows", type=int, nargs="*", default=[100_000, 1_000_000])
@@ -225,9 +264,12 @@ def main() -> int:
     rounds, seconds, sizes = (2, 1.0, [20_000]) if arguments.quick else (
         arguments.rounds, arguments.seconds, arguments.rows
     )  # fmt: skip
-    result = {"target": TARGET, "cost": cost(rounds, seconds), "databases": scale(sizes)}
+    result: dict[str, Any] = {"target": TARGET}
+    if "cost" in arguments.only:
+        result["cost"] = cost(rounds, seconds)
+    result["databases"] = scale(sizes, arguments.only)
     print(json.dumps(result, indent=None if arguments.json else 1))
-    missed = result["cost"]["ratio"]["median"] < TARGET  # type: ignore[index]
+    missed = "cost" in result and result["cost"]["ratio"]["median"] < TARGET
     return 1 if missed and not arguments.quick else 0
 
 

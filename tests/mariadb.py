@@ -42,11 +42,12 @@ class Database:
         password = Path(given["MARQUEE_DATABASE_PASSWORD_FILE"]).read_text()
         return connect(Settings(database=given["MARQUEE_DATABASE"], database_password=password))
 
-    def query(self, statement: str) -> str:
-        """What the database's own client prints."""
+    def query(self, statement: str, seconds: float = 120) -> str:
+        """What the database's own client prints, within these seconds."""
         return docker(
             "exec", self.container, "mariadb", "--user=mysql", "--skip-column-names",
             "--socket=/run/mysqld/mysqld.sock", "--database=marquee", f"--execute={statement}",
+            seconds=seconds,
         )  # fmt: skip
 
     def stop(self) -> None:
@@ -69,9 +70,9 @@ class Database:
             self.query(f"truncate {table}")
 
 
-def docker(*arguments: str) -> str:
+def docker(*arguments: str, seconds: float = 120) -> str:
     done = subprocess.run(
-        ["docker", *arguments], capture_output=True, text=True, timeout=120, check=False
+        ["docker", *arguments], capture_output=True, text=True, timeout=seconds, check=False
     )
     assert done.returncode == 0, f"docker {arguments}: {done.stderr}"
     return done.stdout
@@ -97,25 +98,32 @@ def marquee(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str
 
 
 @contextmanager
-def running(place: Path, *options: str, data: Path | None = None) -> Iterator[Database]:
+def running(
+    place: Path, *options: str, data: Path | None = None, scratch: Path | None = None
+) -> Iterator[Database]:
     """A database with our tables until the block ends.
 
     Args:
         place: where its passwords and its start file lie.
         options: the server's own.
         data: directory of its files; a volume of its own without one.
+        scratch: directory where it sorts what an index is made of; its small `/tmp` without one.
     """
     place.chmod(0o755)
     for name in ("kept", "shipper", "owner"):
         (place / name).mkdir()
     provision_database(place / "kept", place / "none", place, place / "shipper", place / "owner")
+    aside: tuple[str, ...] = ()
+    if scratch:
+        scratch.chmod(0o777)
+        aside, options = (f"--volume={scratch}:/scratch",), ("--innodb-tmpdir=/scratch", *options)
     port = free_port()
     container = docker(
         "run", "--detach", f"--publish=127.0.0.1:{port}:3306", "--user=999:999", "--read-only",
         "--memory=1g", "--tmpfs=/tmp", "--tmpfs=/run/mysqld:uid=999,gid=999", "--entrypoint=bash",
         f"--volume={ROOT}/scripts/database/start.sh:/etc/marquee/start.sh:ro",
         f"--volume={place}:/run/marquee:ro",
-        f"--volume={data}:/var/lib/mysql" if data else "--volume=/var/lib/mysql", IMAGE,
+        f"--volume={data}:/var/lib/mysql" if data else "--volume=/var/lib/mysql", *aside, IMAGE,
         "/etc/marquee/start.sh", "--bind-address=0.0.0.0", "--skip-name-resolve",
         "--character-set-server=utf8mb4", "--collation-server=utf8mb4_bin", *options,
     ).strip()  # fmt: skip

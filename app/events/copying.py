@@ -8,9 +8,9 @@ from pathlib import Path
 import polars as pl
 
 from app.events.errors import EventsError
+from app.events.files import open_files
 from app.events.known import FOLDER, copy_attributes
 from app.events.manifest import NAME, read_manifest, write_manifest
-from app.events.store import open_files
 from app.files import staged_directory
 
 

@@ -10,13 +10,12 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import IO
 
 import polars as pl
 import pyarrow.parquet as pq
 
 from app.events.errors import EventsError
-from app.events.manifest import NAME, Manifest, Table, read_manifest
+from app.events.manifest import Manifest, Table, read_manifest
 from app.events.merge import merge_ratings, merge_watches
 from app.events.schemas import KEY, STORED_RATINGS, STORED_WATCHES, Schema
 from app.events.segment import open_segment, read_bucket, time_range
@@ -111,26 +110,6 @@ def snapshot(path: Path, manifest: Manifest, stack: ExitStack) -> Snapshot:
         for segment in manifest.segments(table):
             opened.append(stack.enter_context(open_segment(path / segment.name)))
     return Snapshot(manifest, files)
-
-
-def open_files(path: Path, stack: ExitStack) -> list[IO[bytes]]:
-    """The files of one moment of a store, opened, so that a writer may go on; none: no store.
-
-    The manifest is the last of them.
-
-    Raises:
-        EventsError: the store is damaged, or changes faster than its files can be opened.
-    """
-    for _ in range(_ATTEMPTS):
-        manifest = read_manifest(path)
-        names = [] if manifest is None else [*sorted(manifest.names), NAME]
-        try:
-            files: list[IO[bytes]] = [stack.enter_context((path / n).open("rb")) for n in names]
-        except FileNotFoundError:  # merged away since: look again
-            continue
-        if read_manifest(path) == manifest:
-            return files
-    raise EventsError(f"the store {path} lacks a file, or changes faster than it can be read")
 
 
 def _distinct(parts: list[pl.DataFrame]) -> pl.DataFrame:

@@ -6,19 +6,17 @@ The archive is written and read as a stream, so that it can go through a pipe ou
 import base64
 import io
 import json
-import shutil
 import tarfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from os import fstat
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import IO, Any
 
 import sqlalchemy as sa
 
-from app.events.store import open_files
-from app.files import staged_directory
+from app import logs
+from app.events.files import incoming, open_files
 from app.provenance.database import insert, revision, upgrade
 from app.provenance.errors import BackupError
 from app.provenance.tables import metadata
@@ -29,6 +27,8 @@ _HEAD = "backup.json"
 _STORE = "store"
 #: Answers last: whatever was restored before an interruption can be explained.
 _TABLES = ("tracking", "build", "catalogue", "reccom")
+
+_log = logs.get(__name__)
 
 
 def back_up(engine: sa.Engine, store: Path, out: IO[bytes]) -> dict[str, int]:
@@ -55,12 +55,13 @@ def back_up(engine: sa.Engine, store: Path, out: IO[bytes]) -> dict[str, int]:
 
 
 def restore(engine: sa.Engine, store: Path, source: IO[bytes]) -> dict[str, int]:
-    """Put an archive's rows into a database, and its store where there is none.
+    """Put an archive's rows into a database, and its store where none holds events.
 
     Rows that are there already stay as they are, so an interrupted restore may be run again.
 
     Raises:
         BackupError: not a whole archive of ours.
+        EventsError: the store is being written by another process, or cannot be.
     """
     if engine.dialect.name == "sqlite":
         upgrade(engine)
@@ -68,7 +69,9 @@ def restore(engine: sa.Engine, store: Path, source: IO[bytes]) -> dict[str, int]
     try:
         with ExitStack() as stack:
             archive = stack.enter_context(tarfile.open(fileobj=source, mode="r|gz"))
-            directory = None if store.exists() else stack.enter_context(_new_store(store))
+            files = stack.enter_context(incoming(store))
+            if files is None:
+                _log.warning("the store holds events already and stays as it is", store=str(store))
             for member in _members(archive):
                 file = archive.extractfile(member)
                 folder, _, name = member.name.partition("/")
@@ -76,9 +79,8 @@ def restore(engine: sa.Engine, store: Path, source: IO[bytes]) -> dict[str, int]
                     continue
                 if folder in _TABLES:
                     held[folder] += _restore_rows(engine, metadata.tables[folder], file)
-                elif folder == _STORE and directory:
-                    with (directory / Path(name).name).open("wb") as target:
-                        shutil.copyfileobj(file, target)
+                elif folder == _STORE and files:
+                    files.take(name, file)
                     held[_STORE] += 1
     except (tarfile.TarError, EOFError, OSError, ValueError) as error:
         raise BackupError(f"not a whole backup: {error}") from error
@@ -92,10 +94,22 @@ def _add(archive: tarfile.TarFile, name: str, content: IO[bytes], size: int) -> 
 
 
 def _chunks(connection: sa.Connection, table: sa.Table) -> Iterator[list[dict[str, Any]]]:
-    options = {"yield_per": _ROWS, "stream_results": True}
-    result = connection.execution_options(**options).execute(sa.select(table))
-    for chunk in result.mappings().partitions(_ROWS):
-        yield [dict(row) for row in chunk]
+    """Rows in the order of their key, some at a time: MySQL's driver holds a result whole."""
+    key = list(table.primary_key)
+    query = sa.select(table).order_by(*key).limit(_ROWS)
+    rows = [dict(row) for row in connection.execute(query).mappings()]
+    while rows:
+        yield rows
+        later = query.where(key[0] >= rows[-1][key[0].name], _beyond(key, rows[-1]))
+        rows = [dict(row) for row in connection.execute(later).mappings()]
+
+
+def _beyond(key: list[sa.Column[Any]], row: dict[str, Any]) -> sa.ColumnElement[bool]:
+    """Whether a key comes after a row's; so spelt, MariaDB looks it up (not `(a, b) > (1, 2)`)."""
+    first, *others = key
+    value = row[first.name]
+    later: sa.ColumnElement[bool] = first > value
+    return sa.or_(later, sa.and_(first == value, _beyond(others, row))) if others else later
 
 
 def _to_line(row: dict[str, Any]) -> bytes:
@@ -123,19 +137,3 @@ def _members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
     if content is None or json.load(content).get("format") != _FORMAT:
         raise BackupError("not a backup that this version can read")
     yield from archive
-
-
-@contextmanager
-def _new_store(store: Path) -> Iterator[Path]:
-    """A directory that becomes the store, unless the backup holds none."""
-    with TemporaryDirectory(prefix=f".{store.name}-", dir=_made(store.parent)) as aside:
-        yield Path(aside)
-        if any(Path(aside).iterdir()):
-            with staged_directory(store) as directory:
-                for file in Path(aside).iterdir():
-                    file.rename(directory / file.name)
-
-
-def _made(directory: Path) -> Path:
-    directory.mkdir(parents=True, exist_ok=True)
-    return directory

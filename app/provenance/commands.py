@@ -88,7 +88,7 @@ def trace(
 
 @click.command(
     epilog="Examples: marquee backup all.tar.gz;"
-    "  docker compose exec -T shipper marquee backup - > all.tar.gz"
+    "  docker compose run --rm -T archive backup - > all.tar.gz"
 )
 @click.argument("file", type=click.File("wb"))
 @click.option("--store", type=_STORE, default=None, help="[default: setting store_dir]")
@@ -108,15 +108,16 @@ def backup(settings: Settings, file: IO[bytes], store: Path | None) -> None:
 
 @click.command(
     epilog="Examples: marquee restore-backup all.tar.gz;"
-    "  docker compose exec -T shipper marquee restore-backup - < all.tar.gz"
+    "  docker compose run --rm -T archive restore-backup - < all.tar.gz"
 )
 @click.argument("file", type=click.File("rb"))
 @click.option("--store", type=_STORE, default=None, help="[default: setting store_dir]")
 @click.pass_obj
 def restore_backup(settings: Settings, file: IO[bytes], store: Path | None) -> None:
-    """Put a backup's rows into the database, and its event store where there is none.
+    """Put a backup's rows into the database, and its event store where none holds events.
 
     What is there already stays as it is, so that a restore that was interrupted can be run again.
+    Nobody may write the store meanwhile: a collector that follows a broker is stopped first.
     """
     from app.provenance.backup import restore
     from app.provenance.database import connect

@@ -115,8 +115,9 @@ def test_what_the_tracer_reads_is_what_was_written(mariadb: Database, place: Pla
 
 
 def test_what_sqlite_held_is_restored_into_mariadb_and_back(
-    mariadb: Database, place: Place, tmp_path: Path
+    mariadb: Database, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("app.provenance.backup._ROWS", 700)
     fill(place, 3000)
     place.shipper(place.engine()).ship()
     first, second = io.BytesIO(), io.BytesIO()

@@ -8,7 +8,10 @@ import sqlalchemy as sa
 from click.testing import CliRunner
 
 from app.cli import marquee
+from app.events.errors import EventsError
 from app.events.grammar import Scale
+from app.events.lock import LOCK, locked
+from app.events.manifest import Manifest, write_manifest
 from app.events.runs import collect_files
 from app.provenance.backup import back_up, restore
 from app.provenance.database import connect
@@ -41,7 +44,11 @@ def content(engine: sa.Engine) -> dict[str, list[tuple[object, ...]]]:
         }
 
 
-def test_a_backup_restored_into_nothing_is_all_that_was(filled: Place, tmp_path: Path) -> None:
+@pytest.mark.parametrize("rows", [20_000, 500, 7])
+def test_a_backup_restored_into_nothing_is_all_that_was(
+    filled: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int
+) -> None:
+    monkeypatch.setattr("app.provenance.backup._ROWS", rows)
     archive = io.BytesIO()
     held = back_up(filled.engine(), tmp_path / "store", archive)
     assert held == {"tracking": 1, "build": 1, "catalogue": 1, "reccom": 500, "store": 2}
@@ -66,6 +73,26 @@ def test_restoring_again_changes_nothing(filled: Place, tmp_path: Path) -> None:
     assert content(filled.engine()) == before
 
 
+def test_a_store_without_events_takes_those_of_the_backup(filled: Place, tmp_path: Path) -> None:
+    """As a collector makes one that finds nothing at its broker yet."""
+    archive = io.BytesIO()
+    back_up(filled.engine(), tmp_path / "store", archive)
+    archive.seek(0)
+    new = tmp_path / "new"
+    new.mkdir()
+    write_manifest(new, Manifest(positions={"stream": 7}))
+    with locked(new, "the store"), pytest.raises(EventsError, match="being written by process"):
+        restore(filled.engine(), new, archive)
+    archive.seek(0)
+    assert restore(filled.engine(), new, archive)["store"] == 2
+    assert (new / "manifest.json").read_bytes() == (
+        tmp_path / "store" / "manifest.json"
+    ).read_bytes()
+    write_manifest(new, Manifest())  # nothing of the files that no manifest names is in the way
+    archive.seek(0)
+    assert restore(filled.engine(), new, archive)["store"] == 2
+
+
 @pytest.mark.parametrize("share", [0, 0.3, 0.9])
 def test_half_a_backup_is_refused(filled: Place, tmp_path: Path, share: float) -> None:
     archive = io.BytesIO()
@@ -74,7 +101,7 @@ def test_half_a_backup_is_refused(filled: Place, tmp_path: Path, share: float) -
     empty = connect(Settings(database=f"sqlite:///{tmp_path}/empty.db"))
     with pytest.raises(BackupError):
         restore(empty, tmp_path / "new", half)
-    assert not (tmp_path / "new").exists()
+    assert {file.name for file in (tmp_path / "new").glob("*")} <= {LOCK}
 
 
 def test_another_archive_is_refused(place: Place, tmp_path: Path) -> None:
