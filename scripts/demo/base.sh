@@ -8,6 +8,7 @@ readonly SERVER=$PLACE/server   # the clone that runs the stack and releases
 readonly REMOTES=$PLACE/remotes # what everyone pushes to and fetches from
 readonly LOG=$PLACE/demo.log
 readonly URL=http://127.0.0.1:8082 PROMETHEUS=http://127.0.0.1:9090 MAILS=http://127.0.0.1:1080
+readonly HERE=build/demo/server # as said to people
 # The host's way to the mail catcher; containers know it as maildev:1025.
 readonly SMARTHOST=127.0.0.1:1025
 
@@ -33,7 +34,7 @@ broken() { # FUNCTION LINE
     printf '\ndemo.sh: %s failed, in %s at line %s. The last words:\n' "$CURRENT" "$1" "$2" >&2
     [[ ! -e $LOG ]] || tail -n 15 "$LOG" >&2
     printf 'demo.sh: all of it: %s; the containers are left up: cd %s && docker compose logs SERVICE; make demo-down removes them\n' \
-        "$LOG" "$SERVER" >&2
+        "${LOG#"$PWD/"}" "$HERE" >&2
     exit 1
 }
 

@@ -33,7 +33,7 @@ step_collect() {
     step 2 "people ask 20 times a second, choose, watch and rate; what they do is collected from Kafka"
     look "$PROMETHEUS/graph?g0.expr=marquee_lines_total  $PROMETHEUS/graph?g0.expr=marquee_simulator_requests_total"
     until_true $((VISITS / 20 + 120)) "$VISITS visits" collected
-    show "collected: $(figure 'sum(marquee_lines_total)') lines ($(figure 'sum(marquee_lines_total{kind="watches"})') minutes watched, $(figure 'sum(marquee_lines_total{kind="ratings"})') ratings, $(figure 'sum(marquee_lines_total{kind="damaged"})') damaged), none lost: $(figure 'sum(marquee_simulator_lost_lines_total)')"
+    show "collected: $(figure 'sum(marquee_lines_total)') lines ($(figure 'sum(marquee_lines_total{kind="watches"})') minutes watched, $(figure 'sum(marquee_lines_total{kind="ratings"})') ratings, $(figure 'sum(marquee_lines_total{kind="damaged"})') damaged); lost on the way: $(figure 'sum(marquee_simulator_lost_lines_total)')"
     requests
 }
 
@@ -47,7 +47,7 @@ requests() {
 
 step_retrain() {
     step 3 "a version is made: data checks, rehearsal, gate, training, commit, push; then every two days"
-    look "(cd $SERVER && docker compose logs scheduler)  and by hand: docker compose exec scheduler marquee retrain"
+    look "cd $HERE && docker compose logs scheduler; by hand: docker compose exec scheduler marquee retrain"
     (cd "$SERVER" && docker compose run --rm --no-TTY --no-deps scheduler retrain --json </dev/null) \
         >"$PLACE/retrain.json" 2>>"$LOG" || give_up "the retraining failed: $(<"$PLACE/retrain.json")"
     published "$PLACE/retrain.json"
@@ -61,7 +61,7 @@ step_release() {
 
 step_promoted() {
     step 5 "every check holds: it has all traffic"
-    look "(cd $SERVER && scripts/canary_release.sh history $(release_says .id))"
+    look "cd $HERE && scripts/canary_release.sh history $(release_says .id)"
     [[ $(release_says .outcome) == promoted ]] || give_up "not promoted: $(release_says .reason)"
     show "the verdict's figures: $(checks requests mean_seconds p99_seconds success_ratio traffic_share)"
     ask
@@ -91,7 +91,7 @@ step_slow() {
     step 7 "a version that makes everyone wait 300 ms: its model is good, only the canary can tell"
     push_slow_change
     # People rate otherwise what was recommended to them; the checks of data hold that for drift.
-    look "(cd $SERVER && docker compose exec scheduler marquee retrain --accept-data)"
+    look "cd $HERE && docker compose exec scheduler marquee retrain --accept-data"
     compose exec --no-TTY scheduler marquee retrain --accept-data --json >"$PLACE/slow.json" 2>>"$LOG" ||
         give_up "the retraining failed: $(<"$PLACE/slow.json")"
     published "$PLACE/slow.json"

@@ -13,12 +13,12 @@ published() { # OUTCOME-FILE
     show "version $(jq -r .version "$1") passed its gate: $(jq -r '.figures |
         "RMSE \(.rmse * 1e4 | round / 1e4), nDCG@10 \(.ndcg * 1e4 | round / 1e4), coverage \(.coverage * 1e3 | round / 1e3), on \(.events) held-out events"' "$1")"
     show "$(jq -r '.body | split("\n") | map(select(test("newer events|not compared"))) | first' "$1")"
-    show "pushed: $(git --git-dir "$REMOTES/origin.git" log -1 --format='%h %s' main), data and model to $REMOTES/versions"
+    show "pushed: $(git --git-dir "$REMOTES/origin.git" log -1 --format='%h %s' main), data and model to build/demo/remotes"
 }
 
 # The pipeline's job on the server: fetch, fast-forward, restore from DVC, start the release.
 deploy() {
-    look "(cd $SERVER && scripts/canary_release.sh status)"
+    look "cd $HERE && scripts/canary_release.sh status"
     quietly on_server scripts/deploy.sh
     follow
 }
@@ -51,14 +51,14 @@ about() { # PHASE
 checks() { # NAME...: figures of the last evaluation
     local name
     for name in "$@"; do
-        release_says ".last.checks[] | select(.name == \"$name\") | \"\(.name) \(.value * 1e4 | round / 1e4)\""
+        release_says ".last.checks[] | select(.name == \"$name\") | \"\(.name) \(if .value > 9 then .value | round else .value * 1e4 | round / 1e4 end)\""
     done | paste -sd, | sed 's/,/, /g'
 }
 
 containers_of() { compose ps --quiet "$@"; } # SLOT...
 
 ask() { # one recommendation; sets ANSWER
-    ANSWER=$(curl --silent --show-error --fail --include --max-time 0.6 "$URL/recommend/42")
+    ANSWER=$(curl --silent --show-error --fail --include --max-time 2 "$URL/recommend/42")
     show "user 42 gets $(tail -1 <<<"$ANSWER" | cut -c1-60)… from version $(header X-Model-Version) in $(header X-Slot)"
 }
 

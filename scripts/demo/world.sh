@@ -9,7 +9,7 @@ demo_up() {
     trap 'broken "${FUNCNAME[0]:-main}" "$LINENO"' ERR
     trap interrupted INT TERM
     SECONDS=0
-    printf '==> preparing; details: %s\n' "$LOG"
+    printf '==> preparing; details: %s\n' "${LOG#"$PWD/"}"
     make_repository
     configure_server
     build_images
@@ -18,9 +18,9 @@ demo_up() {
     PREPARED=$SECONDS
     SECONDS=0
     eight_steps
-    printf '\n==> done in %d min %02d s, after %d s of preparation (images, .venv). It goes on running: %s\n' \
-        $((SECONDS / 60)) $((SECONDS % 60)) "$PREPARED" "$SERVER"
-    look "$URL/recommend/42  $PROMETHEUS  $MAILS  (cd $SERVER && docker compose ps)"
+    printf '\n==> done in %d min %02d s, after %d s of preparation (images, .venv). It goes on running.\n' \
+        $((SECONDS / 60)) $((SECONDS % 60)) "$PREPARED"
+    look "$URL/recommend/42  $PROMETHEUS  $MAILS  cd $HERE && docker compose ps"
     look "make demo-down removes it all"
 }
 
