@@ -28,10 +28,10 @@ quietly() { "$@" >>"$LOG" 2>&1; }
 
 # -- failing ------------------------------------------------------------------------------------
 
-broken() { # FUNCTION LINE
+broken() { # FUNCTIONS LINE
     ((BASH_SUBSHELL == 0)) || exit 1 # whoever waits for it says so
     trap - ERR INT TERM
-    printf '\ndemo.sh: %s failed, in %s at line %s. The last words:\n' "$CURRENT" "$1" "$2" >&2
+    printf '\ndemo.sh: %s failed, at line %s (%s). The last words:\n' "$CURRENT" "$2" "$1" >&2
     [[ ! -e $LOG ]] || tail -n 15 "$LOG" >&2
     printf 'demo.sh: all of it: %s; the containers are left up: cd %s && docker compose logs SERVICE; make demo-down removes them\n' \
         "${LOG#"$PWD/"}" "$HERE" >&2

@@ -6,7 +6,7 @@ demo_up() {
     refuse_what_cannot_be
     mkdir -p "${PLACE%/*}"
     mkdir -m 700 "$PLACE" # what containers share in there is open to every user
-    trap 'broken "${FUNCNAME[0]:-main}" "$LINENO"' ERR
+    trap 'broken "${FUNCNAME[*]:0:3}" "$LINENO"' ERR
     trap interrupted INT TERM
     SECONDS=0
     printf '==> preparing; details: %s\n' "${LOG#"$PWD/"}"

@@ -80,6 +80,22 @@ image rm --force marquee-demo:stable-1 marquee-demo-candidate:canary" ]]
     [[ $status == 0 && $output == *"removed: 0 containers"* ]]
 }
 
+@test "a step that fails is named, with the last words, and what is there stays to be looked at" {
+    git init -q && git add . && git -c user.name=a -c user.email=a@b commit -qm Begin
+    cat >failing.sh <<'EOF'
+set -Eeuo pipefail
+for part in base world versions steps; do source "scripts/demo/$part.sh"; done
+refuse_what_cannot_be() { :; } # not: which ports this machine uses
+compose() { echo "no space left"; return 1; }
+read_environment
+demo_up
+EOF
+    run --separate-stderr bash failing.sh
+    [[ $status == 1 ]]
+    [[ $stderr == *"the preparation failed, at line "*"build_images"*"no space left"*"make demo-down"* ]]
+    [[ -e build/demo/server/.env && $(stat -c %a build/demo) == 700 ]]
+}
+
 @test "the slow version's change still fits the service" {
     cd "$root" || exit
     git apply --check scripts/demo/slow.patch
