@@ -90,8 +90,8 @@ step_slow() {
     local before stables
     step 7 "a version that makes everyone wait 300 ms: its model is good, only the canary can tell"
     push_slow_change
-    # People rate otherwise what was recommended to them; the checks of data hold that for drift.
     look "cd $HERE && docker compose exec scheduler marquee retrain --accept-data"
+    show "(--accept-data: people rate otherwise what was recommended to them, which the data checks take for drift)"
     compose exec --no-TTY scheduler marquee retrain --accept-data --json >"$PLACE/slow.json" 2>>"$LOG" ||
         give_up "the retraining failed: $(<"$PLACE/slow.json")"
     published "$PLACE/slow.json"
@@ -101,6 +101,7 @@ step_slow() {
     [[ $(release_says .outcome) == aborted ]] || give_up "not aborted: $(release_says '"\(.outcome): \(.reason)"')"
     show "aborted: $(release_says .reason)"
     [[ $(containers_of stable-1 stable-2) == "$stables" ]] || give_up "the stable slots were touched"
+    sleep 6 # until Prometheus has asked the simulator once more
     show "the stable slots are the same containers; requests failed since: $(($(failed) - before))"
     ask
 }
