@@ -58,6 +58,9 @@ read_environment() {
     WINDOW=${DEMO_WINDOW:-60}
     BUILD_CA=${MARQUEE_BUILD_CA:-}
     BUILD_NETWORK=${MARQUEE_BUILD_NETWORK:-}
+    if [[ -n $BUILD_CA ]]; then
+        BUILD_CA=$(realpath -e "$BUILD_CA" 2>/dev/null) || misused "MARQUEE_BUILD_CA=$MARQUEE_BUILD_CA is not there"
+    fi
     for name in VISITS WINDOW; do
         [[ ${!name} =~ ^[1-9][0-9]{0,5}$ ]] || misused "DEMO_$name=${!name} is not a number"
     done

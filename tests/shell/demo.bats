@@ -32,6 +32,8 @@ demo() { run --separate-stderr scripts/demo.sh "$@"; }
     [[ $status == 2 && $stderr == *"takes no arguments"* ]]
     DEMO_WINDOW=1m demo
     [[ $status == 2 && $stderr == *"DEMO_WINDOW=1m is not a number"* ]]
+    MARQUEE_BUILD_CA=no/such.pem demo
+    [[ $status == 2 && $stderr == *"no/such.pem is not there"* ]]
 }
 
 @test "without an engine it says so, and leaves nothing" {
