@@ -116,6 +116,14 @@ standins: ## Build stand-ins for the public images, where no registry can be rea
 	@if [[ "$(SYSTEM)" == 1 ]]; then scripts/install_system.sh docker standins; fi
 	@tests/standins/build.sh
 
+.PHONY: demo
+demo: ## Show the whole life of the system in containers, in under ten minutes
+	@scripts/demo.sh
+
+.PHONY: demo-down
+demo-down: ## Remove all that the demo left
+	@scripts/demo.sh down
+
 .PHONY: bench
 bench: $(VENV)/.dev ## Measure: events, training, requests
 	@python -m bench
