@@ -67,10 +67,8 @@ def server(tmp_path: Path, releases: Releases) -> Iterator[Server]:
     # What a server has in release.env and .env; sshd hands nothing over.
     settings = {**releases.environment, "HOME": str(Path.home())}
     names = [n for n in settings if n.startswith(("RELEASE_", "MARQUEE_", "COMPOSE_"))]
-    (releases.clone / ".env").write_text(
-        (releases.clone / ".env").read_text()
-        + "".join(f"{n}={settings[n]}\n" for n in names if not n.startswith("RELEASE_"))
-    )
+    with (releases.clone / ".env").open("a") as file:
+        file.writelines(f"{n}={settings[n]}\n" for n in names if not n.startswith("RELEASE_"))
     (releases.clone / "release.env").write_text(
         "".join(f"{n}={settings[n]}\n" for n in names if n.startswith("RELEASE_"))
     )
