@@ -1,4 +1,4 @@
-"""Days of the simulated world that pass in seconds, versions made meanwhile, and what came of it."""
+"""Days of the simulated world that pass in seconds; versions made meanwhile, what came of them."""
 
 import json
 import os
