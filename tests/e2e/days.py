@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import requests
 
 from app.simulator.world import SAMPLE_END
@@ -21,9 +20,10 @@ SIMULATOR = f"{PROJECT}-days"
 TOPIC = "days"
 SERVICES = ("kafka", "collector", "scheduler")
 _DAY = 86_400
+#: After a fault the scheduler, too, tries again sooner.
+_AGAIN_DAYS = 0.25
 #: What one retraining and one release may take, on a machine that has much else to do.
 _RETRAIN_SECONDS, _RELEASE_SECONDS = 400, 400
-_TIME = "%Y-%m-%dT%H:%M:%S"
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Edition:
 
     @property
     def options(self) -> list[str]:
-        """Of `marquee simulate`; nobody can have watched anything before the sample ended."""
+        """Of `marquee simulate`, whose time begins where the sample's ends, and is past."""
         told = {
             "days": self.days, "speed": self.speed, "rate": self.rate, "users": self.people,
             "newcomers": 0.5, "start": SAMPLE_END.isoformat(),
@@ -105,7 +105,7 @@ class Days:
     # -- before and after ------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """Origin and remote, an empty store with the sample in it, collector and scheduler."""
+        """Origin and remote, an empty store, collector and scheduler."""
         for path in [self.place, *self.place.parents[:1]]:
             path.chmod(0o755)
         clone = self.releases.clone
@@ -131,12 +131,6 @@ class Days:
             self._in_deployment(
                 f"{volume}:/v", "find", "/v", "-mindepth", "1", "-delete", root=True
             )
-        history = self.place / "history.log"
-        write_history(history)
-        with history.open("rb") as lines:
-            self._in_deployment("store:/v", "marquee", "collect", "--file", "-", "--store", "/v",
-                                stdin=lines)  # fmt: skip
-        history.unlink()
         self.stack.compose("--profile", "demo", "up", "-d", "--wait", *SERVICES)
 
     def close(self) -> None:
@@ -153,25 +147,6 @@ class Days:
         where = f"--volume={self.place}:/remotes"
         docker("run", "--rm", "--user=0", where, "--entrypoint=chown", self._image, "-R", owner,
                "/remotes")  # fmt: skip
-
-    def _in_deployment(
-        self, volume: str, program: str, *arguments: str, root: bool = False, stdin: Any = None
-    ) -> None:
-        """Run a program of the deployment image beside one of the stack's volumes."""
-        command = [
-            "docker",
-            "run",
-            "--rm",
-            f"--volume={PROJECT}_{volume}",
-            f"--entrypoint={program}",
-        ]
-        command += ["--interactive"] if stdin else []
-        command += ["--user=0"] if root else []
-        done = subprocess.run(
-            [*command, self._image, *arguments], stdin=stdin, capture_output=True, text=True,
-            timeout=600, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
 
     # -- the days --------------------------------------------------------------------------------
 
@@ -193,6 +168,8 @@ class Days:
                 self._log("life.log", f"day {self.day():.2f}: a retraining\n")
                 due += edition.every
                 self._renew(life)
+                failed = life.retrainings[-1]["status"] == "failed"
+                due += _AGAIN_DAYS if failed else edition.every
                 ended = f"{life.retrainings[-1]}, {life.releases[-1:]}"
                 self._log("life.log", f"day {self.day():.2f}: {ended}\n")
             time.sleep(1)
@@ -339,28 +316,6 @@ def level(values: list[float]) -> float:
     The scheduler's is that between retrainings; what leaks raises it all the same.
     """
     return round(sorted(values)[len(values) // 4], 1)
-
-
-def write_history(path: Path) -> None:
-    """The sample, from which the simulated world grows, as lines of the stream before it begins."""
-    sample = ROOT / "data" / "sample"
-    watches = pl.read_parquet(sample / "watches.parquet")
-    ratings = pl.read_parquet(sample / "ratings.parquet")
-    minutes = pl.int_ranges(pl.col("minutes").cast(pl.Int64))
-    seen = (
-        watches.select("user_id", "movie_id", "first_time", minute=minutes)
-        .explode("minute")
-        .select(
-            time=pl.col("first_time") + pl.duration(minutes="minute"),
-            line=pl.format("{},GET /data/m/{}/{}.mpg", "user_id", "movie_id", "minute"),
-        )
-    )
-    stars = pl.col("rating").cast(pl.Int64)
-    rated = ratings.select(
-        "time", line=pl.format("{},GET /rate/{}={}", "user_id", "movie_id", stars)
-    )
-    text = pl.concat_str(pl.col("time").dt.strftime(_TIME), "line", separator=",")
-    pl.concat([seen, rated]).select(text).write_csv(path, include_header=False, quote_style="never")
 
 
 def _of_release(line: str) -> bool:

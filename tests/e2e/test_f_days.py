@@ -22,7 +22,7 @@ SOAK = "MARQUEE_SOAK_SECONDS" in os.environ
 EDITION = (
     Edition(days=14, speed=672, rate=30, every=2, versions=5)
     if SOAK
-    else Edition(days=4, speed=1440, rate=30, every=1, versions=2)
+    else Edition(days=4, speed=1440, rate=60, every=1, versions=2)
 )
 AVAILABILITY = 0.999
 #: How much more memory a service may have in the last quarter than in the second, beyond a tenth.
