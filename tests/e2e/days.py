@@ -128,9 +128,8 @@ class Days:
         self._env.write_text(self._env_before + ours)
         self.stack.compose("rm", "--stop", "--force", "collector", "scheduler")
         for volume in ("store", "workshop"):
-            self._in_deployment(
-                f"{volume}:/v", "find", "/v", "-mindepth", "1", "-delete", root=True
-            )
+            docker("run", "--rm", "--user=0", f"--volume={PROJECT}_{volume}:/v",
+                   "--entrypoint=find", self._image, "/v", "-mindepth", "1", "-delete")  # fmt: skip
         self.stack.compose("--profile", "demo", "up", "-d", "--wait", *SERVICES)
 
     def close(self) -> None:
