@@ -83,6 +83,7 @@ class Simulation:
             "users": len(self._watched),
             "films": self.world.films.known(time),
             "requests": self.availability.summary(),
+            "answers": dict(self.availability.versions),
             "stream": self.stream.sent(),
             "versions": self.truth.versions(),
             "cold_start": self.truth.cold_start(),
