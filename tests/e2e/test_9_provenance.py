@@ -156,6 +156,7 @@ def under_load(during: Callable[[], object] | None, seconds: float) -> tuple[Res
     return attack(URL, range(5000), RATE, seconds, during=during, each=delivered), delivered
 
 
+@pytest.mark.timeout(300 + 6 * AWAY)
 def test_a_stopped_database_costs_no_answer_and_no_record(
     stack: Stack, figures: Callable[[str], None]
 ) -> None:
