@@ -46,6 +46,7 @@ make_repository() {
     [[ -z $(git status --porcelain) ]] || show "changes that are not committed are left out"
     mkdir -m 777 "$REMOTES" "$REMOTES/versions"
     quietly git init --bare --shared=0666 --initial-branch=main "$REMOTES/origin.git"
+    git --git-dir "$REMOTES/origin.git" config receive.shallowUpdate true # this clone may be shallow
     quietly git push "$REMOTES/origin.git" HEAD:refs/heads/main
     quietly git clone "$REMOTES/origin.git" "$SERVER"
 }
