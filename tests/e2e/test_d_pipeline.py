@@ -161,7 +161,7 @@ def pipeline(
     }
     with LOG.open("w") as log:
         return subprocess.Popen(
-            [RUNNER, *jobs, "--force-shell-executor", "--shell-isolation", "--shell-isolation",
+            [RUNNER, *jobs, "--force-shell-executor", "--shell-isolation",
              *(f"--variable={n}={v}" for n, v in variables.items())],
             cwd=desk, stdout=log, stderr=subprocess.STDOUT, text=True,
             env={n: v for n, v in os.environ.items() if n != "MARQUEE_SOAK_SECONDS"},
