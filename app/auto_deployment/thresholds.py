@@ -19,10 +19,10 @@ _Kind = TypeVar("_Kind", bound=_Section)
 class Checks(_Section):
     """When data is refused; `params.yaml` explains each."""
 
-    damaged: float = Field(0.1, ge=0, le=1)
+    damaged: float = Field(0.02, ge=0, le=1)
     without_time: float = Field(0.5, ge=0, le=1)
     ratings_psi: float = Field(0.25, gt=0)
-    popularity_psi: float = Field(1.0, gt=0)
+    popularity_psi: float = Field(0.5, gt=0)
     psi_events: int = Field(500, ge=1)
     fewest: float = Field(0.1, ge=0, lt=1)
     most: float = Field(10.0, gt=1)

@@ -22,6 +22,7 @@ SERVICES = ("kafka", "collector", "scheduler")
 _DAY = 86_400
 #: After a fault the scheduler, too, tries again sooner.
 _AGAIN_DAYS = 0.25
+_ASKS, _EXPECTS = "popularity_psi: 0.5\n", "popularity_psi: 1\n"
 #: What one retraining and one release may take, on a machine that has much else to do.
 _RETRAIN_SECONDS, _RELEASE_SECONDS = 400, 400
 
@@ -109,6 +110,12 @@ class Days:
         for path in [self.place, *self.place.parents[:1]]:
             path.chmod(0o755)
         clone = self.releases.clone
+        # As an operator would who expects it: the first version moves what is watched.
+        parameters = clone / "params.yaml"
+        told = parameters.read_text()
+        assert told.count(_ASKS) == 1
+        parameters.write_text(told.replace(_ASKS, _EXPECTS))
+        git(clone, "commit", "--quiet", "-m", "Expect what is watched to move", "params.yaml")
         git(self.place, "clone", "--quiet", "--bare", str(clone), str(self.origin))
         branch = git(self.origin, "symbolic-ref", "--short", "HEAD").strip()
         git(clone, "remote", "set-url", "origin", str(self.origin))
