@@ -7,15 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from mysql.connector.errorcode import ER_LOCK_WAIT_TIMEOUT
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
+from app import logs
 from app.provenance.tables import reccom
 from app.settings import Settings
+
+_log = logs.get(__name__)
 
 #: A database that does not answer within these seconds is away.
 _CONNECT_SECONDS = 5
 _STATEMENT_SECONDS = 60
+_UPKEEP_WAITS_SECONDS = 2
 _DAY = 86_400_000_000  # microseconds
 _EDGE_ID = re.compile(r"(\d{10})\.(\d{3})-")  # seconds, milliseconds, chance (nginx.conf)
 _SLOT_ID = re.compile(r"(1[0-9a-f]{15})[0-9a-f]{8}")  # nanoseconds, chance (app.service.recommend)
@@ -84,13 +89,30 @@ def insert(connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[st
 
 
 def upkeep(engine: sa.Engine, now: int, keep_days: int) -> None:
-    """Drop answers older than `keep_days`; in MariaDB, make the coming days' partitions."""
+    """Drop answers older than `keep_days`; in MariaDB, make the coming days' partitions.
+
+    There it is left for the next time while somebody reads the table for long, as a backup does:
+    inserts would have to wait behind it. Partitions are made three days ahead.
+    """
     today = now // _DAY
     with engine.begin() as connection:
         if connection.dialect.name == "sqlite":
             connection.execute(sa.delete(reccom).where(reccom.c.day < today - keep_days))
         else:
-            connection.exec_driver_sql("CALL reccom_upkeep(%s, %s)", (int(today), int(keep_days)))
+            _call_upkeep(connection, today, keep_days)
+
+
+def _call_upkeep(connection: sa.Connection, today: int, keep_days: int) -> None:
+    connection.exec_driver_sql("SET SESSION lock_wait_timeout = %s", (_UPKEEP_WAITS_SECONDS,))
+    try:
+        connection.exec_driver_sql("CALL reccom_upkeep(%s, %s)", (int(today), int(keep_days)))
+    except DBAPIError as error:
+        if getattr(error.orig, "errno", None) != ER_LOCK_WAIT_TIMEOUT:
+            raise
+        _log.info("answers are being read; partitions are kept up the next time")
+    finally:
+        if not connection.invalidated:
+            connection.exec_driver_sql("SET SESSION lock_wait_timeout = DEFAULT")
 
 
 def day_of(request_id: str, time: int) -> int:

@@ -104,6 +104,20 @@ def test_upkeep_makes_coming_partitions_and_drops_old_ones(mariadb: Database) ->
     assert f"\td{today + 3}\t" in plan
 
 
+def test_upkeep_does_not_keep_answers_out_while_they_are_read(mariadb: Database) -> None:
+    today = time.time_ns() // 1000 // DAY
+    engine = mariadb.engine()
+    before = partitions(mariadb)
+    with engine.connect() as reader:
+        reader.execute(sa.select(reccom)).all()  # and its transaction stays open
+        upkeep(engine, (today + 20) * DAY, keep_days=5)
+        with engine.begin() as connection:
+            insert(connection, reccom, [row(today)])
+        assert partitions(mariadb) == before
+    upkeep(engine, (today + 20) * DAY, keep_days=5)
+    assert partitions(mariadb)[-2:] == [f"d{today + 23}", "later"]
+
+
 def test_what_the_tracer_reads_is_what_was_written(mariadb: Database, place: Place) -> None:
     fill(place, 20)
     place.shipper(mariadb.engine()).ship()
