@@ -56,7 +56,9 @@ class Tree:
         Raises:
             ToolError: it failed, or took longer than ten minutes.
         """
-        return self._run(["git", *arguments], f"git {arguments[0]}", _GIT_SECONDS).rstrip("\n")
+        # Tidying in the background would be left to whoever is process 1, which reaps no strangers.
+        command = ["git", "-c", "gc.autoDetach=false", *arguments]
+        return self._run(command, f"git {arguments[0]}", _GIT_SECONDS).rstrip("\n")
 
     def git_tells(self, *arguments: str) -> bool:
         """Whether git's exit status is 0, for commands that answer a question by it."""
