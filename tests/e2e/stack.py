@@ -48,6 +48,14 @@ class Stack:
         assert done.returncode == 0, f"docker compose {arguments}: {done.stdout}{done.stderr}"
         return done.stdout
 
+    def sql(self, statement: str) -> list[list[str]]:
+        """Rows, through the database's own client."""
+        output = self.compose(
+            "exec", "-T", "mysql", "mariadb", "--user=mysql", "--socket=/run/mysqld/mysqld.sock",
+            "--skip-column-names", "--database=marquee", f"--execute={statement}",
+        )  # fmt: skip
+        return [line.split("\t") for line in output.splitlines()]
+
     def services(self) -> dict[str, dict[str, Any]]:
         """Every container of the project by service, ended ones too."""
         lines = self.compose("ps", "--all", "--format", "json").splitlines()

@@ -12,7 +12,7 @@ import requests
 from kafka import KafkaProducer
 
 from tests.e2e.stack import URL, Stack, eventually
-from tests.e2e.test_9_provenance import TRACE, drained, sql
+from tests.e2e.test_9_provenance import TRACE, drained
 
 TOPIC = "backup"
 #: Rows, and what is in them, in no order.
@@ -52,7 +52,7 @@ def watched(first: int, users: int) -> list[bytes]:
 def tables(stack: Stack) -> dict[str, list[str]]:
     """Rows and content of each table."""
     summed = "select count(*), sum(crc32(concat_ws('|', {}))) from {}"
-    return {name: sql(stack, summed.format(row, name))[0] for name, row in CONTENT.items()}
+    return {name: stack.sql(summed.format(row, name))[0] for name, row in CONTENT.items()}
 
 
 def events(stack: Stack) -> dict[str, Any]:
@@ -99,7 +99,7 @@ def test_an_empty_stack_has_all_again_and_goes_on(
     )
     stack.compose("up", "-d", "--wait")
     stack.compose("up", "-d", "--wait", "kafka")
-    assert sql(stack, "select count(*) from reccom") == [["0"]]
+    assert stack.sql("select count(*) from reccom") == [["0"]]
     eventually(lambda: events(stack)["pairs"] == 0, 30, "a store without events")
     restore = ("run", "--rm", "-T", "archive", "restore-backup", "-")
     with archive.open("rb") as source, pytest.raises(AssertionError, match="being written by"):

@@ -49,15 +49,6 @@ class Delivered:
         self.answers[key] = headers["X-Model-Version"], user, text
 
 
-def sql(stack: Stack, statement: str) -> list[list[str]]:
-    """Rows, through the database's own client."""
-    output = stack.compose(
-        "exec", "-T", "mysql", "mariadb", "--user=mysql", "--socket=/run/mysqld/mysqld.sock",
-        "--skip-column-names", "--database=marquee", f"--execute={statement}",
-    )  # fmt: skip
-    return [line.split("\t") for line in output.splitlines()]
-
-
 def drained(stack: Stack) -> None:
     """Wait until nothing waits in the queue."""
 
@@ -74,12 +65,11 @@ def drained(stack: Stack) -> None:
 def compare(stack: Stack, delivered: Delivered) -> str:
     """Hold the table against what clients got; what the figures say of it."""
     drained(stack)
-    names = dict(sql(stack, "select model_hash, hex(names) from catalogue"))
-    (model_hash,) = {row[0] for row in sql(stack, "select distinct model_hash from build")}
+    names = dict(stack.sql("select model_hash, hex(names) from catalogue"))
+    (model_hash,) = {row[0] for row in stack.sql("select distinct model_hash from build")}
     films = zlib.decompress(bytes.fromhex(names[model_hash])).decode().split("\n")
-    rows = sql(
-        stack,
-        "select request_id, slot, version_number, user_id, hex(films), given_up from reccom",
+    rows = stack.sql(
+        "select request_id, slot, version_number, user_id, hex(films), given_up from reccom"
     )
     found = {(row[0], row[1]): row for row in rows}
     assert len(found) == len(rows), "a key stands twice"
@@ -101,7 +91,7 @@ def compare(stack: Stack, delivered: Delivered) -> str:
 def emptied(stack: Stack) -> None:
     """Begin with no answers in the table."""
     drained(stack)
-    sql(stack, "truncate reccom")
+    stack.sql("truncate reccom")
 
 
 def test_every_delivered_answer_is_recorded_as_it_was_given(
@@ -118,7 +108,7 @@ def test_every_delivered_answer_is_recorded_as_it_was_given(
 def test_the_join_gives_rows(stack: Stack) -> None:
     requests.get(f"{URL}/recommend/42", timeout=0.6)
     drained(stack)
-    rows = sql(stack, JOIN)
+    rows = stack.sql(JOIN)
     assert rows[0][:2] == ["1", "42"]
     assert float(rows[0][4]) > 0
 
@@ -147,7 +137,7 @@ def test_a_try_that_was_given_up_is_named_so(stack: Stack) -> None:
     assert result.failed == 0, result
     time.sleep(1)
     compare(stack, delivered)
-    late = sql(stack, "select given_up, count(*) from reccom where slot = 'canary' group by 1")
+    late = stack.sql("select given_up, count(*) from reccom where slot = 'canary' group by 1")
     assert [row[0] for row in late] == ["1"], late
 
 
@@ -183,7 +173,7 @@ def test_a_stopped_database_costs_no_answer_and_no_record(
 def sql_answers(stack: Stack) -> bool:
     """Whether the database takes statements."""
     try:
-        return bool(sql(stack, "select 1"))
+        return bool(stack.sql("select 1"))
     except AssertionError:
         return False
 

@@ -1,6 +1,5 @@
 """A good version takes all traffic, a bad one is given up, and nobody's request fails."""
 
-import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -18,15 +17,7 @@ from tests.e2e.releases import (
     under_load,
     wait,
 )
-from tests.e2e.stack import PROJECT, Stack, docker
-
-
-def sql(stack: Stack, statement: str) -> list[list[str]]:
-    output = stack.compose(
-        "exec", "-T", "mysql", "mariadb", "--user=mysql", "--socket=/run/mysqld/mysqld.sock",
-        "--skip-column-names", "--database=marquee", f"--execute={statement}",
-    )  # fmt: skip
-    return [line.split("\t") for line in output.splitlines()]
+from tests.e2e.stack import PROJECT, docker
 
 
 class Answers:
@@ -80,10 +71,9 @@ def test_a_good_version_gets_all_traffic_and_no_request_fails(
     assert f"Successfully deployed new model: version {version}" in told.mails
     assert "requests = " in told.mails
     assert f"version {version}" in told.slack
-    rows = dict(sql(releases.stack, "select version_number, count(*) from reccom group by 1"))
+    rows = dict(releases.stack.sql("select version_number, count(*) from reccom group by 1"))
     assert {"1", str(version)} <= set(rows), rows
-    ((build, digest),) = sql(
-        releases.stack,
+    ((build, digest),) = releases.stack.sql(
         f"select build_id, image_digest from build where version_number = {version}",
     )
     assert (build, digest) == (state["build"], state["candidate"])
@@ -107,8 +97,7 @@ def test_a_version_of_300_ms_is_given_up_though_below_500(releases: Releases) ->
 @soak_only
 def test_a_version_that_is_swamped_is_given_up_early(releases: Releases) -> None:
     releases.settings = {"RELEASE_READY": "10s", "RELEASE_WINDOW": "10m"}
-    # Whichever sees it first: who waits for its first answer, or who asks for its metrics.
-    given_up(releases, "slow:0.7", "(guard: reached_ratio is 0|the canary did not get ready)")
+    given_up(releases, "tires:0.7", "guard: reached_ratio is 0")
 
 
 def test_a_version_that_errs_is_given_up_early(releases: Releases) -> None:
@@ -165,7 +154,7 @@ def given_up(
     result = under_load(releases, release, rate=rate)
     state = releases.state
     assert state["outcome"] == "aborted", releases.log()
-    assert re.search(reason, state["reason"])
+    assert reason in state["reason"]
     if not fault.startswith("errors"):
         assert result.failed == 0, result
     for slot in ("stable-1", "stable-2"):
@@ -175,7 +164,7 @@ def given_up(
     told = releases.told()
     for text in (told.mails, told.slack):
         assert f"Release of version {version} aborted" in text
-        assert re.search(reason, text)
+        assert reason in text
         assert figure in text
     again = releases.run("start")
     assert again.returncode == 1

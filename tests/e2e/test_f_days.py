@@ -16,7 +16,7 @@ from tests.conftest import ROOT
 from tests.e2e.days import Days, Edition, Life
 from tests.e2e.releases import Releases
 from tests.e2e.stack import Stack
-from tests.e2e.test_9_provenance import drained, sql
+from tests.e2e.test_9_provenance import drained
 
 SOAK = "MARQUEE_SOAK_SECONDS" in os.environ
 EDITION = (
@@ -44,7 +44,7 @@ def days(shared_releases: Releases, tmp_path_factory: pytest.TempPathFactory) ->
     try:
         lived.begin()
         drained(lived.stack)
-        sql(lived.stack, "truncate reccom")
+        lived.stack.sql("truncate reccom")
         yield lived
     finally:
         lived.close()
@@ -80,26 +80,26 @@ def test_every_answer_is_in_the_database_with_its_version(
     grouped = "select version_number, count(*), count(distinct request_id) from reccom"
     rows = {
         int(version): (int(tries), int(requests))
-        for version, tries, requests in sql(days.stack, f"{grouped} group by version_number")
+        for version, tries, requests in days.stack.sql(f"{grouped} group by version_number")
     }
     answers = {int(version): count for version, count in life.summary["answers"].items()}
     assert answers.keys() <= rows.keys()
     for version, count in answers.items():
         assert rows[version][1] >= count, f"answers of version {version} are not in reccom"
     # What is there beyond the answers: second tries, and answers nobody waited for.
-    (total,) = sql(days.stack, "select count(*), count(distinct request_id) from reccom")
+    (total,) = days.stack.sql("select count(*), count(distinct request_id) from reccom")
     requests = life.summary["requests"]
     given = sum(requests[outcome] for outcome in OUTCOMES)
     assert sum(answers.values()) == requests["ok"] <= int(total[1]) <= given
     assert _versions(days.stack, "tracking") >= answers.keys()
     assert _versions(days.stack, "build") >= answers.keys()
     traced = "select count(*) from reccom left join build using (build_id) where build.build_id"
-    assert sql(days.stack, f"{traced} is null") == [["0"]]
+    assert days.stack.sql(f"{traced} is null") == [["0"]]
     figures(f"days: reccom has {total[0]} rows of {total[1]} requests; answered {answers}")
 
 
 def _versions(stack: Stack, table: str) -> set[int]:
-    return {int(row[0]) for row in sql(stack, f"select version_number from {table}")}
+    return {int(row[0]) for row in stack.sql(f"select version_number from {table}")}
 
 
 def test_no_version_is_worse_in_truth_than_the_one_before(
