@@ -71,11 +71,11 @@ lint: $(VENV)/.dev ## Check style, types, who imports whom, and the shell script
 
 .PHONY: test
 test: ## Every suite, containers too where Docker answers; SYSTEM=1 first installs what they lack
-	@if [[ "$(SYSTEM)" == 1 ]]; then scripts/install_system.sh python shell docker standins; fi
+	@if [[ "$(SYSTEM)" == 1 ]]; then scripts/install_system.sh python shell docker images; fi
 	@$(MAKE) $(VENV)/.dev
 	@$(MAKE) lint
 	@scripts/run_shell_tests.sh
-	@if docker info >/dev/null 2>&1; then $(MAKE) standins; fi
+	@if docker info >/dev/null 2>&1; then $(MAKE) images; fi
 	@pytest
 
 # The pipeline's jobs: parts of `make test`, with the reports that GitLab shows.
@@ -86,7 +86,7 @@ IN_PIPELINE = @if [[ "$(SYSTEM)" == 1 ]]; then scripts/install_system.sh python 
 .PHONY: test-data
 test-data: ## What reads and keeps data (a job of the pipeline)
 	$(IN_PIPELINE)
-	@pytest $(REPORTS) tests/unit/events tests/unit/simulator tests/integration/events
+	@pytest $(REPORTS) tests/unit/ingest tests/unit/simulator tests/integration/ingest
 
 .PHONY: test-model
 test-model: ## What makes and checks models (a job of the pipeline)
@@ -98,8 +98,8 @@ test-app: ## The service, releases, style and types (a job of the pipeline)
 	$(IN_PIPELINE)
 	@$(MAKE) lint
 	@scripts/run_shell_tests.sh
-	@pytest $(REPORTS) tests/unit tests/integration --ignore=tests/unit/events \
-	    --ignore=tests/unit/simulator --ignore=tests/integration/events --ignore=tests/unit/model \
+	@pytest $(REPORTS) tests/unit tests/integration --ignore=tests/unit/ingest \
+	    --ignore=tests/unit/simulator --ignore=tests/integration/ingest --ignore=tests/unit/model \
 	    --ignore=tests/unit/training --ignore=tests/integration/training
 
 .PHONY: deploy
@@ -107,14 +107,14 @@ deploy: ## Start the release of this commit on the server (a job of the pipeline
 	@scripts/deploy_over_ssh.sh
 
 .PHONY: soak
-soak: $(VENV)/.dev standins ## The container suite, and what is killed, at full durations and with every case
+soak: $(VENV)/.dev images ## The container suite, and what is killed, at full durations and with every case
 	@MARQUEE_SOAK_SECONDS=180 pytest tests/e2e tests/integration/auto_deployment \
-	    tests/integration/events/stream
+	    tests/integration/ingest/kafka
 
-.PHONY: standins
-standins: ## Build stand-ins for the public images, where no registry can be reached
-	@if [[ "$(SYSTEM)" == 1 ]]; then scripts/install_system.sh docker standins; fi
-	@tests/standins/build.sh
+.PHONY: images
+images: ## Build stand-ins for the public images, where no registry can be reached
+	@if [[ "$(SYSTEM)" == 1 ]]; then scripts/install_system.sh docker images; fi
+	@tests/images/build.sh
 
 .PHONY: demo
 demo: ## Show the whole life of the system in containers, in under ten minutes
@@ -130,4 +130,4 @@ bench: $(VENV)/.dev ## Measure: events, training, requests
 
 .PHONY: docs
 docs: $(VENV)/.dev ## Write the reference pages and .env.example anew
-	@python -m app.reference
+	@python -m app.docs_generator

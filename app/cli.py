@@ -15,11 +15,11 @@ from app.settings import SettingsError, read_settings
 
 #: Command -> the module that holds it, under the same name with underscores.
 COMMANDS = {
-    "collect": "app.events.commands",
-    "import-ratings": "app.events.commands",
-    "prepare": "app.events.commands",
-    "enrich": "app.events.attributes.commands",
-    "data": "app.events.commands",
+    "collect": "app.ingest.commands",
+    "import-ratings": "app.ingest.commands",
+    "prepare": "app.ingest.commands",
+    "enrich": "app.ingest.metadata.commands",
+    "data": "app.ingest.commands",
     "train": "app.training.commands",
     "tune": "app.training.commands",
     "evaluate": "app.training.commands",

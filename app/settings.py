@@ -63,7 +63,7 @@ class Settings(BaseSettings):
     )
     model_dir: Path = Field(Path("model"), description="The model directory that is served.")
     list_length: int = Field(
-        20, ge=1, le=50, description="How many films an answer holds (the contract says 20)."
+        20, ge=1, le=50, description="How many movies an answer holds (the contract says 20)."
     )
     hidden_movies: str = Field(
         "",
@@ -75,14 +75,14 @@ class Settings(BaseSettings):
         lt=0.6,
         description="The edge's limit for one try; the latency histogram has a bucket there.",
     )
-    recording: bool = Field(
+    provenance_enabled: bool = Field(
         True, description="Whether every answer is recorded, so that it can be traced."
     )
-    queue_dir: Path = Field(
-        Path("data/queue"),
+    spool_dir: Path = Field(
+        Path("data/spool"),
         description="Where answers wait for the database; shared by all slots and the shipper.",
     )
-    queue_mb: int = Field(
+    spool_max_mb: int = Field(
         1024, ge=16, description="Bound of the queue in MiB; beyond it the oldest records go."
     )
     database: str = Field(
@@ -93,10 +93,10 @@ class Settings(BaseSettings):
     database_password: SecretStr = Field(
         SecretStr(""), description="The database user's password; best given as a file."
     )
-    reccom_days: int = Field(
+    provenance_retention_days: int = Field(
         90, ge=1, le=3650, description="How many days answers are kept in the database."
     )
-    ship_bind: str = Field(
+    shipper_bind: str = Field(
         "127.0.0.1:8083",
         pattern=r"^[A-Za-z0-9.]+:\d{1,5}$",
         description="Where the shipper answers `/trace/<request_id>`, `/metrics` and `/health`.",
@@ -126,29 +126,29 @@ class Settings(BaseSettings):
         pattern=r"^[A-Za-z0-9._-]{1,249}$",
         description="The topic that tells what is watched and rated.",
     )
-    collect_bind: str = Field(
+    collector_bind: str = Field(
         "127.0.0.1:8084",
         pattern=r"^[A-Za-z0-9.]+:\d{1,5}$",
         description="Where `marquee collect` answers `/metrics` while it follows the stream.",
     )
-    collect_commit_seconds: float = Field(
+    collector_commit_interval_seconds: float = Field(
         10.0, gt=0, le=600, description="What was collected is committed at least this often."
     )
-    store_days: int = Field(
+    store_retention_days: int = Field(
         0,
         ge=0,
         le=36500,
         description="How many days before its newest events the store keeps; 0: all.",
     )
-    information_url: str = Field(
+    metadata_api_url: str = Field(
         "",
         pattern=r"^(https?://[^\s'\"]+)?$",
-        description="The information API on users and films; empty: none is asked.",
+        description="The information API on users and movies; empty: none is asked.",
     )
-    information_per_second: float = Field(
+    metadata_api_max_requests_per_second: float = Field(
         5.0, gt=0, le=1000, description="Requests to the information API in a second, at most."
     )
-    information_users: int = Field(
+    metadata_api_max_user_id: int = Field(
         0,
         ge=0,
         le=100_000_000,
@@ -156,18 +156,18 @@ class Settings(BaseSettings):
     )
     rating_min: float = Field(1.0, description="Lowest rating of the scale.")
     rating_max: float = Field(5.0, description="Highest rating of the scale.")
-    mail_smarthost: str = Field(
+    smtp_host: str = Field(
         "",
         pattern=r"^([A-Za-z0-9.-]+:\d{1,5})?$",
         description="Mail server as `host:port`; empty: no mail is sent.",
     )
-    mail_tls: bool = Field(True, description="Whether the mail server must speak STARTTLS.")
+    smtp_tls: bool = Field(True, description="Whether the mail server must speak STARTTLS.")
     mail_from: str = Field("", pattern=_MAIL, description="Sender of mail.")
     mail_to: str = Field("", pattern=_MAIL, description="Who gets mail, separated by commas.")
-    mail_user: str = Field(
+    smtp_user: str = Field(
         "", pattern=r"^[^'\s]*$", description="Mail server's user (see `secrets/README.md`)."
     )
-    mail_password: SecretStr = Field(
+    smtp_password: SecretStr = Field(
         SecretStr(""), description="That user's password; best given as a file."
     )
     slack_webhook: SecretStr = Field(
@@ -189,23 +189,25 @@ class Settings(BaseSettings):
         pattern=r"^[^<>\n]+ <[^<>\s]+>$",
         description="Who commits new versions.",
     )
-    workshop_dir: Path = Field(
-        Path("data/workshop"),
+    workspace_dir: Path = Field(
+        Path("data/workspace"),
         description="Where versions are made, in a clone of its own; nobody else works there.",
     )
     keep_versions: int = Field(
-        3, ge=1, le=1000, description="So many versions stay in the workshop; all in the remote."
+        3, ge=1, le=1000, description="So many versions stay in the workspace; all in the remote."
     )
     service_urls: str = Field(
         "http://127.0.0.1:8082",
         pattern=r"^[^'\"\s]*$",
         description="Instances, separated by commas, to ask at `/version` what is in service.",
     )
-    retrain_hours: float = Field(48, gt=0, description="Hours from one retraining to the next.")
+    retrain_interval_hours: float = Field(
+        48, gt=0, description="Hours from one retraining to the next."
+    )
     retrain_retry_minutes: float = Field(
         60, gt=0, description="Minutes until one that failed for a fault outside is tried again."
     )
-    schedule_bind: str = Field(
+    scheduler_bind: str = Field(
         "127.0.0.1:8085",
         pattern=r"^[A-Za-z0-9.]+:\d{1,5}$",
         description="Where the scheduler answers `/metrics` and `/health`.",

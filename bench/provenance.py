@@ -28,18 +28,18 @@ from typing import Any
 import sqlalchemy as sa
 
 from app.provenance.database import connect, day_of, insert, upgrade, upkeep
+from app.provenance.lineage import Tracer
 from app.provenance.shipper import BATCH
 from app.provenance.tables import reccom, tracking
-from app.provenance.tracing import Tracer
 from app.settings import Settings
 from bench.requests import load
 from bench.requests.measure import DRAWN, Spread
 from bench.requests.model import make_model, some_users
 from bench.requests.servers import Server, serving
-from tests import mariadb
+from tests.support import mariadb
 
 TARGET = 0.95
-USERS, FILMS = 100_000, 10_000
+USERS, MOVIES = 100_000, 10_000
 DAYS = 30
 TRACES = 100
 #: Rows inserted as the shipper does, by whose time the rate is told.
@@ -64,12 +64,13 @@ def cost(rounds: int, seconds: float) -> dict[str, Any]:
 
     Beside it the processor time of a request, which what else runs on the machine hardly touches.
     """
-    model = make_model(USERS, FILMS)
+    model = make_model(USERS, MOVIES)
     rates: dict[str, list[float]] = {"true": [], "false": []}
     spent: dict[str, list[float]] = {"true": [], "false": []}
     with ExitStack() as stack:
         servers = {
-            on: stack.enter_context(serving("marquee", model, MARQUEE_RECORDING=on)) for on in rates
+            on: stack.enter_context(serving("marquee", model, MARQUEE_PROVENANCE_ENABLED=on))
+            for on in rates
         }
         for number in range(-1, rounds):  # the first only warms up
             for on in sorted(rates, reverse=bool(number % 2)):
@@ -111,7 +112,7 @@ def answers(first: int, last: int, total: int) -> list[dict[str, Any]]:
         name = f"{moment // 10**6}.{moment // 1000 % 1000:03d}-{digest.hex()}"
         row: dict[str, Any] = {"day": day_of(name, moment), "request_id": name, "time": moment}
         row |= {"version_number": number * 15 // total}
-        row |= {"user_id": int.from_bytes(digest[:4]) % USERS, "films": (digest * 3)[:40]}
+        row |= {"user_id": int.from_bytes(digest[:4]) % USERS, "movies": (digest * 3)[:40]}
         rows.append(_SAME | row)
     return rows
 
@@ -119,7 +120,7 @@ def answers(first: int, last: int, total: int) -> list[dict[str, Any]]:
 #: `answers` in MariaDB's SQL.
 _MADE = """
 SET unique_checks = 0, foreign_key_checks = 0;
-INSERT INTO reccom (day, request_id, version_number, user_id, time, films,
+INSERT INTO reccom (day, request_id, version_number, user_id, time, movies,
     slot, build_id, source, took, given_up, asked_again)
 SELECT moment DIV 86400000000,
     CONCAT(moment DIV 1000000, '.', LPAD(moment DIV 1000 MOD 1000, 3, '0'), '-', hash),

@@ -2,7 +2,7 @@
 
 The compose file as it is (NGINX and the slots alone), twice, as projects of their own on ports of
 their own; asked in turn, so that the one that is not asked idles. Everything shares the machine's
-cores, the load too. Needs a Docker engine and the images (`make standins` where no registry
+cores, the load too. Needs a Docker engine and the images (`make images` where no registry
 answers). NGINX lets 6,000 requests a second of one client through: a faster machine measures that.
 Writes its part of docs/benchmarks-requests.md unless --quick.
 
@@ -25,17 +25,17 @@ from bench.requests import load, report
 from bench.requests.measure import DRAWN, Spread
 from bench.requests.model import ROOT, make_model, some_users
 from bench.requests.servers import free_port
-from tests.e2e.stack import SLOTS, Stack, docker
+from tests.support.stack import SLOTS, Stack, docker
 
 PROJECT = "marquee-bench"
-USERS, FILMS = 1_000_000, 27_000
+USERS, MOVIES = 1_000_000, 27_000
 DOCKERFILE = """ARG BASE
 FROM $BASE AS marquee
 COPY bench /opt/bench
 COPY model /srv/marquee/model
 ENV PYTHONPATH=/opt
 FROM marquee AS constant
-CMD ["python", "-m", "bench.requests.constant"]
+CMD ["python", "-m", "bench.requests.baseline_constant"]
 """
 PEERS = ("constant", "marquee")
 
@@ -133,7 +133,7 @@ def main() -> int:
         print(json.dumps({"skipped": reason}) if arguments.json else f"skipped: {reason}")
         return 0
     rounds, seconds = (2, 2.0) if arguments.quick else (arguments.rounds, arguments.seconds)
-    result = _result(measure(make_model(USERS, FILMS), rounds, seconds), seconds)
+    result = _result(measure(make_model(USERS, MOVIES), rounds, seconds), seconds)
     if not arguments.quick:
         report.write_page("requests_stack", result)
     if arguments.json:
@@ -149,7 +149,7 @@ def _result(answered: dict[str, list[float]], seconds: float) -> dict[str, Any]:
     pairs = zip(answered["marquee"], answered["constant"], strict=True)
     rounds = len(answered["marquee"])
     return {
-        "what": f"NGINX and three slots of two workers, {USERS:,} users, {FILMS:,} films, "
+        "what": f"NGINX and three slots of two workers, {USERS:,} users, {MOVIES:,} movies, "
         f"{rounds} rounds, {seconds:g} s of load for each figure; all on the same cores",
         "command": f"python -m bench.requests_stack --rounds {rounds} --seconds {seconds:g}",
         "machine": report.machine(),

@@ -1,6 +1,6 @@
 """A whole retraining beside Surprise's `SVD.fit` alone, on the same ratings.
 
-    python -m bench.retrain [--ratings 2000000] [--users 20000] [--films 10000] [--quick] [--json]
+    python -m bench.retrain [--ratings 2000000] [--users 20000] [--movies 10000] [--quick] [--json]
 
 The ratings are generated, imported into a store, and `marquee retrain` makes a version: data
 under DVC, checks, rehearsal, gate, training, lists for every user, commit, both pushes to a bare
@@ -22,9 +22,9 @@ import numpy as np
 import polars as pl
 import surprise
 
-from bench.training_page import machine
+from bench.training.page import machine
 from tests.conftest import ROOT
-from tests.retraining import World, make_origin
+from tests.support.retraining import World, make_origin
 
 TARGET = 2.5
 
@@ -34,42 +34,42 @@ def main() -> int:
     parser = argparse.ArgumentParser("python -m bench.retrain", description=__doc__)
     parser.add_argument("--ratings", type=int, default=2_000_000)
     parser.add_argument("--users", type=int, default=20_000)
-    parser.add_argument("--films", type=int, default=10_000)
+    parser.add_argument("--movies", type=int, default=10_000)
     parser.add_argument("--quick", action="store_true", help="a twentieth of everything")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args()
     share = 20 if options.quick else 1
-    sizes = [n // share for n in (options.ratings, options.users, options.films)]
+    sizes = [n // share for n in (options.ratings, options.users, options.movies)]
     with tempfile.TemporaryDirectory(prefix="marquee-bench-") as folder:
         place = Path(folder)
         table = ratings(*sizes)
         fit = fit_alone(table)
         result = {"machine": machine(), "ratings": len(table), "users": sizes[1],
-                  "films": sizes[2], "svd_fit_seconds": fit, **retrain(place, table)}  # fmt: skip
+                  "movies": sizes[2], "svd_fit_seconds": fit, **retrain(place, table)}  # fmt: skip
     result["times"] = round(result["seconds"] / fit, 2)
     result["passed"] = result["times"] <= TARGET
     print(json.dumps(result) if options.json else page(result))
     return 0 if result["passed"] or options.quick else 1
 
 
-def ratings(number: int, users: int, films: int) -> pl.DataFrame:
-    """Ratings that can be learned, by long-tailed users of long-tailed films."""
+def ratings(number: int, users: int, movies: int) -> pl.DataFrame:
+    """Ratings that can be learned, by long-tailed users of long-tailed movies."""
     random = np.random.default_rng(1)
-    activity, popular = random.pareto(1.5, users) + 0.2, random.pareto(1.2, films) + 0.05
-    taste, kind = random.standard_normal((users, 4)), random.standard_normal((films, 4))
+    activity, popular = random.pareto(1.5, users) + 0.2, random.pareto(1.2, movies) + 0.05
+    taste, kind = random.standard_normal((users, 4)), random.standard_normal((movies, 4))
     drawn = 2 * number  # some pairs come twice and count once
     user = random.choice(users, drawn, p=activity / activity.sum())
-    film = random.choice(films, drawn, p=popular / popular.sum())
-    _, first = np.unique(user.astype(np.int64) * films + film, return_index=True)
+    movie = random.choice(movies, drawn, p=popular / popular.sum())
+    _, first = np.unique(user.astype(np.int64) * movies + movie, return_index=True)
     chosen = random.permutation(first)[:number]
-    user, film = user[chosen], film[chosen]
+    user, movie = user[chosen], movie[chosen]
     liking = (
-        3.5 + (taste[user] * kind[film]).sum(axis=1) / 3 + random.standard_normal(len(user)) / 2
+        3.5 + (taste[user] * kind[movie]).sum(axis=1) / 3 + random.standard_normal(len(user)) / 2
     )
     return pl.DataFrame(
         {
             "userId": user,
-            "movieId": pl.select(pl.format("the+film+{}+1999", pl.Series(film))).to_series(),
+            "movieId": pl.select(pl.format("the+movie+{}+1999", pl.Series(movie))).to_series(),
             "rating": np.clip(np.round(liking), 1, 5).astype(np.int64),
             "timestamp": 1_668_000_000 + random.integers(0, 20 * 86_400, len(user)),
         }
@@ -117,7 +117,7 @@ def page(result: dict[str, Any]) -> str:
     rows = "\n".join(f"| {name} | {seconds} s |" for name, seconds in result["steps"].items())
     verdict = "met" if result["passed"] else "missed"
     return (
-        f"{result['ratings']:,} ratings of {result['users']:,} users and {result['films']:,} films "
+        f"{result['ratings']:,} ratings of {result['users']:,} users and {result['movies']:,} movies "
         f"on {result['machine']}: `SVD.fit` alone {result['svd_fit_seconds']} s, a whole "
         f"`marquee retrain` {result['seconds']} s, {result['times']} times as long "
         f"(target {TARGET}: {verdict}).\n\n| step | |\n|---|---|\n{rows}\n"

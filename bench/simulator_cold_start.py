@@ -1,4 +1,4 @@
-"""What a list is truly worth to new users, by the number of films they watched.
+"""What a list is truly worth to new users, by the number of movies they watched.
 
 The world runs by itself for some days, `marquee` collects, prepares and trains, and the lists of
 people whom the sample does not know are compared with the best lists there could be.
@@ -15,9 +15,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from app.simulator import panel
-from app.simulator.films import DAY
-from app.simulator.world import World, WorldSettings
+from app.simulator import paired_evaluation
+from app.simulator.environment import World, WorldSettings
+from app.simulator.movies import DAY
 
 MARQUEE = Path(sys.executable).with_name("marquee")
 DAYS = 4.0
@@ -52,11 +52,13 @@ def measure(rate: float, most: int) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory(prefix="marquee-bench-") as folder:
         place = Path(folder)
         learn(place, rate)
-        watched = panel.read_watched(world, place / "prepared" / "watches.parquet")
-        new = {u: films for u, films in watched.items() if not world.people.is_founder(u)}
-        users = panel.choose_users(world, new, len(new))[:most]
+        watched = paired_evaluation.read_watched(world, place / "prepared" / "watches.parquet")
+        new = {u: movies for u, movies in watched.items() if not world.people.is_founder(u)}
+        users = paired_evaluation.choose_users(world, new, len(new))[:most]
         strangers = [world.people.at(900_000 + n) for n in range(most // 10)]
-        return panel.cold_start(world, place / "model", users + strangers, new, DAYS * DAY)
+        return paired_evaluation.cold_start(
+            world, place / "model", users + strangers, new, DAYS * DAY
+        )
 
 
 def main() -> int:
@@ -73,7 +75,7 @@ def main() -> int:
     for row in rows:
         print(
             ", ".join(
-                f"{name} {value:,}" if name != "watched" else f"{value:>7} films watched"
+                f"{name} {value:,}" if name != "watched" else f"{value:>7} movies watched"
                 for name, value in row.items()
             )
         )

@@ -1,7 +1,7 @@
 """What the simulator holds on one core: lines without a clock, requests with lines in real time.
 
 In real time it asks a server that answers at once, on the other core, at higher and higher rates,
-while an hour passes each second, so that as many films are watched as are begun. A rate is held
+while an hour passes each second, so that as many movies are watched as are begun. A rate is held
 when at most one request in a thousand was sent more than 100 ms late or answered late; each rate is
 tried up to three times, since what else runs here takes its share. Figures for a second of
 processor time, the start included, do not depend on that.
@@ -23,10 +23,10 @@ MARQUEE = Path(sys.executable).with_name("marquee")
 RATES = (250, 500, 750, 1000, 1500, 2000, 3000)
 TRIES = 3
 SPEED = 3600
-FILMS = ",".join(f"film+number+{n}+1999" for n in range(20)).encode()
+MOVIES = ",".join(f"movie+number+{n}+1999" for n in range(20)).encode()
 ANSWER = (
     b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nX-Model-Version: 1\r\n"
-    b"Content-Length: %d\r\n\r\n%s" % (len(FILMS), FILMS)
+    b"Content-Length: %d\r\n\r\n%s" % (len(MOVIES), MOVIES)
 )
 
 

@@ -23,10 +23,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from app.events.manifest import read_manifest
+from app.ingest.manifest import read_manifest
 from bench.events_throughput import MARQUEE, ROOT, find_log, write_log
 from tests.integration.service.conftest import free_port
-from tests.kafka import Broker, running, why_not
+from tests.support.kafka import Broker, running, why_not
 
 TARGET = {"lines_per_second": 30_000}
 
@@ -55,7 +55,7 @@ class Collected:
             | {
                 "MARQUEE_KAFKA_SERVERS": broker.servers,
                 "MARQUEE_KAFKA_TOPIC": topic,
-                "MARQUEE_COLLECT_BIND": f"127.0.0.1:{self._port}",
+                "MARQUEE_COLLECTOR_BIND": f"127.0.0.1:{self._port}",
                 "MARQUEE_LOG_LEVEL": "error",
                 "POLARS_MAX_THREADS": "1",
             },
@@ -87,7 +87,7 @@ class Collected:
     def taken(self) -> float:
         """Lines it has read."""
         return sum(
-            self.metric(f'marquee_lines_total{{kind="{kind}"}}')
+            self.metric(f'marquee_ingest_lines_total{{kind="{kind}"}}')
             for kind in ("watches", "ratings", "recommendations", "accounts", "damaged")
         )
 
@@ -134,7 +134,7 @@ def keep_up(broker: Broker, folder: Path, rate: int, seconds: int) -> dict[str, 
     lags: list[float] = []
     delays: list[float] = []
     with Collected(broker, "coming", folder / "coming") as collector:
-        while not collector.metric("marquee_stream_connected"):
+        while not collector.metric("marquee_kafka_connected"):
             time.sleep(0.1)
         first = collector.usage()["cpu_seconds"]
         deadline = time.monotonic()
@@ -147,7 +147,7 @@ def keep_up(broker: Broker, folder: Path, rate: int, seconds: int) -> dict[str, 
                     time.sleep(max(0.0, deadline - time.monotonic()))
                 if number % (rate // 2) == 0 and number:
                     lags.append(number - collector.taken())
-                    delays.append(collector.metric("marquee_stream_delay_seconds"))
+                    delays.append(collector.metric("marquee_ingest_delay_seconds"))
                 yield line
 
         broker.produce("coming", paced())

@@ -30,7 +30,7 @@ SETTINGS
 
 EXAMPLES
   scripts/canary_release.sh
-  RELEASE_WINDOW=2h scripts/canary_release.sh start
+  RELEASE_ANALYSIS_WINDOW=2h scripts/canary_release.sh start
   scripts/canary_release.sh abort "complaints about empty lists"
   scripts/canary_release.sh history
 

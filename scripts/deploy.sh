@@ -32,7 +32,7 @@ EOF
 
 # A tree that changes under a release that builds would be released half.
 not_during_a_release() {
-    [[ $RELEASE_WHEN_BUSY == supersede ]] || ! unfinished ||
+    [[ $RELEASE_ON_CONFLICT == supersede ]] || ! unfinished ||
         fail "release $(field .id) is in progress (scripts/canary_release.sh status); nothing was changed"
 }
 

@@ -19,13 +19,13 @@ GROUPS
   python    Python with venv, OpenMP, git and make: what a virtual environment needs
   shell     bats, shellcheck, jq and curl: what the scripts and their tests need
   pipeline  rsync, an SSH server and npm: what running the pipeline on this machine needs
-  standins  debootstrap: what tests/standins/build.sh needs besides Docker
+  images  debootstrap: what tests/images/build.sh needs besides Docker
   docker    Docker Engine with compose v2 and buildx; starts it where none answers.
             An engine that is there, from wherever it came, is used as it is.
 
 EXAMPLES
   install_system.sh python
-  install_system.sh shell docker standins
+  install_system.sh shell docker images
 
 EXIT STATUS
   0 everything is there, 1 something could not be had (said on standard error), 2 wrong usage
@@ -159,7 +159,7 @@ main() {
     (($#)) || { usage >&2; exit 2; }
     local group
     for group in "$@"; do
-        [[ $group =~ ^(python|shell|pipeline|standins|docker)$ ]] || { usage >&2; exit 2; }
+        [[ $group =~ ^(python|shell|pipeline|images|docker)$ ]] || { usage >&2; exit 2; }
     done
     for group in "$@"; do
         case $group in
@@ -169,7 +169,7 @@ main() {
                 install_packages rsync openssh-server openssh-client
                 command -v npm >/dev/null || install_packages npm
                 ;;
-            standins) install_packages debootstrap ;;
+            images) install_packages debootstrap ;;
             docker) install_docker ;;
         esac
     done

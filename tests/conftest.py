@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from app.model.artifact import Origin, create_array, seal, write_array
-from app.model.lists import item_dtype, pack_items
+from app.model.recommendation_lists import item_dtype, pack_items
 
 ROOT = Path(__file__).parents[1]
-FILMS = [f"film+number+{i}+19{i % 90 + 10}" for i in range(60)]
+MOVIES = [f"movie+number+{i}+19{i % 90 + 10}" for i in range(60)]
 USERS = [7, 42, 1000, 999_999]
 
 
@@ -20,9 +20,9 @@ def no_recording_into_the_tree(tmp_path_factory: pytest.TempPathFactory) -> Iter
     """Queue and database of a test run lie in its own directory."""
     directory = tmp_path_factory.mktemp("provenance")
     with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("MARQUEE_QUEUE_DIR", str(directory / "queue"))
+        environment.setenv("MARQUEE_SPOOL_DIR", str(directory / "queue"))
         environment.setenv("MARQUEE_DATABASE", f"sqlite:///{directory}/provenance.db")
-        environment.setenv("MARQUEE_SHIP_BIND", "127.0.0.1:0")
+        environment.setenv("MARQUEE_SHIPPER_BIND", "127.0.0.1:0")
         yield
 
 
@@ -36,22 +36,22 @@ def shared_data() -> Path:
 
 
 def write_lists(directory: Path) -> Path:
-    """Write a lists artifact: user 7 has seen almost all, the others have 50 films each."""
+    """Write a lists artifact: user 7 has seen almost all, the others have 50 movies each."""
     lists = directory / "lists"
     lists.mkdir(parents=True)
-    dtype = item_dtype(len(FILMS))
-    write_array(lists, "items", pack_items(FILMS))
+    dtype = item_dtype(len(MOVIES))
+    write_array(lists, "items", pack_items(MOVIES))
     write_array(lists, "users", np.array(USERS, np.int64))
     rows = create_array(lists, "lists", dtype, (len(USERS), 50))
     for row, _ in enumerate(USERS):
         rows[row] = np.roll(np.arange(60), -row)[:50]
-    rows[0, 3:] = len(FILMS)
+    rows[0, 3:] = len(MOVIES)
     write_array(lists, "popular", np.arange(60)[::-1].astype(dtype))
     write_array(lists, "segment_users", np.array([42, 500], np.int64))
     write_array(lists, "segment_of", np.array([0, 0], np.uint8))
     write_array(lists, "segment_popular", np.arange(10, 60, dtype=dtype)[None, :])
     origin = Origin(version=3, parameters={"seed": 1}, metrics={}, data={"hash": "d"}, code={})
-    seal(lists, "lists", users=len(USERS), items=len(FILMS), origin=origin)
+    seal(lists, "lists", users=len(USERS), items=len(MOVIES), origin=origin)
     return directory
 
 

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from app import logs
+from app.auto_deployment.build_version import Made, Maker, NoVersionError
 from app.auto_deployment.errors import DeploymentError
-from app.auto_deployment.making import Made, Maker, NoVersionError
-from app.auto_deployment.notify import Notifier
-from app.auto_deployment.publishing import Pending, Publisher
-from app.auto_deployment.tools import ToolError
-from app.auto_deployment.workshop import Workshop
-from app.events.errors import EventsError
+from app.auto_deployment.git_dvc import ToolError
+from app.auto_deployment.publish import Pending, Publisher
+from app.auto_deployment.workspace import Workspace
+from app.ingest.errors import EventsError
+from app.notifications.outbox import Notifier
 from app.settings import Settings
 
 Status = Literal["published", "unchanged", "waiting", "idle", "refused", "gate", "failed"]
@@ -66,35 +66,35 @@ def retrain(
     """
     if not settings.git_remote:
         return Outcome("idle", "no versions are made: MARQUEE_GIT_REMOTE is not set")
-    workshop = Workshop(settings)
-    with workshop.locked():
-        _tell_of_a_kill(workshop, notifier)
+    workspace = Workspace(settings)
+    with workspace.locked():
+        _tell_of_a_kill(workspace, notifier)
         began = time.time()
         try:
-            outcome = _guarded(settings, workshop, notifier, accept, force)
+            outcome = _guarded(settings, workspace, notifier, accept, force)
         except (SystemExit, KeyboardInterrupt):
             _log.warning("told to stop; the next run goes on or starts anew")
-            workshop.remove(_RUN)
+            workspace.remove(_RUN)
             raise
-        if outcome.status not in QUIET and not _said_before(workshop, outcome):
+        if outcome.status not in QUIET and not _said_before(workspace, outcome):
             notifier.send(outcome.subject, outcome.body)
-        _note(workshop, outcome, began)
-        workshop.remove(_RUN)
+        _note(workspace, outcome, began)
+        workspace.remove(_RUN)
         notifier.flush()
     return outcome
 
 
 def _guarded(
-    settings: Settings, workshop: Workshop, notifier: Notifier, accept: bool, force: bool
+    settings: Settings, workspace: Workspace, notifier: Notifier, accept: bool, force: bool
 ) -> Outcome:
     """Any end of a run as an outcome, crashes with their last lines."""
     try:
-        return _run(settings, workshop, notifier, accept, force)
+        return _run(settings, workspace, notifier, accept, force)
     except NoVersionError as error:
         return Outcome(error.status, error.subject, str(error), figures=error.figures)
     except (DeploymentError, EventsError, OSError) as error:
-        lines = error.output if isinstance(error, ToolError) else workshop.last_lines()
-        step = workshop.read(_RUN).get("step", "start")
+        lines = error.output if isinstance(error, ToolError) else workspace.last_lines()
+        step = workspace.read(_RUN).get("step", "start")
         _log.error("the retraining failed", step=step, why=str(error))
         return Outcome("failed", f"Retraining failed ({step})", f"{error}\n\nLast lines:\n{lines}")
     except Exception as error:  # noqa: BLE001 - whatever it is, people are told, with the trace
@@ -104,30 +104,30 @@ def _guarded(
 
 
 def _run(
-    settings: Settings, workshop: Workshop, notifier: Notifier, accept: bool, force: bool
+    settings: Settings, workspace: Workspace, notifier: Notifier, accept: bool, force: bool
 ) -> Outcome:
-    publisher = Publisher(settings, workshop, notifier)
+    publisher = Publisher(settings, workspace, notifier)
     if not (settings.store_dir / "manifest.json").exists():
         return Outcome("waiting", f"nothing was collected yet: no store at {settings.store_dir}")
-    workshop.step("clone")
-    tree = workshop.open_clone()
-    pending = Pending.read(workshop)
+    workspace.step("clone")
+    tree = workspace.open_clone()
+    pending = Pending.read(workspace)
     if pending and pending.is_committed(tree) and publisher.publish(tree, pending):
         return _published(pending)
-    maker = Maker(settings, workshop, tree)
+    maker = Maker(settings, workspace, tree)
     for _ in range(_ATTEMPTS):
         made = maker.make(accept=accept, force=force)
-        pending = _commit(maker, workshop, made)
+        pending = _commit(maker, workspace, made)
         if publisher.publish(tree, pending):
             return _published(pending, made.figures)
     raise DeploymentError(f"others made versions {_ATTEMPTS} times meanwhile")
 
 
-def _commit(maker: Maker, workshop: Workshop, made: Made) -> Pending:
+def _commit(maker: Maker, workspace: Workspace, made: Made) -> Pending:
     """First what is to be published, then the commit: a kill between them leaves nothing."""
-    workshop.step("commit")
+    workspace.step("commit")
     pending = Pending(made.number, made.body)
-    pending.keep(workshop)
+    pending.keep(workspace)
     maker.commit(made)
     return pending
 
@@ -142,36 +142,36 @@ def _published(pending: Pending, figures: dict[str, Any] | None = None) -> Outco
     )
 
 
-def _tell_of_a_kill(workshop: Workshop, notifier: Notifier) -> None:
+def _tell_of_a_kill(workspace: Workspace, notifier: Notifier) -> None:
     """A run that ended without saying so was killed."""
-    left = workshop.read(_RUN)
+    left = workspace.read(_RUN)
     if left:
         _log.warning("the run before was killed", **{k: str(v) for k, v in left.items()})
         notifier.send(
             f"Retraining was killed ({left.get('step')})",
             f"The run that began at {left.get('started')} ended without a word in the step "
             f"{left.get('step')!r}. This one goes on or starts anew.\n\n"
-            f"Last lines:\n{workshop.last_lines()}",
+            f"Last lines:\n{workspace.last_lines()}",
         )
-        workshop.remove(_RUN)
+        workspace.remove(_RUN)
 
 
-def _said_before(workshop: Workshop, outcome: Outcome) -> bool:
+def _said_before(workspace: Workspace, outcome: Outcome) -> bool:
     """The same failure is told once a day, however often it is tried again."""
-    state = workshop.read(STATE)
+    state = workspace.read(STATE)
     same = (state.get("status"), state.get("subject")) == (outcome.status, outcome.subject)
     recent = time.time() - float(state.get("told", 0)) < _SAME_FAILURE_SECONDS
     return outcome.status == "failed" and same and recent
 
 
-def _note(workshop: Workshop, outcome: Outcome, began: float) -> None:
+def _note(workspace: Workspace, outcome: Outcome, began: float) -> None:
     """What the scheduler and its metrics go by."""
-    state = workshop.read(STATE)
+    state = workspace.read(STATE)
     now, good = time.time(), outcome.status in GOOD
-    said = _said_before(workshop, outcome)
+    said = _said_before(workspace, outcome)
     runs = {**state.get("runs", {})}
     runs[outcome.status] = runs.get(outcome.status, 0) + 1
-    workshop.write(
+    workspace.write(
         STATE,
         {
             "status": outcome.status,

@@ -35,14 +35,14 @@ def test_data(
 ) -> None:
     """Check the tables that a model is to be made from.
 
-    Schema, ranges, missing values, duplicates, share of damaged film ids; and of the newest batch
+    Schema, ranges, missing values, duplicates, share of damaged movie ids; and of the newest batch
     its volume and the drift of ratings and popularity. Exit status: 0 fit, 1 refused (the reasons
     are printed), 2 wrong usage.
     """
-    from app.auto_deployment.data_checks import check_data
+    from app.atomic_files import write_file
+    from app.auto_deployment.data_validation import check_data
     from app.auto_deployment.thresholds import read_checks
-    from app.events.cycle import Cycle, read_cycle
-    from app.files import write_file
+    from app.ingest.data_window import Cycle, read_cycle
 
     with told_plainly():
         said = json.loads(prepared.read_bytes()) if prepared else {}
@@ -71,7 +71,7 @@ def test_data(
 def retrain(settings: Settings, accept_data: bool, force: bool, as_json: bool) -> None:
     """Make a version of what was collected: check, train, judge, commit, push, tell people.
 
-    Works in a clone of its own (`workshop_dir`). A run that failed or was killed is gone on with
+    Works in a clone of its own (`workspace_dir`). A run that failed or was killed is gone on with
     by the next; data, code and parameters that have not changed make no version. Exit status:
     0 published, unchanged or idle (no `git_remote`), 1 refused, not passed, failed, or another
     run is under way.
@@ -82,8 +82,8 @@ def retrain(settings: Settings, accept_data: bool, force: bool, as_json: bool) -
 
     from app.auto_deployment.auto_deploy import QUIET
     from app.auto_deployment.auto_deploy import retrain as run
-    from app.auto_deployment.channels import channels
-    from app.auto_deployment.notify import Notifier
+    from app.notifications.channels import channels
+    from app.notifications.outbox import Notifier
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an orderly end, children included
     with told_plainly():
@@ -99,11 +99,11 @@ def retrain(settings: Settings, accept_data: bool, force: bool, as_json: bool) -
 @click.command(epilog="Example (the compose file's): marquee schedule")
 @click.pass_obj
 def schedule(settings: Settings) -> None:
-    """Retrain every `retrain_hours`, until SIGTERM or Ctrl-C.
+    """Retrain every `retrain_interval_hours`, until SIGTERM or Ctrl-C.
 
     Goes by how the last run ended, across restarts; a missed one is made up for once, one that
     failed for a fault outside is tried again sooner, two never overlap. Answers `/metrics` and
-    `/health` at `schedule_bind`. Without `git_remote` it idles.
+    `/health` at `scheduler_bind`. Without `git_remote` it idles.
     """
     from app.auto_deployment.scheduler import work
 
@@ -128,8 +128,8 @@ def notify(
     and sent with the next message, or by --flush. Exit status: 0 delivered, kept, or nothing is
     configured (which of these is said), 1 neither delivered nor kept, 2 wrong usage.
     """
-    from app.auto_deployment.channels import channels
-    from app.auto_deployment.notify import Notifier
+    from app.notifications.channels import channels
+    from app.notifications.outbox import Notifier
 
     if flush == bool(subject):
         raise click.UsageError("give --subject, or --flush alone")
@@ -169,8 +169,8 @@ def restore(settings: Settings, number: int | None, tree: Path, as_json: bool) -
     names. For another version than the tree's, the files that describe it (version.txt, dvc.lock)
     change too, in the working tree only. Exit status: 0 done, 1 failed with the reason.
     """
+    from app.auto_deployment.git_dvc import Tree
     from app.auto_deployment.restore import restore as run
-    from app.auto_deployment.tools import Tree
 
     with told_plainly():
         place = Tree(tree)
@@ -187,7 +187,7 @@ def restore(settings: Settings, number: int | None, tree: Path, as_json: bool) -
 def told_plainly() -> Iterator[None]:
     """End a command with a sentence for what this room knows to go wrong."""
     from app.auto_deployment.errors import DeploymentError
-    from app.events.errors import EventsError
+    from app.ingest.errors import EventsError
 
     try:
         yield

@@ -22,16 +22,16 @@ def ratings_psi(before: pl.Series, batch: pl.Series, least: int) -> float | None
 
 
 def popularity_psi(before: pl.Series, batch: pl.Series, least: int) -> float | None:
-    """PSI of events over groups of films, from the most to the least popular, and new films.
+    """PSI of events over groups of movies, from the most to the least popular, and new movies.
 
     Each group had a tenth of the events before, about. None with fewer than `least` events.
     """
     if min(len(before), len(batch)) < least:
         return None
-    films = before.value_counts(sort=True)
-    share = films["count"].cum_sum() - films["count"]
+    movies = before.value_counts(sort=True)
+    share = movies["count"].cum_sum() - movies["count"]
     group = (share * _GROUPS // len(before)).alias("group")
-    groups = films.with_columns(group)
+    groups = movies.with_columns(group)
     found = batch.to_frame().join(groups, on=before.name, how="left")["group"].fill_null(_GROUPS)
     old = groups.group_by("group").agg(pl.col("count").sum())
     counts = np.zeros((2, _GROUPS + 1))

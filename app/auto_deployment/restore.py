@@ -8,9 +8,9 @@ from typing import Any
 import yaml
 
 from app import logs
-from app.auto_deployment import versions
+from app.auto_deployment import version_commits
 from app.auto_deployment.errors import DeploymentError
-from app.auto_deployment.tools import Tree
+from app.auto_deployment.git_dvc import Tree
 from app.model.manifest import ArtifactError
 from app.model.verify import verify_model
 
@@ -29,8 +29,8 @@ def restore(tree: Tree, number: int | None = None) -> dict[str, Any]:
         DeploymentError: no such version, files that would be lost, a remote that is away or
             lacks something, or content that is not what the version's commit names.
     """
-    number = versions.current(tree) if number is None else number
-    if number != versions.current(tree) or not (tree.path / versions.LOCK).exists():
+    number = version_commits.current(tree) if number is None else number
+    if number != version_commits.current(tree) or not (tree.path / version_commits.LOCK).exists():
         _switch(tree, number)
     hashes = tracked_hashes(tree)
     targets = [str(path) for path in hashes]
@@ -48,7 +48,7 @@ def restore(tree: Tree, number: int | None = None) -> dict[str, Any]:
         if damaged := _damaged(tree, hashes):
             raise DeploymentError(f"{damaged[0]}: its hash is not that of version {number}")
     try:
-        manifest = verify_model(tree.path / versions.MODEL)["lists"]
+        manifest = verify_model(tree.path / version_commits.MODEL)["lists"]
     except ArtifactError as error:
         raise DeploymentError(str(error)) from error
     if manifest.version != number:
@@ -68,16 +68,19 @@ def tracked_hashes(tree: Tree) -> dict[Path, str]:
         DeploymentError: the files that say so are missing or damaged.
     """
     try:
-        lock = yaml.safe_load((tree.path / versions.LOCK).read_text(encoding="utf-8"))
-        pointer = tree.path / f"{versions.COLLECTED}.dvc"
+        lock = yaml.safe_load((tree.path / version_commits.LOCK).read_text(encoding="utf-8"))
+        pointer = tree.path / f"{version_commits.COLLECTED}.dvc"
         data = yaml.safe_load(pointer.read_text(encoding="utf-8"))
         (model,) = (
             out
             for stage in lock["stages"].values()
             for out in stage.get("outs", [])
-            if out["path"] == str(versions.MODEL)
+            if out["path"] == str(version_commits.MODEL)
         )
-        return {versions.COLLECTED: data["outs"][0]["md5"], versions.MODEL: model["md5"]}
+        return {
+            version_commits.COLLECTED: data["outs"][0]["md5"],
+            version_commits.MODEL: model["md5"],
+        }
     except (OSError, yaml.YAMLError, LookupError, TypeError, ValueError) as error:
         raise DeploymentError(
             f"dvc.lock and data/collected.dvc tell no version: {error}"
@@ -86,10 +89,14 @@ def tracked_hashes(tree: Tree) -> dict[Path, str]:
 
 def _switch(tree: Tree, number: int) -> None:
     """Make the files that describe a version those of its commit."""
-    commit = versions.commit_of(tree, number, "HEAD") or versions.commit_of(tree, number)
+    commit = version_commits.commit_of(tree, number, "HEAD") or version_commits.commit_of(
+        tree, number
+    )
     if commit is None:
         raise DeploymentError(f"no commit here makes version {number} (is the clone whole?)")
-    held = tree.git("ls-tree", "-r", "--name-only", commit, "--", *versions.TRACKED).splitlines()
+    held = tree.git(
+        "ls-tree", "-r", "--name-only", commit, "--", *version_commits.TRACKED
+    ).splitlines()
     for name in held:
         if (tree.path / name).exists() and not _known_to_git(tree, name):
             raise DeploymentError(f"{name} has changes that git does not hold; commit them first")

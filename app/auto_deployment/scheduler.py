@@ -15,7 +15,7 @@ import schedule
 from app import logs
 from app.auto_deployment.auto_deploy import STATE
 from app.auto_deployment.scheduler_metrics import serve
-from app.auto_deployment.workshop import Workshop
+from app.auto_deployment.workspace import Workspace
 from app.settings import Settings
 
 _LOOK_SECONDS = 5.0
@@ -29,7 +29,7 @@ _log = logs.get(__name__)
 class Scheduler:
     """Starts a run when it is due, and one at a time.
 
-    When that is follows from how the last one ended, which stands in the workshop: so it holds
+    When that is follows from how the last one ended, which stands in the workspace: so it holds
     across restarts, for runs by hand too, and what was missed is made up for once.
 
     Args:
@@ -39,22 +39,22 @@ class Scheduler:
 
     def __init__(self, settings: Settings, run: Callable[[Event], None]) -> None:
         self._settings = settings
-        self._workshop = Workshop(settings)
+        self._workspace = Workspace(settings)
         self._not_before = 0.0
         self._run = run
         self.beat = time.monotonic()
         self._scheduler = schedule.Scheduler()
-        self._job = self._scheduler.every(int(settings.retrain_hours * 3600)).seconds
+        self._job = self._scheduler.every(int(settings.retrain_interval_hours * 3600)).seconds
 
     def due(self) -> float:
         """When the next run begins, in seconds since 1970; in the past where one was missed."""
-        state = self._workshop.read(STATE)
+        state = self._workspace.read(STATE)
         finished = float(state.get("finished") or 0)
         if not 0 < finished <= time.time():  # never, or by a clock that was wrong
             return self._not_before
         minutes = self._settings.retrain_retry_minutes
         soon = state.get("status") in _SOON
-        pause = minutes * 60 if soon else self._settings.retrain_hours * 3600
+        pause = minutes * 60 if soon else self._settings.retrain_interval_hours * 3600
         return max(finished + pause, self._not_before)
 
     def work(self, stop: Event) -> None:
@@ -74,7 +74,7 @@ class Scheduler:
         began = time.time()
         _log.info("a retraining begins")
         self._run(stop)
-        state = self._workshop.read(STATE)
+        state = self._workspace.read(STATE)
         if float(state.get("finished") or 0) < began:  # it could not even say how it ended
             self._not_before = time.time() + self._settings.retrain_retry_minutes * 60
         upcoming = datetime.fromtimestamp(self.due()).astimezone().isoformat(timespec="seconds")
@@ -120,7 +120,11 @@ def work(settings: Settings) -> None:
     scheduler = Scheduler(settings, lambda stop: run_retrain(stop, alive))
     server = serve(settings, scheduler)
     if settings.git_remote:
-        _log.info("scheduling", hours=settings.retrain_hours, workshop=str(settings.workshop_dir))
+        _log.info(
+            "scheduling",
+            hours=settings.retrain_interval_hours,
+            workspace=str(settings.workspace_dir),
+        )
         scheduler.work(stop)
     else:
         _log.info("idle: no versions are made, MARQUEE_GIT_REMOTE is not set")

@@ -14,8 +14,8 @@ from prometheus_client.registry import Collector
 
 from app import logs
 from app.auto_deployment.auto_deploy import STATE
-from app.auto_deployment.notify import Notifier
-from app.auto_deployment.workshop import Workshop
+from app.auto_deployment.workspace import Workspace
+from app.notifications.outbox import Notifier
 from app.settings import Settings
 
 #: The loop goes round every few seconds, unless it hangs.
@@ -34,18 +34,18 @@ class Clock(Protocol):
 
 
 class RetrainMetrics(Collector):
-    """Reads what runs left in the workshop, so that runs by hand count, too."""
+    """Reads what runs left in the workspace, so that runs by hand count, too."""
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self._configured = bool(settings.git_remote)
-        self._workshop = Workshop(settings)
+        self._workspace = Workspace(settings)
         self._notifier = Notifier(settings.outbox_dir, {})
         self._clock = clock
         self._started = time.time()
 
     def collect(self) -> Iterator[Metric]:
         """All of them, as they are now."""
-        state, run = self._workshop.read(STATE), self._workshop.read("run.json")
+        state, run = self._workspace.read(STATE), self._workspace.read("run.json")
         gauges = {
             "configured": ("Whether versions are made here.", float(self._configured)),
             "running": ("Whether a run is under way.", float(bool(run))),
@@ -55,7 +55,7 @@ class RetrainMetrics(Collector):
                 "When a run last did what there was to do.",
                 state.get("last_success") or self._started,
             ),
-            "last_seconds": ("How long the last run took.", state.get("seconds") or 0.0),
+            "last_duration_seconds": ("How long the last run took.", state.get("seconds") or 0.0),
             "version": ("The last version that was published.", state.get("version") or 0),
         }
         for name, (meaning, value) in gauges.items():
@@ -72,7 +72,9 @@ class RetrainMetrics(Collector):
         yield last
         yield runs
         yield GaugeMetricFamily(
-            "marquee_outbox_messages", "Messages no channel took yet.", self._notifier.waiting()
+            "marquee_notification_outbox_messages",
+            "Messages no channel took yet.",
+            self._notifier.waiting(),
         )
 
 
@@ -113,13 +115,13 @@ class _Handler(BaseHTTPRequestHandler):
 
 def serve(settings: Settings, clock: Clock) -> _Server | None:
     """Answer in a thread of its own; without the port, scheduling goes on and the log says so."""
-    host, _, port = settings.schedule_bind.rpartition(":")
+    host, _, port = settings.scheduler_bind.rpartition(":")
     registry = CollectorRegistry()
     registry.register(RetrainMetrics(settings, clock))
     try:
         server = _Server((host, int(port)), registry, clock)
     except OSError as error:
-        _log.error("no metrics: cannot listen", address=settings.schedule_bind, error=str(error))
+        _log.error("no metrics: cannot listen", address=settings.scheduler_bind, error=str(error))
         return None
     Thread(target=server.serve_forever, daemon=True).start()
     return server

@@ -41,7 +41,7 @@ def verify(settings: Settings, model: Path | None, as_json: bool) -> None:
     for kind, manifest in manifests.items():
         click.echo(
             f"{model / kind}: version {manifest.version}, {manifest.users:,} users, "
-            f"{manifest.items:,} films, hash {manifest.model_hash[:12]}"
+            f"{manifest.items:,} movies, hash {manifest.model_hash[:12]}"
         )
 
 
@@ -64,8 +64,8 @@ def recommend(
     users: tuple[int, ...],
 ) -> None:
     """Print what users would be recommended: `user_id<TAB>id,id,...` a line, best first."""
-    from app.model.lists import RecommendationLists
     from app.model.manifest import ArtifactError
+    from app.model.recommendation_lists import RecommendationLists
 
     if bool(users) == bool(users_file):
         raise click.UsageError("give user ids, or --users-file, and not both")
@@ -76,8 +76,8 @@ def recommend(
     for user in users or _read_users(users_file or sys.stdin):
         answer = lists.answer(user)
         if as_json:
-            films = answer.text.split(",") if answer.text else []
-            click.echo(json.dumps({"user_id": user, "movie_ids": films, "source": answer.source}))
+            movies = answer.text.split(",") if answer.text else []
+            click.echo(json.dumps({"user_id": user, "movie_ids": movies, "source": answer.source}))
         else:
             click.echo(f"{user}\t{answer.text}")
 

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from app.model.artifact import verify_artifact
-from app.model.lists import LISTS, RecommendationLists
 from app.model.manifest import ArtifactError, Manifest
+from app.model.recommendation_lists import LISTS, RecommendationLists
 
 #: Name of the training artifact inside a model directory; a service's image leaves it out.
 FACTORS = "factors"

@@ -16,7 +16,7 @@ from typing import IO, Any
 import sqlalchemy as sa
 
 from app import logs
-from app.events.files import incoming, open_files
+from app.ingest.transfer import incoming, open_files
 from app.provenance.database import insert, revision, upgrade
 from app.provenance.errors import BackupError
 from app.provenance.tables import metadata

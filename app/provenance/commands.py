@@ -35,7 +35,7 @@ def ship(settings: Settings, with_parent: bool) -> None:
     """Take recorded answers from the queue to the database until SIGTERM or Ctrl-C.
 
     One shipper a queue: a second one waits. Answers `/trace/<request_id>`, `/metrics` and
-    `/health` at `ship_bind`. With SQLite it makes the tables itself.
+    `/health` at `shipper_bind`. With SQLite it makes the tables itself.
     """
     from app.provenance.shipping import run
 
@@ -65,8 +65,8 @@ def trace(
     Exit status: 0 found, 1 nothing found or the database does not answer, 2 wrong usage.
     """
     from app.provenance.database import connect
+    from app.provenance.lineage import Tracer
     from app.provenance.printing import lines
-    from app.provenance.tracing import Tracer
 
     if sum(asked is not None for asked in (user, request_id, number)) != 1:
         raise click.UsageError("give one of --user, --request and --version")
@@ -131,7 +131,7 @@ def restore_backup(settings: Settings, file: IO[bytes], store: Path | None) -> N
 def _told_plainly() -> Iterator[None]:
     from sqlalchemy.exc import SQLAlchemyError
 
-    from app.events.errors import EventsError
+    from app.ingest.errors import EventsError
     from app.provenance.database import plainly
     from app.provenance.errors import BackupError
 

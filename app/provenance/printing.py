@@ -7,7 +7,7 @@ _WIDTH = 26
 
 
 def lines(record: dict[str, Any], indent: str = "") -> Iterator[str]:
-    """The lines of a record, nested ones indented, lists of films numbered."""
+    """The lines of a record, nested ones indented, lists of movies numbered."""
     for name, value in record.items():
         label = f"{indent}{name:<{_WIDTH - len(indent)}}"
         if isinstance(value, dict):

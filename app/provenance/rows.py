@@ -3,9 +3,9 @@
 import base64
 from typing import Any
 
-from app.provenance.backlog import Piece
 from app.provenance.database import day_of
-from app.provenance.frames import ASKED_AGAIN, GIVEN_UP, PERSONAL
+from app.provenance.record_format import ASKED_AGAIN, GIVEN_UP, PERSONAL
+from app.provenance.spool_reader import Piece
 
 
 def answer_rows(piece: Piece) -> list[dict[str, Any]]:
@@ -21,7 +21,7 @@ def answer_rows(piece: Piece) -> list[dict[str, Any]]:
             "took": record.took,
             "given_up": bool(record.flags & GIVEN_UP),
             "asked_again": bool(record.flags & ASKED_AGAIN),
-            "films": record.films,
+            "movies": record.movies,
         }
         for record in piece.records
     ]

@@ -13,11 +13,11 @@ import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
 from app import logs
-from app.provenance.backlog import Backlog, Piece
 from app.provenance.database import insert, plainly, upkeep
-from app.provenance.queue import segments
 from app.provenance.rows import about_rows, answer_rows
 from app.provenance.shipper_metrics import ShipperMetrics
+from app.provenance.spool_reader import Backlog, Piece
+from app.provenance.spool_writer import segments
 from app.provenance.tables import metadata, reccom, tracking
 
 BATCH = 2000

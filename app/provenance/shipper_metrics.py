@@ -7,8 +7,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from app.provenance.backlog import Backlog
-from app.provenance.queue_length import QueueLength
+from app.provenance.spool_reader import Backlog
+from app.provenance.spool_size import QueueLength
 
 
 class ShipperMetrics:
@@ -17,15 +17,17 @@ class ShipperMetrics:
     def __init__(self, backlog: Backlog) -> None:
         self.registry = CollectorRegistry()
         self._written = Counter(
-            "marquee_records_written_total",
+            "marquee_provenance_records_written_total",
             "Records in the database (a record sent twice counts twice).",
             registry=self.registry,
         )
         self._seconds = Histogram(
-            "marquee_ship_batch_seconds", "Time of a batch's transaction.", registry=self.registry
+            "marquee_shipper_batch_duration_seconds",
+            "Time of a batch's transaction.",
+            registry=self.registry,
         )
         self._failures = Counter(
-            "marquee_ship_failures_total",
+            "marquee_shipper_failures_total",
             "Attempts that failed and are made again, by what failed.",
             ["failed"],
             registry=self.registry,
@@ -33,17 +35,17 @@ class ShipperMetrics:
         for where in ("database", "queue"):
             self._failures.labels(where)
         self._torn = Gauge(
-            "marquee_records_torn",
+            "marquee_provenance_records_torn",
             "Segments whose end was torn since the shipper started.",
             registry=self.registry,
         )
         self._contradictions = Counter(
-            "marquee_tracking_contradictions_total",
+            "marquee_provenance_version_conflicts_total",
             "Models that came with a version number another model had.",
             registry=self.registry,
         )
         self._last = Gauge(
-            "marquee_ship_last_success_timestamp_seconds",
+            "marquee_shipper_last_success_timestamp_seconds",
             "When a batch was last written.",
             registry=self.registry,
         )
@@ -82,13 +84,17 @@ class _Queue(Collector):
     def collect(self) -> Iterator[GaugeMetricFamily]:
         length = self._length.measure()
         yield GaugeMetricFamily(
-            "marquee_queue_bytes", "Records that wait for the database, in bytes.", length.bytes
+            "marquee_provenance_spool_bytes",
+            "Records that wait for the database, in bytes.",
+            length.bytes,
         )
         yield GaugeMetricFamily(
-            "marquee_queue_records", "Records that wait for the database.", length.records
+            "marquee_provenance_spool_records",
+            "Records that wait for the database.",
+            length.records,
         )
         yield GaugeMetricFamily(
-            "marquee_queue_oldest_seconds",
+            "marquee_provenance_spool_oldest_seconds",
             "Age of the oldest record that waits; 0 when none does.",
             length.oldest_seconds,
         )

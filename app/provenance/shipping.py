@@ -14,11 +14,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app import logs
 from app.provenance import web
-from app.provenance.backlog import Backlog
 from app.provenance.database import connect, plainly, upgrade
+from app.provenance.lineage import Tracer
 from app.provenance.shipper import Shipper
 from app.provenance.shipper_metrics import ShipperMetrics
-from app.provenance.tracing import Tracer
+from app.provenance.spool_reader import Backlog
 from app.settings import Settings
 
 _LOCK = "shipper.lock"
@@ -28,20 +28,20 @@ _log = logs.get(__name__)
 
 def run(settings: Settings, with_parent: bool) -> None:
     """Ship until told to stop."""
-    settings.queue_dir.mkdir(parents=True, exist_ok=True)
+    settings.spool_dir.mkdir(parents=True, exist_ok=True)
     stop = Event()
     _stop_on_signals(stop, with_parent)
-    lock = _lock(settings.queue_dir)
+    lock = _lock(settings.spool_dir)
     try:
         engine = connect(settings)
         _make_tables(engine)
         prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
-        backlog = Backlog(settings.queue_dir)
+        backlog = Backlog(settings.spool_dir)
         backlog.tidy()
         metrics = ShipperMetrics(backlog)
-        server = web.serve(settings.ship_bind, metrics, Tracer(engine))
-        _log.info("shipping", queue=str(settings.queue_dir), database=settings.database)
-        Shipper(backlog, engine, metrics, settings.reccom_days).run(stop)
+        server = web.serve(settings.shipper_bind, metrics, Tracer(engine))
+        _log.info("shipping", queue=str(settings.spool_dir), database=settings.database)
+        Shipper(backlog, engine, metrics, settings.provenance_retention_days).run(stop)
         if server:
             server.shutdown()
     finally:

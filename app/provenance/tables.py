@@ -41,7 +41,7 @@ reccom = Table(
     Column("given_up", Boolean(create_constraint=False), nullable=False),
     Column("asked_again", Boolean(create_constraint=False), nullable=False),
     Column("build_id", _ascii(72), nullable=False),
-    Column("films", LargeBinary().with_variant(VARBINARY(200), "mysql"), nullable=False),
+    Column("movies", LargeBinary().with_variant(VARBINARY(200), "mysql"), nullable=False),
     Index("reccom_user", "user_id", "time"),
     Index("reccom_version", "version_number"),
     sqlite_with_rowid=False,
@@ -74,11 +74,11 @@ build = Table(
     Column("image_digest", _ascii(80), nullable=False),
 )
 
-#: One row a model: what its film numbers mean, so that an old answer can still be read.
+#: One row a model: what its movie numbers mean, so that an old answer can still be read.
 catalogue = Table(
     "catalogue",
     metadata,
     Column("model_hash", _ascii(64), primary_key=True),
-    Column("films", Integer, nullable=False),
+    Column("movies", Integer, nullable=False),
     Column("names", LargeBinary().with_variant(LONGBLOB(), "mysql"), nullable=False),
 )

@@ -10,8 +10,8 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from sqlalchemy.exc import SQLAlchemyError
 
 from app import logs
+from app.provenance.lineage import Tracer
 from app.provenance.shipper_metrics import ShipperMetrics
-from app.provenance.tracing import Tracer
 
 #: The loop goes round at least this often, unless it hangs.
 _HEARTBEAT_SECONDS = 180

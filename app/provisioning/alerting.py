@@ -34,7 +34,7 @@ def provision_alertmanager(
 
 
 def _mail(target: Path, operator: Path, settings: Settings) -> str:
-    if not settings.mail_smarthost:
+    if not settings.smtp_host:
         return ""
     if not (settings.mail_from and settings.mail_to):
         raise ProvisioningError("MARQUEE_MAIL_FROM and MARQUEE_MAIL_TO are needed to send mail")
@@ -42,16 +42,16 @@ def _mail(target: Path, operator: Path, settings: Settings) -> str:
         "    email_configs:\n"
         f"      - to: '{settings.mail_to}'\n"
         f"        from: '{settings.mail_from}'\n"
-        f"        smarthost: '{settings.mail_smarthost}'\n"
-        f"        require_tls: {str(settings.mail_tls).lower()}\n"
+        f"        smarthost: '{settings.smtp_host}'\n"
+        f"        require_tls: {str(settings.smtp_tls).lower()}\n"
         "        send_resolved: true\n"
     )
-    password = operators_secret(operator, "mail_password")
-    if settings.mail_user and password:
-        write_private(target / "mail_password", password, owner=ALERTMANAGER)
+    password = operators_secret(operator, "smtp_password")
+    if settings.smtp_user and password:
+        write_private(target / "smtp_password", password, owner=ALERTMANAGER)
         text += (
-            f"        auth_username: '{settings.mail_user}'\n"
-            "        auth_password_file: mail_password\n"
+            f"        auth_username: '{settings.smtp_user}'\n"
+            "        auth_password_file: smtp_password\n"
         )
     return text
 

@@ -6,7 +6,7 @@ from app.provisioning.database import MARQUEE
 from app.provisioning.secrets import ProvisioningError, operators_secret, write_private
 
 #: Of one line each; empty means that the channel is not used.
-_LINES = ("mail_password", "slack_webhook")
+_LINES = ("smtp_password", "slack_webhook")
 #: Of many: the key that git's remote knows, and that host's own key.
 _FILES = ("git_key", "git_known_hosts")
 

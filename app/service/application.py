@@ -4,7 +4,7 @@ from flask import Flask, Request
 from flask.sessions import NullSession, SessionInterface, SessionMixin
 
 from app import logs
-from app.model.lists import RecommendationLists
+from app.model.recommendation_lists import RecommendationLists
 from app.service import health, openapi, problems, recommend
 from app.service.metrics import Metrics
 from app.settings import Settings, read_settings
@@ -37,7 +37,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         version=lists.manifest.version,
         model_hash=lists.manifest.model_hash[:12],
         users=lists.manifest.users,
-        films=lists.manifest.items,
+        movies=lists.manifest.items,
     )
     return app
 

@@ -24,14 +24,14 @@ def serve(settings: Settings, ship: bool) -> None:
 
     Exit status 1: the model must not be served (said why).
     """
-    from app.model.lists import RecommendationLists
     from app.model.manifest import ArtifactError
+    from app.model.recommendation_lists import RecommendationLists
 
     try:
         RecommendationLists.open(settings.model_dir)
     except ArtifactError as error:
         raise click.ClickException(str(error)) from error
-    if ship and settings.recording:
+    if ship and settings.provenance_enabled:
         _start_shipper()
     _empty_metrics_directory()
     # In this process: a second interpreter would import everything once more (0.3 s). The metrics

@@ -20,7 +20,7 @@ bind = _settings.bind
 workers = _settings.workers
 # One thread a worker: more add no throughput and triple p99. Of gunicorn's workers only gthread
 # keeps connections alive, for longer than NGINX does (60 s), so that NGINX is the one to close.
-worker_class = "app.service.worker.Worker"
+worker_class = "app.service.gunicorn_worker.Worker"
 threads = 1
 keepalive = 75
 worker_connections = 1000

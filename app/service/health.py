@@ -2,7 +2,7 @@
 
 from flask import Blueprint, Response, jsonify
 
-from app.model.lists import RecommendationLists
+from app.model.recommendation_lists import RecommendationLists
 from app.settings import Settings
 
 
@@ -29,7 +29,7 @@ def blueprint(lists: RecommendationLists, settings: Settings) -> Blueprint:
             data=manifest.data,
             code=manifest.code,
             users=manifest.users,
-            films=manifest.items,
+            movies=manifest.items,
             slot=settings.slot,
         )
 

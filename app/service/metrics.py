@@ -31,14 +31,14 @@ class Metrics:
         self._exporter = exporter(app, path=None, export_defaults=False, registry=registry)
         RequestMetrics(registry, version, settings.edge_try_seconds).init_app(app)
         answers = Counter(
-            "marquee_answers_total",
+            "marquee_recommendations_total",
             "Recommendations answered, by where the list came from.",
             ["source"],
             registry=registry,
         )
         self.answers = {source: answers.labels(source) for source in ("personal", "popular")}
         self.lost = Counter(
-            "marquee_records_lost_total",
+            "marquee_provenance_records_dropped_total",
             "Answers whose record is lost: dropped from a full queue, or not written.",
             ["reason"],
             registry=registry,

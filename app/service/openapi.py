@@ -54,9 +54,9 @@ def _recommend(list_length: int) -> dict[str, Any]:
         "X-Recommendation-Source": "^(personal|popular)$",
         "X-Slot": r"^[A-Za-z0-9_.-]{1,40}$",
     }
-    film = r"[^,\s]+"
+    movie = r"[^,\s]+"
     return {
-        "summary": f"Up to {list_length} film ids, best first, separated by commas.",
+        "summary": f"Up to {list_length} movie ids, best first, separated by commas.",
         "parameters": [
             {
                 "name": "user_id",
@@ -76,7 +76,7 @@ def _recommend(list_length: int) -> dict[str, Any]:
                     "text/plain": {
                         "schema": {
                             "type": "string",
-                            "pattern": f"^({film}(,{film}){{0,{list_length - 1}}})?$",
+                            "pattern": f"^({movie}(,{movie}){{0,{list_length - 1}}})?$",
                         }
                     }
                 },

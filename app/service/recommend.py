@@ -1,4 +1,4 @@
-"""`GET /recommend/<user_id>`: one line of film ids, best first. Nothing here waits for anything."""
+"""`GET /recommend/<user_id>`: one line of movie ids, best first, without waiting."""
 
 import random
 import re
@@ -9,9 +9,9 @@ from flask import Blueprint, Response, request
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import BadRequest
 
-from app.model.lists import RecommendationLists
+from app.model.recommendation_lists import RecommendationLists
 from app.service.metrics import Metrics
-from app.service.recording import Recording
+from app.service.response_recorder import Recording
 from app.settings import Settings
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def parse_user_id(text: str) -> int:
 
 def blueprint(lists: RecommendationLists, metrics: Metrics, settings: Settings) -> Blueprint:
     """The one route that the simulator asks."""
-    record = Recording(settings, lists, metrics.lost) if settings.recording else None
+    record = Recording(settings, lists, metrics.lost) if settings.provenance_enabled else None
     routes = Blueprint("recommend", __name__)
     always = {
         source: [

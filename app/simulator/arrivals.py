@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from app.simulator.chance import Purpose, chance
-from app.simulator.films import DAY
-from app.simulator.world import World
+from app.simulator.environment import World
+from app.simulator.movies import DAY
+from app.simulator.rng import Purpose, chance
 
 _BURST_SECONDS = 10
 _INVALID_USERS = ("abc", "-1", "1.5", "%20", "12x", "null", "9999999999999999999999")

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from app.model.lists import RecommendationLists
-from app.simulator.answers import Answer, judge
+from app.model.recommendation_lists import RecommendationLists
 from app.simulator.arrivals import Arrival
+from app.simulator.responses import Answer, judge
 
 
 class ModelAnswers:

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from app.settings import Settings
+from app.simulator import paired_evaluation
 
 _SHARE = click.FloatRange(0, 1)
 _SEED = click.option(
@@ -20,19 +21,19 @@ _START = click.option(
     help="The world's time at the start.  [default: now with --url, otherwise when the"
     " sample ends]",
 )
-_FILMS = click.option(
-    "--films",
+_MOVIES = click.option(
+    "--movies",
     type=click.IntRange(600, 200_000),
     default=600,
     show_default=True,
-    help="Films at the start: the sample's, and more.",
+    help="Movies at the start: the sample's, and more.",
 )
-_NEW_FILMS = click.option(
-    "--new-films",
+_NEW_MOVIES = click.option(
+    "--new-movies",
     type=click.FloatRange(0, 100),
     default=2.0,
     show_default=True,
-    help="New films a day.",
+    help="New movies a day.",
 )
 _DRIFT = click.option(
     "--drift",
@@ -104,8 +105,8 @@ _DRIFT = click.option(
     show_default=True,
     help="Share of requests of users who just joined.",
 )
-@_FILMS
-@_NEW_FILMS
+@_MOVIES
+@_NEW_MOVIES
 @_DRIFT
 @click.option(
     "--damage",
@@ -152,8 +153,8 @@ def simulate(
     start: datetime | None,
     users: int,
     newcomers: float,
-    films: int,
-    new_films: float,
+    movies: int,
+    new_movies: float,
     drift: float,
     damage: float,
     random_ids: float,
@@ -163,7 +164,7 @@ def simulate(
     metrics: str | None,
     as_json: bool,
 ) -> None:
-    """Be the world: people who ask for films, choose, watch, rate, and tell the stream.
+    """Be the world: people who ask for movies, choose, watch, rate, and tell the stream.
 
     Lines go to Kafka where MARQUEE_KAFKA_SERVERS names brokers, and to --out. Without --url the
     same options give the same lines, byte for byte. Ctrl-C ends a run and sums it up. See
@@ -171,13 +172,13 @@ def simulate(
     """
     from urllib.parse import urlsplit
 
-    from app.events.grammar import Scale
+    from app.ingest.log_parser import Scale
     from app.simulator.arrivals import Rates
-    from app.simulator.damage import DamageRates
+    from app.simulator.corruption import DamageRates
+    from app.simulator.environment import SAMPLE_END, WorldSettings
     from app.simulator.simulate import Plan, SimulationError
     from app.simulator.simulate import simulate as run
     from app.simulator.simulation import RunSettings
-    from app.simulator.world import SAMPLE_END, WorldSettings
 
     if url and model:
         raise click.UsageError("give --url or --model, not both")
@@ -186,7 +187,7 @@ def simulate(
     if out == "-" and as_json:
         raise click.UsageError("--out - and --json would both write to standard output")
     began = start or (datetime.now().replace(microsecond=0) if url else SAMPLE_END)
-    world = WorldSettings(seed, began, users, films, new_films, drift)
+    world = WorldSettings(seed, began, users, movies, new_movies, drift)
     what = RunSettings(
         world if days is None else WorldSettings(**{**vars(world), "days": days}),
         Rates(rate, speed, rhythm, bursts, newcomers=newcomers, invalid=invalid),
@@ -208,7 +209,7 @@ def simulate(
 def _print(summary: dict[str, Any], to_stderr: bool) -> None:
     from rich.console import Console
 
-    from app.simulator.telling import tables
+    from app.simulator.progress import tables
 
     console = Console(stderr=to_stderr)
     for table in tables(summary):
@@ -229,17 +230,17 @@ def _print(summary: dict[str, Any], to_stderr: bool) -> None:
     help="Requests a second each client may make; of more, 429.",
 )
 @_SEED
-@_FILMS
-@_NEW_FILMS
-def information_api(bind: str, limit: float, seed: int, films: int, new_films: float) -> None:
-    """Tell who users are and what films are: /user/<id>, /movie/<id>, up to 200 ids at once.
+@_MOVIES
+@_NEW_MOVIES
+def information_api(bind: str, limit: float, seed: int, movies: int, new_movies: float) -> None:
+    """Tell who users are and what movies are: /user/<id>, /movie/<id>, up to 200 ids at once.
 
-    Seed and films must be those of `marquee simulate`. Prometheus is answered at /metrics.
+    Seed and movies must be those of `marquee simulate`. Prometheus is answered at /metrics.
     """
-    from app.simulator.information import InformationServer
-    from app.simulator.world import World, WorldSettings
+    from app.simulator.environment import World, WorldSettings
+    from app.simulator.metadata_server import InformationServer
 
-    world = World(WorldSettings(seed=seed, films=films, new_films=new_films))
+    world = World(WorldSettings(seed=seed, movies=movies, new_movies=new_movies))
     try:
         server = InformationServer(bind, world, limit)
     except (OSError, ValueError) as error:
@@ -268,8 +269,8 @@ def information_api(bind: str, limit: float, seed: int, films: int, new_films: f
 @click.option("--users", type=click.IntRange(2), default=10_000, show_default=True)
 @click.option("--day", type=float, default=0.0, show_default=True, help="Tastes are those of it.")
 @_SEED
-@_FILMS
-@_NEW_FILMS
+@_MOVIES
+@_NEW_MOVIES
 @_DRIFT
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def compare_versions(
@@ -278,26 +279,25 @@ def compare_versions(
     users: int,
     day: float,
     seed: int,
-    films: int,
-    new_films: float,
+    movies: int,
+    new_movies: float,
     drift: float,
     as_json: bool,
 ) -> None:
     """Compare model versions in true utility, each with the one before, in the order given.
 
-    The same users, with their tastes of one day, and without the films they watched. A version is
+    The same users, with their tastes of one day, and without the movies they watched. A version is
     `worse` when it is so beyond chance, over all comparisons. Exit status 1 when one is. Options
     must be those of `marquee simulate`.
     """
     from app.model.manifest import ArtifactError
-    from app.simulator import panel
-    from app.simulator.world import World, WorldSettings
+    from app.simulator.environment import World, WorldSettings
 
-    world = World(WorldSettings(seed=seed, films=films, new_films=new_films, drift=drift))
-    watched = panel.read_watched(world, watches)
-    asked = panel.choose_users(world, watched, users)
+    world = World(WorldSettings(seed=seed, movies=movies, new_movies=new_movies, drift=drift))
+    watched = paired_evaluation.read_watched(world, watches)
+    asked = paired_evaluation.choose_users(world, watched, users)
     try:
-        result = panel.compare_models(world, list(models), asked, watched, day)
+        result = paired_evaluation.compare_models(world, list(models), asked, watched, day)
     except ArtifactError as error:
         raise click.ClickException(str(error)) from error
     if as_json:
@@ -326,7 +326,7 @@ def _print_comparison(result: dict[str, Any]) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def make_sample(out: Path, seed: int, as_json: bool) -> None:
     """Make the small sample of ratings and watches that `make run` trains on."""
-    from app.simulator.sample import write_sample
+    from app.simulator.sample_data import write_sample
 
     rows = write_sample(out, seed)
     click.echo(json.dumps(rows) if as_json else f"{out}: " + _list(rows))

@@ -7,9 +7,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from app.simulator.answers import OUTCOMES
+from app.simulator.log_writer import DAMAGED
+from app.simulator.responses import OUTCOMES
 from app.simulator.simulation import Simulation
-from app.simulator.stream import DAMAGED
 
 _BUCKETS_MS = (1, 2, 5, 10, 25, 50, 100, 200, 300, 450, 550, 600, 1000)
 _PREFIX = "marquee_simulator_"
@@ -33,7 +33,7 @@ class SimulatorMetrics(Collector):
             self._simulation.viewing.now,
         )
         yield GaugeMetricFamily(
-            f"{_PREFIX}watching", "People who watch a film.", self._simulation.viewing.watching
+            f"{_PREFIX}watching", "People who watch a movie.", self._simulation.viewing.watching
         )
 
     def _requests(self) -> Iterator[Metric]:
@@ -97,7 +97,7 @@ class SimulatorMetrics(Collector):
         )
         utility = GaugeMetricFamily(
             f"{_PREFIX}utility_mean",
-            "Mean true utility by version, of the film recommended, found unaided, and so on.",
+            "Mean true utility by version, of the movie recommended, found unaided, and so on.",
             labels=["version", "of"],
         )
         for version, means in self._simulation.truth.versions().items():

@@ -10,12 +10,12 @@ from kafka.errors import KafkaError
 
 from app.model.manifest import ArtifactError
 from app.simulator.asking import ModelAnswers
+from app.simulator.driver import Tell, run_alone, run_live, stop_on_signals
+from app.simulator.log_writer import Output
 from app.simulator.metrics import serve_metrics
-from app.simulator.outputs import FileOutput, KafkaOutput
-from app.simulator.running import Tell, run_alone, run_live, stop_on_signals
+from app.simulator.progress import telling
 from app.simulator.simulation import RunSettings, Simulation
-from app.simulator.stream import Output
-from app.simulator.telling import telling
+from app.simulator.sinks import FileOutput, KafkaOutput
 
 
 class SimulationError(Exception):

@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from app.events.grammar import Scale
-from app.simulator import lines
-from app.simulator.answers import Answer, Availability
+from app.ingest.log_parser import Scale
+from app.simulator import log_format
 from app.simulator.arrivals import Arrival, Rates, arrivals
-from app.simulator.choosing import Choice, choose
-from app.simulator.damage import Damage, DamageRates
-from app.simulator.films import DAY
-from app.simulator.stream import Output, Stream
-from app.simulator.truth import Truth
-from app.simulator.viewing import Viewing
-from app.simulator.world import World, WorldSettings
+from app.simulator.choice_model import Choice, choose
+from app.simulator.corruption import Damage, DamageRates
+from app.simulator.environment import World, WorldSettings
+from app.simulator.log_writer import Output, Stream
+from app.simulator.movies import DAY
+from app.simulator.responses import Answer, Availability
+from app.simulator.utility_metrics import Truth
+from app.simulator.watch_sessions import Viewing
 
 _RATED_SHARE = 0.45
 _LONGEST_DELAY = 59
@@ -43,10 +43,10 @@ class Simulation:
         self.stream = Stream(Damage(settings.world.seed, settings.damage), outputs)
         self.availability = Availability()
         self.truth = Truth()
-        self._clock = lines.Clock(settings.world.seed, settings.damage.short)
+        self._clock = log_format.Clock(settings.world.seed, settings.damage.short)
         self.viewing = Viewing(self.world, self._clock, self.stream)
         self._watched: dict[int, set[int]] = {}
-        self.unknown_films = 0
+        self.unknown_movies = 0
 
     def arrivals(self, days: float | None) -> Iterator[Arrival]:
         """All requests of so many days, or without end."""
@@ -59,7 +59,7 @@ class Simulation:
         """Somebody comes, and may join first."""
         if arrival.joins:
             time = self._clock.second(self.world.moment(arrival.time))
-            self.stream.write("accounts", [lines.account(time, arrival.user_id)])
+            self.stream.write("accounts", [log_format.account(time, arrival.user_id)])
 
     def answered(self, arrival: Arrival, answer: Answer) -> None:
         """They were answered, or not: it is told, and they choose what to watch."""
@@ -81,7 +81,7 @@ class Simulation:
             "start": self.settings.world.start.isoformat(),
             "days": round(time / DAY, 4),
             "users": len(self._watched),
-            "films": self.world.films.known(time),
+            "movies": self.world.movies.known(time),
             "requests": self.availability.summary(),
             "answers": dict(self.availability.versions),
             "stream": self.stream.sent(),
@@ -90,38 +90,38 @@ class Simulation:
         }
 
     def _numbers(self, arrival: Arrival, answer: Answer) -> Iterator[int]:
-        known = self.world.films.known(arrival.time)
-        for film in dict.fromkeys(answer.films):
-            number = self.world.films.number.get(film, known)
+        known = self.world.movies.known(arrival.time)
+        for movie in dict.fromkeys(answer.movies):
+            number = self.world.movies.number.get(movie, known)
             if number < known:
                 yield number
             else:
-                self.unknown_films += 1
+                self.unknown_movies += 1
 
     def _tell(self, arrival: Arrival, answer: Answer) -> None:
         moment = self.world.moment(arrival.time) + timedelta(seconds=answer.seconds)
         time = self._clock.fraction(moment, arrival.number)
         server = self.settings.server
-        line = lines.recommendation(time, arrival.asked_as, server, answer.line_parts())
+        line = log_format.recommendation(time, arrival.asked_as, server, answer.line_parts())
         if arrival.user_id:
             self.stream.write("recommendations", [line])
         else:
             self.stream.write_refused("user", line)
 
-    def _choose(self, arrival: Arrival, films: list[int], version: str) -> None:
+    def _choose(self, arrival: Arrival, movies: list[int], version: str) -> None:
         user = arrival.user_id
         watched = self._watched.get(user)
         if watched is None:
             watched = self._watched[user] = self.world.watched_before(user)
-        choice = choose(self.world, arrival, films, watched)
+        choice = choose(self.world, arrival, movies, watched)
         self.truth.add(version, choice, self.world.people.is_founder(user))
-        if choice.film is not None:
-            watched.add(choice.film)
-            self._watch(arrival, choice, choice.film)
+        if choice.movie is not None:
+            watched.add(choice.movie)
+            self._watch(arrival, choice, choice.movie)
 
-    def _watch(self, arrival: Arrival, choice: Choice, film: int) -> None:
+    def _watch(self, arrival: Arrival, choice: Choice, movie: int) -> None:
         own = arrival.chance
-        length = int(self.world.films.lengths[film])
+        length = int(self.world.movies.lengths[movie])
         share = 1 / (1 + math.exp(-1.5 * choice.worth - own.normal(0.8, 0.8)))
         stars = None
         liked = min(max(round(2.7 + choice.worth + own.normal(0, 0.5)), _LOWEST), _HIGHEST)
@@ -131,4 +131,4 @@ class Simulation:
             stars = round(scale.lowest + part * (scale.highest - scale.lowest))
         minutes = max(1, int(length * share))
         delay = 1 + int(own.integers(_LONGEST_DELAY))
-        self.viewing.start(delay, arrival.user_id, self.world.films.ids[film], minutes, stars)
+        self.viewing.start(delay, arrival.user_id, self.world.movies.ids[movie], minutes, stars)

@@ -1,13 +1,13 @@
-"""Ids of films beyond the sample's: each number has a title of its own, without a list to keep."""
+"""Ids of movies beyond the sample's: each number has a title of its own, without a list to keep."""
 
 import math
 from functools import cache
 
-from app.simulator.chance import Purpose, chance
-from app.simulator.sample import FIRST, SECOND
+from app.simulator.rng import Purpose, chance
+from app.simulator.sample_data import FIRST, SECOND
 
 #: None of them stands in the sample, and none is another with one character more: the collector
-#: would take one such film for the other, damaged.
+#: would take one such movie for the other, damaged.
 _ENDINGS = (
     "++sons",
     "+and+after",
@@ -27,7 +27,7 @@ _STRIDE = 100_003  # shares no factor with TITLES, so that all numbers have diff
 
 
 def title(seed: int, number: int) -> str:
-    """The movie id of one film."""
+    """The movie id of one movie."""
     place = (number * _STRIDE + _offset(seed)) % TITLES
     words = []
     for part in _PARTS:

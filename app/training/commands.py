@@ -23,7 +23,7 @@ _TUNING = Path("docs/tuning.md")
 @click.option("--ratings", type=_FILE, help="Ratings: Parquet from `prepare`, or CSV.")
 @click.option("--watches", type=_FILE, help="Watches: Parquet from `prepare`.")
 @click.option("--users", type=_FILE, help="User attributes: user_id, age, gender.")
-@click.option("--films", type=_FILE, help="Films' lengths in minutes: movie_id, length.")
+@click.option("--movies", type=_FILE, help="Movies' lengths in minutes: movie_id, length.")
 @_TABLES
 @click.option(
     "--evaluation", type=_FILE, help="What `evaluate --json` said of it: goes into the manifest."
@@ -44,7 +44,7 @@ def train(
     ratings: Path | None,
     watches: Path | None,
     users: Path | None,
-    films: Path | None,
+    movies: Path | None,
     tables: Path | None,
     evaluation: Path | None,
     out: Path,
@@ -58,10 +58,10 @@ def train(
     At least one of --ratings, --watches and --tables is needed. The model directory appears whole
     or not at all. Same input, parameters and seed on the same machine give the same model hash.
     """
-    ratings, watches, users, films = _named(tables, ratings, watches, users, films)
-    from app.events.errors import EventsError
+    ratings, watches, users, movies = _named(tables, ratings, watches, users, movies)
+    from app.ingest.errors import EventsError
+    from app.training.code_version import read_evaluation, read_version
     from app.training.errors import TrainingError
-    from app.training.origin import read_evaluation, read_version
     from app.training.params import Params, read_params
     from app.training.pipeline import Job
     from app.training.pipeline import train as run
@@ -75,7 +75,7 @@ def train(
         version = read_version(Path("version.txt")) if version_number is None else version_number
         scale = (settings.rating_min, settings.rating_max)
         figures = None if evaluation is None else read_evaluation(evaluation)
-        job = Job(ratings, watches, users, films, out, version, scale, figures)
+        job = Job(ratings, watches, users, movies, out, version, scale, figures)
         summary = run(job, params)
     except (EventsError, TrainingError) as error:
         raise click.ClickException(str(error)) from error
@@ -84,7 +84,7 @@ def train(
         return
     data = summary["data"]
     click.echo(
-        f"{out}: version {summary['version']}, {data['users']:,} users, {data['films']:,} films, "
+        f"{out}: version {summary['version']}, {data['users']:,} users, {data['movies']:,} movies, "
         f"{data['pairs']:,} pairs, hash {summary['model_hash'][:12]}, "
         f"{sum(summary['seconds'].values()):.1f} s"
     )
@@ -96,7 +96,7 @@ def train(
 )
 @click.option("--ratings", type=_FILE, help="Ratings, as for `train`.")
 @click.option("--watches", type=_FILE, help="Watches, as for `train`.")
-@click.option("--films", type=_FILE, help="Films' lengths, as for `train`.")
+@click.option("--movies", type=_FILE, help="Movies' lengths, as for `train`.")
 @click.option("--params", "params_file", type=_FILE, help="Where to begin. [default: params.yaml]")
 @click.option("--out", type=_FILE, help="Parameter file to write. [default: that of --params]")
 @click.option(
@@ -111,7 +111,7 @@ def tune(
     settings: Settings,
     ratings: Path | None,
     watches: Path | None,
-    films: Path | None,
+    movies: Path | None,
     params_file: Path | None,
     out: Path | None,
     report: Path | None,
@@ -128,7 +128,7 @@ def tune(
     """
     if ratings is None and watches is None:
         raise click.UsageError("give --ratings, --watches or both")
-    from app.events.errors import EventsError
+    from app.ingest.errors import EventsError
     from app.training.errors import TrainingError
     from app.training.tuning.job import TuneJob, run
     from app.training.tuning.search import Budget
@@ -142,7 +142,7 @@ def tune(
     target = out or start or _PARAMS
     page = report or (_TUNING if target == _PARAMS else None)
     scale = (settings.rating_min, settings.rating_max)
-    job = TuneJob(ratings, watches, films, scale, start, target, page, fix, command)
+    job = TuneJob(ratings, watches, movies, scale, start, target, page, fix, command)
     try:
         summary = run(job, spend, seed)
     except (EventsError, TrainingError) as error:
@@ -179,15 +179,15 @@ def evaluate(
 ) -> None:
     """Score held-out events against a model's lists as they are served.
 
-    Users nobody knows are scored with the popular films they are shown. RMSE and MAE are of the
+    Users nobody knows are scored with the popular movies they are shown. RMSE and MAE are of the
     rating predictor. docs/model.md defines every figure.
     """
     ratings, watches, _, _ = _named(tables, ratings, watches)
-    from app.events.errors import EventsError
+    from app.ingest.errors import EventsError
     from app.model.manifest import ArtifactError
     from app.training.errors import TrainingError
     from app.training.evaluate import evaluate as run
-    from app.training.tables import read_events
+    from app.training.load import read_events
 
     try:
         held_out = read_events(ratings, watches, (settings.rating_min, settings.rating_max))
@@ -212,10 +212,10 @@ def _named(
     ratings: Path | None,
     watches: Path | None,
     users: Path | None = None,
-    films: Path | None = None,
+    movies: Path | None = None,
 ) -> tuple[Path | None, ...]:
     """The tables named one by one, and those of a directory that are there."""
-    given = {"ratings": ratings, "watches": watches, "users": users, "films": films}
+    given = {"ratings": ratings, "watches": watches, "users": users, "movies": movies}
     if tables is not None:
         for name, path in given.items():
             inside = tables / f"{name}.parquet"

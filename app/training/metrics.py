@@ -27,9 +27,9 @@ def rank_metrics(hits: NDArray[np.bool_], relevant: NDArray[np.int64]) -> PerUse
     """Metrics at depth k, relevance being binary.
 
     Args:
-        hits: [Q, k] whether the film at each place of a user's list is relevant; False where the
+        hits: [Q, k] whether the movie at each place of a user's list is relevant; False where the
             list has ended.
-        relevant: [Q] number of relevant films, recommended or not; at least 1.
+        relevant: [Q] number of relevant movies, recommended or not; at least 1.
     """
     depth = hits.shape[1]
     discount = 1 / np.log2(np.arange(2, depth + 2))
@@ -45,12 +45,12 @@ def rank_metrics(hits: NDArray[np.bool_], relevant: NDArray[np.int64]) -> PerUse
 
 
 def gini(exposure: NDArray[np.int64]) -> float:
-    """Gini coefficient of how often each film is shown: 0 all alike, near 1 always the same few."""
-    total, films = int(exposure.sum()), len(exposure)
+    """Gini coefficient of how often each movie is shown: 0 all alike, near 1 always the same few."""
+    total, movies = int(exposure.sum()), len(exposure)
     if total == 0:
         return 0.0
-    ranks = 2 * np.arange(1, films + 1) - films - 1
-    return float((ranks * np.sort(exposure)).sum() / (films * total))
+    ranks = 2 * np.arange(1, movies + 1) - movies - 1
+    return float((ranks * np.sort(exposure)).sum() / (movies * total))
 
 
 def error_metrics(estimate: Floats, rating: NDArray[np.float32]) -> dict[str, float | None]:

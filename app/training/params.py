@@ -50,9 +50,9 @@ class AlsParams(_Section):
 
 
 class EaseParams(_Section):
-    """Item-item weights between the most watched films."""
+    """Item-item weights between the most watched movies."""
 
-    max_films: int = Field(4000, ge=1)
+    max_movies: int = Field(4000, ge=1)
     regularization: float = Field(150.0, gt=0)
 
 
@@ -64,7 +64,7 @@ class RecencyParams(_Section):
 
 
 class NeighbourParams(_Section):
-    """Films watched soon after each other."""
+    """Movies watched soon after each other."""
 
     window: int = Field(8, ge=1, le=100)
     damping: float = Field(5.0, gt=0)

@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 
 from app.model.artifact import Origin
-from app.training.data import Interactions
-from app.training.fitting import Fitted, fit
-from app.training.origin import code_identity
-from app.training.output import Trained, check_target, write_model
+from app.training.code_version import code_identity
+from app.training.fit import Fitted, fit
+from app.training.interactions import Interactions
+from app.training.load import read_events
+from app.training.model_writer import Trained, check_target, write_model
 from app.training.params import Params
 from app.training.progress import Stages
 from app.training.ranking.popularity import settled
 from app.training.segments import Segments, make_segments, no_segments, read_users
-from app.training.tables import read_events
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Job:
         ratings: table of ratings, or None.
         watches: table of watches, or None.
         users: table of user attributes, or None.
-        films: table of film lengths, or None.
+        movies: table of movie lengths, or None.
         out: model directory to be made or replaced.
         version: version number of the model.
         scale: lowest and highest rating.
@@ -36,7 +36,7 @@ class Job:
     ratings: Path | None
     watches: Path | None
     users: Path | None
-    films: Path | None
+    movies: Path | None
     out: Path
     version: int
     scale: tuple[float, float]
@@ -53,7 +53,7 @@ def train(job: Job, params: Params) -> dict[str, Any]:
     check_target(job.out)
     with Stages() as stages:
         with stages.stage("read"):
-            events = read_events(job.ratings, job.watches, job.scale, job.films)
+            events = read_events(job.ratings, job.watches, job.scale, job.movies)
             params = settled(params, events)
         fitted = fit(events, params, job.scale, stages)
         segments = _segments(job, params, events, fitted)

@@ -7,8 +7,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from app.training.data import Interactions
 from app.training.errors import TrainingError
+from app.training.interactions import Interactions
 from app.training.params import PopularityParams, SegmentParams
 from app.training.ranking.popularity import most_popular_first, pair_weights
 
@@ -17,13 +17,13 @@ _COLUMNS = {"user_id": pl.Int64, "age": pl.Int64, "gender": pl.String}
 
 @dataclass(frozen=True)
 class Segments:
-    """Users by segment; `A` users, `G` segments, `P` films each.
+    """Users by segment; `A` users, `G` segments, `P` movies each.
 
     Attributes:
         users: [A] user ids, ascending.
         segment: [A] each user's segment.
         names: [G] such as `F 25-34`.
-        popular: [G, P] film numbers, most popular in the segment first.
+        popular: [G, P] movie numbers, most popular in the segment first.
     """
 
     users: NDArray[np.int64]
@@ -64,10 +64,10 @@ def make_segments(
     Args:
         table: user attributes as `read_users` gives them.
         events: who watched what.
-        overall: [N] popularity among all users; it orders films equal within a segment.
+        overall: [N] popularity among all users; it orders movies equal within a segment.
         popularity: how popularity counts.
         params: age bands and the least number of active users.
-        depth: films in a segment's list.
+        depth: movies in a segment's list.
     """
     named = table.drop_nulls().unique("user_id", keep="last", maintain_order=True).sort("user_id")
     named = named.with_columns(name=_names(named, params.age_bands))
@@ -106,10 +106,10 @@ def _popular(
     place = np.searchsorted(users, events.users).clip(max=len(users) - 1)
     of_user = np.where(users[place] == events.users, segment[place].astype(np.int64), -1)
     of_pair = of_user[events.user]
-    weights, films = pair_weights(events, params), len(events.items)
+    weights, movies = pair_weights(events, params), len(events.items)
     known = of_pair >= 0
     score = np.bincount(
-        of_pair[known] * films + events.item[known], weights[known], minlength=count * films
-    ).reshape(count, films)
+        of_pair[known] * movies + events.item[known], weights[known], minlength=count * movies
+    ).reshape(count, movies)
     order = most_popular_first(overall)
     return np.stack([order[np.argsort(-row[order], kind="stable")] for row in score])

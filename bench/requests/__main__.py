@@ -1,7 +1,7 @@
 """What a request costs beside plain peers: each figure a ratio from one run.
 
 Writes docs/benchmarks-requests.md and its picture unless --quick. Needs the load generator:
-`build/vegeta`, or a Docker engine with its image (`make standins`).
+`build/vegeta`, or a Docker engine with its image (`make images`).
 
     python -m bench.requests [--json] [--quick] [--rounds N] [--seconds N]
 """
@@ -12,11 +12,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bench.requests import curve, load, measure, naive, report
+from bench.requests import baseline_naive, curve, load, measure, report
 from bench.requests.measure import Spread
 from bench.requests.model import make_model
 
-USERS, FILMS = 1_000_000, 27_000
+USERS, MOVIES = 1_000_000, 27_000
 #: The naive way needs half a minute to learn these; a request costs the same with more users.
 NAIVE_USERS = 10_000
 
@@ -53,30 +53,30 @@ def _arguments() -> argparse.Namespace:
 
 
 def _whole(rounds: int, seconds: float) -> dict[str, Any]:
-    models = _models((USERS, FILMS), (NAIVE_USERS, FILMS))
+    models = _models((USERS, MOVIES), (NAIVE_USERS, MOVIES))
     return {
-        "what": f"{USERS:,} users, {FILMS:,} films (naive: {NAIVE_USERS:,} users), "
+        "what": f"{USERS:,} users, {MOVIES:,} movies (naive: {NAIVE_USERS:,} users), "
         f"{rounds} rounds, {seconds:g} s of load for each figure",
         "command": f"python -m bench.requests --rounds {rounds} --seconds {seconds:g}",
         **_figures(models, rounds, seconds),
-        "curve": curve.curve(curve.USERS, curve.FILMS),
+        "curve": curve.curve(curve.USERS, curve.MOVIES),
     }
 
 
 def _quick() -> dict[str, Any]:
-    models = _models((100_000, FILMS), (500, 1_000))
+    models = _models((100_000, MOVIES), (500, 1_000))
     return {
-        "what": f"quick: 100,000 users, {FILMS:,} films (naive: 500 users, 1,000 films)",
+        "what": f"quick: 100,000 users, {MOVIES:,} movies (naive: 500 users, 1,000 movies)",
         "command": "python -m bench.requests --quick",
         **_figures(models, rounds=1, seconds=0.5),
-        "curve": curve.curve(curve.USERS[:2], curve.FILMS[:1]),
+        "curve": curve.curve(curve.USERS[:2], curve.MOVIES[:1]),
     }
 
 
 def _models(ours: tuple[int, int], theirs: tuple[int, int]) -> dict[str, Path]:
     return {
         **dict.fromkeys(measure.PEERS, make_model(*ours)),
-        "naive": naive.make_pickle(*theirs),
+        "naive": baseline_naive.make_pickle(*theirs),
     }
 
 

@@ -1,8 +1,8 @@
-"""Request time against the number of users and of films: flat, as a request is a look-up.
+"""Request time against the number of users and of movies: flat, as a request is a look-up.
 
 Requests are calls of the WSGI application in one process, where nothing hides a difference: over
 HTTP the server's own work is two thirds of the time. Run as `python -m bench.requests.curve
-'[[users, films], ...]'` it prints microseconds a request, first those of the constant answer.
+'[[users, movies], ...]'` it prints microseconds a request, first those of the constant answer.
 """
 
 import gc
@@ -20,12 +20,12 @@ from typing import Any
 from app import logs
 from app.service.application import create_app
 from app.settings import read_settings
-from bench.requests import constant
+from bench.requests import baseline_constant
 from bench.requests.model import ROOT, make_model, some_users
 from bench.requests.servers import cores
 
 USERS = [(10**power, 27_000) for power in (3, 4, 5, 6)]
-FILMS = [(100_000, 10**power) for power in (3, 4, 5)]
+MOVIES = [(100_000, 10**power) for power in (3, 4, 5)]
 #: Calls of one application in a row, and how often all take their turn.
 _CALLS, _TURNS = 1000, 15
 Application = Callable[..., Any]
@@ -48,7 +48,7 @@ def measure(sizes: list[tuple[int, int]]) -> list[float]:
 
 def _measure_here(sizes: list[tuple[int, int]]) -> list[float]:
     models = [make_model(*size) for size in sizes]
-    peers: list[Application] = [constant.wsgi()]
+    peers: list[Application] = [baseline_constant.wsgi()]
     logs.set_up(read_settings(log_level="warning"))
     peers += [create_app(read_settings(model_dir=model)) for model in models]
     times: list[list[float]] = [[] for _ in peers]
@@ -92,16 +92,16 @@ def _environment(user: int) -> dict[str, Any]:
 
 
 def draw(figures: dict[str, Any], path: Path) -> None:
-    """The picture: one panel for users, one for films."""
+    """The picture: one panel for users, one for movies."""
     import matplotlib as mpl  # noqa: PLC0415 - slow to import
 
     mpl.use("Agg")
     from matplotlib import pyplot as plt  # noqa: PLC0415
 
     figure, panels = plt.subplots(1, 2, figsize=(9, 3.6), sharey=True, layout="constrained")
-    points = (*figures["users"], *figures["films"])
+    points = (*figures["users"], *figures["movies"])
     highest = max(figures["constant"], *(point["microseconds"] for point in points))
-    for panel, axis, other in zip(panels, ("users", "films"), ("films", "users"), strict=True):
+    for panel, axis, other in zip(panels, ("users", "movies"), ("movies", "users"), strict=True):
         points = figures[axis]
         panel.semilogx(
             [p[axis] for p in points], [p["microseconds"] for p in points], "o-", label="Marquee"
@@ -115,14 +115,14 @@ def draw(figures: dict[str, Any], path: Path) -> None:
     plt.close(figure)
 
 
-def curve(users: list[tuple[int, int]], films: list[tuple[int, int]]) -> dict[str, Any]:
+def curve(users: list[tuple[int, int]], movies: list[tuple[int, int]]) -> dict[str, Any]:
     """Both lines of the picture and the constant answer's time, from one run."""
-    constant, *times = measure([*users, *films])
+    constant, *times = measure([*users, *movies])
     points = [
-        {"users": size[0], "films": size[1], "microseconds": microseconds}
-        for size, microseconds in zip([*users, *films], times, strict=True)
+        {"users": size[0], "movies": size[1], "microseconds": microseconds}
+        for size, microseconds in zip([*users, *movies], times, strict=True)
     ]
-    return {"constant": constant, "users": points[: len(users)], "films": points[len(users) :]}
+    return {"constant": constant, "users": points[: len(users)], "movies": points[len(users) :]}
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.requests.servers import cores
-from tests.load import binary
+from tests.support.load import binary
 
 #: Connections kept busy while the peak is measured.
 CONNECTIONS = 32

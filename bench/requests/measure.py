@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.requests import load
-from bench.requests.constant import LENGTH
+from bench.requests.baseline_constant import LENGTH
 from bench.requests.model import some_users
 from bench.requests.servers import Server, serving
 
@@ -97,12 +97,12 @@ def memory(model: Path, name: str, seconds: float) -> float:
 
 
 def _check(server: Server, model: Path) -> None:
-    """All peers answer as many films, and ours are the user's own."""
+    """All peers answer as many movies, and ours are the user's own."""
     user = some_users(model, 1, 0)[0]
     with urllib.request.urlopen(f"{server.url}/recommend/{user}", timeout=30) as answer:
-        films, headers = answer.read().decode().split(","), answer.headers
+        movies, headers = answer.read().decode().split(","), answer.headers
     source = headers.get("X-Recommendation-Source", "personal")
-    assert (len(films), source) == (LENGTH, "personal"), "a peer that answers something else"
+    assert (len(movies), source) == (LENGTH, "personal"), "a peer that answers something else"
 
 
 def summary(samples: Samples) -> dict[str, dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Models of any size to serve: random lists of realistic film ids, made once, below `build/`."""
+"""Models of any size to serve: random lists of realistic movie ids, made once, below `build/`."""
 
 import shutil
 from pathlib import Path
@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from app.model.artifact import Origin, create_array, seal, write_array
-from app.model.lists import LISTS, item_dtype, pack_items
+from app.model.recommendation_lists import LISTS, item_dtype, pack_items
 
 Ids = npt.NDArray[np.int64]
 ROOT = Path(__file__).parents[2]
@@ -24,11 +24,11 @@ _WORDS = [
 ]  # fmt: skip
 
 
-def film_ids(films: int) -> list[str]:
-    """Film ids as the stream has them: words of a title joined by `+`, then the year."""
+def movie_ids(movies: int) -> list[str]:
+    """Movie ids as the stream has them: words of a title joined by `+`, then the year."""
     random = np.random.default_rng(2)
-    words = random.choice(_WORDS, (films, 4))
-    counts = random.integers(1, 5, films)
+    words = random.choice(_WORDS, (movies, 4))
+    counts = random.integers(1, 5, movies)
     return [
         f"{'+'.join(row[:count])}+{number}+{1920 + number % 100}"
         for number, (row, count) in enumerate(zip(words.tolist(), counts, strict=True))
@@ -40,30 +40,30 @@ def user_ids(random: np.random.Generator, users: int) -> Ids:
     return np.sort(random.choice(SPACE, users, replace=False)).astype(np.int64)
 
 
-def make_model(users: int, films: int) -> Path:
+def make_model(users: int, movies: int) -> Path:
     """A model directory with a list for each of `users` users; kept for the next run."""
-    model = BUILD / f"model-{users}-{films}"
+    model = BUILD / f"model-{users}-{movies}"
     if model.exists():
         return model
     lists = BUILD / "unfinished" / LISTS
     shutil.rmtree(lists.parent, ignore_errors=True)
     lists.mkdir(parents=True)
-    random, dtype = np.random.default_rng(1), item_dtype(films)
-    write_array(lists, "items", pack_items(film_ids(films)))
+    random, dtype = np.random.default_rng(1), item_dtype(movies)
+    write_array(lists, "items", pack_items(movie_ids(movies)))
     write_array(lists, "users", user_ids(random, users))
     rows = create_array(lists, "lists", dtype, (users, DEPTH))
     for start in range(0, users, _BLOCK):
-        # A random start and a random stride: films of a list are distinct, and lie anywhere.
+        # A random start and a random stride: movies of a list are distinct, and lie anywhere.
         block = rows[start : start + _BLOCK]
-        first = random.integers(films, size=(len(block), 1))
-        stride = random.integers(1, films // DEPTH, size=(len(block), 1))
-        block[:] = (first + stride * np.arange(DEPTH)) % films
-    write_array(lists, "popular", random.permutation(films).astype(dtype))
+        first = random.integers(movies, size=(len(block), 1))
+        stride = random.integers(1, movies // DEPTH, size=(len(block), 1))
+        block[:] = (first + stride * np.arange(DEPTH)) % movies
+    write_array(lists, "popular", random.permutation(movies).astype(dtype))
     write_array(lists, "segment_users", np.empty(0, np.int64))
     write_array(lists, "segment_of", np.empty(0, np.uint8))
     write_array(lists, "segment_popular", np.empty((0, DEPTH), dtype))
     origin = Origin(version=1, parameters={}, metrics={}, data={"made": "at random"}, code={})
-    seal(lists, "lists", users=users, items=films, origin=origin)
+    seal(lists, "lists", users=users, items=movies, origin=origin)
     return lists.parent.rename(model)
 
 

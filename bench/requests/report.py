@@ -22,9 +22,9 @@ brackets. The peers:
 - **constant**: one answer of the same length, whoever asks; the same Flask, the same gunicorn
   configuration (one worker), prometheus-flask-exporter as its documentation sets it up.
 - **constant-plain**: the same without metrics.
-- **naive**: a Surprise SVD, unpickled; each request predicts every film and sorts.
+- **naive**: a Surprise SVD, unpickled; each request predicts every movie and sorts.
 - **marquee**: `marquee serve`. Users are drawn uniformly among those who have lists of their own;
-  no answer is kept. The lists are random, film ids are like the stream's.
+  no answer is kept. The lists are random, movie ids are like the stream's.
 
 Servers run on one core, the load (vegeta) on another.
 """
@@ -102,9 +102,9 @@ def _peers(figures: dict[str, dict[str, Any]]) -> list[list[str]]:
 
 
 def _curve(curve: dict[str, Any]) -> list[list[str]]:
-    rows = [["users", "films", "microseconds a request"], ["constant", "", f"{curve['constant']}"]]
-    for point in (*curve["users"], *curve["films"]):
-        rows.append([f"{point['users']:,}", f"{point['films']:,}", f"{point['microseconds']}"])
+    rows = [["users", "movies", "microseconds a request"], ["constant", "", f"{curve['constant']}"]]
+    for point in (*curve["users"], *curve["movies"]):
+        rows.append([f"{point['users']:,}", f"{point['movies']:,}", f"{point['microseconds']}"])
     return rows
 
 
@@ -132,9 +132,9 @@ def write_page(name: str, result: dict[str, Any]) -> None:
     PAGE.write_text("\n".join(parts))
 
 
-_PICTURE_TEXT = """## Against users and films
+_PICTURE_TEXT = """## Against users and movies
 
-![Request time against the number of users and of films](request-time.png)
+![Request time against the number of users and of movies](request-time.png)
 
 Calls of the WSGI application in one process (over HTTP, gunicorn's own work would hide most of a
 difference), processor time, the applications in turn.

@@ -13,15 +13,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.requests.constant import GUNICORN
+from bench.requests.baseline_constant import GUNICORN
 from bench.requests.model import ROOT
 
 #: Name of a peer -> how it is started. Ours is started as its users start it.
 COMMANDS = {
     "marquee": [sys.executable, "-m", "app", "serve"],
-    "constant": [*GUNICORN, "bench.requests.constant:wsgi()"],
-    "constant-plain": [*GUNICORN, "bench.requests.constant:plain()"],
-    "naive": [*GUNICORN, "bench.requests.naive:wsgi()"],
+    "constant": [*GUNICORN, "bench.requests.baseline_constant:wsgi()"],
+    "constant-plain": [*GUNICORN, "bench.requests.baseline_constant:plain()"],
+    "naive": [*GUNICORN, "bench.requests.baseline_naive:wsgi()"],
 }
 _PRIVATE = re.compile(r"^Private_(?:Clean|Dirty):\s+(\d+) kB", re.M)
 
@@ -71,7 +71,7 @@ def serving(name: str, model: Path, workers: int = 1, **settings: str) -> Iterat
             "MARQUEE_BIND": f"127.0.0.1:{port}",
             "MARQUEE_WORKERS": str(workers),
             "MARQUEE_LOG_LEVEL": "warning",
-            "MARQUEE_QUEUE_DIR": f"{folder}/queue",
+            "MARQUEE_SPOOL_DIR": f"{folder}/queue",
             "PROMETHEUS_MULTIPROC_DIR": str(metrics),
             **settings,
         }

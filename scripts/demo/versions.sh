@@ -3,7 +3,7 @@
 
 # What the host's side of a release needs beside .env, whose names are those of containers.
 on_server() {
-    (cd "$SERVER" && MARQUEE_MAIL_SMARTHOST=$SMARTHOST MARQUEE_DVC_REMOTE=$REMOTES/versions "$@" </dev/null)
+    (cd "$SERVER" && MARQUEE_SMTP_HOST=$SMARTHOST MARQUEE_DVC_REMOTE=$REMOTES/versions "$@" </dev/null)
 }
 
 # What the retraining said, checked to be a version that was pushed.

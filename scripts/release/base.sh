@@ -44,8 +44,8 @@ settings_in() { grep -Ev '^[[:space:]]*(#|$)' "$1" || true; }
 set_checked() { # NAME VALUE SOURCE
     local default=${SETTINGS[$1]-} shape='.+'
     [[ -v SETTINGS[$1] ]] || misused "$3: there is no setting $1"
-    if [[ $1 == RELEASE_AFTER_ABORT ]]; then shape='(stable|empty)'
-    elif [[ $1 == RELEASE_WHEN_BUSY ]]; then shape='(refuse|supersede)'
+    if [[ $1 == RELEASE_ON_ABORT ]]; then shape='(stable|empty)'
+    elif [[ $1 == RELEASE_ON_CONFLICT ]]; then shape='(refuse|supersede)'
     elif [[ $default =~ ^[0-9]+[smhd]$ ]]; then shape='[0-9]{1,9}[smhd]?'
     elif [[ $default =~ ^[0-9]+$ ]]; then shape='[0-9]{1,9}'
     elif [[ $default =~ ^[0-9.]+$ ]]; then shape='[0-9]{1,9}(\.[0-9]{1,9})?'

@@ -13,7 +13,7 @@ preflight() { # AGAIN
         answers "$(container_of "$slot")" || fail "$slot does not answer; mend the stack first (docker compose up -d --wait)"
     done
     free=$(df --output=avail --block-size=1M "$(docker info --format '{{.DockerRootDir}}')" | tail -1)
-    ((free >= RELEASE_DISK_MB)) || fail "only ${free// /} MiB of disk are free, $RELEASE_DISK_MB are needed (docker system df)"
+    ((free >= RELEASE_MIN_FREE_DISK_MB)) || fail "only ${free// /} MiB of disk are free, $RELEASE_MIN_FREE_DISK_MB are needed (docker system df)"
     [[ $1 == yes ]] || worth_trying
 }
 

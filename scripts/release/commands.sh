@@ -14,7 +14,7 @@ command_start() {
     check_state
     take_lock start || make_way
     if unfinished; then
-        [[ $RELEASE_WHEN_BUSY == supersede ]] ||
+        [[ $RELEASE_ON_CONFLICT == supersede ]] ||
             fail "release $(field .id) was interrupted in phase $(field .phase); resume goes on with it"
         give_order supersede "superseded by commit $(git rev-parse HEAD)"
         run_release
@@ -27,7 +27,7 @@ command_start() {
 
 # Another release holds the lock: refuse, or have it end.
 make_way() {
-    [[ $RELEASE_WHEN_BUSY == supersede ]] || fail "busy: $(who_holds); see status"
+    [[ $RELEASE_ON_CONFLICT == supersede ]] || fail "busy: $(who_holds); see status"
     say "superseding the release of $(who_holds)"
     give_order supersede "superseded by commit $(git rev-parse HEAD)"
     flock --timeout 3600 9 || fail "still busy: $(who_holds)"

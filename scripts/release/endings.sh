@@ -19,7 +19,7 @@ phase_promoting() {
                 --arg reason "$slot did not get ready with build $build"
             return
         fi
-        nap "$(seconds_of "$RELEASE_SETTLE")"
+        nap "$(seconds_of "$RELEASE_PROMOTION_DELAY")"
     done
     name_records "$image"
     go telling '.outcome = (if .kind == "rollback" then "rolled-back" else "promoted" end)'
@@ -42,13 +42,13 @@ phase_restoring() {
             "$(field ".slots[\"$slot\"].build")" "$(field ".slots[\"$slot\"].digest")" || {
             change '.reason += "; \($slot) did not get ready with its earlier image either"' --arg slot "$slot"
         }
-        nap "$(seconds_of "$RELEASE_SETTLE")"
+        nap "$(seconds_of "$RELEASE_PROMOTION_DELAY")"
     done
     go aborting
 }
 
 phase_aborting() {
-    if [[ $RELEASE_AFTER_ABORT == empty ]]; then
+    if [[ $RELEASE_ON_ABORT == empty ]]; then
         docker tag "$(field .stable)" "$(image_name):canary"
         empty_canary
     else

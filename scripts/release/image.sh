@@ -39,7 +39,7 @@ smoke_test() { # IMAGE; prints the version it serves
     local alone container verified version outcome=0
     # shellcheck disable=SC2054 # the comma is tmpfs's
     alone=(--network=none --read-only --tmpfs=/tmp:size=32m,mode=1777 --cap-drop=ALL
-        --security-opt=no-new-privileges:true --memory=512m --env=MARQUEE_RECORDING=false)
+        --security-opt=no-new-privileges:true --memory=512m --env=MARQUEE_PROVENANCE_ENABLED=false)
     verified=$(docker run --rm "${alone[@]}" "$1" marquee verify --json) || return 1
     version=$(jq -er .lists.version <<<"$verified") || return 1
     container=$(compose config --format json | jq -r .name)-smoke-test
@@ -70,7 +70,7 @@ prune_images() {
         [[ -n $tag ]] || continue
         image=$(image_of_tag "$name:$tag") || continue
         if grep -qF "$image" <<<"$needed"; then continue; fi
-        ((++kept > RELEASE_KEEP_IMAGES)) || continue
+        ((++kept > RELEASE_KEPT_IMAGES)) || continue
         say "removing the image of build $tag"
         docker image rm "$name:$tag" >/dev/null 2>&1 || true
     done < <(tags_of_builds "$name")

@@ -9,7 +9,7 @@ queries() { # WINDOW-SECONDS VERSION
     text=$(<"$QUERIES")
     text=${text//\$WINDOW/"${1}s"}
     text=${text//\$SECONDS/"$1"}
-    text=${text//\$SCRAPE/"$RELEASE_SCRAPE_SECONDS"}
+    text=${text//\$SCRAPE/"$RELEASE_SCRAPE_INTERVAL_SECONDS"}
     printf '%s\n' "${text//\$VERSION/"$2"}"
 }
 
@@ -41,7 +41,7 @@ evaluate() { # verdict|guard WINDOW-SECONDS TIME -> the evaluation as JSON
 # A Prometheus that is just starting must not decide: it is asked again for a while.
 evaluate_patiently() { # as evaluate
     local evaluation deadline
-    deadline=$(($(epoch) + $(seconds_of "$RELEASE_PATIENCE")))
+    deadline=$(($(epoch) + $(seconds_of "$RELEASE_PROMETHEUS_TIMEOUT")))
     while :; do
         evaluation=$(evaluate "$@")
         ! jq -e 'any(.checks[]; .unreachable)' <<<"$evaluation" >/dev/null || (($(epoch) >= deadline)) || {

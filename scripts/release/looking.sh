@@ -41,7 +41,7 @@ command_history() {
 }
 
 command_queries() {
-    local window=$RELEASE_WINDOW version=VERSION
+    local window=$RELEASE_ANALYSIS_WINDOW version=VERSION
     while (($#)); do
         case $1 in
             --window) window=${2-} ;;

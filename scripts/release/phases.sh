@@ -80,25 +80,25 @@ phase_placing() {
     # The window begins with the first scrape, since nothing before it can be judged. When there is
     # none in time the verdict will say so.
     ready=$(epoch)
-    deadline=$((ready + $(seconds_of "$RELEASE_READY")))
+    deadline=$((ready + $(seconds_of "$RELEASE_READINESS_TIMEOUT")))
     until scraped_since "$ready" || (($(epoch) >= deadline)); do nap 1; done
     go watching '.opened = $now | .window = $window | .deadline = $now + $window
-        | .extended = false | .failures = 0' --argjson window "$(seconds_of "$RELEASE_WINDOW")"
+        | .extended = false | .failures = 0' --argjson window "$(seconds_of "$RELEASE_ANALYSIS_WINDOW")"
 }
 
 phase_watching() {
     local deadline next
     deadline=$(field .deadline)
-    next=$(($(epoch) + $(seconds_of "$RELEASE_GUARD_EVERY")))
+    next=$(($(epoch) + $(seconds_of "$RELEASE_GUARD_INTERVAL")))
     while (($(epoch) < deadline)); do
         ! obey || return 0
         if (($(epoch) >= next)); then
             ! guard_fails || return 0
-            next=$((next + $(seconds_of "$RELEASE_GUARD_EVERY")))
+            next=$((next + $(seconds_of "$RELEASE_GUARD_INTERVAL")))
         fi
         nap 1
     done
-    nap "$((RELEASE_SCRAPE_SECONDS + 1))" # until the window's last scrape is stored
+    nap "$((RELEASE_SCRAPE_INTERVAL_SECONDS + 1))" # until the window's last scrape is stored
     conclude
 }
 
@@ -112,7 +112,7 @@ guard_fails() { # several looks in a row
     change '.failures = (if $e.verdict == "ABORT" then .failures + 1 else 0 end) | .last = $e' \
         --argjson e "$evaluation"
     write_metrics
-    (($(field .failures) >= RELEASE_GUARD_FAILURES)) || return 1
+    (($(field .failures) >= RELEASE_GUARD_MIN_FAILURES)) || return 1
     end_with aborted "guard: $(jq -r .reason <<<"$evaluation")"
 }
 

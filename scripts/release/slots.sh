@@ -35,7 +35,7 @@ put_into_slot() { # SLOT IMAGE BUILD DIGEST
     local suffix tries=0
     suffix=$(env_suffix "$1")
     local values=("MARQUEE_BUILD_$suffix=$3" "MARQUEE_DIGEST_$suffix=$4")
-    [[ $1 != canary ]] || values+=("MARQUEE_CANARIES=1")
+    [[ $1 != canary ]] || values+=("MARQUEE_CANARY_REPLICAS=1")
     say "$1: build $3"
     write_env "${values[@]}"
     docker tag "$2" "$(image_name):$1" || return 1
@@ -48,11 +48,11 @@ put_into_slot() { # SLOT IMAGE BUILD DIGEST
 }
 
 # The image's own health check, asked at once: Docker's would come ten seconds later.
-answers() { docker exec "$1" python -m app.service.probe >/dev/null 2>&1; } # CONTAINER
+answers() { docker exec "$1" python -m app.service.healthcheck >/dev/null 2>&1; } # CONTAINER
 
 wait_until_ready() { # SLOT
     local container condition deadline
-    deadline=$(($(epoch) + $(seconds_of "$RELEASE_READY")))
+    deadline=$(($(epoch) + $(seconds_of "$RELEASE_READINESS_TIMEOUT")))
     while :; do
         container=$(container_of "$1")
         if [[ -n $container ]]; then
@@ -69,7 +69,7 @@ wait_until_ready() { # SLOT
 }
 
 empty_canary() {
-    write_env MARQUEE_CANARIES=0
+    write_env MARQUEE_CANARY_REPLICAS=0
     compose rm --stop --force canary >/dev/null 2>&1
 }
 

@@ -12,7 +12,7 @@ import urllib.request
 from http import HTTPStatus
 
 URL = "http://127.0.0.1:8082"
-FILM = r"[a-z0-9+_.*%-]+"
+MOVIE = r"[a-z0-9+_.*%-]+"
 USERS = (0, 1, 42, 999_999, 10**12)
 PATIENCE = 60
 
@@ -53,9 +53,9 @@ def main(version: str) -> str | None:
             return f"user {user}: status {status}"
         if served != version:
             return f"user {user}: answered by version {served}, not {version}"
-        films = body.split(",")
-        if not re.fullmatch(rf"{FILM}(,{FILM}){{0,19}}", body) or len(set(films)) != len(films):
-            return f"user {user}: not a line of up to 20 films: {body[:80]!r}"
+        movies = body.split(",")
+        if not re.fullmatch(rf"{MOVIE}(,{MOVIE}){{0,19}}", body) or len(set(movies)) != len(movies):
+            return f"user {user}: not a line of up to 20 movies: {body[:80]!r}"
     if ask("/recommend/nobody")[0] != HTTPStatus.BAD_REQUEST:
         return "an invalid user id is not refused with 400"
     return None

@@ -80,7 +80,7 @@ record() { # EVENT JSON
 
 prune_history() {
     local file
-    find "$HISTORY" -name '*.jsonl' | sort -r | tail -n +$((RELEASE_KEEP_HISTORY + 1)) |
+    find "$HISTORY" -name '*.jsonl' | sort -r | tail -n +$((RELEASE_KEPT_HISTORY + 1)) |
         while read -r file; do rm "$file"; done
 }
 

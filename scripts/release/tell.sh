@@ -32,8 +32,8 @@ message_settings() {
             [[ -v $name ]] || printf '%s=%s\n' "$name" "${value%[\"\']}"
         done < <(grep -E '^MARQUEE_(MAIL|SLACK|OUTBOX)[A-Z_]*=' .env || true)
     fi
-    [[ -v MARQUEE_MAIL_PASSWORD_FILE || -v MARQUEE_MAIL_PASSWORD || ! -e secrets/mail_password ]] ||
-        echo "MARQUEE_MAIL_PASSWORD_FILE=secrets/mail_password"
+    [[ -v MARQUEE_SMTP_PASSWORD_FILE || -v MARQUEE_SMTP_PASSWORD || ! -e secrets/smtp_password ]] ||
+        echo "MARQUEE_SMTP_PASSWORD_FILE=secrets/smtp_password"
     [[ -v MARQUEE_SLACK_WEBHOOK_FILE || -v MARQUEE_SLACK_WEBHOOK || ! -e secrets/slack_webhook ]] ||
         echo "MARQUEE_SLACK_WEBHOOK_FILE=secrets/slack_webhook"
 }

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tests.e2e.releases import Receivers, Releases
-from tests.e2e.stack import PROJECT, Stack, docker
+from tests.support.releases import Receivers, Releases
+from tests.support.stack import PROJECT, Stack, docker
 
 
 def why_not() -> str | None:

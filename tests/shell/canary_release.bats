@@ -10,7 +10,7 @@ state() { jq -r "$1" data/release/state.json; }
 slots() { cat "$WORLD"/slots/* | sort -u; }
 told() { grep -q -- "$1" "$WORLD/told"; }
 begin() { # in the background, until it is in a phase
-    RELEASE_WINDOW=1h scripts/canary_release.sh start >>"$WORLD/log" 2>&1 3>&- &
+    RELEASE_ANALYSIS_WINDOW=1h scripts/canary_release.sh start >>"$WORLD/log" 2>&1 3>&- &
     running=$!
     for _ in {1..100}; do
         [[ $(state .phase 2>/dev/null) != "$1" ]] || return 0
@@ -40,11 +40,11 @@ bats_require_minimum_version 1.5.0
 @test "a setting that is not known, or makes no sense, is named and ends with 2" {
     RELEASE_MEAN_SECOND=1 release status
     [[ $status == 2 && $stderr == *"the environment: there is no setting RELEASE_MEAN_SECOND"* ]]
-    RELEASE_WINDOW=soon release status
-    [[ $status == 2 && $stderr == *"RELEASE_WINDOW=soon"* ]]
-    echo 'RELEASE_AFTER_ABORT=nothing' >release.env
+    RELEASE_ANALYSIS_WINDOW=soon release status
+    [[ $status == 2 && $stderr == *"RELEASE_ANALYSIS_WINDOW=soon"* ]]
+    echo 'RELEASE_ON_ABORT=nothing' >release.env
     release status
-    [[ $status == 2 && $stderr == *"release.env: RELEASE_AFTER_ABORT=nothing"* ]]
+    [[ $status == 2 && $stderr == *"release.env: RELEASE_ON_ABORT=nothing"* ]]
 }
 
 @test "start: a good version gets all slots, the tags, and people are told" {
@@ -108,7 +108,7 @@ bats_require_minimum_version 1.5.0
 
 @test "start: a promotion that fails after the first slot puts both back" {
     echo stable-2 >"$WORLD/broken"
-    RELEASE_READY=1s release start
+    RELEASE_READINESS_TIMEOUT=1s release start
     [[ $status == 1 && $(slots) == "$OLD" && $(state .outcome) == failed ]]
     told "stable-2 did not get ready"
     [[ $(<"$WORLD/tags/marquee:stable") == "$OLD" ]]
@@ -120,7 +120,7 @@ bats_require_minimum_version 1.5.0
     release start
     [[ $status == 1 && $stderr == *"not committed"* ]]
     git checkout -q version.txt
-    RELEASE_DISK_MB=999999999 release start
+    RELEASE_MIN_FREE_DISK_MB=999999999 release start
     [[ $status == 1 && $stderr == *"MiB of disk are free"* ]]
     RELEASE_MARQUEE=nowhere/marquee release start
     [[ $status == 1 && $stderr == *"make .venv/.deployment"* ]]
@@ -159,11 +159,11 @@ bats_require_minimum_version 1.5.0
 }
 
 @test "abort: by setting the canary's slot is left empty" {
-    export RELEASE_AFTER_ABORT=empty
+    export RELEASE_ON_ABORT=empty
     begin watching
     release abort
     [[ $status == 0 && ! -e $WORLD/slots/canary ]]
-    grep -qx MARQUEE_CANARIES=0 .env
+    grep -qx MARQUEE_CANARY_REPLICAS=0 .env
     [[ $(<"$WORLD/tags/marquee:canary") == "$OLD" ]]
 }
 
@@ -240,7 +240,7 @@ bats_require_minimum_version 1.5.0
     first=$(state .id) opened=$(state .opened)
     echo 3 >version.txt
     git -c user.name=a -c user.email=a@b commit -qam "version 3"
-    RELEASE_WHEN_BUSY=supersede release start
+    RELEASE_ON_CONFLICT=supersede release start
     [[ $status == 0 && $(state .version) == 3 && $(state .opened) -gt $opened ]]
     told "Release of version 2 superseded: superseded by commit $(git rev-parse HEAD)"
     grep -q '"outcome":"superseded"' "data/release/history/$first.jsonl"
@@ -251,7 +251,7 @@ bats_require_minimum_version 1.5.0
         echo "sha256:$old" >"$WORLD/tags/marquee:$old-00000000000$old"
     done
     echo "$OLD" >"$WORLD/tags/marquee:1-00000000000a"
-    RELEASE_KEEP_IMAGES=1 release start
+    RELEASE_KEPT_IMAGES=1 release start
     [[ $status == 0 ]]
     [[ -e $WORLD/tags/marquee:4-000000000004 && -e $WORLD/tags/marquee:1-00000000000a ]]
     [[ ! -e $WORLD/tags/marquee:1-000000000001 && ! -e $WORLD/tags/marquee:3-000000000003 ]]

@@ -1,5 +1,5 @@
 # demo.sh: what it refuses, and that `down` removes what is its own and nothing else. Docker is a
-# stand-in; tests/e2e/test_00_demo.py runs the demo.
+# stand-in; tests/e2e/test_demo.py runs the demo.
 
 bats_require_minimum_version 1.5.0
 

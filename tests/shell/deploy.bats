@@ -45,7 +45,7 @@ teardown() { [[ ! -e data/release/state.json ]] || ended; }
 
 @test "it goes forward, starts the release and returns before that has ended" {
     push 3
-    RELEASE_WINDOW=3s deploy
+    RELEASE_ANALYSIS_WINDOW=3s deploy
     [[ $status == 0 && $stderr == *"has begun"* && $(<version.txt) == 3 && $(state .phase) != ended ]]
     ended
     [[ $(state '.outcome + .version') == promoted3 ]]
@@ -59,7 +59,7 @@ teardown() { [[ ! -e data/release/state.json ]] || ended; }
 }
 
 @test "a release in progress is not disturbed: refused, and the tree stays" {
-    RELEASE_WINDOW=4s deploy
+    RELEASE_ANALYSIS_WINDOW=4s deploy
     [[ $status == 0 ]]
     push 3
     deploy
@@ -76,6 +76,6 @@ teardown() { [[ ! -e data/release/state.json ]] || ended; }
 
 @test "a release that does not begin is said to the pipeline, with its reason" {
     push 3
-    RELEASE_DISK_MB=999999999 deploy
+    RELEASE_MIN_FREE_DISK_MB=999999999 deploy
     [[ $status == 1 && $stderr == *"MiB of disk are free"*"the release did not begin"* ]]
 }

@@ -30,7 +30,7 @@ command_that() { # NAME BODY
 @test "what is there is not installed again" {
     command_that dpkg-query 'echo installed'
     command_that apt-get 'echo called >>"$BATS_TEST_TMPDIR/apt"'
-    run "$script" python shell standins
+    run "$script" python shell images
     [[ $status == 0 && -z $output && ! -e $BATS_TEST_TMPDIR/apt ]]
 }
 
@@ -38,7 +38,7 @@ command_that() { # NAME BODY
     command_that dpkg-query '[[ ${!#} != jq && ${!#} != debootstrap ]] && echo installed'
     command_that apt-get 'echo "$*" >>"$BATS_TEST_TMPDIR/apt"'
     command_that sudo '"$@"'
-    run "$script" python shell standins
+    run "$script" python shell images
     [[ $status == 0 && $output == *"installing jq"*"installing debootstrap"* ]]
     [[ $(grep -c ' update$' "$BATS_TEST_TMPDIR/apt") == 1 ]]
     [[ $(grep -c ' install ' "$BATS_TEST_TMPDIR/apt") == 2 ]]
@@ -48,7 +48,7 @@ command_that() { # NAME BODY
     command_that dpkg-query 'exit 1'
     command_that apt-get 'echo "E: no such package"; exit 100'
     command_that sudo '"$@"'
-    run "$script" standins
+    run "$script" images
     [[ $status == 1 && $output == *"E: no such package"* ]]
 }
 

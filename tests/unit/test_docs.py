@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from app import reference
+from app import docs_generator
 from tests.conftest import ROOT
 
 
-@pytest.mark.parametrize("name", reference.pages())
+@pytest.mark.parametrize("name", docs_generator.pages())
 def test_the_reference_is_up_to_date(name: str) -> None:
-    assert (ROOT / name).read_text() == reference.pages()[name], "run `make docs`"
+    assert (ROOT / name).read_text() == docs_generator.pages()[name], "run `make docs`"
 
 
 @pytest.mark.parametrize("page", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))])

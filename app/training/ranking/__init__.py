@@ -1,1 +1,1 @@
-"""Scorers: each gives every user a score for every film; a blend adds them up."""
+"""Scorers: each gives every user a score for every movie; a blend adds them up."""

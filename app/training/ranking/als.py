@@ -29,7 +29,7 @@ _PIECE = 2048
 
 @dataclass(frozen=True)
 class AlsFactors:
-    """The fitted model: the score of film n for user u is `users[u] @ items[n]`.
+    """The fitted model: the score of movie n for user u is `users[u] @ items[n]`.
 
     Attributes:
         users: [U, F] float32.

@@ -3,17 +3,17 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from app.training.data import Interactions
+from app.training.interactions import Interactions
 from app.training.params import Params, PopularityParams
 
 #: Half-lives in days that `auto` chooses from.
 HALF_LIVES = (7.0, 15.0, 30.0, 60.0, 120.0, 250.0, 500.0, 1000.0, 2000.0)
-#: It holds out so large a share of the pairs, the newest, and shows so many films.
+#: It holds out so large a share of the pairs, the newest, and shows so many movies.
 _NEWEST, _SHOWN = 0.1, 20
 
 
 def popularity(events: Interactions, params: PopularityParams) -> NDArray[np.float64]:
-    """Popularity [N] of each film: its pairs, halved for every `half_life_days` of age.
+    """Popularity [N] of each movie: its pairs, halved for every `half_life_days` of age.
 
     A pair without a time counts as the oldest one; where no time is known, all count 1.
     """
@@ -22,7 +22,7 @@ def popularity(events: Interactions, params: PopularityParams) -> NDArray[np.flo
 
 
 def pair_weights(events: Interactions, params: PopularityParams) -> NDArray[np.float64]:
-    """What each pair [E] adds to its film's popularity."""
+    """What each pair [E] adds to its movie's popularity."""
     if events.newest is None:
         return np.ones(len(events.item))
     days = params.half_life_days
@@ -41,7 +41,7 @@ def half_life(events: Interactions) -> float:
     """The one of `HALF_LIVES` that tells best, from older pairs, what the newest tenth holds.
 
     Judged by the mean over the users of that tenth of DCG / best possible DCG of the most popular
-    films. A service that has run for weeks and ratings of twenty years differ by a factor of ten
+    movies. A service that has run for weeks and ratings of twenty years differ by a factor of ten
     here, and a stranger's list is popularity alone. The longest, where no time is known or all are
     one.
     """
@@ -74,5 +74,5 @@ def _ages(events: Interactions) -> NDArray[np.float64]:
 
 
 def most_popular_first(score: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Film numbers [N] by falling popularity; equal ones by film number."""
+    """Movie numbers [N] by falling popularity; equal ones by movie number."""
     return np.argsort(-score, kind="stable")

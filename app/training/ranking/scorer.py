@@ -7,14 +7,14 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 
-#: Spreads below this are rounding; such a row says nothing about the order of films.
+#: Spreads below this are rounding; such a row says nothing about the order of movies.
 NO_SPREAD = 1e-6
 
 
 class Scorer(Protocol):
     """Gives scores that can be added up.
 
-    For each user the scores have standard deviation 1 over all films, or are all equal when the
+    For each user the scores have standard deviation 1 over all movies, or are all equal when the
     scorer knows nothing about the user. Their level is arbitrary: it changes no order.
     """
 
@@ -26,7 +26,7 @@ class Scorer(Protocol):
 class FactorScorer:
     """Scores that are products of factors, from matrix factorisation.
 
-    The spread of a user's scores over all films follows from the films' covariance [F, F], so no
+    The spread of a user's scores over all movies follows from the movies' covariance [F, F], so no
     pass over all scores is needed to standardise them.
 
     Args:
@@ -51,7 +51,7 @@ class SameForAllScorer:
     """The same scores for every user, such as popularity.
 
     Args:
-        scores: [N] one per film.
+        scores: [N] one per movie.
     """
 
     def __init__(self, scores: NDArray[np.float64]) -> None:

@@ -4,17 +4,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from app.files import write_file
+from app.atomic_files import write_file
 from app.training.errors import TrainingError
+from app.training.load import read_events
 from app.training.params import Params, read_params
 from app.training.progress import Stages
-from app.training.tables import read_events
 from app.training.tuning.params_file import write_params
-from app.training.tuning.rehearsal import Rehearsal
 from app.training.tuning.report import report
 from app.training.tuning.search import LADDERS, Budget
 from app.training.tuning.splits import validation_splits
 from app.training.tuning.tune import Found, tune
+from app.training.tuning.validation import Rehearsal
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class TuneJob:
     Attributes:
         ratings: table of ratings, or None.
         watches: table of watches, or None.
-        films: table of film lengths, or None.
+        movies: table of movie lengths, or None.
         scale: lowest and highest rating.
         params: parameters to begin with, or None for the built-in ones.
         out: parameter file to be written.
@@ -35,7 +35,7 @@ class TuneJob:
 
     ratings: Path | None
     watches: Path | None
-    films: Path | None
+    movies: Path | None
     scale: tuple[float, float]
     params: Path | None
     out: Path
@@ -58,7 +58,7 @@ def run(job: TuneJob, budget: Budget, seed: int | None) -> dict[str, Any]:
     seed = start.seed if seed is None else seed
     with Stages() as stages:
         with stages.stage("read"):
-            events = read_events(job.ratings, job.watches, job.scale, job.films)
+            events = read_events(job.ratings, job.watches, job.scale, job.movies)
             splits = validation_splits(events, seed)
         if not splits:
             raise TrainingError("too few events to hold any out")

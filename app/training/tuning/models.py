@@ -3,16 +3,16 @@
 from collections.abc import Callable
 from typing import Any
 
-from app.training.data import Interactions
-from app.training.fitting import faded_share, rating_scorer
+from app.training.fit import faded_share, rating_scorer
+from app.training.interactions import Interactions
 from app.training.params import Params
 from app.training.ranking.als import fit_als
+from app.training.ranking.confidence import strength_matrix, strengths
 from app.training.ranking.ease import EaseScorer, EaseWeights, fit_ease
-from app.training.ranking.neighbours import fit_neighbours
-from app.training.ranking.recency import fading
+from app.training.ranking.item_transitions import fit_neighbours
+from app.training.ranking.recency_weights import fading
 from app.training.ranking.scorer import FactorScorer, Scorer
-from app.training.ranking.strength import strength_matrix, strengths
-from app.training.ratings_model import fit_ratings
+from app.training.svd import fit_ratings
 
 #: The sections of the parameters that each part's scores depend on.
 SECTIONS = {

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from app.files import write_file
+from app.atomic_files import write_file
 from app.training.params import Params, parse_params
 from app.training.tuning.search import get
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 import numpy as np
 from numpy.typing import NDArray
 
-from app.training.data import Interactions
+from app.training.interactions import Interactions
 
 #: Numbers of events that newcomers are left with.
 KNOWN_EVENTS = (0, 1, 2, 3, 5, 10)
@@ -16,7 +16,7 @@ KNOWN_EVENTS = (0, 1, 2, 3, 5, 10)
 
 @dataclass(frozen=True)
 class Split:
-    """One way to hold out; both halves number users and films alike.
+    """One way to hold out; both halves number users and movies alike.
 
     Attributes:
         name: which way.
@@ -103,7 +103,7 @@ def _split(name: str, events: Interactions, late: NDArray[np.bool_]) -> Split:
 
 
 def _take(events: Interactions, chosen: NDArray[np.bool_]) -> Interactions:
-    """Some of the pairs, among the same users and films."""
+    """Some of the pairs, among the same users and movies."""
     counts = np.bincount(events.user[chosen], minlength=len(events.users))
     arrays = {name: getattr(events, name)[chosen] for name in ("item", "rating", "minutes")}
     days, newest = events.days[chosen], events.newest

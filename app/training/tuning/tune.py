@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.training.params import BlendParams, Params
-from app.training.tuning.rehearsal import Rehearsal
 from app.training.tuning.search import LADDERS, Budget, Search, Trial, get
+from app.training.tuning.validation import Rehearsal
 
 #: Shares of the budget spent by the end of each phase.
 UNTIL = {"als": 0.3, "ease": 0.4, "blend": 1.0}

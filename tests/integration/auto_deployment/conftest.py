@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.mailbox import Mailbox
-from tests.retraining import World, make_origin
+from tests.support.mailbox import Mailbox
+from tests.support.retraining import World, make_origin
 
 
 @pytest.fixture

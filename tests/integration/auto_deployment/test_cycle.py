@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from pytest_httpserver import HTTPServer
 
-from app.provenance.backlog import Backlog
 from app.provenance.database import connect, upgrade
+from app.provenance.lineage import Tracer
 from app.provenance.shipper import Shipper
 from app.provenance.shipper_metrics import ShipperMetrics
-from app.provenance.tracing import Tracer
+from app.provenance.spool_reader import Backlog
 from app.settings import Settings
-from tests.mailbox import Mailbox
-from tests.retraining import World, git
+from tests.support.mailbox import Mailbox
+from tests.support.retraining import World, git
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

@@ -13,8 +13,8 @@ import pytest
 from pytest_httpserver import HTTPServer
 
 from tests.conftest import ROOT
-from tests.mailbox import Mailbox
-from tests.retraining import World, git
+from tests.support.mailbox import Mailbox
+from tests.support.retraining import World, git
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
@@ -56,7 +56,7 @@ def kill_at(world: World, step: str) -> str:
         for member in family:
             member.kill()
         assert process.wait(10) == -signal.SIGKILL
-    return str(json.loads((world.workshop / "run.json").read_bytes())["step"])
+    return str(json.loads((world.workspace / "run.json").read_bytes())["step"])
 
 
 def test_killed_at_every_step_the_next_run_succeeds(world: World, mailbox: Mailbox) -> None:
@@ -100,7 +100,7 @@ def test_noise_for_ratings_does_not_pass_the_gate(world: World, mailbox: Mailbox
     assert outcome["status"] == "gate"
     assert "RMSE is 1." in outcome["body"]
     assert (world.version(), world.subjects()) == (1, ["Begin"])
-    assert git(world.workshop / "clone", "status", "--porcelain") == ""
+    assert git(world.workspace / "clone", "status", "--porcelain") == ""
     assert mailbox.subjects == ["New model did not pass the gate"]
     assert "RMSE is 1." in mailbox.mails[0].get_content()
     (world.place / "store" / "manifest.json").unlink()
@@ -118,7 +118,7 @@ def test_a_drifted_batch_stays_out(world: World, mailbox: Mailbox) -> None:
     assert world.version() == 2
     assert mailbox.subjects[-1] == "Collected data was refused"
     assert "the distribution of ratings has drifted" in mailbox.mails[-1].get_content()
-    (aside,) = (world.workshop / "refused").iterdir()
+    (aside,) = (world.workspace / "refused").iterdir()
     assert json.loads((aside / "report.json").read_bytes())["batch"]["ratings"] == 800
     assert world.retrain()["status"] == "unchanged", "nothing is left but what was there before"
     world.collect(5)
@@ -195,7 +195,7 @@ def test_two_runs_do_not_overlap(world: World) -> None:
         assert f"process {process.pid}" in second.stderr
         process.terminate()
         assert process.wait(20) == 143
-    assert not (world.workshop / "run.json").exists()
+    assert not (world.workspace / "run.json").exists()
 
 
 def test_without_a_repository_it_is_idle(tmp_path: Path) -> None:
@@ -203,4 +203,4 @@ def test_without_a_repository_it_is_idle(tmp_path: Path) -> None:
     assert world.retrain()["status"] == "idle"
     world.settings["GIT_REMOTE"] = str(tmp_path / "none.git")
     assert world.retrain()["status"] == "waiting"
-    assert list(tmp_path.glob("workshop/clone")) == []
+    assert list(tmp_path.glob("workspace/clone")) == []

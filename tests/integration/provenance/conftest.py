@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mariadb import Database, running, why_not
+from tests.support.mariadb import Database, running, why_not
 
 
 @pytest.fixture(scope="session")

@@ -9,10 +9,10 @@ import sqlalchemy as sa
 
 from app.provenance.backup import back_up, restore
 from app.provenance.database import connect, insert, upkeep
-from app.provenance.frames import answer_frame
+from app.provenance.record_format import answer_frame
 from app.provenance.tables import reccom
 from app.settings import Settings
-from tests.mariadb import Database, marquee
+from tests.support.mariadb import Database, marquee
 from tests.unit.provenance.conftest import Place, answered
 from tests.unit.provenance.test_backup import content
 from tests.unit.provenance.test_shipper import JOIN
@@ -84,7 +84,7 @@ def row(day: int) -> dict[str, object]:
     return {
         "day": day, "request_id": f"r{day}", "slot": "s", "version_number": 1, "user_id": 1,
         "time": day * DAY, "source": "popular", "took": 1, "given_up": False, "asked_again": False,
-        "build_id": "b", "films": b"",
+        "build_id": "b", "movies": b"",
     }  # fmt: skip
 
 

@@ -17,7 +17,7 @@ RELEASE = ROOT / "monitoring" / "prometheus" / "release"
 @pytest.fixture
 def filled_in(tmp_path: Path) -> Path:
     """The queries for a window of ten minutes and version 7, beside their tests."""
-    environment = {**os.environ, "RELEASE_SCRAPE_SECONDS": "15"}
+    environment = {**os.environ, "RELEASE_SCRAPE_INTERVAL_SECONDS": "15"}
     text = subprocess.run(
         [ROOT / "scripts" / "canary_release.sh", "queries", "--window", "10m", "--version", "7"],
         env=environment, check=True, capture_output=True, text=True,
@@ -34,7 +34,7 @@ def promtool(directory: Path, *arguments: str) -> subprocess.CompletedProcess[st
     if subprocess.run(
         ["docker", "image", "inspect", IMAGE], capture_output=True, check=False
     ).returncode:
-        pytest.skip(f"promtool comes from {IMAGE}, which is not here (make standins)")
+        pytest.skip(f"promtool comes from {IMAGE}, which is not here (make images)")
     return subprocess.run(
         ["docker", "run", "--rm", "--network=none", "--tmpfs=/tmp", f"--volume={directory}:/r:ro",
          "--entrypoint=/bin/promtool", IMAGE, *arguments],

@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.conftest import FILMS, ROOT
+from tests.conftest import MOVIES, ROOT
 from tests.integration.service.conftest import Server, serving
 
 
 def test_it_answers_in_the_contracts_form(server: Server) -> None:
     answer = server.get("/recommend/42")
     assert answer.status_code == 200
-    assert answer.content == ",".join(FILMS[1:21]).encode()
+    assert answer.content == ",".join(MOVIES[1:21]).encode()
 
 
 def test_connections_are_kept_alive(server: Server) -> None:
@@ -83,7 +83,7 @@ def test_logs_are_json_when_no_terminal_reads_them(server: Server) -> None:
 
 def total(server: Server) -> float:
     text = requests.get(server.url + "/metrics", timeout=2).text
-    counts = [x for x in text.splitlines() if x.startswith("marquee_answers_total{")]
+    counts = [x for x in text.splitlines() if x.startswith("marquee_recommendations_total{")]
     return sum(float(line.rsplit(" ", 1)[1]) for line in counts)
 
 
@@ -121,7 +121,7 @@ def test_headers_and_body_come_together(server: Server) -> None:
     with socket.create_connection(("127.0.0.1", server.port), timeout=0.6) as connection:
         for _ in range(50):
             connection.sendall(b"GET /recommend/42 HTTP/1.1\r\nHost: x\r\n\r\n")
-            assert connection.recv(65536).endswith(FILMS[20].encode())
+            assert connection.recv(65536).endswith(MOVIES[20].encode())
 
 
 def test_a_stopping_server_refuses_at_once(shared_model: Path, tmp_path: Path) -> None:

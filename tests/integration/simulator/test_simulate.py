@@ -15,7 +15,7 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
 from tests.conftest import ROOT
-from tests.integration.events.test_commands import MARQUEE, marquee, summary_of
+from tests.integration.ingest.test_commands import MARQUEE, marquee, summary_of
 from tests.integration.service.conftest import Server, free_port, serving
 
 ASKED = re.compile("/recommend/.*")
@@ -72,11 +72,11 @@ def test_the_version_that_answered_is_told_with_what_it_was_worth(
     httpserver: HTTPServer,
 ) -> None:
     watches = pl.read_parquet(ROOT / "data" / "sample" / "watches.parquet")
-    films = ",".join(watches["movie_id"].unique(maintain_order=True).head(20))
+    movies = ",".join(watches["movie_id"].unique(maintain_order=True).head(20))
 
     def answer(request: Request) -> Response:
         version = "7" if int(request.path.rpartition("/")[2]) % 2 else "8"
-        return Response(films, headers={"X-Model-Version": version})
+        return Response(movies, headers={"X-Model-Version": version})
 
     httpserver.expect_request(ASKED).respond_with_handler(answer)
     told = live(httpserver.url_for(""), 3, "--rate", 30, "--invalid", 0)

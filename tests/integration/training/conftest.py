@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from app.cli import marquee
 
-USERS, FILMS = 180, 110
+USERS, MOVIES = 180, 110
 NEWEST = datetime(2022, 11, 14)
 
 
@@ -66,15 +66,15 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 
 def _events(random: np.random.Generator) -> pl.DataFrame:
-    tastes = random.standard_normal((USERS, 4)) @ random.standard_normal((4, FILMS))
-    liking = 1 / (1 + np.exp(3 - tastes - 2 * random.standard_exponential(FILMS)))
-    user, film = np.nonzero(random.random((USERS, FILMS)) < liking)
-    rating = np.clip(np.round(3 + tastes[user, film] / 2), 1, 5)
+    tastes = random.standard_normal((USERS, 4)) @ random.standard_normal((4, MOVIES))
+    liking = 1 / (1 + np.exp(3 - tastes - 2 * random.standard_exponential(MOVIES)))
+    user, movie = np.nonzero(random.random((USERS, MOVIES)) < liking)
+    rating = np.clip(np.round(3 + tastes[user, movie] / 2), 1, 5)
     age = random.integers(0, 10_000_000, len(user))
     return pl.DataFrame(
         {
             "user_id": user.astype(np.int64) * 3,
-            "movie_id": [f"the+film+{number}+{1990 + number % 30}" for number in film],
+            "movie_id": [f"the+movie+{number}+{1990 + number % 30}" for number in movie],
             "rating": rating.astype(np.float32),
             "minutes": random.integers(1, 120, len(user)).astype(np.uint16),
             "time": pl.Series([NEWEST] * len(user), dtype=pl.Datetime("us"))
@@ -99,6 +99,6 @@ def _params(directory: Path) -> Path:
     path.write_text(
         "blend: {als: 1, ease: 0.7, popularity: 0.2, svd: 0.3}\n"
         "recency: {half_life_events: 7, ease: 0.4}\nsegments: {min_users: 5}\n"
-        "ease: {max_films: 70}\nlists: {block: 64}\n"
+        "ease: {max_movies: 70}\nlists: {block: 64}\n"
     )
     return path

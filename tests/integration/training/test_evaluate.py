@@ -8,13 +8,13 @@ import polars as pl
 import pytest
 
 from app.model.artifact import open_artifact
-from app.model.lists import RecommendationLists, unpack_items
+from app.model.recommendation_lists import RecommendationLists, unpack_items
 from tests.integration.training.conftest import World, run
 
 
 @pytest.fixture(scope="module")
 def strange(world: World, tmp_path_factory: pytest.TempPathFactory) -> World:
-    """Held-out events, some of users and films that the model does not know."""
+    """Held-out events, some of users and movies that the model does not know."""
     directory = tmp_path_factory.mktemp("strange")
     ratings = pl.read_parquet(world.later_ratings)
     more = ratings.head(12).with_columns(
@@ -39,11 +39,11 @@ def result(trained: Path, strange: World) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def held_out(strange: World) -> dict[int, set[str]]:
-    films: dict[int, set[str]] = {}
+    movies: dict[int, set[str]] = {}
     for path in (strange.later_ratings, strange.later_watches):
-        for user, film in pl.read_parquet(path, columns=["user_id", "movie_id"]).rows():
-            films.setdefault(user, set()).add(film)
-    return films
+        for user, movie in pl.read_parquet(path, columns=["user_id", "movie_id"]).rows():
+            movies.setdefault(user, set()).add(movie)
+    return movies
 
 
 def test_ranking_metrics_equal_a_plain_computation(
@@ -53,7 +53,7 @@ def test_ranking_metrics_equal_a_plain_computation(
     rows = []
     for user, wanted in held_out.items():
         shown = lists.answer(user).text.split(",")
-        places = [place for place, film in enumerate(shown) if film in wanted]
+        places = [place for place, movie in enumerate(shown) if movie in wanted]
         ideal = min(7, len(wanted))
         rows.append(
             (
@@ -76,14 +76,14 @@ def test_exposure_metrics_equal_a_plain_computation(
 ) -> None:
     lists = RecommendationLists.open(trained, length=7)
     factors = open_artifact(trained / "factors", "factors").arrays
-    shown = [film for user in held_out for film in lists.answer(user).text.split(",")]
-    exposure = sorted(shown.count(film) for film in lists.names)
-    films = len(exposure)
-    gini = sum((2 * rank - films - 1) * count for rank, count in enumerate(exposure, 1))
+    shown = [movie for user in held_out for movie in lists.answer(user).text.split(",")]
+    exposure = sorted(shown.count(movie) for movie in lists.names)
+    movies = len(exposure)
+    gini = sum((2 * rank - movies - 1) * count for rank, count in enumerate(exposure, 1))
     numbers = {name: number for number, name in enumerate(unpack_items(factors["items"]))}
-    assert result["coverage"] == pytest.approx(len(set(shown)) / films)
-    assert result["gini"] == pytest.approx(gini / (films * len(shown)))
-    popularity = np.mean([factors["item_users"][numbers[film]] for film in shown])
+    assert result["coverage"] == pytest.approx(len(set(shown)) / movies)
+    assert result["gini"] == pytest.approx(gini / (movies * len(shown)))
+    popularity = np.mean([factors["item_users"][numbers[movie]] for movie in shown])
     assert result["mean_popularity"] == pytest.approx(popularity)
 
 
@@ -91,18 +91,18 @@ def test_errors_equal_a_plain_computation(
     trained: Path, result: dict[str, Any], strange: World
 ) -> None:
     factors = open_artifact(trained / "factors", "factors").arrays
-    films = unpack_items(factors["items"])
+    movies = unpack_items(factors["items"])
     users = factors["users"].tolist()
     errors = []
-    for user, film, rating, _ in pl.read_parquet(strange.later_ratings).rows():
+    for user, movie, rating, _ in pl.read_parquet(strange.later_ratings).rows():
         estimate = factors["svd_mean"][0]
         if user in users:
             row = users.index(user)
             estimate += factors["svd_user_bias"][row]
-        if film in films:
-            column = films.index(film)
+        if movie in movies:
+            column = movies.index(movie)
             estimate += factors["svd_item_bias"][column]
-        if user in users and film in films:
+        if user in users and movie in movies:
             estimate += factors["svd_users"][row].astype(float) @ factors["svd_items"][column]
         errors.append(min(max(estimate, 1), 5) - rating)
     assert result["ratings"] == len(errors)
@@ -136,7 +136,7 @@ def test_deeper_than_the_lists_is_refused(trained: Path, world: World) -> None:
     command = ["evaluate", "--model", trained, "--ratings", world.later_ratings]
     code, _, err = run(*command, "--k", 51)
     assert code == 1
-    assert "50 films" in err
+    assert "50 movies" in err
 
 
 @pytest.mark.parametrize("model", ["none", "."])

@@ -1,4 +1,4 @@
-"""On real ratings: the ranking must beat the most popular films, the predictor the mean."""
+"""On real ratings: the ranking must beat the most popular movies, the predictor the mean."""
 
 import json
 from pathlib import Path
@@ -38,7 +38,7 @@ def result(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
     return found
 
 
-def test_it_ranks_far_better_than_the_most_popular_films(result: dict[str, Any]) -> None:
+def test_it_ranks_far_better_than_the_most_popular_movies(result: dict[str, Any]) -> None:
     assert result["users"] == 671
     assert result["ndcg"] > 0.37  # most popular: 0.20, ALS alone: 0.37
 
@@ -52,5 +52,5 @@ def test_it_predicts_ratings(result: dict[str, Any]) -> None:
     assert result["mae"] < 0.72
 
 
-def test_it_shows_more_than_a_few_films(result: dict[str, Any]) -> None:
+def test_it_shows_more_than_a_few_movies(result: dict[str, Any]) -> None:
     assert result["coverage"] > 0.05

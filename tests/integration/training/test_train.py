@@ -9,13 +9,12 @@ import polars as pl
 import pytest
 
 from app.model.artifact import open_artifact
-from app.model.lists import RecommendationLists
+from app.model.recommendation_lists import RecommendationLists
 from app.model.verify import verify_model
-from app.training import fitting
-from app.training.fitting import fit
+from app.training.fit import fit
+from app.training.load import read_events
 from app.training.params import Params
 from app.training.progress import Stages
-from app.training.tables import read_events
 from tests.integration.training.conftest import World, run
 
 
@@ -32,19 +31,19 @@ def test_a_model_is_complete_and_verified(trained: Path) -> None:
 def test_no_list_holds_what_the_user_has_watched_or_rated(world: World, trained: Path) -> None:
     seen: dict[int, set[str]] = {}
     for path in (world.ratings, world.watches):
-        for user, film in pl.read_parquet(path, columns=["user_id", "movie_id"]).rows():
-            seen.setdefault(user, set()).add(film)
+        for user, movie in pl.read_parquet(path, columns=["user_id", "movie_id"]).rows():
+            seen.setdefault(user, set()).add(movie)
     lists = RecommendationLists.open(trained, length=50)
     assert lists.users.tolist() == sorted(seen)
-    for user, films in seen.items():
+    for user, movies in seen.items():
         answer = lists.answer(user)
         assert answer.source == "personal"
         listed = answer.text.split(",")
-        assert not films & set(listed)
-        assert len(set(listed)) == len(listed) == min(50, 110 - len(films))
+        assert not movies & set(listed)
+        assert len(set(listed)) == len(listed) == min(50, 110 - len(movies))
 
 
-def test_a_user_without_events_gets_the_films_of_the_segment(trained: Path) -> None:
+def test_a_user_without_events_gets_the_movies_of_the_segment(trained: Path) -> None:
     lists = RecommendationLists.open(trained)
     assert lists.answer(10**12).source == "popular"
     segments = open_artifact(trained / "lists", "lists").arrays
@@ -59,14 +58,14 @@ def test_lists_are_those_of_a_fresh_scoring_from_the_factors(trained: Path) -> N
     a = {name: array.astype(float) for name, array in factors.arrays.items()}
     start, seen = factors.arrays["seen_start"], factors.arrays["seen_items"]
     weights = factors.manifest.parameters["blend"]
-    films = factors.manifest.items
+    movies = factors.manifest.items
     for user in range(0, factors.manifest.users, 7):
         mine = slice(start[user], start[user + 1])
-        watched = np.zeros(films)
+        watched = np.zeros(movies)
         watched[seen[mine]] = a["seen_strength"][mine] * (0.6 + 0.4 * a["seen_fading"][mine])
-        ease = np.zeros(films)
-        ease_films = factors.arrays["ease_films"]
-        ease[ease_films] = watched[ease_films] @ a["ease_weights"]
+        ease = np.zeros(movies)
+        ease_movies = factors.arrays["ease_movies"]
+        ease[ease_movies] = watched[ease_movies] @ a["ease_weights"]
         parts = {
             "als": a["als_items"] @ a["als_users"][user],
             "ease": ease,
@@ -80,18 +79,18 @@ def test_lists_are_those_of_a_fresh_scoring_from_the_factors(trained: Path) -> N
         fading = a["seen_fading"][mine]
         halved = 0.5 ** (np.arange(len(fading)) / 7)
         np.testing.assert_allclose(np.sort(fading)[::-1], halved, rtol=1e-5)
-        faded = np.zeros(films)
+        faded = np.zeros(movies)
         faded[seen[mine]] = a["seen_strength"][mine] * fading
-        neighbours = np.zeros(films)
-        near = factors.arrays["neighbour_films"]
+        neighbours = np.zeros(movies)
+        near = factors.arrays["neighbour_movies"]
         neighbours[near] = faded[near] @ a["neighbour_weights"]
         parts["neighbours"] = neighbours
-        total = np.zeros(films)
+        total = np.zeros(movies)
         for name, scores in parts.items():
             total += weight[name] * (scores - scores.mean()) / (scores.std() or 1)
         total[seen[mine]] = -np.inf
-        found = [film for film in lists[user].tolist() if film < films]
-        assert len(found) == min(50, films - len(seen[mine]))
+        found = [movie for movie in lists[user].tolist() if movie < movies]
+        assert len(found) == min(50, movies - len(seen[mine]))
         # Scores of neighbours in the list may be equal but for rounding.
         assert (np.diff(total[found]) < 1e-4).all()
         assert total[found[-1]] >= np.sort(total)[-len(found)] - 1e-4
@@ -137,11 +136,11 @@ def test_each_stage_says_its_time_and_its_peak_memory(world: World, tmp_path: Pa
     assert min(summary["peak_mb"].values()) > 50
 
 
-def test_film_lengths_make_another_model_and_are_in_its_data(world: World, tmp_path: Path) -> None:
-    films = pl.read_parquet(world.watches, columns=["movie_id"]).unique().sort("movie_id")
-    films[:60].with_columns(length=pl.lit(100)).write_csv(tmp_path / "films.csv")
+def test_movie_lengths_make_another_model_and_are_in_its_data(world: World, tmp_path: Path) -> None:
+    movies = pl.read_parquet(world.watches, columns=["movie_id"]).unique().sort("movie_id")
+    movies[:60].with_columns(length=pl.lit(100)).write_csv(tmp_path / "movies.csv")
     plain = ["train", "--watches", world.watches, "--json"]
-    with_lengths = [*plain, "--films", tmp_path / "films.csv"]
+    with_lengths = [*plain, "--movies", tmp_path / "movies.csv"]
     summaries = [
         json.loads(run(*command, "--out", tmp_path / "m")[1]) for command in (plain, with_lengths)
     ]
@@ -165,7 +164,7 @@ def test_one_single_event_is_enough(tmp_path: Path) -> None:
     (tmp_path / "r.csv").write_text("user_id,movie_id,rating,time\n7,a,1,\n")
     code, out, err = run("train", "--ratings", tmp_path / "r.csv", "--out", tmp_path / "m")
     assert code == 0, err
-    assert "1 users, 1 films" in out
+    assert "1 users, 1 movies" in out
     verify_model(tmp_path / "m")
     assert RecommendationLists.open(tmp_path / "m").answer(8).text == "a"
 
@@ -189,7 +188,7 @@ def test_the_version_comes_from_the_file_or_the_option(
         (None, "r.csv"),
         ("", "r.csv"),
         ("user_id,movie_id,rating,time\n", "r.csv"),
-        ("user,film,stars\n1,a,3\n", "movie"),
+        ("user,movie,stars\n1,a,3\n", "movie"),
         ("user_id,movie_id,rating,time\n1,a,NaN,\n", "r.csv"),
         ("user_id,movie_id,rating,time\n1,a,9,\n", "1.0 to 5.0"),
         ("user_id,movie_id,rating,time\nx,a,3,\n", "r.csv"),
@@ -248,7 +247,7 @@ def test_a_process_of_its_own_fits_the_same_ratings(
 ) -> None:
     events = read_events(world.ratings, world.watches, (1, 5))
     here = fit(events, Params(), (1, 5), Stages()).ratings
-    monkeypatch.setattr(fitting, "_WORTH_A_PROCESS", 0)
+    monkeypatch.setattr("app.training.fit._WORTH_A_PROCESS", 0)
     beside = fit(events, Params(), (1, 5), Stages()).ratings
     assert here is not None
     assert beside is not None

@@ -6,17 +6,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.training.fitting import fit
-from app.training.lists import best_films
+from app.training.fit import fit
+from app.training.load import read_events
 from app.training.params import BlendParams, Params, RecencyParams, read_params
 from app.training.progress import Stages
-from app.training.tables import read_events
-from app.training.tuning.rehearsal import Rehearsal
+from app.training.top_n import best_movies
 from app.training.tuning.splits import random_split
+from app.training.tuning.validation import Rehearsal
 from tests.conftest import ROOT
 from tests.integration.training.conftest import World, run
 
-SMALL = "als: {factors: 8, iterations: 3}\nease: {max_films: 70}\n"
+SMALL = "als: {factors: 8, iterations: 3}\nease: {max_movies: 70}\n"
 
 
 def tune(world: World, directory: Path, *more: object) -> dict[str, Any]:
@@ -89,7 +89,7 @@ def test_a_rehearsal_makes_the_lists_that_training_makes(world: World) -> None:
     train, users = split.train, len(split.train.users)
     scores = fit(train, params, (1, 5), Stages()).scorer(train, params).scores(0, users)
     scores[train.user, train.item] = -np.inf
-    expected = best_films(scores, 10)[split.users]
+    expected = best_movies(scores, 10)[split.users]
     known = np.diff(train.start)[split.users] > 0
     assert (found[known] == expected[known]).mean() > 0.999  # but for ties by rounding
 

@@ -26,6 +26,6 @@ make_world() { # a clone in $clone, slots that run $OLD, a Prometheus that is co
         echo "$OLD" | tee "$WORLD/tags/marquee:$slot" >"$WORLD/slots/$slot"
     done
     echo good >"$WORLD/prometheus"
-    export RELEASE_WINDOW=1s RELEASE_SCRAPE_SECONDS=0 RELEASE_SETTLE=0s RELEASE_PATIENCE=0s \
-        RELEASE_DISK_MB=1 RELEASE_MARQUEE=$WORLD/bin/marquee
+    export RELEASE_ANALYSIS_WINDOW=1s RELEASE_SCRAPE_INTERVAL_SECONDS=0 RELEASE_PROMOTION_DELAY=0s RELEASE_PROMETHEUS_TIMEOUT=0s \
+        RELEASE_MIN_FREE_DISK_MB=1 RELEASE_MARQUEE=$WORLD/bin/marquee
 }

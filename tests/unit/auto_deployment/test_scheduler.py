@@ -20,15 +20,15 @@ NOON = datetime(2026, 3, 28, 12, tzinfo=UTC)  # the night after it, Europe's clo
 class Runs:
     """A scheduler whose runs only leave what real ones leave, and take a minute."""
 
-    def __init__(self, workshop: Path, clock: time_machine.Traveller) -> None:
-        self.settings = Settings(workshop_dir=workshop, git_remote="somewhere")
-        self.workshop, self.clock = workshop, clock
+    def __init__(self, workspace: Path, clock: time_machine.Traveller) -> None:
+        self.settings = Settings(workspace_dir=workspace, git_remote="somewhere")
+        self.workspace, self.clock = workspace, clock
         self.begun: list[datetime] = []
         self.status = "published"
         self.start()
 
     def start(self) -> None:
-        """As after a restart: nothing is known but what lies in the workshop."""
+        """As after a restart: nothing is known but what lies in the workspace."""
         self.scheduler = Scheduler(self.settings, self._run)
         self.scheduler._job.do(self.scheduler._begin, Event())
 
@@ -37,9 +37,9 @@ class Runs:
         self.clock.shift(timedelta(minutes=1))
         if self.status == "killed":
             return
-        self.workshop.mkdir(exist_ok=True)
+        self.workspace.mkdir(exist_ok=True)
         state = {"status": self.status, "finished": datetime.now(UTC).timestamp()}
-        (self.workshop / "state.json").write_text(json.dumps(state))
+        (self.workspace / "state.json").write_text(json.dumps(state))
 
     def pass_time(self, **spans: float) -> None:
         """Let time pass, looking every ten minutes."""
@@ -52,7 +52,7 @@ class Runs:
 @pytest.fixture
 def runs(tmp_path: Path) -> Iterator[Runs]:
     with time_machine.travel(NOON, tick=False) as clock:
-        yield Runs(tmp_path / "workshop", clock)
+        yield Runs(tmp_path / "workspace", clock)
 
 
 def test_the_first_run_begins_at_once_and_then_every_two_days(runs: Runs) -> None:
@@ -124,9 +124,9 @@ def test_metrics_tell_how_it_stands(runs: Runs) -> None:
     registry = CollectorRegistry()
     registry.register(RetrainMetrics(runs.settings, runs.scheduler))
     assert "marquee_retrain_configured 1.0" in generate_latest(registry).decode()
-    runs.workshop.mkdir()
+    runs.workspace.mkdir()
     state = {"status": "gate", "last_success": 5.0, "version": 7, "runs": {"gate": 2}}
-    (runs.workshop / "state.json").write_text(json.dumps(state))
+    (runs.workspace / "state.json").write_text(json.dumps(state))
     said = generate_latest(registry).decode()
     assert 'marquee_retrain_last_status{status="gate"} 1.0' in said
     assert 'marquee_retrain_runs_total{status="gate"} 2.0' in said

@@ -4,7 +4,7 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from app.cli import marquee
-from tests.conftest import FILMS
+from tests.conftest import MOVIES
 
 
 def run(*arguments: object, stdin: str | None = None) -> tuple[int, str, str]:
@@ -15,7 +15,7 @@ def run(*arguments: object, stdin: str | None = None) -> tuple[int, str, str]:
 def test_recommend_prints_a_line_for_each_user(shared_model: Path) -> None:
     code, out, _ = run("recommend", "--model", shared_model, "--n", 2, 42, 43)
     assert code == 0
-    assert out == f"42\t{FILMS[1]},{FILMS[2]}\n43\t{FILMS[59]},{FILMS[58]}\n"
+    assert out == f"42\t{MOVIES[1]},{MOVIES[2]}\n43\t{MOVIES[59]},{MOVIES[58]}\n"
 
 
 def test_recommend_reads_users_from_standard_input(shared_model: Path) -> None:
@@ -26,7 +26,7 @@ def test_recommend_reads_users_from_standard_input(shared_model: Path) -> None:
 
 def test_recommend_prints_json(shared_model: Path) -> None:
     _, out, _ = run("recommend", "--model", shared_model, "--json", 7)
-    assert json.loads(out) == {"user_id": 7, "movie_ids": FILMS[:3], "source": "personal"}
+    assert json.loads(out) == {"user_id": 7, "movie_ids": MOVIES[:3], "source": "personal"}
 
 
 def test_recommend_without_users_is_wrong_usage(shared_model: Path) -> None:
@@ -47,7 +47,7 @@ def test_recommend_refuses_a_missing_model(tmp_path: Path) -> None:
 def test_verify_says_what_it_found(shared_model: Path) -> None:
     code, out, _ = run("verify", shared_model)
     assert code == 0
-    assert "version 3, 4 users, 60 films" in out
+    assert "version 3, 4 users, 60 movies" in out
 
 
 def test_verify_refuses_with_status_1(model: Path) -> None:

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.files import write_file
+from app.atomic_files import write_file
 from app.model.artifact import Origin, open_artifact, seal
-from app.model.lists import RecommendationLists
 from app.model.manifest import ArtifactError, Manifest
+from app.model.recommendation_lists import RecommendationLists
 from app.model.verify import verify_model
 from tests.conftest import ROOT
 
@@ -125,10 +125,10 @@ WHEN_OPENED: dict[str, tuple[Tamper, str]] = {
     "wrong type": (array("users", lambda a: a.astype(float)), "users.npy: wrong type"),
     "wrong dimensions": (array("lists", lambda a: a.ravel()), "lists.npy: wrong type or number"),
     "fewer users": (array("users", lambda a: a[:-1]), "not as many rows as the manifest has users"),
-    "fewer films": (array("popular", lambda a: a[:-1]), "popular.npy: not as many rows"),
-    "fewer film ids": (array("items", lambda a: a[:-30]), "items.npy: not as many film ids"),
+    "fewer movies": (array("popular", lambda a: a[:-1]), "popular.npy: not as many rows"),
+    "fewer movie ids": (array("items", lambda a: a[:-30]), "items.npy: not as many movie ids"),
     "segments uneven": (array("segment_of", lambda a: a[:-1]), "not equally long"),
-    "empty lists": (array("lists", lambda a: a[:, :0]), "lists of no films"),
+    "empty lists": (array("lists", lambda a: a[:, :0]), "lists of no movies"),
 }
 
 WHEN_VERIFIED: dict[str, tuple[Tamper, str]] = {
@@ -136,7 +136,7 @@ WHEN_VERIFIED: dict[str, tuple[Tamper, str]] = {
         lambda d: flip_last_byte(d / "lists.npy"),
         "lists.npy: SHA-256 does not match the manifest",
     ),
-    "film beyond the last": (array("lists", lambda a: a + 60), "lists.npy: a film number beyond"),
+    "movie beyond the last": (array("lists", lambda a: a + 60), "lists.npy: a movie number beyond"),
     "users not ascending": (array("users", lambda a: a[::-1]), "users.npy: user ids not ascending"),
     "segment unknown": (array("segment_of", lambda a: a + 1), "a segment that does not exist"),
     "other directory inside": (

@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from app.model.lists import RecommendationLists
-from app.provenance.about import about, head
-from app.provenance.backlog import Backlog
+from app.model.recommendation_lists import RecommendationLists
 from app.provenance.database import connect, upgrade
-from app.provenance.frames import PERSONAL, Answered
-from app.provenance.queue import Recorder
+from app.provenance.instance_info import about, head
+from app.provenance.record_format import PERSONAL, Answered
 from app.provenance.shipper import Shipper
 from app.provenance.shipper_metrics import ShipperMetrics
+from app.provenance.spool_reader import Backlog
+from app.provenance.spool_writer import Recorder
 from app.settings import Settings
 
 NOW = 1_700_000_000_000_000
@@ -34,10 +34,10 @@ class Place:
         self.settings = Settings(
             model_dir=model,
             slot="stable-1",
-            queue_dir=directory / "queue",
+            spool_dir=directory / "queue",
             database=f"sqlite:///{directory}/provenance.db",
         )
-        self.queue = self.settings.queue_dir
+        self.queue = self.settings.spool_dir
         self.lists = RecommendationLists.open(model)
         self.lost: list[tuple[str, int]] = []
 

@@ -8,17 +8,17 @@ import sqlalchemy as sa
 from click.testing import CliRunner
 
 from app.cli import marquee
-from app.events.errors import EventsError
-from app.events.grammar import Scale
-from app.events.lock import LOCK, locked
-from app.events.manifest import Manifest, write_manifest
-from app.events.runs import collect_files
+from app.ingest.errors import EventsError
+from app.ingest.ingest import collect_files
+from app.ingest.log_parser import Scale
+from app.ingest.manifest import Manifest, write_manifest
+from app.locks import LOCK, locked
 from app.provenance.backup import back_up, restore
 from app.provenance.database import connect
 from app.provenance.errors import BackupError
-from app.provenance.frames import answer_frame
+from app.provenance.lineage import Tracer
+from app.provenance.record_format import answer_frame
 from app.provenance.tables import metadata
-from app.provenance.tracing import Tracer
 from app.settings import Settings
 from tests.conftest import ROOT
 from tests.unit.provenance.conftest import Place, answered

@@ -4,11 +4,11 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from app.provenance.backlog import Backlog
 from app.provenance.database import day_of, time_of_id, upkeep
-from app.provenance.frames import GIVEN_UP, answer_frame
-from app.provenance.queue import segments
-from app.provenance.queue_length import QueueLength
+from app.provenance.record_format import GIVEN_UP, answer_frame
+from app.provenance.spool_reader import Backlog
+from app.provenance.spool_size import QueueLength
+from app.provenance.spool_writer import segments
 from app.provenance.tables import build, catalogue, reccom, tracking
 from app.service.recommend import new_request_id
 from tests.unit.provenance.conftest import CHANCE, NOW, Place, answered
@@ -37,7 +37,7 @@ def test_every_record_arrives_once_and_the_queue_is_empty(place: Place) -> None:
     assert len({row["request_id"] for row in found}) == 5000
     assert found[0]["slot"] == "stable-1"
     assert found[0]["version_number"] == 3
-    assert found[0]["films"] == bytes([1, 0, 2, 0])
+    assert found[0]["movies"] == bytes([1, 0, 2, 0])
     assert not segments(place.queue)
 
 
@@ -47,7 +47,7 @@ def test_what_made_the_answers_is_there_first(place: Place) -> None:
     place.shipper(engine).ship()
     assert [row["version_number"] for row in rows(engine, tracking)] == [3]
     assert [row["build_id"][:8] for row in rows(engine, build)] == ["unknown-"]
-    assert [row["films"] for row in rows(engine, catalogue)] == [60]
+    assert [row["movies"] for row in rows(engine, catalogue)] == [60]
     assert not list(place.queue.glob("*.about"))
 
 
@@ -113,7 +113,7 @@ def test_a_torn_end_is_noticed_when_its_writer_is_gone(place: Place) -> None:
     recorder.close()
     assert shipper.ship() == 0
     assert not segments(place.queue)
-    torn = shipper._metrics.registry.get_sample_value("marquee_records_torn")
+    torn = shipper._metrics.registry.get_sample_value("marquee_provenance_records_torn")
     assert torn == 1
 
 
@@ -152,7 +152,7 @@ def test_another_model_under_the_same_number_is_told(
     path.write_text(json.dumps(said))
     shipper = place.shipper(engine)
     shipper.ship()
-    text = shipper._metrics.registry.get_sample_value("marquee_tracking_contradictions_total")
+    text = shipper._metrics.registry.get_sample_value("marquee_provenance_version_conflicts_total")
     assert text == 1.0
 
 

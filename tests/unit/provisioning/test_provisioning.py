@@ -67,22 +67,22 @@ def test_without_channels_the_template_stays_as_it_is(tmp_path: Path, operator: 
 
 @needs_root
 def test_configured_channels_are_appended(tmp_path: Path, operator: Path) -> None:
-    (operator / "mail_password").write_text("pass-phrase")
+    (operator / "smtp_password").write_text("pass-phrase")
     (operator / "slack_webhook").write_text("https://hooks.example/x")
     settings = Settings(
-        mail_smarthost="mail:587", mail_from="a@example", mail_to="b@example", mail_user="a"
+        smtp_host="mail:587", mail_from="a@example", mail_to="b@example", smtp_user="a"
     )
     assert provision_alertmanager(TEMPLATE, tmp_path, operator, settings) == ["mail", "slack"]
     made = (tmp_path / "alertmanager.yml").read_text()
     assert "smarthost: 'mail:587'" in made
     assert "pass-phrase" not in made
     assert "hooks.example" not in made
-    assert (tmp_path / "mail_password").read_text() == "pass-phrase"
+    assert (tmp_path / "smtp_password").read_text() == "pass-phrase"
 
 
 def test_mail_without_sender_is_refused(tmp_path: Path, operator: Path) -> None:
     with pytest.raises(ProvisioningError, match="MARQUEE_MAIL_FROM and MARQUEE_MAIL_TO"):
-        provision_alertmanager(TEMPLATE, tmp_path, operator, Settings(mail_smarthost="m:25"))
+        provision_alertmanager(TEMPLATE, tmp_path, operator, Settings(smtp_host="m:25"))
 
 
 @needs_root
@@ -97,7 +97,7 @@ def test_the_scheduler_gets_what_an_operator_gave_and_empty_files_else(
     assert held == {
         "git_key": "-----BEGIN KEY-----\nabc\n-----END KEY-----\n",
         "git_known_hosts": "",
-        "mail_password": "",
+        "smtp_password": "",
         "slack_webhook": "https://hooks.example/x",
     }
     assert all(p.stat().st_uid == 10001 for p in (tmp_path / "scheduler").iterdir())

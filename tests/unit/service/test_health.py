@@ -10,7 +10,7 @@ def test_health_ready_and_version(shared_model: Path) -> None:
     assert client.get("/ready").json == {"status": "ready", "version": 3}
     version = client.get("/version").json
     assert version is not None
-    assert (version["version"], version["slot"], version["films"]) == (3, "canary", 60)
+    assert (version["version"], version["slot"], version["movies"]) == (3, "canary", 60)
     assert len(version["model_hash"]) == 64
 
 

@@ -34,8 +34,8 @@ def test_answers_are_counted_by_source(client: FlaskClient) -> None:
     for user in (42, 43, 44):
         client.get(f"/recommend/{user}")
     text = client.get("/metrics").text
-    assert 'marquee_answers_total{source="personal"} 1.0' in text
-    assert 'marquee_answers_total{source="popular"} 2.0' in text
+    assert 'marquee_recommendations_total{source="personal"} 1.0' in text
+    assert 'marquee_recommendations_total{source="popular"} 2.0' in text
 
 
 def test_the_model_and_its_age_are_told(client: FlaskClient) -> None:

@@ -7,7 +7,7 @@ from flask.testing import FlaskClient
 from app.service.application import create_app
 from app.service.recommend import new_request_id
 from app.settings import Settings
-from tests.conftest import FILMS
+from tests.conftest import MOVIES
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def test_it_answers_one_line_of_ids_and_nothing_else(client: FlaskClient) -> Non
     response = client.get("/recommend/42")
     assert response.status_code == 200
     assert response.content_type == "text/plain; charset=utf-8"
-    assert response.text == ",".join(FILMS[1:21])
+    assert response.text == ",".join(MOVIES[1:21])
 
 
 def test_it_says_what_made_the_answer(client: FlaskClient) -> None:
@@ -34,10 +34,10 @@ def test_it_says_what_made_the_answer(client: FlaskClient) -> None:
     assert headers["X-Slot"] == "stable-1"
 
 
-def test_it_answers_popular_films_to_a_stranger(client: FlaskClient) -> None:
+def test_it_answers_popular_movies_to_a_stranger(client: FlaskClient) -> None:
     response = client.get("/recommend/43")
     assert response.headers["X-Recommendation-Source"] == "popular"
-    assert response.text == ",".join(FILMS[::-1][:20])
+    assert response.text == ",".join(MOVIES[::-1][:20])
 
 
 def test_it_keeps_the_request_id_of_the_edge(client: FlaskClient) -> None:

@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from app.events.grammar import Account, Rating, Recommendation, Rejected, Watch, parse_line
-from app.simulator.answers import Answer, judge
+from app.ingest.log_parser import Account, Rating, Recommendation, Rejected, Watch, parse_line
 from app.simulator.arrivals import Rates, arrivals
 from app.simulator.asking import ModelAnswers
-from app.simulator.choosing import choose
-from app.simulator.damage import DamageRates
-from app.simulator.running import run_alone
+from app.simulator.choice_model import choose
+from app.simulator.corruption import DamageRates
+from app.simulator.driver import run_alone
+from app.simulator.responses import Answer, judge
 from app.simulator.simulation import Simulation
-from tests.unit.simulator.worlds import Kept, run, settings, world
+from tests.unit.simulator.environments import Kept, run, settings, world
 
 
 def test_the_same_seed_sends_the_same_lines() -> None:
@@ -40,7 +40,7 @@ def test_every_line_is_what_it_was_counted_as() -> None:
     assert len(set(simulation.stream.counts)) >= 7
 
 
-def test_films_are_watched_minute_by_minute_and_then_rated() -> None:
+def test_movies_are_watched_minute_by_minute_and_then_rated() -> None:
     _, lines = run(damage=DamageRates(inserted=0, random_ids=0))
     events = [parse_line(line) for _, line in lines]
     first = next(event for event in events if isinstance(event, Rating))
@@ -142,11 +142,11 @@ def test_every_answer_is_told_in_a_line_of_the_contract(answer: Answer) -> None:
     event = parse_line(line)
     assert label == "recommendations"
     assert isinstance(event, Recommendation)
-    assert event.movie_ids == answer.films
+    assert event.movie_ids == answer.movies
     assert event.response_ms == round(answer.seconds * 1000)
 
 
-def test_the_best_films_recommended_make_a_better_choice_than_none() -> None:
+def test_the_best_movies_recommended_make_a_better_choice_than_none() -> None:
     here = world()
     gains = []
     for arrival in islice(arrivals(here, Rates(invalid=0)), 300):
@@ -171,10 +171,10 @@ def test_what_is_recommended_changes_nothing_of_the_unaided_choice() -> None:
         assert alone.recommended is None
 
 
-def test_films_that_are_watched_or_unknown_are_not_chosen_again() -> None:
+def test_movies_that_are_watched_or_unknown_are_not_chosen_again() -> None:
     here = world()
     arrival = next(arrivals(here, Rates(invalid=0)))
     best = int(here.utilities(arrival.user_id, arrival.time).argmax())
     choice = choose(here, arrival, [best], {best})
-    assert choice.film != best
+    assert choice.movie != best
     assert choice.recommended is None

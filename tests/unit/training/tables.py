@@ -5,11 +5,11 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
-from app.training.data import Interactions, number_events
+from app.training.interactions import Interactions, number_events
 
 NEWEST = datetime(2022, 11, 14, 12, 24)
 MOMENT = pl.Datetime("us")
-#: user, film, value, days before NEWEST (None: no time)
+#: user, movie, value, days before NEWEST (None: no time)
 Row = tuple[int, str, float, float | None]
 
 

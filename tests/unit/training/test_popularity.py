@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from app.training.data import number_events
+from app.training.interactions import number_events
 from app.training.params import EventParams, Params, PopularityParams
+from app.training.ranking.confidence import strength_matrix, strengths
 from app.training.ranking.popularity import (
     HALF_LIVES,
     half_life,
@@ -10,7 +11,6 @@ from app.training.ranking.popularity import (
     popularity,
     settled,
 )
-from app.training.ranking.strength import strength_matrix, strengths
 from tests.unit.training.tables import events, ratings, watches
 
 
@@ -53,7 +53,7 @@ def test_without_times_every_event_counts_one() -> None:
     assert found.tolist() == [2]
 
 
-def test_equally_popular_films_stay_in_order() -> None:
+def test_equally_popular_movies_stay_in_order() -> None:
     assert most_popular_first(np.array([1.0, 2, 1, 2])).tolist() == [1, 3, 0, 2]
 
 
@@ -65,7 +65,7 @@ def test_a_high_rating_counts_more_than_a_low_one(rating: float, expected: float
     assert found[0] == pytest.approx(expected)
 
 
-def test_minutes_count_logarithmically_up_to_a_full_film() -> None:
+def test_minutes_count_logarithmically_up_to_a_full_movie() -> None:
     watched = watches((1, "a", 1, 0), (1, "b", 60, 0), (1, "c", 200, 0))
     found = strengths(number_events(None, watched), EventParams(full_minutes=60), (1, 5))
     np.testing.assert_allclose(found, [np.log(2) / np.log(61), 1, 1], rtol=1e-6)

@@ -9,11 +9,11 @@ from app.training.ranking.ease import EaseScorer, fit_ease
 from app.training.ranking.scorer import FactorScorer, SameForAllScorer, Scorer
 
 RANDOM = np.random.default_rng(3)
-USERS, FILMS = 12, 30
+USERS, MOVIES = 12, 30
 
 
 def strengths() -> sparse.csr_array:
-    dense = RANDOM.random((USERS, FILMS)) * (RANDOM.random((USERS, FILMS)) < 0.3)
+    dense = RANDOM.random((USERS, MOVIES)) * (RANDOM.random((USERS, MOVIES)) < 0.3)
     dense[4] = 0
     return sparse.csr_array(dense.astype(np.float32))
 
@@ -21,12 +21,12 @@ def strengths() -> sparse.csr_array:
 def factor_scorer() -> FactorScorer:
     users = RANDOM.standard_normal((USERS, 4)).astype(np.float32)
     users[4] = 0
-    return FactorScorer(users, RANDOM.standard_normal((FILMS, 4)).astype(np.float32))
+    return FactorScorer(users, RANDOM.standard_normal((MOVIES, 4)).astype(np.float32))
 
 
-def ease_scorer(max_films: int = FILMS) -> EaseScorer:
+def ease_scorer(max_movies: int = MOVIES) -> EaseScorer:
     watched = strengths()
-    return EaseScorer(watched, fit_ease(watched, EaseParams(max_films=max_films)))
+    return EaseScorer(watched, fit_ease(watched, EaseParams(max_movies=max_movies)))
 
 
 @pytest.mark.parametrize("make", [factor_scorer, ease_scorer, lambda: ease_scorer(9)])
@@ -50,9 +50,9 @@ def test_popularity_that_is_all_equal_says_nothing() -> None:
     assert not SameForAllScorer(np.full(5, 7.0)).scores(0, 2).any()
 
 
-def test_factors_order_films_as_their_product_does() -> None:
+def test_factors_order_movies_as_their_product_does() -> None:
     users = RANDOM.standard_normal((5, 4)).astype(np.float32)
-    items = RANDOM.standard_normal((FILMS, 4)).astype(np.float32)
+    items = RANDOM.standard_normal((MOVIES, 4)).astype(np.float32)
     expected = np.argsort(users @ items.T, axis=1)
     found = np.argsort(FactorScorer(users, items).scores(0, 5), axis=1)
     assert (found == expected).all()
@@ -62,28 +62,28 @@ def test_ease_is_the_closed_form() -> None:
     watched = strengths()
     model = fit_ease(watched, EaseParams(regularization=3))
     dense = watched.toarray().astype(float)
-    # Least squares with an empty diagonal, film by film, from the normal equations.
+    # Least squares with an empty diagonal, movie by movie, from the normal equations.
     counts = (dense > 0).any(axis=0)
-    gram = dense.T @ dense + 3 * np.eye(FILMS)
-    for place, film in enumerate(model.films):
-        others = np.flatnonzero(counts & (np.arange(FILMS) != film))
-        expected = np.linalg.solve(gram[np.ix_(others, others)], gram[others, film])
+    gram = dense.T @ dense + 3 * np.eye(MOVIES)
+    for place, movie in enumerate(model.movies):
+        others = np.flatnonzero(counts & (np.arange(MOVIES) != movie))
+        expected = np.linalg.solve(gram[np.ix_(others, others)], gram[others, movie])
         np.testing.assert_allclose(np.delete(model.weights[:, place], place), expected, atol=1e-5)
         assert model.weights[place, place] == 0
 
 
-def test_ease_keeps_the_most_watched_films() -> None:
+def test_ease_keeps_the_most_watched_movies() -> None:
     watched = strengths()
     counts = np.diff(watched.tocsc().indptr)
-    films = fit_ease(watched, EaseParams(max_films=9)).films
-    assert len(films) == 9
-    assert counts[films].min() >= np.sort(counts)[-9]
+    movies = fit_ease(watched, EaseParams(max_movies=9)).movies
+    assert len(movies) == 9
+    assert counts[movies].min() >= np.sort(counts)[-9]
 
 
 @pytest.mark.parametrize("order", [1, -1])
 def test_a_blend_is_the_weighted_sum(order: int) -> None:
     parts: list[tuple[Weight, Scorer]] = [
-        (0.5, SameForAllScorer(np.arange(float(FILMS)))),
+        (0.5, SameForAllScorer(np.arange(float(MOVIES)))),
         (2.0, factor_scorer()),
     ]
     expected = 0.5 * parts[0][1].scores(2, 6) + 2 * parts[1][1].scores(2, 6)
@@ -103,7 +103,7 @@ def test_a_blend_leaves_out_what_has_no_weight() -> None:
             raise AssertionError
 
     blend = Blend([(0.0, Broken()), (1.0, factor_scorer())])
-    assert blend.scores(0, 2).shape == (2, FILMS)
+    assert blend.scores(0, 2).shape == (2, MOVIES)
 
 
 def test_a_blend_of_nothing_is_refused() -> None:

@@ -42,7 +42,7 @@ def test_users_are_grouped_by_gender_and_age_band() -> None:
     }
 
 
-def test_a_segment_lists_its_own_films_first_then_the_popular_ones() -> None:
+def test_a_segment_lists_its_own_movies_first_then_the_popular_ones() -> None:
     # Overall: a and c twice, b and d once.
     assert segments(min_users=1).popular.tolist() == [[0, 1, 2], [2, 0, 1], [3, 0, 2]]
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from app.training.data import Interactions
+from app.training.interactions import Interactions
 from app.training.tuning.splits import (
     KNOWN_EVENTS,
     Split,
@@ -17,9 +17,9 @@ from tests.unit.training.tables import Row, events
 def world(times: bool = True) -> Interactions:
     random = np.random.default_rng(0)
     rows: list[Row] = [
-        (user, f"film+{film:02}", 3, float(random.random() * 100) if times else None)
+        (user, f"movie+{movie:02}", 3, float(random.random() * 100) if times else None)
         for user in range(30)
-        for film in random.permutation(40)[: 12 + user % 9].tolist()
+        for movie in random.permutation(40)[: 12 + user % 9].tolist()
     ]
     return events(*rows)
 

@@ -66,7 +66,7 @@ def upgrade() -> None:
     op.create_table(
         "catalogue",
         sa.Column("model_hash", _ascii(64), primary_key=True),
-        sa.Column("films", sa.Integer, nullable=False),
+        sa.Column("movies", sa.Integer, nullable=False),
         sa.Column("names", sa.LargeBinary().with_variant(LONGBLOB(), "mysql"), nullable=False),
     )
 
@@ -85,7 +85,7 @@ def _make_reccom() -> None:
         sa.Column("given_up", sa.Boolean(create_constraint=False), nullable=False),
         sa.Column("asked_again", sa.Boolean(create_constraint=False), nullable=False),
         sa.Column("build_id", _ascii(72), nullable=False),
-        sa.Column("films", sa.LargeBinary().with_variant(VARBINARY(200), "mysql"), nullable=False),
+        sa.Column("movies", sa.LargeBinary().with_variant(VARBINARY(200), "mysql"), nullable=False),
         sa.Index("reccom_user", "user_id", "time"),
         sa.Index("reccom_version", "version_number"),
         sqlite_with_rowid=False,

@@ -1,0 +1,1 @@
+"""What the information API knows of users and movies, kept beside the store."""

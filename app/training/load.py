@@ -1,0 +1,33 @@
+"""Read the tables of events that `marquee prepare` writes."""
+
+from pathlib import Path
+
+from app.ingest import training_tables
+from app.ingest.log_parser import Scale
+from app.training.interactions import Interactions, number_events
+from app.training.runtimes import read_lengths
+
+
+def read_events(
+    ratings: Path | None,
+    watches: Path | None,
+    scale: tuple[float, float],
+    movies: Path | None = None,
+) -> Interactions:
+    """Read and number the events of one or both tables.
+
+    Args:
+        ratings: Parquet as `marquee prepare` writes it, or CSV as `marquee import-ratings` takes.
+        watches: Parquet as `marquee prepare` writes it.
+        scale: lowest and highest rating.
+        movies: table of movie lengths, see `read_lengths`.
+
+    Raises:
+        EventsError: a file is missing or is no such table.
+        TrainingError: there is no event, or one that cannot be learned from.
+    """
+    return number_events(
+        None if ratings is None else training_tables.read_ratings(ratings, Scale(*scale)),
+        None if watches is None else training_tables.read_watches(watches),
+        None if movies is None else read_lengths(movies),
+    )

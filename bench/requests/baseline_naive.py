@@ -1,0 +1,63 @@
+"""The naive peer: an unpickled Surprise SVD; each request predicts movie by movie and sorts."""
+
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+from flask import Flask, Response
+from prometheus_flask_exporter.multiprocess import GunicornInternalPrometheusMetrics
+
+from app.model.recommendation_lists import LISTS
+from bench.requests.baseline_constant import BUCKETS, LENGTH
+from bench.requests.model import BUILD, movie_ids, user_ids
+
+_RATINGS_A_USER = 30
+
+
+def make_pickle(users: int, movies: int) -> Path:
+    """A directory with `model.pickle` and the users' ids; one epoch, as values cost no time."""
+    import polars as pl  # noqa: PLC0415 - not where only requests are answered
+    from surprise import SVD, Dataset, Reader  # noqa: PLC0415
+
+    directory = BUILD / f"naive-{users}-{movies}"
+    if (directory / "model.pickle").exists():
+        return directory
+    (directory / LISTS).mkdir(parents=True, exist_ok=True)
+    random = np.random.default_rng(3)
+    known, names = user_ids(random, users), movie_ids(movies)
+    count = users * _RATINGS_A_USER
+    movie = np.concatenate([np.arange(movies), random.integers(movies, size=count - movies)])
+    table = pl.DataFrame(
+        {
+            "user": np.resize(known, count),
+            "movie": np.array(names, object)[movie],
+            "rating": random.integers(1, 6, count),
+        }
+    )
+    data = Dataset.load_from_df(table.to_pandas(), Reader(rating_scale=(1, 5)))
+    model = SVD(n_epochs=1, random_state=0).fit(data.build_full_trainset())
+    np.save(directory / LISTS / "users.npy", known)
+    with (directory / "model.pickle").open("wb") as file:
+        pickle.dump((model, names), file)
+    return directory
+
+
+def wsgi() -> Flask:
+    """The application, with the same exporter as the constant one."""
+    with (Path(os.environ["MARQUEE_MODEL_DIR"]) / "model.pickle").open("rb") as file:
+        model, names = pickle.load(file)
+    app = Flask("naive", static_folder=None)
+    GunicornInternalPrometheusMetrics(app, group_by="url_rule", buckets=BUCKETS)
+
+    @app.get("/recommend/<int:user_id>")
+    def recommend(user_id: int) -> Response:
+        scores = [(model.predict(user_id, name).est, name) for name in names]
+        best = sorted(scores, reverse=True)[:LENGTH]
+        return Response(",".join(name for _, name in best), mimetype="text/plain")
+
+    @app.get("/ready")
+    def ready() -> str:
+        return "ready"
+
+    return app

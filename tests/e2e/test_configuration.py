@@ -1,0 +1,107 @@
+"""Every configuration is checked by the program that reads it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from app.provisioning.alerting import provision_alertmanager
+from app.settings import Settings
+from tests.conftest import ROOT
+from tests.support.stack import Stack
+
+PROMETHEUS = ROOT / "monitoring" / "prometheus"
+HADOLINT = Path(sys.executable).parent / "hadolint"
+
+
+def run_in(image: str, program: str, *arguments: str, mounts: dict[Path, str]) -> str:
+    """Run a program of an image over files of the tree; its output, asserted to succeed."""
+    volumes = [f"--volume={source}:{target}:ro" for source, target in mounts.items()]
+    done = subprocess.run(
+        ["docker", "run", "--rm", "--network=none", "--tmpfs=/tmp", *volumes,
+         f"--entrypoint={program}", image, *arguments],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def promtool(*arguments: str) -> str:
+    return run_in(
+        "prom/prometheus:v3.5.0",
+        "/bin/promtool",
+        *arguments,
+        mounts={PROMETHEUS: "/etc/prometheus"},
+    )
+
+
+def test_prometheus_takes_its_configuration(stack: Stack) -> None:
+    assert "SUCCESS" in promtool("check", "config", "/etc/prometheus/prometheus.yml")
+
+
+@pytest.mark.parametrize("file", sorted(p.name for p in (PROMETHEUS / "tests").glob("*.yml")))
+def test_rules_fire_when_they_must(stack: Stack, file: str) -> None:
+    assert "SUCCESS" in promtool("test", "rules", f"/etc/prometheus/tests/{file}")
+
+
+def test_every_alert_is_tested_and_has_its_page_in_the_runbook() -> None:
+    rules = yaml.safe_load((PROMETHEUS / "rules" / "alerts.yml").read_text())
+    tests = "".join(p.read_text() for p in (PROMETHEUS / "tests").glob("*.yml"))
+    runbook = (ROOT / "docs" / "operations.md").read_text()
+    for rule in rules["groups"][0]["rules"]:
+        assert f"alertname: {rule['alert']}" in tests, rule["alert"]
+        assert f"### {rule['alert']}\n" in runbook, rule["alert"]
+
+
+def test_alertmanager_takes_its_configuration_with_and_without_channels(
+    stack: Stack, tmp_path: Path
+) -> None:
+    template = ROOT / "monitoring" / "alertmanager" / "alertmanager.yml"
+    (tmp_path / "operator").mkdir()
+    for name in ("none", "both"):
+        target = tmp_path / name
+        target.mkdir()
+        target.chmod(0o755)
+        settings = Settings()
+        if name == "both":
+            (tmp_path / "operator" / "slack_webhook").write_text("http://127.0.0.1:9/hook")
+            settings = Settings(
+                smtp_host="mail:1025", mail_from="marquee@localhost", mail_to="team@localhost"
+            )
+        provision_alertmanager(template, target, tmp_path / "operator", settings)
+        for file in target.iterdir():
+            file.chmod(0o644)
+        output = run_in(
+            "prom/alertmanager:v0.33.0", "/bin/amtool", "check-config",
+            "/etc/alertmanager/alertmanager.yml",
+            mounts={target: "/etc/alertmanager",
+                    template.parent / "messages.tmpl": "/etc/marquee/messages.tmpl"},
+        )  # fmt: skip
+        assert "SUCCESS" in output
+        assert ("email_configs" in (target / "alertmanager.yml").read_text()) == (name == "both")
+
+
+def test_nginx_takes_its_configuration(stack: Stack) -> None:
+    mounts = {
+        ROOT / "nginx" / "nginx.conf": "/etc/nginx/nginx.conf",
+        ROOT / "nginx" / "tls": "/etc/nginx/tls",
+    }
+    assert "test is successful" in run_in("nginx:1.30", "nginx", "-t", mounts=mounts)
+
+
+def test_compose_takes_its_file(stack: Stack) -> None:
+    assert stack.compose("--profile", "*", "config", "--quiet") == ""
+
+
+def test_hadolint_finds_nothing() -> None:
+    done = subprocess.run(
+        [HADOLINT, str(ROOT / "app" / "Dockerfile")],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "NO_COLOR": "1"},
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

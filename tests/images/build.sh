@@ -1,0 +1,126 @@
+#!/usr/bin/env bash
+# Build images of our own under the tags docker-compose.yml names, where no registry can be reached.
+set -Eeuo pipefail
+trap 'echo "build.sh: ${FUNCNAME[0]:-main} failed at line ${LINENO}" >&2' ERR
+
+readonly LABEL=org.marquee.standin
+
+usage() {
+    cat <<'EOF'
+USAGE
+  build.sh [NAME...]
+
+Builds the stand-ins NAME (all of tests/images/images.env when none is named). One whose inputs
+have not changed is left as it is, and a tag that holds a real image is never replaced. Logs go to
+build/images/NAME.log. Needs Docker with buildx, debootstrap, and root (or sudo) for debootstrap.
+
+ENVIRONMENT
+  JOBS           how many are built at a time (2)
+  BUILD_NETWORK  network of the build steps (default; host where bridges reach nothing)
+
+EXAMPLES
+  build.sh
+  build.sh nginx kafka
+
+EXIT STATUS
+  0 every image is there, 1 one could not be built (its log is shown), 2 wrong usage
+EOF
+}
+
+tag_of() { sed -n "s/^$1=//p" "$HERE/images.env"; }
+names() { sed -n 's/^\([a-z-]*\)=.*/\1/p' "$HERE/images.env"; }
+
+# Everything an image is made of: its folder, its tag and what it stands on.
+inputs_of() {
+    {
+        tag_of "$1"
+        cat "$HERE/debian.sh"
+        if [[ -d $HERE/$1 ]]; then
+            (cd "$HERE/$1" && find . -type f ! -name '*.pyc' -print0 | sort -z | xargs -0 sha256sum)
+        fi
+    } | sha256sum | cut -c 1-16
+}
+
+label_of() { docker image inspect --format "{{index .Config.Labels \"$2\"}}" "$1" 2>/dev/null; }
+
+# Says why an image need not be built; fails when it must be.
+is_there() {
+    local tag=$1 inputs=$2
+    docker image inspect "$tag" >/dev/null 2>&1 || return 1
+    if [[ $(label_of "$tag" "$LABEL") != true ]]; then
+        echo "a real image, kept"
+    elif [[ $(label_of "$tag" "$LABEL.inputs") == "$inputs" ]]; then
+        echo "up to date"
+    else
+        return 1
+    fi
+}
+
+build_debian() {
+    local as_root=()
+    PATH=$PATH:/usr/sbin command -v debootstrap ||
+        { echo "debootstrap is missing: scripts/install_system.sh images installs it"; return 1; }
+    ((EUID == 0)) || as_root=(sudo)
+    "${as_root[@]}" "$HERE/debian.sh" "$(tag_of debian)" "$LABEL=true" "$LABEL.inputs=$1"
+}
+
+build_on_debian() {
+    local name=$1 inputs=$2 variable arguments=() tag
+    tag=$(tag_of "$name")
+    for variable in http_proxy https_proxy no_proxy; do
+        [[ -z ${!variable:-} ]] || arguments+=(--build-arg "$variable")
+    done
+    docker buildx build --builder default --load --progress plain --provenance=false \
+        --network "${BUILD_NETWORK:-default}" "${arguments[@]}" \
+        --build-arg "VERSION=$(sed 's/.*:v\{0,1\}//; s/-.*//' <<<"$tag")" \
+        --secret "id=apt,src=$MACHINE/apt.sources" --secret "id=ca,src=$MACHINE/ca.crt" \
+        --secret "id=clients,src=$MACHINE/clients" --secret "id=maven,src=$MACHINE/maven.xml" \
+        --label "$LABEL=true" --label "$LABEL.inputs=$inputs" --tag "$tag" "$HERE/$name"
+}
+
+build_one() {
+    local name=$1 tag inputs why old start=$SECONDS log=$LOGS/$1.log
+    tag=$(tag_of "$name")
+    inputs=$(inputs_of "$name")
+    if ! why=$(is_there "$tag" "$inputs"); then
+        echo "==> building $tag" >&2
+        old=$(docker image inspect --format '{{.Id}}' "$tag" 2>/dev/null || true)
+        if [[ $name == debian ]]; then build_debian "$inputs"; else build_on_debian "$name" "$inputs"; fi \
+            >"$log" 2>&1 || { tail -n 12 "$log" >&2; echo "build.sh: $tag failed, see $log" >&2; exit 1; }
+        why="built in $((SECONDS - start)) s"
+        [[ -z $old ]] || docker rmi "$old" >/dev/null 2>&1 || true # still there if something runs on it
+    fi
+    printf '%-42s %6d MB  %s\n' "$tag" \
+        "$(($(docker image inspect --format '{{.Size}}' "$tag") / 1000000))" "$why"
+}
+
+build_all() {
+    local name
+    MACHINE=$(mktemp -d)
+    export MACHINE
+    trap 'rm -rf "$MACHINE"' EXIT
+    "$HERE/machine.sh" "$MACHINE"
+    mkdir -p "$LOGS"
+    build_one debian
+    for name in "$@"; do
+        [[ $name == debian ]] || printf '%s\n' "$name"
+    done | xargs -r -P "${JOBS:-2}" -I NAME "$0" --one NAME
+}
+
+main() {
+    local name chosen=()
+    HERE=$(cd "$(dirname "$0")" && pwd)
+    LOGS=$HERE/../../build/images
+    case ${1:-} in
+        --help) usage; exit 0 ;;
+        --one) build_one "$2"; exit 0 ;; # a worker of build_all
+    esac
+    for name in "$@"; do
+        [[ -n $(tag_of "$name") ]] || { usage >&2; exit 2; }
+        chosen+=("$name")
+    done
+    ((${#chosen[@]})) || mapfile -t chosen < <(names)
+    build_all "${chosen[@]}"
+}
+
+main "$@"

@@ -1,0 +1,86 @@
+"""One real broker for the suite, skipped with its reason, and the collector as people run it."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import requests
+
+from app.ingest.manifest import read_manifest
+from tests.conftest import ROOT
+from tests.integration.service.conftest import free_port
+from tests.support.kafka import Broker, running, why_not
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    if reason := why_not():
+        pytest.skip(f"a real Kafka broker: {reason}")
+    with running(tmp_path_factory.mktemp("kafka")) as started:
+        yield started
+
+
+@dataclass
+class Collecting:
+    """How the collector is run over one topic and one store."""
+
+    broker: Broker
+    topic: str
+    store: Path
+    port: int
+
+    def start(self, *arguments: str, **settings: str) -> subprocess.Popen[str]:
+        """`marquee collect`, in a process of its own."""
+        environment = {
+            **os.environ,
+            "MARQUEE_KAFKA_SERVERS": self.broker.servers,
+            "MARQUEE_KAFKA_TOPIC": self.topic,
+            "MARQUEE_COLLECTOR_BIND": f"127.0.0.1:{self.port}",
+            "MARQUEE_COLLECTOR_COMMIT_INTERVAL_SECONDS": "0.2",
+            **settings,
+        }
+        return subprocess.Popen(
+            [sys.executable, "-m", "app", "collect", "--store", str(self.store), *arguments],
+            cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+
+    def committed(self) -> int:
+        """How many lines of the topic are in the store."""
+        manifest = read_manifest(self.store)
+        if manifest is None:
+            return 0
+        return sum(
+            position["offset"]
+            for name, position in manifest.positions.items()
+            if name.rpartition("-")[0] == self.topic
+        )
+
+    def metric(self, name: str) -> float | None:
+        """What the running collector says; None where it does not (yet)."""
+        try:
+            told = requests.get(f"http://127.0.0.1:{self.port}/metrics", timeout=2).text
+        except requests.ConnectionError:
+            return None
+        found = [line for line in told.splitlines() if line.startswith(f"{name} ")]
+        return float(found[0].split()[1]) if found else None
+
+
+@pytest.fixture
+def collecting(broker: Broker, tmp_path: Path, request: pytest.FixtureRequest) -> Collecting:
+    """A topic with two partitions and a store of the test's own."""
+    topic = f"{request.node.name[:60]}-{time.time_ns()}"
+    broker.make_topic(topic, partitions=2)
+    return Collecting(broker, topic, tmp_path / "store", free_port())
+
+
+def eventually(check: Callable[[], bool], seconds: float, what: str) -> None:
+    """Wait until something is true, no longer than `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not check():
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        time.sleep(0.1)

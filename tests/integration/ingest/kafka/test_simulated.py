@@ -1,0 +1,31 @@
+"""The simulator's stream, through a real broker: what it says it sent is what is collected."""
+
+import json
+import signal
+from pathlib import Path
+
+from tests.integration.ingest.kafka.conftest import Collecting, eventually
+from tests.integration.ingest.test_commands import summary_of
+
+#: What a collector and the simulator both count.
+COUNTS = ("lines", "watches", "ratings", "recommendations", "accounts", "damaged")
+
+
+def test_a_collector_counts_what_the_simulator_sent_to_the_broker(
+    collecting: Collecting, shared_model: Path
+) -> None:
+    damage = ["--damage", 0.01, "--random-ids", 0.004, "--invalid", 0.05]
+    options = ["--days", 0.2, "--rate", 0.03, *damage, "--model", shared_model]
+    sent = summary_of(
+        "simulate", *options,
+        MARQUEE_KAFKA_SERVERS=collecting.broker.servers, MARQUEE_KAFKA_TOPIC=collecting.topic,
+    )["stream"]  # fmt: skip
+    assert sent["lost"] == 0
+    collector = collecting.start("--json")
+    eventually(lambda: collecting.committed() == sent["lines"], 60, "every line in the store")
+    collector.send_signal(signal.SIGTERM)
+    counted = json.loads(collector.communicate(timeout=30)[0])
+    assert {name: sent[name] for name in COUNTS} == {name: counted[name] for name in COUNTS}
+    assert sent["reasons"] == {r: count for r, count in counted["reasons"].items() if count}
+    assert set(sent["reasons"]) >= {"time", "user", "request", "movie", "minute"}
+    assert min(sent[name] for name in COUNTS) > 20

@@ -1,0 +1,95 @@
+"""A collector killed at any step leaves a whole store, and a rerun gives the equal result."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from random import Random
+
+import polars as pl
+import pytest
+
+from app.ingest.event_buffer import Collector
+from app.ingest.log_parser import ONE_TO_FIVE
+from app.ingest.schemas import KEY
+from app.ingest.store import open_store
+from app.ingest.writer import open_writer
+
+ROOT = Path(__file__).parents[3]
+KILLS = 10
+
+#: Collects in small batches with early compaction, and kills itself, as `kill -9` would, just
+#: before its n-th step in the store: opening, renaming or removing a file.
+CHILD = """
+import os, signal, sys
+from pathlib import Path
+from app.ingest import writer
+from app.ingest.event_buffer import Collector
+from app.ingest.log_parser import ONE_TO_FIVE
+
+store, log, kill_at = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+steps = 0
+
+def count(event, arguments):
+    global steps
+    if event in ("os.rename", "os.remove", "open") and str(store) in str(arguments[0]):
+        steps += 1
+        if steps == kill_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+lines = log.read_text().splitlines()
+writer.MAX_SEGMENTS = 2
+sys.addaudithook(count)
+with writer.open_writer(store) as opened:
+    collector = Collector(opened, ONE_TO_FIVE)
+    for start in range(4):
+        collector.take_lines(lines[start::4])
+        collector.flush()
+print(steps)
+"""
+
+
+def run(store: Path, log: Path, kill_at: int) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", CHILD, str(store), str(log), str(kill_at)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def contents(store: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
+    with open_store(store) as view:
+        watches = pl.concat(map(view.watches, view.buckets)).sort(KEY)
+        return watches, pl.concat(map(view.ratings, view.buckets)).sort(KEY)
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    random = Random(3)
+    lines = [
+        f"2022-11-14T12:{random.randrange(60):02},{random.randrange(90)},"
+        + random.choice(["GET /data/m/up+2009/{0}.mpg", "GET /rate/alien+1979={1}"]).format(
+            random.randrange(90), random.randint(1, 5)
+        )
+        for _ in range(400)
+    ]
+    path = tmp_path / "some.log"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.mark.slow
+def test_it_may_be_killed_at_any_step(tmp_path: Path, log: Path) -> None:
+    whole = run(tmp_path / "whole", log, 0)
+    assert whole.returncode == 0, whole.stderr
+    expected = contents(tmp_path / "whole")
+    steps = int(whole.stdout)
+    assert steps > KILLS
+    for kill_at in range(2, steps, steps // KILLS):
+        store = tmp_path / f"killed-{kill_at}"
+        assert run(store, log, kill_at).returncode == -signal.SIGKILL
+        if (store / "manifest.json").exists():
+            contents(store)
+        with open_writer(store) as writer:
+            collector = Collector(writer, ONE_TO_FIVE)
+            collector.take_lines(log.read_text().splitlines())
+            collector.flush()
+        assert all(a.equals(b) for a, b in zip(contents(store), expected, strict=True))
+        assert not list(store.glob(".*"))

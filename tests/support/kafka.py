@@ -1,0 +1,102 @@
+"""A real Kafka broker in a container on a free loopback port, set up as the demo's is."""
+
+import shutil
+import subprocess
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from kafka import KafkaProducer
+from kafka.admin import KafkaAdminClient, NewTopic
+
+from tests.conftest import ROOT
+from tests.integration.service.conftest import free_port
+
+IMAGE = "apache/kafka:4.1.0"
+FILES = ROOT / "app" / "simulator" / "kafka"
+
+
+@dataclass
+class Broker:
+    """A broker that can be stopped and started; it keeps what it was sent."""
+
+    container: str
+    port: int
+
+    @property
+    def servers(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def stop(self) -> None:
+        docker("stop", "--time", "30", self.container)
+
+    def start(self) -> None:
+        docker("start", self.container)
+        deadline = time.monotonic() + 90
+        listens = ["docker", "exec", self.container, "bash", "-c"]
+        listens.append(f"exec 3<>/dev/tcp/127.0.0.1/{self.port}")
+        while subprocess.run(listens, capture_output=True, check=False).returncode:
+            assert time.monotonic() < deadline, docker("logs", self.container)
+            time.sleep(0.3)
+        with self.admin() as admin:
+            admin.list_topics()
+
+    def admin(self) -> KafkaAdminClient:
+        return KafkaAdminClient(bootstrap_servers=self.servers)
+
+    def make_topic(self, name: str, partitions: int = 1) -> None:
+        with self.admin() as admin:
+            admin.create_topics([NewTopic(name, partitions, 1)])
+
+    def produce(self, topic: str, lines: Iterable[bytes]) -> int:
+        """Send lines, and wait until the broker has them all; how many."""
+        sent = 0
+        with KafkaProducer(
+            bootstrap_servers=self.servers, linger_ms=50, batch_size=1 << 18
+        ) as producer:
+            for line in lines:
+                producer.send(topic, line)
+                sent += 1
+            producer.flush()
+        return sent
+
+
+def docker(*arguments: str) -> str:
+    done = subprocess.run(
+        ["docker", *arguments], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, f"docker {arguments}: {done.stderr}"
+    return done.stdout
+
+
+def why_not() -> str | None:
+    """Why there can be no real broker here; None where there can."""
+    if shutil.which("docker") is None:
+        return "there is no docker command"
+    found = subprocess.run(["docker", "image", "inspect", IMAGE], capture_output=True, check=False)
+    return f"no Docker engine with {IMAGE} (make images)" if found.returncode else None
+
+
+@contextmanager
+def running(place: Path) -> Iterator[Broker]:
+    """A broker whose configuration lies in `place`, until the block ends."""
+    port = free_port()
+    place.chmod(0o755)
+    configuration = (FILES / "server.properties").read_text().replace("9094", str(port))
+    (place / "server.properties").write_text(configuration)
+    container = docker(
+        "run", "--detach", f"--publish=127.0.0.1:{port}:{port}", "--user=1000:1000", "--read-only",
+        "--memory=1g", "--tmpfs=/tmp:size=64m,mode=1777", "--volume=/var/lib/kafka/data",
+        "--env=LOG_DIR=/tmp/kafka-logs", "--env=KAFKA_HEAP_OPTS=-Xms256m -Xmx512m",
+        f"--volume={place}/server.properties:/etc/marquee/server.properties:ro",
+        f"--volume={FILES}/start.sh:/etc/marquee/start.sh:ro", "--entrypoint=bash", IMAGE,
+        "/etc/marquee/start.sh",
+    ).strip()  # fmt: skip
+    broker = Broker(container, port)
+    try:
+        broker.start()
+        yield broker
+    finally:
+        docker("rm", "--force", "--volumes", container)

@@ -1,0 +1,137 @@
+"""A real MariaDB in a container of its own on a free loopback port, set up as the stack's is."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from app.provenance.database import connect
+from app.provisioning.database import provision_database
+from app.settings import Settings
+from tests.conftest import ROOT
+from tests.integration.service.conftest import free_port
+
+IMAGE = "mariadb:11.8"
+
+
+@dataclass
+class Database:
+    """A database server that can be stopped and started."""
+
+    container: str
+    port: int
+    passwords: Path
+
+    def settings(self, user: str = "marquee") -> dict[str, str]:
+        """What a process needs to use it."""
+        secret = {"marquee": "database_password", "marquee_owner": "database_owner_password"}
+        return {
+            "MARQUEE_DATABASE": f"mysql+mysqlconnector://{user}@127.0.0.1:{self.port}/marquee",
+            "MARQUEE_DATABASE_PASSWORD_FILE": str(self.passwords / secret[user]),
+        }
+
+    def engine(self, user: str = "marquee") -> sa.Engine:
+        given = self.settings(user)
+        password = Path(given["MARQUEE_DATABASE_PASSWORD_FILE"]).read_text()
+        return connect(Settings(database=given["MARQUEE_DATABASE"], database_password=password))
+
+    def query(self, statement: str, seconds: float = 120) -> str:
+        """What the database's own client prints, within these seconds."""
+        return docker(
+            "exec", self.container, "mariadb", "--user=mysql", "--skip-column-names",
+            "--socket=/run/mysqld/mysqld.sock", "--database=marquee", f"--execute={statement}",
+            seconds=seconds,
+        )  # fmt: skip
+
+    def stop(self) -> None:
+        docker("stop", "--time", "20", self.container)
+
+    def start(self) -> None:
+        docker("start", self.container)
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            try:
+                with self.engine("marquee_owner").connect():
+                    return
+            except sa.exc.SQLAlchemyError:
+                time.sleep(0.3)
+        raise AssertionError(docker("logs", self.container))
+
+    def clear(self) -> None:
+        """Take everything out but the tables."""
+        for table in ("reccom", "tracking", "build", "catalogue"):
+            self.query(f"truncate {table}")
+
+
+def docker(*arguments: str, seconds: float = 120) -> str:
+    done = subprocess.run(
+        ["docker", *arguments], capture_output=True, text=True, timeout=seconds, check=False
+    )
+    assert done.returncode == 0, f"docker {arguments}: {done.stderr}"
+    return done.stdout
+
+
+def why_not() -> str | None:
+    """Why there can be no real database here; None where there can."""
+    if os.geteuid() != 0:
+        return "giving the database's files their owner needs root"
+    if shutil.which("docker") is None:
+        return "there is no docker command"
+    found = subprocess.run(["docker", "image", "inspect", IMAGE], capture_output=True, check=False)
+    return f"no Docker engine with {IMAGE} (make images)" if found.returncode else None
+
+
+def marquee(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "app", *arguments],
+        cwd=ROOT, env={**os.environ, **settings}, capture_output=True, text=True, timeout=60,
+        check=False,
+    )  # fmt: skip
+
+
+@contextmanager
+def running(
+    place: Path, *options: str, data: Path | None = None, scratch: Path | None = None
+) -> Iterator[Database]:
+    """A database with our tables until the block ends.
+
+    Args:
+        place: where its passwords and its start file lie.
+        options: the server's own.
+        data: directory of its files; a volume of its own without one.
+        scratch: directory where it sorts what an index is made of; its small `/tmp` without one.
+    """
+    place.chmod(0o755)
+    for name in ("kept", "shipper", "owner"):
+        (place / name).mkdir()
+    provision_database(place / "kept", place / "none", place, place / "shipper", place / "owner")
+    aside: tuple[str, ...] = ()
+    if scratch:
+        scratch.chmod(0o777)
+        aside, options = (f"--volume={scratch}:/scratch",), ("--innodb-tmpdir=/scratch", *options)
+    port = free_port()
+    container = docker(
+        "run", "--detach", f"--publish=127.0.0.1:{port}:3306", "--user=999:999", "--read-only",
+        "--memory=1g", "--tmpfs=/tmp", "--tmpfs=/run/mysqld:uid=999,gid=999", "--entrypoint=bash",
+        f"--volume={ROOT}/scripts/database/start.sh:/etc/marquee/start.sh:ro",
+        f"--volume={place}:/run/marquee:ro",
+        f"--volume={data}:/var/lib/mysql" if data else "--volume=/var/lib/mysql", *aside, IMAGE,
+        "/etc/marquee/start.sh", "--bind-address=0.0.0.0", "--skip-name-resolve",
+        "--character-set-server=utf8mb4", "--collation-server=utf8mb4_bin", *options,
+    ).strip()  # fmt: skip
+    database = Database(container, port, place / "kept")
+    try:
+        database.start()
+        done = marquee("migrate", **database.settings("marquee_owner"))
+        assert done.returncode == 0, done.stderr
+        yield database
+    finally:
+        docker("rm", "--force", "--volumes", container)

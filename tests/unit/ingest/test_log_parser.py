@@ -1,0 +1,125 @@
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.ingest.log_parser import (
+    REASONS,
+    Account,
+    Event,
+    Rating,
+    Recommendation,
+    Rejected,
+    Scale,
+    Watch,
+    parse_line,
+)
+
+NOON = datetime(2022, 11, 14, 12, 24)
+
+
+def as_listed(event: Event | Rejected) -> dict[str, Any]:
+    """An event in the form of `lines.jsonl`."""
+    if isinstance(event, Rejected):
+        return {"event": None, "reason": event.reason}
+    fields = event._asdict() | {"event": type(event).__name__.lower()}
+    if isinstance(event, Recommendation):
+        fields["movie_ids"] = list(event.movie_ids)
+    return fields
+
+
+def test_the_listed_lines_hold(shared_data: Path) -> None:
+    for text in (shared_data / "movielog/lines.jsonl").read_text().splitlines():
+        expected = json.loads(text)
+        line = expected.pop("line")
+        if "time" in expected:
+            expected["time"] = datetime.fromisoformat(expected["time"])
+        assert as_listed(parse_line(line)) == expected, line
+
+
+def test_a_line_without_seconds_is_taken() -> None:
+    assert parse_line("2022-11-14T12:24,7,GET /data/m/up+2009/0.mpg") == Watch(
+        NOON, 7, "up+2009", 0
+    )
+
+
+@pytest.mark.parametrize(
+    ("fraction", "microsecond"),
+    [("1", 100000), ("184", 184000), ("122692999", 122692), ("000000001", 0)],
+)
+def test_a_fraction_is_cut_to_microseconds(fraction: str, microsecond: int) -> None:
+    event = parse_line(f"2022-11-14T12:24:00.{fraction},7,GET /create_account")
+    assert event == Account(NOON.replace(microsecond=microsecond), 7)
+
+
+@pytest.mark.parametrize(
+    "time",
+    [
+        "2022-02-30T12:24:00",
+        "2022-11-14T24:00:00",
+        "2022-11-14T12:24:60",
+        "2022-11-14T12:24:00.",
+        "2022-11-14T12:24:00.1234567890",
+        "2022-11-14T12:24:00Z",
+        "2022-11-14T12",
+        "0000-11-14T12:24",
+        "٢٠٢٢-11-14T12:24",
+    ],
+)
+def test_what_is_no_moment_is_refused(time: str) -> None:
+    assert parse_line(f"{time},7,GET /create_account") == Rejected("time")
+
+
+def test_user_ids_end_at_18_digits() -> None:
+    last = "9" * 18
+    assert parse_line(f"2022-11-14T12:24,{last},GET /create_account") == Account(NOON, int(last))
+    for user in (last + "9", "٣", "-1", ""):
+        assert parse_line(f"2022-11-14T12:24,{user},GET /create_account") == Rejected("user")
+
+
+def test_the_scale_decides_about_ratings() -> None:
+    line = "2022-11-14T12:24,7,GET /rate/up+2009=9"
+    assert parse_line(line) == Rejected("rating")
+    assert parse_line(line, Scale(1, 10)) == Rating(NOON, 7, "up+2009", 9)
+
+
+def test_the_first_reason_in_the_contracts_order_counts() -> None:
+    line = "x,x,GET /data/m/X/x.mpg"
+    good = ["2022-11-14T12:24", "7"]
+    assert parse_line(line) == Rejected("time")
+    assert parse_line(f"{good[0]},x,GET /data/m/X/x.mpg") == Rejected("user")
+    assert parse_line(",".join([*good, "PUT /data/m/X/x.mpg"])) == Rejected("request")
+    assert parse_line(",".join([*good, "GET /data/m/X/x.mpg"])) == Rejected("movie")
+    assert parse_line(",".join([*good, "GET /rate/X=x"])) == Rejected("movie")
+
+
+def test_an_id_one_character_too_long_is_a_suspect() -> None:
+    for movie in ("u p+2009", "Up+2009", "%%3a", "%3xa", "up,+2009", "u/p+2009"):
+        event = parse_line(f"2022-11-14T12:24,7,GET /data/m/{movie}/3.mpg")
+        assert event == Rejected("movie", Watch(NOON, 7, movie, 3))
+    rated = parse_line("2022-11-14T12:24,7,GET /rate/u p+2009=3")
+    assert rated == Rejected("movie", Rating(NOON, 7, "u p+2009", 3))
+
+
+def test_an_id_beyond_repair_is_no_suspect() -> None:
+    for movie in ("", "X", "aDdjc1gioFamIk7", "x" * 201, "u p+2009" + "x" * 300):
+        event = parse_line(f"2022-11-14T12:24,7,GET /data/m/{movie}/3.mpg")
+        assert event == Rejected("movie"), movie
+
+
+def test_a_failed_recommendation_carries_no_movies() -> None:
+    line = "2022-11-14T12:24,7,recommendation request h:1, status 0, result: a.B: late, x, 815 ms"
+    assert parse_line(line) == Recommendation(NOON, 7, 0, (), 815)
+
+
+@given(
+    st.text(st.characters(exclude_categories=()), max_size=300)
+    | st.text("0129-T:,GET /datamr=+.pg", max_size=80)
+)
+def test_it_never_raises(line: str) -> None:
+    event = parse_line(line)
+    assert not isinstance(event, Rejected) or event.reason in REASONS

@@ -1,0 +1,150 @@
+from collections import Counter
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.ingest.errors import EventsError
+from app.ingest.line_reader import Source
+from app.ingest.log_parser import ONE_TO_FIVE, Scale
+from app.ingest.ratings_csv import REASONS, open_table
+
+Row = tuple[int, str, float, datetime | None]
+
+
+def read(path: Path, scale: Scale = ONE_TO_FIVE) -> tuple[list[Row], Counter[str], int]:
+    rows: list[Row] = []
+    reasons: Counter[str] = Counter()
+    count = 0
+    with Source(str(path)) as source:
+        for block in open_table(source).blocks(scale):
+            rows += block.ratings.rows()
+            reasons += block.reasons
+            count += block.rows
+    return rows, reasons, count
+
+
+def table(tmp_path: Path, text: str, encoding: str = "utf-8") -> Path:
+    path = tmp_path / "ratings.csv"
+    path.write_bytes(text.encode(encoding))
+    return path
+
+
+def test_three_and_four_columns_mix_in_one_file(tmp_path: Path) -> None:
+    text = "7,up+2009,4\n2023-11-29 01:56:37,8,up+2009,3.5\n,9,up+2009,5\n"
+    rows, reasons, count = read(table(tmp_path, text))
+    assert rows == [
+        (7, "up+2009", 4.0, None),
+        (8, "up+2009", 3.5, datetime(2023, 11, 29, 1, 56, 37)),
+        (9, "up+2009", 5.0, None),
+    ]
+    assert (reasons, count) == (Counter(), 3)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "userId,movieId,rating,timestamp\n7,up+2009,4,1260759144\n",
+        "\ufeffuser_id,movie_id,rating,time\r\n7,up+2009,4.0,2009-12-14T02:52:24\r\n",
+        '"timestamp","rating","user","extra","movie"\n1260759144,4,"7","a,b","up+2009"\n',
+    ],
+)
+def test_a_header_says_which_column_is_which(tmp_path: Path, text: str) -> None:
+    rows, reasons, count = read(table(tmp_path, text))
+    assert rows == [(7, "up+2009", 4.0, datetime(2009, 12, 14, 2, 52, 24))]
+    assert (reasons, count) == (Counter(), 1)
+
+
+def test_a_header_without_what_is_needed_is_named(tmp_path: Path) -> None:
+    with pytest.raises(EventsError, match="the header has no column rating"):
+        read(table(tmp_path, "userId,movieId,stars\n1,2,3\n"))
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2023-11-29T01:56", datetime(2023, 11, 29, 1, 56)),
+        ("2023-11-29 01:56:37.1234567", datetime(2023, 11, 29, 1, 56, 37, 123456)),
+        ("0", datetime(1970, 1, 1)),
+        ("1260759144.25", datetime(2009, 12, 14, 2, 52, 24, 250000)),
+    ],
+)
+def test_times_are_iso_or_seconds(tmp_path: Path, text: str, moment: datetime) -> None:
+    assert read(table(tmp_path, f"{text},7,up+2009,4\n"))[0][0][3] == moment
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ("", "fields"),
+        ("7,up+2009", "fields"),
+        ("1,2,3,4,5", "fields"),
+        ("yesterday,7,up+2009,4", "time"),
+        ("2023-02-30 00:00:00,7,up+2009,4", "time"),
+        ("56R6484,up+2009,4", "user"),
+        ("7,,", "movie"),
+        ("7,aDdjc1gioFamIk7,4", "movie"),
+        ("7,up+2009,", "rating"),
+        ("7,up+2009,5.5", "rating"),
+        ("7,up+2009,nan", "rating"),
+        ("7,up+2009,4e0", "rating"),
+    ],
+)
+def test_a_bad_row_is_refused_by_its_first_reason(tmp_path: Path, row: str, reason: str) -> None:
+    rows, reasons, count = read(table(tmp_path, f"1,alien+1979,5\n{row}\n"))
+    assert len(rows) == 1
+    assert (reasons, count) == (Counter({reason: 1}), 2)
+
+
+def test_a_row_that_may_be_repaired_is_kept_and_counted_as_refused(tmp_path: Path) -> None:
+    rows, reasons, _ = read(table(tmp_path, "7,razor back+1984,3\n7,razor back+1984,9\n"))
+    assert rows == [(7, "razor back+1984", 3.0, None)]
+    assert reasons == Counter(movie=2)
+
+
+def test_latin_1_is_recognised(tmp_path: Path) -> None:
+    rows, reasons, _ = read(table(tmp_path, "7,amélie+2001,3\n8,up+2009,3\n", "latin-1"))
+    assert [row[1] for row in rows] == ["up+2009", "amélie+2001"]
+    assert reasons == Counter(movie=1)
+
+
+def test_half_stars_need_their_scale(tmp_path: Path) -> None:
+    path = table(tmp_path, "7,31,0.5\n7,32,4.5\n")
+    assert read(path)[1] == Counter(rating=1)
+    assert read(path, Scale(0.5, 5))[1] == Counter()
+
+
+def test_an_empty_file_has_no_rows(tmp_path: Path) -> None:
+    assert read(table(tmp_path, "")) == ([], Counter(), 0)
+
+
+def test_standard_input_is_refused() -> None:
+    with pytest.raises(EventsError, match="cannot be standard input"), Source("-") as source:
+        open_table(source)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(st.text('1,."u+p 2009-é\r\x00', max_size=30) | st.text(max_size=20), min_size=1),
+    st.sampled_from(["", "user,movie,rating\n"]),
+)
+def test_every_row_is_taken_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[str], header: str
+) -> None:
+    folder = tmp_path_factory.mktemp("tables")
+    text = header + "\n".join(line.replace("\n", " ") for line in lines) + "\n"
+    path = folder / "ratings.csv"
+    path.write_bytes(text.encode())
+    rows, reasons, count = read(path)
+    assert count == len(lines)
+    assert set(reasons) <= set(REASONS)
+    assert count - reasons.total() <= len(rows) <= count
+
+
+def test_the_real_table_with_its_defects(shared_data: Path) -> None:
+    rows, reasons, count = read(shared_data / "cinematch/ratings.csv")
+    assert (len(rows), count) == (37_930, 37_984)
+    assert reasons == Counter(fields=3, user=1, movie=59)
+    assert sum(row[3] is None for row in rows) == 21_400
