@@ -1,4 +1,8 @@
-"""One writer at a time: a lock file that says whose it is, and is nobody's once that one ends."""
+"""File locks: one writer of a directory, one run at a time, one owner of a data file.
+
+Every lock is the kernel's (`flock`): it ends with the last process that holds its descriptor,
+however that process ends, so that no stale lock has to be recognised.
+"""
 
 import fcntl
 import os
@@ -7,31 +11,80 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from app.ingest.errors import EventsError
+from filelock import FileLock, Timeout
 
-LOCK = "lock"
+_MODE = 0o640
+
+
+class LockHeldError(Exception):
+    """Another process holds the lock.
+
+    Attributes:
+        owner: that process and since when, as it wrote into the lock file.
+    """
+
+    def __init__(self, path: Path, owner: str) -> None:
+        super().__init__(f"{path} is held by {owner}")
+        self.owner = owner
 
 
 @contextmanager
-def locked(directory: Path, what: str) -> Iterator[None]:
-    """Make a directory where there is none, and hold it; `what` names it to people.
+def exclusive_lock(path: Path, *, timeout_seconds: float = 0.0) -> Iterator[int]:
+    """Hold the lock file `path`, whose directory must exist; yield its descriptor.
+
+    A child process that inherits the descriptor (`pass_fds`) keeps the lock when this process is
+    killed, until it ends itself; leaving the block releases it for both. The file stays, and names
+    its last owner.
+
+    Args:
+        path: the lock file; made where it is missing.
+        timeout_seconds: how long to wait for another owner; negative: without limit.
 
     Raises:
-        EventsError: another process writes there (the message says which), or it cannot be made.
+        LockHeldError: another process still holds it.
+        OSError: it cannot be made.
+    """
+    descriptors: list[int] = []
+
+    def write_owner(descriptor: int) -> None:
+        owner = f"process {os.getpid()} since {datetime.now().isoformat(' ', 'seconds')}\n"
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, owner.encode(), 0)
+        descriptors.append(descriptor)
+
+    lock = FileLock(
+        path,
+        timeout=timeout_seconds,
+        mode=_MODE,
+        preserve_lock_file=True,
+        on_acquired=write_owner,
+    )
+    try:
+        lock.acquire()
+    except Timeout:
+        raise LockHeldError(path, _read_owner(path)) from None
+    try:
+        yield descriptors[0]
+    finally:
+        lock.release()
+
+
+def try_lock_descriptor(descriptor: int) -> bool:
+    """Lock an open data file without waiting; False where another process holds it.
+
+    For files whose lock says that somebody still writes them: there the lock has to be on the
+    descriptor that writes, which a lock file of its own (`exclusive_lock`) cannot give. It ends
+    when the descriptor is closed.
     """
     try:
-        directory.mkdir(parents=True, exist_ok=True)
-        lock = (directory / LOCK).open("a+")
-    except OSError as error:
-        raise EventsError(f"cannot write {what} {directory}: {error.strerror}") from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            holder = lock.read().strip()
-            raise EventsError(f"{what} {directory} is being written by {holder}") from None
-        lock.truncate(0)
-        lock.write(f"process {os.getpid()} since {datetime.now().isoformat(' ', 'seconds')}\n")
-        lock.flush()
-        yield
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _read_owner(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip() or "a process that just started"
+    except OSError:
+        return "an unknown process"

@@ -10,7 +10,7 @@ from typing import IO
 from app.atomic_files import sync
 from app.ingest.errors import EventsError
 from app.ingest.manifest import NAME, Manifest, read_manifest, write_manifest
-from app.locks import locked
+from app.ingest.directory_lock import locked
 
 _ATTEMPTS = 20
 

@@ -22,7 +22,7 @@ from app.ingest.merge import merge_ratings, watches_of
 from app.ingest.schemas import STORED_RATINGS, STORED_WATCHES
 from app.ingest.segment import split_buckets, write_segment
 from app.ingest.store import TIMES, Snapshot, snapshot
-from app.locks import LOCK, locked
+from app.ingest.directory_lock import LOCK, locked
 
 #: More segments than this in a table, and a commit merges the newest ones.
 MAX_SEGMENTS = 8

@@ -16,7 +16,7 @@ from app.ingest.metadata.client import ApiError, InformationApi, Kind
 from app.ingest.metadata.parse import MOVIES, USERS, Row, movie_row, user_row
 from app.ingest.metadata.table import AttributeTable
 from app.ingest.store import Snapshot, open_store
-from app.locks import locked
+from app.ingest.directory_lock import locked
 from app.settings import Settings
 
 DIRECTORY = "attributes"

@@ -12,7 +12,7 @@ from app.ingest.errors import EventsError
 from app.ingest.ingest import collect_files
 from app.ingest.log_parser import Scale
 from app.ingest.manifest import Manifest, write_manifest
-from app.locks import LOCK, locked
+from app.ingest.directory_lock import LOCK, locked
 from app.provenance.backup import back_up, restore
 from app.provenance.database import connect
 from app.provenance.errors import BackupError

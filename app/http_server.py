@@ -1,0 +1,95 @@
+"""The small HTTP server beside a long-running command: `/metrics`, `/health`, and its own routes.
+
+The collector, the shipper, the scheduler and the simulator use it; the service itself runs under
+gunicorn (`app/service`).
+"""
+
+from collections.abc import Callable
+from threading import Thread
+
+import prometheus_client
+from cheroot.wsgi import Server
+from flask import Flask, Response, jsonify
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from werkzeug.exceptions import HTTPException
+
+from app import logs
+
+_THREADS = 8
+#: A client that is silent for so long is disconnected.
+_TIMEOUT_SECONDS = 5
+_log = logs.get(__name__)
+
+
+def create_app(registry: CollectorRegistry, is_alive: Callable[[], bool]) -> Flask:
+    """Make an application that answers `/metrics` and `/health`; errors are problem details.
+
+    Args:
+        registry: what `/metrics` shows.
+        is_alive: whether the main loop still makes progress; `/health` is 200 or 503 by it.
+    """
+    prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
+    app = Flask("marquee", static_folder=None)
+
+    @app.get("/metrics")
+    def metrics() -> Response:
+        return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+
+    @app.get("/health")
+    def health() -> tuple[Response, int]:
+        alive = is_alive()
+        return jsonify(status="alive" if alive else "stuck"), 200 if alive else 503
+
+    @app.errorhandler(HTTPException)
+    def error(error: HTTPException) -> Response:
+        return problem(error.code or 500, error.name, error.description or "")
+
+    return app
+
+
+def problem(
+    status: int, title: str, detail: str, headers: dict[str, str] | None = None
+) -> Response:
+    """An error as problem details (RFC 9457)."""
+    response = jsonify(type="about:blank", title=title, status=status, detail=detail)
+    response.status_code = status
+    response.content_type = "application/problem+json"
+    response.headers.extend(headers or {})
+    return response
+
+
+class BackgroundServer:
+    """Serves an application in threads of its own until `stop`.
+
+    Attributes:
+        port: the port that is listened on, also where 0 asked for a free one.
+    """
+
+    def __init__(self, bind: str, app: Flask) -> None:
+        """Listen at `bind`, which is `host:port`.
+
+        Raises:
+            OSError: the address is in use or does not exist.
+        """
+        host, _, port = bind.rpartition(":")
+        self._server = Server((host, int(port)), app, numthreads=_THREADS, shutdown_timeout=1)
+        self._server.timeout = _TIMEOUT_SECONDS
+        self._server.prepare()
+        self.port = int(self._server.bind_addr[1])
+        self._thread = Thread(target=self._server.serve, name="http", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Close the listening socket and end the threads."""
+        self._server.stop()
+        self._thread.join()
+
+
+def start_server(bind: str, app: Flask) -> BackgroundServer | None:
+    """Serve `app` at `bind`; without the port the command goes on, and the log says so."""
+    try:
+        return BackgroundServer(bind, app)
+    except OSError as error:
+        _log.error("no metrics: cannot listen", address=bind, error=str(error))
+        return None

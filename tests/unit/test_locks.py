@@ -1,0 +1,73 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from app.locks import LockHeldError, exclusive_lock, try_lock_descriptor
+
+HOLD = """
+import subprocess
+import sys
+from pathlib import Path
+from app.locks import exclusive_lock
+with exclusive_lock(Path(sys.argv[1])) as descriptor:
+    if sys.argv[2:]:
+        subprocess.Popen(sys.argv[2:], pass_fds=[descriptor])
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def hold(path: Path, *child: str) -> "subprocess.Popen[str]":
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(path), *child],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+def test_a_second_process_is_refused_and_learns_the_owner(tmp_path: Path) -> None:
+    with hold(tmp_path / "lock") as process:
+        with (
+            pytest.raises(LockHeldError, match=f"process {process.pid} since 20") as caught,
+            exclusive_lock(tmp_path / "lock"),
+        ):
+            pytest.fail("the lock was given twice")
+        assert caught.value.owner.startswith(f"process {process.pid} since")
+        process.communicate("")
+
+
+def test_a_killed_owner_leaves_the_lock_free(tmp_path: Path) -> None:
+    with hold(tmp_path / "lock") as process:
+        process.kill()
+        process.communicate()
+    with exclusive_lock(tmp_path / "lock", timeout_seconds=10):
+        assert (tmp_path / "lock").read_text().startswith(f"process {os.getpid()} since")
+
+
+def test_a_child_keeps_the_lock_of_a_killed_owner(tmp_path: Path) -> None:
+    with hold(tmp_path / "lock", "cat") as process:
+        process.kill()
+        process.wait()
+        with pytest.raises(LockHeldError), exclusive_lock(tmp_path / "lock"):
+            pytest.fail("the child's lock was ignored")
+        process.communicate("")  # ends the child, which reads the same pipe
+    with exclusive_lock(tmp_path / "lock", timeout_seconds=10):
+        pass
+
+
+def test_a_descriptor_is_locked_once(tmp_path: Path) -> None:
+    path = tmp_path / "data"
+    path.touch()
+    first, second = os.open(path, os.O_RDONLY), os.open(path, os.O_RDONLY)
+    assert try_lock_descriptor(first)
+    assert not try_lock_descriptor(second)
+    os.close(first)
+    assert try_lock_descriptor(second)
+    os.close(second)
