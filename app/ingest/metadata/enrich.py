@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from app import logs
+from app.ingest.directory_lock import locked
 from app.ingest.errors import EventsError
 from app.ingest.id_repair import count_store, find_repairs
 from app.ingest.log_parser import is_movie_id
@@ -16,7 +17,6 @@ from app.ingest.metadata.client import ApiError, InformationApi, Kind
 from app.ingest.metadata.parse import MOVIES, USERS, Row, movie_row, user_row
 from app.ingest.metadata.table import AttributeTable
 from app.ingest.store import Snapshot, open_store
-from app.ingest.directory_lock import locked
 from app.settings import Settings
 
 DIRECTORY = "attributes"
