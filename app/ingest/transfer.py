@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
 
-from app.atomic_files import sync
+from app.atomic_files import fsync
 from app.ingest.errors import EventsError
 from app.ingest.manifest import NAME, Manifest, read_manifest, write_manifest
 from app.ingest.directory_lock import locked
@@ -69,7 +69,7 @@ class Incoming:
         if self._names != (self._manifest.names if self._manifest else set()):
             raise EventsError("the files of the store are not those that its manifest names")
         if self._manifest:
-            sync(self._path)
+            fsync(self._path)
             write_manifest(self._path, self._manifest)
 
     def remove(self) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from app.atomic_files import sync
+from app.atomic_files import fsync
 from app.ingest import manifest as manifests
 from app.ingest.manifest import (
     TABLES,
@@ -105,7 +105,7 @@ class Writer:
         return f"{table}-{sequence:08}.parquet"
 
     def _publish(self, manifest: Manifest) -> None:
-        sync(self.path)  # the files' names must be durable before a manifest that holds them
+        fsync(self.path)  # the files' names must be durable before a manifest that holds them
         manifest = manifest.model_copy(update={"sequence": self.manifest.sequence})
         write_manifest(self.path, manifest)
         self.manifest = manifest

@@ -18,7 +18,9 @@ from app.settings import Settings
 )
 @click.pass_obj
 def serve(settings: Settings, ship: bool) -> None:
-    """Serve `GET /recommend/<user_id>` with gunicorn until SIGTERM or Ctrl-C.
+    """Serve recommendations over HTTP.
+
+    Runs gunicorn with the route `GET /recommend/<user_id>` until SIGTERM or Ctrl-C.
 
     Exit status 1: the model is not valid (the reason is printed).
     """
