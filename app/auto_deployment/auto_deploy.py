@@ -14,7 +14,7 @@ from app.auto_deployment.errors import DeploymentError
 from app.auto_deployment.git_dvc import ToolError
 from app.auto_deployment.publish import Pending, Publisher
 from app.auto_deployment.workspace import Workspace
-from app.ingest.errors import EventsError
+from app.ingest.errors import IngestError
 from app.notifications.outbox import Notifier
 from app.settings import Settings
 
@@ -92,7 +92,7 @@ def _guarded(
         return _run(settings, workspace, notifier, accept, force)
     except NoVersionError as error:
         return Outcome(error.status, error.subject, str(error), figures=error.figures)
-    except (DeploymentError, EventsError, OSError) as error:
+    except (DeploymentError, IngestError, OSError) as error:
         lines = error.output if isinstance(error, ToolError) else workspace.last_lines()
         step = workspace.read(_RUN).get("step", "start")
         _log.error("the retraining failed", step=step, why=str(error))

@@ -47,7 +47,7 @@ def train(job: Job, params: Params) -> dict[str, Any]:
     """Train a model and write it; returns the summary that `marquee train --json` prints.
 
     Raises:
-        EventsError: a table is missing or is none.
+        IngestError: a table is missing or is none.
         TrainingError: no model can be made from this input, or `job.out` is something else.
     """
     check_target(job.out)
