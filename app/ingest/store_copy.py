@@ -11,7 +11,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from app.atomic_files import staged_directory, sync
+from app.atomic_files import fsync, staged_directory
 from app.ingest.errors import IngestError
 from app.ingest.metadata_files import FOLDER, copy_attributes
 from app.ingest.store_files import (
