@@ -44,7 +44,7 @@ SECTIONS = {
         "retrain": "app.auto_deployment.commands",
         "schedule": "app.auto_deployment.commands",
         "restore": "app.auto_deployment.commands",
-        "notify": "app.auto_deployment.commands",
+        "notify": "app.notifications.commands",
     },
     "Set up containers": {
         "init": "app.provisioning.commands",
