@@ -37,10 +37,10 @@ COMMANDS = {
     "notify": "app.auto_deployment.commands",
     "restore": "app.auto_deployment.commands",
     "init": "app.provisioning.commands",
-    "simulate": "app.simulator.commands",
-    "information-api": "app.simulator.commands",
-    "compare-versions": "app.simulator.commands",
-    "make-sample": "app.simulator.commands",
+    "simulate": "app.simulator.commands.simulate",
+    "metadata-api": "app.simulator.commands.metadata_api",
+    "compare-versions": "app.simulator.commands.compare_versions",
+    "make-sample": "app.simulator.commands.make_sample",
 }
 
 
