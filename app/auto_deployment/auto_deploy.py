@@ -14,8 +14,9 @@ from app.auto_deployment.errors import DeploymentError
 from app.auto_deployment.git_dvc import ToolError
 from app.auto_deployment.publish import Pending, Publisher
 from app.auto_deployment.workspace import Workspace
-from app.ingest.errors import EventsError
-from app.notifications.outbox import Notifier
+from app.ingest.errors import IngestError
+from app.notifications.errors import NotificationError
+from app.notifications.notifier import Notifier
 from app.settings import Settings
 
 Status = Literal["published", "unchanged", "waiting", "idle", "refused", "gate", "failed"]
@@ -92,7 +93,7 @@ def _guarded(
         return _run(settings, workspace, notifier, accept, force)
     except NoVersionError as error:
         return Outcome(error.status, error.subject, str(error), figures=error.figures)
-    except (DeploymentError, EventsError, OSError) as error:
+    except (DeploymentError, IngestError, NotificationError, OSError) as error:
         lines = error.output if isinstance(error, ToolError) else workspace.last_lines()
         step = workspace.read(_RUN).get("step", "start")
         _log.error("the retraining failed", step=step, why=str(error))

@@ -20,7 +20,8 @@ from app.auto_deployment.production_model import InService
 from app.auto_deployment.thresholds import read_gate
 from app.auto_deployment.workspace import Workspace
 from app.ingest.data_window import Cycle, Refused, read_cycle
-from app.ingest.snapshot import copy_store, count_newer
+from app.ingest.store_copy import copy_store
+from app.ingest.store_stats import count_rows_after
 from app.model.manifest import ArtifactError
 from app.model.verify import verify_model
 from app.settings import Settings
@@ -135,7 +136,7 @@ class Maker:
         since = None
         if rival is not None:
             least = read_gate(self._tree.path / "params.yaml").compared_events
-            newer = count_newer(self._tree.path / version_commits.COLLECTED, rival.newest)
+            newer = count_rows_after(self._tree.path / version_commits.COLLECTED, rival.newest)
             since = rival.newest if newer >= least else None
         known = read_cycle(self._tree.path / CYCLE).refused
         added = tuple(map(Refused.model_validate, self._workspace.read(REFUSED).get("refused", [])))

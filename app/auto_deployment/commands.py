@@ -1,10 +1,9 @@
-"""`marquee test-data`, `retrain`, `schedule`, `notify` and `restore`."""
+"""`marquee test-data`, `retrain`, `schedule` and `restore`."""
 
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
 
 import click
 
@@ -82,12 +81,12 @@ def retrain(settings: Settings, accept_data: bool, force: bool, as_json: bool) -
 
     from app.auto_deployment.auto_deploy import QUIET
     from app.auto_deployment.auto_deploy import retrain as run
-    from app.notifications.channels import channels
-    from app.notifications.outbox import Notifier
+    from app.notifications.channels import open_channels
+    from app.notifications.notifier import Notifier
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an orderly end, children included
     with told_plainly():
-        notifier = Notifier(settings.outbox_dir, channels(settings))
+        notifier = Notifier(settings.outbox_dir, open_channels(settings))
         outcome = run(settings, notifier, accept=accept_data, force=force)
     if as_json:
         click.echo(json.dumps(asdict(outcome)))
@@ -108,45 +107,6 @@ def schedule(settings: Settings) -> None:
     from app.auto_deployment.scheduler import work
 
     work(settings)
-
-
-@click.command(
-    epilog='Examples: marquee notify --subject "Version 7 is in service" --body-file report.txt;'
-    "  make test 2>&1 | marquee notify --subject Tests --body-file -;  marquee notify --flush"
-)
-@click.option("--subject", help="One line.")
-@click.option("--body-file", type=click.File("r"), help="Text; - for standard input.")
-@click.option("--flush", is_flag=True, help="Send what waits from earlier, and nothing new.")
-@_JSON
-@click.pass_obj
-def notify(
-    settings: Settings, subject: str | None, body_file: TextIO | None, flush: bool, as_json: bool
-) -> None:
-    """Tell people by e-mail and Slack, as far as these are configured.
-
-    A channel that is down does not stop the other; what it did not take is kept in `outbox_dir`
-    and sent with the next message, or by --flush. Exit status: 0 delivered, kept, or nothing is
-    configured (which of these is said), 1 neither delivered nor kept, 2 wrong usage.
-    """
-    from app.notifications.channels import channels
-    from app.notifications.outbox import Notifier
-
-    if flush == bool(subject):
-        raise click.UsageError("give --subject, or --flush alone")
-    with told_plainly():
-        configured = channels(settings)
-        notifier = Notifier(settings.outbox_dir, configured)
-        body = body_file.read() if body_file else ""
-        told = notifier.flush() if flush else notifier.send(subject or "", body)
-    if as_json:
-        found = {"delivered": told.delivered, "kept": told.kept, "configured": list(configured)}
-        click.echo(json.dumps(found))
-    elif not configured:
-        click.echo("neither mail nor Slack is configured: nobody is told")
-    else:
-        for state, counts in (("delivered", told.delivered), ("kept, sent later", told.kept)):
-            for name, count in counts.items():
-                click.echo(f"{name}: {count} {state}")
 
 
 @click.command(
@@ -187,11 +147,12 @@ def restore(settings: Settings, number: int | None, tree: Path, as_json: bool) -
 def told_plainly() -> Iterator[None]:
     """End a command with a sentence for what this room knows to go wrong."""
     from app.auto_deployment.errors import DeploymentError
-    from app.ingest.errors import EventsError
+    from app.ingest.errors import IngestError
+    from app.notifications.errors import NotificationError
 
     try:
         yield
-    except (DeploymentError, EventsError) as error:
+    except (DeploymentError, IngestError, NotificationError) as error:
         raise click.ClickException(str(error)) from error
     except (OSError, ValueError) as error:
         raise click.ClickException(f"{type(error).__name__}: {error}") from error

@@ -13,9 +13,9 @@ from app.auto_deployment import drift
 from app.auto_deployment.errors import DeploymentError
 from app.auto_deployment.thresholds import Checks
 from app.ingest.data_window import Cycle
-from app.ingest.errors import EventsError
+from app.ingest.errors import IngestError
 from app.ingest.metadata_files import ATTRIBUTES
-from app.ingest.schemas import KEY, MOMENT
+from app.ingest.schemas import KEY, TIMESTAMP
 from app.ingest.training_tables import read_ratings, read_watches
 from app.model.artifact import sha256
 
@@ -40,7 +40,7 @@ def read_data(tables: Path) -> Data:
     try:
         ratings = read_ratings(tables / _RATINGS)
         watches = read_watches(tables / _WATCHES)
-    except EventsError as error:
+    except IngestError as error:
         raise DeploymentError(str(error)) from error
     columns = [*KEY, "time"]
     events = pl.concat([ratings.select(columns), watches.rename({"last_time": "time"})[columns]])
@@ -94,10 +94,10 @@ def _schemas(scale: tuple[float, float]) -> dict[str, pa.DataFrameSchema]:
     }
     rating = pa.Column(pl.Float32, pa.Check.in_range(*scale))
     minutes = pa.Column(pl.UInt16, pa.Check.ge(1))
-    times = {name: pa.Column(MOMENT) for name in ("first_time", "last_time")}
+    times = {name: pa.Column(TIMESTAMP) for name in ("first_time", "last_time")}
     return {
         "ratings": pa.DataFrameSchema(
-            {**key, "rating": rating, "time": pa.Column(MOMENT, nullable=True)},
+            {**key, "rating": rating, "time": pa.Column(TIMESTAMP, nullable=True)},
             unique=KEY,
             strict=True,
         ),
@@ -133,9 +133,9 @@ def _damaged_share(data: Data, prepared: dict[str, Any]) -> float:
 
     A damaged line makes an event of its own, so by event the share would grow with movies' lengths.
     """
-    left_out = prepared.get("left_out", 0)
-    lines = data.watches["minutes"].sum() + data.ratings.height + left_out
-    return float((prepared.get("repaired", 0) + left_out) / max(1, lines))
+    dropped = prepared.get("dropped", 0)
+    lines = data.watches["minutes"].sum() + data.ratings.height + dropped
+    return float((prepared.get("repaired", 0) + dropped) / max(1, lines))
 
 
 def _batch(data: Data, cycle: Cycle, checks: Checks) -> tuple[list[str], dict[str, Any]]:

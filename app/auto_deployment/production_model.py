@@ -15,7 +15,7 @@ from app.auto_deployment.git_dvc import Tree
 from app.ingest.schemas import KEY
 from app.model.artifact import open_artifact
 from app.model.manifest import ArtifactError
-from app.model.recommendation_lists import unpack_items
+from app.model.recommendation_lists import unpack_movie_ids
 from app.model.verify import FACTORS, verify_model
 
 _SECONDS = 5
@@ -87,7 +87,7 @@ def unseen_by(rival: InService, tables: Path, out: Path) -> int:
     """
     factors = open_artifact(rival.model / FACTORS, "factors").arrays
     counts = np.diff(factors["seen_start"])
-    names = pl.Series(unpack_items(factors["items"]), dtype=pl.String)
+    names = pl.Series(unpack_movie_ids(factors["movies"]), dtype=pl.String)
     seen = pl.DataFrame(
         {
             "user_id": np.repeat(factors["users"], counts),

@@ -10,7 +10,7 @@ from app.auto_deployment.errors import DeploymentError
 from app.auto_deployment.git_dvc import ToolError, Tree
 from app.auto_deployment.workspace import Workspace
 from app.model.manifest import read_manifest
-from app.notifications.outbox import Notifier
+from app.notifications.notifier import Notifier
 from app.provenance.instance_info import tell_version
 from app.settings import Settings
 

@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 from app import logs
 from app.auto_deployment.auto_deploy import STATE
 from app.auto_deployment.workspace import Workspace
-from app.notifications.outbox import Notifier
+from app.notifications.notifier import pending_messages
 from app.settings import Settings
 
 #: The loop goes round every few seconds, unless it hangs.
@@ -39,7 +39,7 @@ class RetrainMetrics(Collector):
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self._configured = bool(settings.git_remote)
         self._workspace = Workspace(settings)
-        self._notifier = Notifier(settings.outbox_dir, {})
+        self._outbox = settings.outbox_dir
         self._clock = clock
         self._started = time.time()
 
@@ -73,8 +73,8 @@ class RetrainMetrics(Collector):
         yield runs
         yield GaugeMetricFamily(
             "marquee_notification_outbox_messages",
-            "Messages no channel took yet.",
-            self._notifier.waiting(),
+            "Messages that no channel has accepted yet.",
+            len(pending_messages(self._outbox)),
         )
 
 

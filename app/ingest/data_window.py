@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from app.ingest.errors import EventsError
+from app.ingest.errors import IngestError
 
 
 class _Part(BaseModel):
@@ -56,13 +56,13 @@ def read_cycle(path: Path) -> Cycle:
     """Read the file.
 
     Raises:
-        EventsError: it is missing, or holds something else.
+        IngestError: it is missing, or holds something else.
     """
     try:
         return Cycle.model_validate_json(path.read_bytes())
     except OSError as error:
-        raise EventsError(f"{path}: cannot be read: {error.strerror}") from error
+        raise IngestError(f"{path}: cannot be read: {error.strerror}") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise EventsError(f"{path}: {where}: {first['msg']}") from error
+        raise IngestError(f"{path}: {where}: {first['msg']}") from error

@@ -76,7 +76,7 @@ class ModelClient:
         duration = _MODEL_RESPONSE_SECONDS
         if not arrival.user_id:
             return Response("http_error", 400, duration, detail="a user id is a whole number")
-        body = self._lists.answer(arrival.user_id).text
+        body = self._lists.get(arrival.user_id).text
         return classify_response(200, body, duration, self._version)
 
 

@@ -10,7 +10,7 @@ from app.simulator.corruption import LineCorruptor, LineKind
 #: Kinds of valid lines, named as in the summary of `marquee collect`.
 LINE_KINDS: tuple[LineKind, ...] = ("watches", "ratings", "recommendations", "accounts")
 #: Label of lines that a reader must reject: this prefix and the reason.
-REJECTED_PREFIX = "damaged:"
+REJECTED_PREFIX = "rejected:"
 
 
 class Sink(Protocol):
@@ -85,7 +85,7 @@ class LogWriter:
         return {
             "lines": delivered.total(),
             **{kind: delivered[kind] for kind in LINE_KINDS},
-            "damaged": sum(reasons.values()),
+            "rejected": sum(reasons.values()),
             "reasons": reasons,
             "undetectable": self.undetectable,
             "lost": lost.total(),

@@ -75,12 +75,12 @@ def list_utilities(
         ArtifactError: the model is missing or damaged.
     """
     lists = RecommendationLists.open(model, length=MAX_LIST_LENGTH)
-    index = {name: environment.movies.index.get(name, -1) for name in lists.names}
+    index = {movie: environment.movies.index.get(movie, -1) for movie in lists.movie_ids}
     listed = np.full((len(users), LENGTH), np.nan)
     for row, user in enumerate(users):
         utilities = environment.utilities(user, time)
         seen = watched.get(user, set())
-        movies = [index[name] for name in lists.answer(user).text.split(",")]
+        movies = [index[movie] for movie in lists.get(user).text.split(",")]
         new = [m for m in movies if 0 <= m < len(utilities) and m not in seen][:LENGTH]
         listed[row, : len(new)] = utilities[new]
     return listed

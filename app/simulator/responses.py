@@ -13,7 +13,7 @@ REQUEST_TIMEOUT_SECONDS = 0.6
 _LATE_SEND_SECONDS = 0.1
 _MAX_MOVIES = 20
 _OK, _CLIENT_ERRORS = 200, range(400, 500)
-_MOVIE_LIST = re.compile(rf"{patterns.MOVIE}(?:,{patterns.MOVIE}){{0,{_MAX_MOVIES - 1}}}")
+_MOVIE_LIST = re.compile(rf"{patterns.MOVIE_ID}(?:,{patterns.MOVIE_ID}){{0,{_MAX_MOVIES - 1}}}")
 
 Outcome = Literal["ok", "timeout", "connection_error", "http_error", "malformed"]
 OUTCOMES: tuple[Outcome, ...] = ("ok", "timeout", "connection_error", "http_error", "malformed")
@@ -71,7 +71,7 @@ def classify_response(status: int, body: str, duration_seconds: float, version: 
     if status != _OK:
         return Response("http_error", status, duration_seconds, version=version, detail=body)
     movies = tuple(body.split(","))
-    if not _MOVIE_LIST.fullmatch(body) or max(map(len, movies)) > patterns.MOVIE_LENGTH:
+    if not _MOVIE_LIST.fullmatch(body) or max(map(len, movies)) > patterns.MAX_MOVIE_ID_LENGTH:
         detail = "no list of movie ids"
         return Response("malformed", status, duration_seconds, version=version, detail=detail)
     return Response("ok", status, duration_seconds, movies, version)

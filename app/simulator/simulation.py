@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from app.ingest.log_parser import Scale
+from app.ingest.log_parser import RatingScale
 from app.simulator import log_format
 from app.simulator.arrivals import Arrival, ArrivalSettings, generate_arrivals
 from app.simulator.choice_model import Choice, choose_movie
@@ -40,7 +40,7 @@ class SimulationSettings:
     environment: EnvironmentSettings
     arrivals: ArrivalSettings
     corruption: CorruptionRates
-    rating_scale: Scale
+    rating_scale: RatingScale
     server: str = "localhost:8082"
 
 
@@ -152,4 +152,4 @@ class Simulation:
     def _scale_rating(self, stars: int) -> int:
         scale = self.settings.rating_scale
         share = (stars - _MIN_STARS) / (_MAX_STARS - _MIN_STARS)
-        return round(scale.lowest + share * (scale.highest - scale.lowest))
+        return round(scale.min_rating + share * (scale.max_rating - scale.min_rating))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from app.ingest.log_parser import Scale
+from app.ingest.log_parser import RatingScale
 from app.simulator.arrivals import ArrivalSettings
 from app.simulator.corruption import CorruptionRates
 from app.simulator.driver import ModelClient, run_offline
@@ -43,7 +43,7 @@ def make_simulation(
         EnvironmentSettings(**environment),
         ArrivalSettings(**{"rate": 0.02, **(arrivals or {})}),
         corruption or CorruptionRates(),
-        Scale(),
+        RatingScale(),
     )
     return Simulation(settings, [sink]), sink
 

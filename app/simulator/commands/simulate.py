@@ -146,7 +146,7 @@ def simulate(
     byte; without --url and --model users find movies without recommendations. Ctrl-C and SIGTERM
     end a run with --url and print its summary. See docs/simulator.md.
     """
-    from app.ingest.log_parser import Scale
+    from app.ingest.log_parser import RatingScale
     from app.simulator.arrivals import ArrivalSettings
     from app.simulator.corruption import CorruptionRates
     from app.simulator.driver import RunOptions, run_simulation
@@ -168,7 +168,7 @@ def simulate(
         environment,
         ArrivalSettings(rate, speed, diurnal, bursts, new_users=new_users, invalid=invalid),
         CorruptionRates(corruption, random_ids, short_times),
-        Scale(settings.rating_min, settings.rating_max),
+        RatingScale(settings.rating_min, settings.rating_max),
         urlsplit(url).netloc if url else "localhost:8082",
     )
     run = RunOptions(

@@ -21,7 +21,7 @@ def test_collecting_the_sample_log_gives_the_tables_of_the_sample(tmp_path: Path
     collect = [*marquee, "collect", "--file", str(log), "--store", str(store), "--json"]
     counts = json.loads(subprocess.run(collect, cwd=ROOT, capture_output=True, check=True).stdout)
     log.unlink()
-    assert counts["damaged"] == 0
+    assert counts["rejected"] == 0
     prepare = [*marquee, "prepare", "--store", str(store), "--out", str(tmp_path / "tables")]
     subprocess.run(prepare, cwd=ROOT, capture_output=True, check=True)
     for name in ("ratings", "watches"):

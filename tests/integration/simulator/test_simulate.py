@@ -20,7 +20,7 @@ from tests.integration.service.conftest import Server, free_port, serving
 
 RECOMMEND = re.compile("/recommend/.*")
 #: Counts that the collector and the simulator have in common.
-COUNTS = ("lines", "watches", "ratings", "recommendations", "accounts", "damaged")
+COUNTS = ("lines", "watches", "ratings", "recommendations", "accounts", "rejected")
 
 
 @pytest.fixture(scope="module")

@@ -124,8 +124,8 @@ def test_too_much_is_refused_and_too_little_waits(tables: Path, thinned: str, ki
 
 def test_damaged_movie_ids_are_counted(tables: Path) -> None:
     lines = int(pl.read_parquet(tables / "watches.parquet")["minutes"].sum()) + 4000
-    assert check(tables, repaired=lines // 100, left_out=lines // 200)["passed"]
-    found = check(tables, repaired=lines // 100, left_out=lines // 80)
+    assert check(tables, repaired=lines // 100, dropped=lines // 200)["passed"]
+    found = check(tables, repaired=lines // 100, dropped=lines // 80)
     assert "2.2% of lines have a damaged movie id" in found["held"][0]
 
 

@@ -4,9 +4,9 @@ import pytest
 
 from app.ingest.log_parser import (
     Account,
+    InvalidLine,
     Rating,
     Recommendation,
-    Rejected,
     Watch,
     parse_line,
 )
@@ -42,7 +42,7 @@ def test_the_parser_rejects_a_corrupted_line_for_the_stated_reason(
         if corrupted.reason is None:
             assert isinstance(event, event_class), corrupted.line
         else:
-            assert isinstance(event, Rejected), corrupted.line
+            assert isinstance(event, InvalidLine), corrupted.line
             assert event.reason == corrupted.reason, corrupted.line
         reasons[corrupted.reason] += 1
     replaces_id = method == "random_id" and kind in KINDS_WITH_MOVIES

@@ -7,8 +7,8 @@ import pytest
 from click.testing import CliRunner
 
 from app.cli import marquee
-from app.model.artifact import Origin, seal, write_array
-from app.model.recommendation_lists import item_dtype, pack_items
+from app.model.artifact import ModelMetadata, write_array, write_manifest
+from app.model.recommendation_lists import movie_number_dtype, pack_movie_ids
 from app.simulator import paired_evaluation
 from app.simulator.movies import DAY_SECONDS
 from app.simulator.paired_evaluation import WatchedMovies
@@ -24,7 +24,7 @@ def write_model(directory: Path, users: list[int], noise: float) -> None:
     lists = directory / "lists"
     lists.mkdir(parents=True)
     rng = np.random.default_rng(1)
-    dtype = item_dtype(N_MOVIES)
+    dtype = movie_number_dtype(N_MOVIES)
 
     def best(utilities: FloatArray) -> list[int]:
         scores = utilities[:N_MOVIES] + (rng.normal(0, noise, N_MOVIES) if noise else 0)
@@ -32,15 +32,17 @@ def write_model(directory: Path, users: list[int], noise: float) -> None:
         return ordered
 
     rows = [best(ENVIRONMENT.utilities(user, 0.0)) for user in users]
-    write_array(lists, "items", pack_items(ENVIRONMENT.movies.ids[:N_MOVIES]))
+    write_array(lists, "movies", pack_movie_ids(ENVIRONMENT.movies.ids[:N_MOVIES]))
     write_array(lists, "users", np.array(users, np.int64))
     write_array(lists, "lists", np.array(rows, dtype))
     write_array(lists, "popular", np.arange(N_MOVIES).astype(dtype))
     write_array(lists, "segment_users", np.empty(0, np.int64))
     write_array(lists, "segment_of", np.empty(0, np.uint8))
     write_array(lists, "segment_popular", np.empty((0, 50), dtype))
-    origin = Origin(version=3, parameters={"seed": 1}, metrics={}, data={"hash": "d"}, code={})
-    seal(lists, "lists", users=len(users), items=N_MOVIES, origin=origin)
+    metadata = ModelMetadata(
+        version=3, parameters={"seed": 1}, metrics={}, data={"hash": "d"}, code={}
+    )
+    write_manifest(lists, "lists", users=len(users), movies=N_MOVIES, metadata=metadata)
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from app.ingest.log_parser import Account, Rating, Recommendation, Rejected, Watch, parse_line
+from app.ingest.log_parser import Account, InvalidLine, Rating, Recommendation, Watch, parse_line
 from app.simulator.arrivals import ArrivalSettings, generate_arrivals
 from app.simulator.corruption import CorruptionRates
 from app.simulator.responses import Response, classify_response
@@ -36,7 +36,7 @@ def test_every_line_is_counted_under_what_the_parser_finds_in_it() -> None:
     kinds = {Watch: "watches", Rating: "ratings", Account: "accounts"}
     for label, line in lines:
         event = parse_line(line)
-        found = f"damaged:{event.reason}" if isinstance(event, Rejected) else kinds[type(event)]
+        found = f"rejected:{event.reason}" if isinstance(event, InvalidLine) else kinds[type(event)]
         assert found == label, line
     assert simulation.log_writer.counts == Counter(label for label, _ in lines)
     assert len(simulation.log_writer.counts) >= 7
@@ -69,7 +69,7 @@ def test_a_new_user_has_an_account_line_before_all_others() -> None:
     simulation, lines = run_simulation(arrivals={"new_users": 1.0}, corruption=NO_CORRUPTION)
     seen: set[int] = set()
     for event in (parse_line(line) for _, line in lines):
-        assert not isinstance(event, Rejected)
+        assert not isinstance(event, InvalidLine)
         assert isinstance(event, Account) == (event.user_id not in seen)
         seen.add(event.user_id)
     assert simulation.log_writer.counts["accounts"] > 100
