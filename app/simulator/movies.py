@@ -115,14 +115,16 @@ def make_movies(
         zip(*made, strict=True) if made else (np.empty((0, N_FACTORS)), (), (), ())
     )
     ids = sample.movies + [make_title(seed, number) for number in numbers]
-    releases = DAY_SECONDS / new_per_day * (1 + np.arange(n_new)) if n_new else []
+    release_times = np.zeros(total)
+    if n_new:
+        release_times[-n_new:] = DAY_SECONDS / new_per_day * (1 + np.arange(n_new))
     return Movies(
         ids,
         np.vstack([sample.movie_factors, *factors]),
         np.append(sample.quality, quality),
         np.append(sample.log_popularity, log_popularity),
         np.append(sample.runtimes, runtimes).astype(np.int64),
-        np.append(np.zeros(n_sample + n_further), releases),
+        release_times,
         {name: number for number, name in enumerate(ids)},
     )
 

@@ -61,9 +61,12 @@ def test_the_simulator_sends_requests_to_nginx_and_lines_to_kafka(demo: Stack) -
 
 
 def test_the_metadata_api_responds_inside_the_stack(demo: Stack) -> None:
-    fetch = "import urllib.request as r; print(r.urlopen('http://metadata-api:8080/user/7').read())"
+    fetch = (
+        "import urllib.request as r;"
+        "print(r.urlopen('http://metadata-api:8080/user/7').read().decode())"
+    )
     output = demo.compose("exec", "-T", "simulator", "python", "-c", fetch)
-    assert json.loads(output.strip().removeprefix("b'").removesuffix("'"))["user_id"] == 7
+    assert json.loads(output)["user_id"] == 7
 
 
 def query_value(stack: Stack, expression: str) -> float:
