@@ -22,7 +22,7 @@ SERVICES = ("kafka", "collector", "scheduler")
 _DAY = 86_400
 #: After a fault the scheduler, too, tries again sooner.
 _AGAIN_DAYS = 0.25
-_ASKS, _EXPECTS = "popularity_psi: 0.5\n", "popularity_psi: 1\n"
+_ASKS, _EXPECTS = "max_popularity_psi: 0.5\n", "max_popularity_psi: 1\n"
 #: What one retraining and one release may take, on a machine that has much else to do.
 _RETRAIN_SECONDS, _RELEASE_SECONDS = 400, 400
 
