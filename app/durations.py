@@ -1,24 +1,24 @@
-"""Durations as people write them: `90s`, `15m`, `12h`, `2d`."""
+"""Durations on the command line: `90s`, `15m`, `12h`, `2d`."""
 
 import re
 from typing import Any
 
 import click
 
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-_FORM = re.compile(r"(\d{1,9})([smhd])")
+_UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_DURATION = re.compile(r"(\d{1,9})([smhd])")
 
 
 class Duration(click.ParamType[float]):
-    """An option whose value is a duration, as seconds."""
+    """Type of an option that takes a positive duration; its value is in seconds."""
 
     name = "duration"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
-        """Turn `15m` into 900."""
-        found = _FORM.fullmatch(str(value))
-        if not found or int(found[1]) == 0:
-            self.fail(f"{value!r} is no duration such as 90s, 15m, 12h or 2d", param, ctx)
-        return float(int(found[1]) * _SECONDS[found[2]])
+        """Convert `15m` to 900.0 seconds."""
+        match = _DURATION.fullmatch(str(value))
+        if not match or int(match[1]) == 0:
+            self.fail(f"{value!r} is not a duration such as 90s, 15m, 12h or 2d", param, ctx)
+        return float(int(match[1]) * _UNIT_SECONDS[match[2]])

@@ -231,7 +231,7 @@ class Settings(BaseSettings):
         return self
 
     @cached_property
-    def hidden(self) -> frozenset[str]:
+    def hidden_movie_ids(self) -> frozenset[str]:
         """`hidden_movies` as a set of movie ids."""
         return frozenset(self.hidden_movies.replace(",", " ").split())
 

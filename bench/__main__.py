@@ -18,7 +18,7 @@ from bench.requests.model import ROOT
 #: Module -> its arguments here, and with `--quick`. The training benchmarks are long by themselves:
 #: whole, they are run by name.
 BENCHES: dict[str, tuple[list[str], list[str]]] = {
-    "events_throughput": ([], []),
+    "ingest_throughput": ([], []),
     "stream": ([], ["--quick"]),
     "requests": ([], ["--quick"]),
     "requests_stack": ([], ["--quick"]),

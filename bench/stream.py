@@ -23,8 +23,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from app.ingest.manifest import read_manifest
-from bench.events_throughput import MARQUEE, ROOT, find_log, write_log
+from app.ingest.store_files import read_manifest
+from bench.ingest_throughput import MARQUEE, ROOT, find_log, write_log
 from tests.integration.service.conftest import free_port
 from tests.support.kafka import Broker, running, why_not
 
@@ -71,7 +71,7 @@ class Collected:
     def committed(self) -> int:
         """Lines in the store."""
         manifest = read_manifest(self._store)
-        return sum(p["offset"] for p in manifest.positions.values()) if manifest else 0
+        return sum(p["offset"] for p in manifest.offsets.values()) if manifest else 0
 
     def metric(self, name: str) -> float:
         """One of its metrics; 0 before it answers."""
@@ -88,7 +88,7 @@ class Collected:
         """Lines it has read."""
         return sum(
             self.metric(f'marquee_ingest_lines_total{{kind="{kind}"}}')
-            for kind in ("watches", "ratings", "recommendations", "accounts", "damaged")
+            for kind in ("watches", "ratings", "recommendations", "accounts", "rejected")
         )
 
     def usage(self) -> dict[str, float]:

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.model.artifact import Origin, create_array, seal, write_array
-from app.model.recommendation_lists import item_dtype, pack_items
+from app.model.artifact import ModelMetadata, create_array, write_array, write_manifest
+from app.model.recommendation_lists import movie_number_dtype, pack_movie_ids
 
 ROOT = Path(__file__).parents[1]
 MOVIES = [f"movie+number+{i}+19{i % 90 + 10}" for i in range(60)]
@@ -39,8 +39,8 @@ def write_lists(directory: Path) -> Path:
     """Write a lists artifact: user 7 has seen almost all, the others have 50 movies each."""
     lists = directory / "lists"
     lists.mkdir(parents=True)
-    dtype = item_dtype(len(MOVIES))
-    write_array(lists, "items", pack_items(MOVIES))
+    dtype = movie_number_dtype(len(MOVIES))
+    write_array(lists, "movies", pack_movie_ids(MOVIES))
     write_array(lists, "users", np.array(USERS, np.int64))
     rows = create_array(lists, "lists", dtype, (len(USERS), 50))
     for row, _ in enumerate(USERS):
@@ -50,8 +50,10 @@ def write_lists(directory: Path) -> Path:
     write_array(lists, "segment_users", np.array([42, 500], np.int64))
     write_array(lists, "segment_of", np.array([0, 0], np.uint8))
     write_array(lists, "segment_popular", np.arange(10, 60, dtype=dtype)[None, :])
-    origin = Origin(version=3, parameters={"seed": 1}, metrics={}, data={"hash": "d"}, code={})
-    seal(lists, "lists", users=len(USERS), items=len(MOVIES), origin=origin)
+    metadata = ModelMetadata(
+        version=3, parameters={"seed": 1}, metrics={}, data={"hash": "d"}, code={}
+    )
+    write_manifest(lists, "lists", users=len(USERS), movies=len(MOVIES), metadata=metadata)
     return directory
 
 

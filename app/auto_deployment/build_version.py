@@ -34,7 +34,8 @@ from app.auto_deployment.version_commits import (
 )
 from app.auto_deployment.workspace import EXCLUDED_FILE, Workspace
 from app.ingest.data_window import ExcludedSpan, read_window
-from app.ingest.snapshot import copy_store, count_newer
+from app.ingest.store_copy import copy_store
+from app.ingest.store_stats import count_rows_after
 from app.model.manifest import ArtifactError, Manifest
 from app.model.verify import verify_model
 from app.settings import Settings
@@ -150,7 +151,9 @@ class VersionBuilder:
         """Write the data window that the policy chooses."""
         previous_newest = self._read_previous_report().get("newest")
         newer = (
-            0 if production is None else count_newer(self.tree.path / COLLECTED, production.newest)
+            0
+            if production is None
+            else count_rows_after(self.tree.path / COLLECTED, production.newest)
         )
         excluded = read_window(self.tree.path / WINDOW_FILE).excluded
         added = map(ExcludedSpan.model_validate, self._read_excluded())

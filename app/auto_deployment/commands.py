@@ -208,11 +208,11 @@ def restore(settings: Settings, version: int | None, tree: Path, as_json: bool) 
 def told_plainly() -> Iterator[None]:
     """End a command with a sentence for what this room knows to go wrong."""
     from app.auto_deployment.errors import DeploymentError
-    from app.ingest.errors import EventsError
+    from app.ingest.errors import IngestError
 
     try:
         yield
-    except (DeploymentError, EventsError) as error:
+    except (DeploymentError, IngestError) as error:
         raise click.ClickException(str(error)) from error
     except (OSError, ValueError) as error:
         raise click.ClickException(f"{type(error).__name__}: {error}") from error

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from pandera.errors import SchemaErrors
 
 from app.auto_deployment.errors import DeploymentError
-from app.ingest.errors import EventsError
+from app.ingest.errors import IngestError
 from app.ingest.metadata_files import ATTRIBUTES
-from app.ingest.schemas import KEY, MOMENT
+from app.ingest.schemas import KEY, TIMESTAMP
 from app.ingest.training_tables import read_ratings, read_watches
 from app.model.artifact import sha256
 
@@ -135,7 +135,7 @@ def _read_tables(tables: Path) -> _Tables:
     try:
         ratings = read_ratings(tables / _RATINGS)
         watches = read_watches(tables / _WATCHES)
-    except EventsError as error:
+    except IngestError as error:
         raise DeploymentError(str(error)) from error
     columns = [*KEY, "time"]
     events = pl.concat([ratings.select(columns), watches.rename({"last_time": "time"})[columns]])
@@ -149,10 +149,10 @@ def _schemas(rating_scale: tuple[float, float]) -> dict[str, pa.DataFrameSchema]
     }
     rating = pa.Column(pl.Float32, pa.Check.in_range(*rating_scale))
     minutes = pa.Column(pl.UInt16, pa.Check.ge(1))
-    times = {name: pa.Column(MOMENT) for name in ("first_time", "last_time")}
+    times = {name: pa.Column(TIMESTAMP) for name in ("first_time", "last_time")}
     return {
         "ratings": pa.DataFrameSchema(
-            {**key, "rating": rating, "time": pa.Column(MOMENT, nullable=True)},
+            {**key, "rating": rating, "time": pa.Column(TIMESTAMP, nullable=True)},
             unique=KEY,
             strict=True,
         ),
@@ -181,7 +181,7 @@ def _damaged_ratio(data: _Tables, prepare_summary: dict[str, Any]) -> float:
     By event the share would grow with the lengths of movies: each damaged line makes an event of
     its own, each sound watch many lines.
     """
-    dropped = prepare_summary.get("left_out", 0)
+    dropped = prepare_summary.get("dropped", 0)
     lines = data.watches["minutes"].sum() + data.ratings.height + dropped
     return float((prepare_summary.get("repaired", 0) + dropped) / max(1, lines))
 

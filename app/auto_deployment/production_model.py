@@ -14,7 +14,7 @@ from app.auto_deployment.version_commits import MODEL, find_commit
 from app.ingest.schemas import KEY
 from app.model.artifact import open_artifact
 from app.model.manifest import ArtifactError
-from app.model.recommendation_lists import unpack_items
+from app.model.recommendation_lists import unpack_movie_ids
 from app.model.verify import FACTORS, verify_model
 
 _TIMEOUT_SECONDS = 5
@@ -94,7 +94,7 @@ def write_unseen_events(production: ProductionModel, tables: Path, out: Path) ->
     """
     factors = open_artifact(production.path / FACTORS, "factors").arrays
     counts = np.diff(factors["seen_start"])
-    movies = pl.Series(unpack_items(factors["items"]), dtype=pl.String)
+    movies = pl.Series(unpack_movie_ids(factors["movies"]), dtype=pl.String)
     seen = pl.DataFrame(
         {
             "user_id": np.repeat(factors["users"], counts),

@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from app.ingest.errors import EventsError
+from app.ingest.errors import IngestError
 
 
 class _Part(BaseModel):
@@ -62,13 +62,13 @@ def read_window(path: Path) -> DataWindow:
     """Read `data/window.json`.
 
     Raises:
-        EventsError: the file is missing or invalid; the message names the key.
+        IngestError: the file is missing or invalid; the message names the key.
     """
     try:
         return DataWindow.model_validate_json(path.read_bytes())
     except OSError as error:
-        raise EventsError(f"{path}: cannot be read: {error.strerror}") from error
+        raise IngestError(f"{path}: cannot be read: {error.strerror}") from error
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
-        raise EventsError(f"{path}: {key}: {first['msg']}") from error
+        raise IngestError(f"{path}: {key}: {first['msg']}") from error

@@ -1,7 +1,7 @@
-"""What goes wrong in this room, in words for the person who can put it right."""
+"""The error of this package."""
 
 from app.cli_errors import MarqueeError
 
 
-class EventsError(MarqueeError):
-    """Input, a store or a table that cannot be used; the message says which and why."""
+class IngestError(MarqueeError):
+    """A file, a store or a table cannot be used; the message names it and the reason."""

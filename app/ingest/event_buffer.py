@@ -1,69 +1,73 @@
-"""From lines to the store: parse blocks, gather events, commit them in bounded batches."""
+"""Buffer parsed events and commit them to the store in batches of bounded size."""
 
 from collections import Counter
 from typing import Any
 
 import polars as pl
 
-from app.ingest.batch_parser import Block, read_block
+from app.ingest.batch_parser import ParsedBatch, parse_batch
 from app.ingest.id_repair import Repairs
-from app.ingest.log_parser import Scale
+from app.ingest.log_parser import RatingScale
 from app.ingest.schemas import RATING_EVENTS, WATCH_EVENTS
-from app.ingest.writer import Writer
+from app.ingest.store_writer import StoreWriter
 
-#: Events gathered before they are committed: about 30 MB, and some times that while merging.
-BATCH_EVENTS = 500_000
+#: Events buffered before a commit: about 30 MB, and a multiple of that during the merge.
+MAX_BUFFERED_EVENTS = 500_000
 
 
-class Collector:
-    """Takes lines, keeps their events, counts what it saw.
+class EventBuffer:
+    """Parses lines, buffers their events and counts them.
 
-    It commits when told to, since whoever reads a source with positions (a Kafka topic) must
-    commit those with the events they belong to: `if collector.full: collector.flush(positions)`.
+    The caller decides when to commit, because the reader of a Kafka topic must commit its offsets
+    together with their events: `if buffer.is_full: buffer.flush(offsets)`.
 
-    `counts` and `reasons` are `Block`'s, summed up; `events_by_movie` counts what was flushed, by
-    movie id as received.
+    Attributes:
+        counts: the counts of all batches; see `ParsedBatch`.
+        reasons: rejected lines of all batches by reason.
+        events_by_movie: number of flushed events by movie id as received.
     """
 
-    def __init__(self, writer: Writer, scale: Scale, batch_events: int = BATCH_EVENTS) -> None:
+    def __init__(
+        self, writer: StoreWriter, scale: RatingScale, max_events: int = MAX_BUFFERED_EVENTS
+    ) -> None:
         self.counts: Counter[str] = Counter()
         self.reasons: Counter[str] = Counter()
+        self.events_by_movie: Counter[str] = Counter()
         self._writer = writer
         self._scale = scale
-        self._batch_events = batch_events
+        self._max_events = max_events
         self._watches: list[pl.DataFrame] = []
         self._ratings: list[pl.DataFrame] = []
-        self.events_by_movie: Counter[str] = Counter()
 
     @property
-    def full(self) -> bool:
-        """Whether enough events have gathered for a commit."""
-        gathered = sum(frame.height for frame in (*self._watches, *self._ratings))
-        return gathered >= self._batch_events
+    def is_full(self) -> bool:
+        """Whether the buffered events should be committed."""
+        buffered = sum(frame.height for frame in (*self._watches, *self._ratings))
+        return buffered >= self._max_events
 
-    def take_lines(self, lines: list[str]) -> Block:
-        """Take log lines in; what they were."""
-        block = read_block(lines, self._scale)
-        self.counts.update(block.counts)
-        self.reasons.update(block.reasons)
-        self._watches.append(block.watches)
-        self._ratings.append(block.ratings)
-        return block
+    def add_lines(self, lines: list[str]) -> ParsedBatch:
+        """Parse log lines, buffer their events and return them."""
+        batch = parse_batch(lines, self._scale)
+        self.counts.update(batch.counts)
+        self.reasons.update(batch.reasons)
+        self._watches.append(batch.watches)
+        self._ratings.append(batch.ratings)
+        return batch
 
-    def take_ratings(self, ratings: pl.DataFrame) -> None:
-        """Take ratings in (`RATING_EVENTS`)."""
+    def add_ratings(self, ratings: pl.DataFrame) -> None:
+        """Buffer ratings (`RATING_EVENTS`)."""
         self._ratings.append(ratings)
 
-    def flush(self, positions: dict[str, Any] | None = None) -> None:
-        """Commit what has gathered and, in the same step, the positions of the source."""
+    def flush(self, offsets: dict[str, Any] | None = None) -> None:
+        """Commit the buffered events and, atomically with them, the offsets of their source."""
         watches = pl.concat([pl.DataFrame(schema=WATCH_EVENTS), *self._watches])
         ratings = pl.concat([pl.DataFrame(schema=RATING_EVENTS), *self._ratings])
         self._watches.clear()
         self._ratings.clear()
         for events in (watches, ratings):
             self.events_by_movie.update(dict(events.group_by("movie_id").len().iter_rows()))
-        self._writer.commit(watches, ratings, positions)
+        self._writer.commit(watches, ratings, offsets)
 
-    def repaired(self, repairs: Repairs) -> int:
-        """How many of the flushed events have a movie id that is repaired."""
+    def count_repaired(self, repairs: Repairs) -> int:
+        """Return how many flushed events have a movie id that is repaired."""
         return sum(self.events_by_movie[movie] for movie in repairs)

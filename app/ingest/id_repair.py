@@ -1,65 +1,58 @@
-"""Movie ids damaged by one inserted character, and what they were.
+"""Repair movie ids that were corrupted by one inserted character.
 
-Repair happens when the store is read, from how often each id occurs in the whole of it. So it does
-not depend on the order in which lines came, and gets better as the store grows.
+Ids are repaired when the store is read, from the number of users of each id in the whole store. So
+a repair does not depend on the order of the lines, and improves as the store grows.
 """
 
 import re
-from collections import Counter
+from collections.abc import Callable
 from typing import NamedTuple
 
 import polars as pl
 
+from app.ingest import patterns
 from app.ingest.log_parser import is_movie_id
-from app.ingest.store import Snapshot
+from app.ingest.merge import merge_ratings, merge_watches
+from app.ingest.schemas import RATINGS, WATCHES, conform
 
-#: A well-formed id is taken for a damaged one only beside an id that so many times more users
-#: chose. Real movies one character apart were seen at 2 to 1, damaged ids from 583 to 1.
-FAR_MORE = 50
-#: Users of a well-formed id up to which it may be damage ...
-FEW_USERS = 2
-#: ... or, in a very large store where the same damage strikes twice, its share of the true id's.
-DAMAGED_SHARE = 1e-4
+#: A well-formed id is taken for a corrupted one only if another id has this many times its users.
+#: Real movies one character apart were seen at a ratio of 2, corrupted ids from a ratio of 583.
+MIN_USER_RATIO = 50
+#: Maximum number of users of a well-formed id that is taken for a corrupted one ...
+MAX_CORRUPTED_USERS = 2
+#: ... or, in a very large store where the same corruption occurs twice, its maximum share of the
+#: true id's users.
+MAX_CORRUPTED_SHARE = 1e-4
 
-_YEAR = re.compile(r"\+[12][0-9]{3}$")
+_YEAR_SUFFIX = re.compile(r"\+[12][0-9]{3}$")
 
+#: Corrupted id -> true id.
 Repairs = dict[str, str]
 
 
-class StoreCounts(NamedTuple):
-    """Rows in a store, one per user and movie, and the number of users by movie id as received."""
+class RepairCounts(NamedTuple):
+    """Stored rows whose movie id was repaired, and rows dropped since theirs cannot be."""
 
-    watches: int
-    ratings: int
-    users: dict[str, int]
-
-
-def count_store(view: Snapshot) -> StoreCounts:
-    """Count, in one pass over the buckets."""
-    watches = ratings = 0
-    users: Counter[str] = Counter()
-    for bucket in view.buckets:
-        watched, rated = view.keys("watches", bucket), view.keys("ratings", bucket)
-        watches += watched.height
-        ratings += rated.height
-        keys = pl.concat([watched, rated]).unique() if rated.height else watched
-        # Python's own numbers: a frame would keep the bucket's texts in memory, which it shares.
-        users.update(dict(keys.group_by("movie_id").len().iter_rows()))
-    return StoreCounts(watches, ratings, dict(users))
+    repaired: int
+    dropped: int
 
 
-def find_repairs(users: dict[str, int]) -> Repairs:
-    """Damaged id to true id, from the number of users by id.
+def find_repairs(users_by_movie: dict[str, int]) -> Repairs:
+    """Map corrupted movie ids to true ones, from the number of users of each id.
 
-    The true id is one character shorter, well formed, occurs itself, and is the most frequent
-    of those that convince (see `_convinces`). Ids damaged twice are followed to the end.
+    The true id is one character shorter, well formed, occurs itself, and of all that `_is_repair`
+    accepts has the most users. Ids that were corrupted twice are followed to the end.
     """
     repairs: Repairs = {}
-    for movie, seen in users.items():
-        shorter = {movie[:at] + movie[at + 1 :] for at in range(len(movie))} & users.keys()
-        found = [(users[c], c) for c in shorter if _convinces(movie, seen, c, users[c])]
-        if found:
-            repairs[movie] = max(found)[1]
+    for movie, users in users_by_movie.items():
+        shorter = {movie[:at] + movie[at + 1 :] for at in range(len(movie))}
+        candidates = [
+            (users_by_movie[target], target)
+            for target in shorter & users_by_movie.keys()
+            if _is_repair(movie, users, target, users_by_movie[target])
+        ]
+        if candidates:
+            repairs[movie] = max(candidates)[1]
     for movie, target in repairs.items():
         while target in repairs:  # each step is one character shorter, so this ends
             target = repairs[target]  # noqa: PLW2901
@@ -67,17 +60,42 @@ def find_repairs(users: dict[str, int]) -> Repairs:
     return repairs
 
 
-def _convinces(movie: str, seen: int, target: str, target_seen: int) -> bool:
-    """Whether `movie`, which `seen` users chose, is `target` with one character too many.
+def _is_repair(movie: str, users: int, target: str, target_users: int) -> bool:
+    """Whether `movie` is `target` with one inserted character.
 
-    An id that no movie can have is damaged for sure. One that a movie could have (`aliens` beside
-    `alien`) must be rare where the other is frequent, and both must carry a year: numbers as ids,
-    as MovieLens has them, are one digit apart without any damage.
+    An id that no movie can have is certainly corrupted. An id that a movie could have (`aliens`
+    beside `alien`) must be rare where the other is frequent, and both must end in a year: numeric
+    ids, as MovieLens has them, differ by one digit without any corruption.
     """
     if not is_movie_id(target):
         return False
-    if not is_movie_id(movie) or (_YEAR.search(target) and not _YEAR.search(movie)):
-        return target_seen >= seen
-    if not _YEAR.search(target) or target_seen < FAR_MORE * seen:
+    if not is_movie_id(movie) or (_YEAR_SUFFIX.search(target) and not _YEAR_SUFFIX.search(movie)):
+        return target_users >= users
+    if not _YEAR_SUFFIX.search(target) or target_users < MIN_USER_RATIO * users:
         return False
-    return seen <= FEW_USERS or seen <= DAMAGED_SHARE * target_seen
+    return users <= MAX_CORRUPTED_USERS or users <= MAX_CORRUPTED_SHARE * target_users
+
+
+def clean_watches(rows: pl.DataFrame, repairs: Repairs) -> tuple[pl.DataFrame, RepairCounts]:
+    """Convert `STORED_WATCHES` to `WATCHES`, sorted by `KEY`, with repaired movie ids."""
+    cleaned, counts = _repair_rows(rows, repairs, merge_watches)
+    return conform(cleaned.with_columns(pl.col("minutes").list.len()), WATCHES), counts
+
+
+def clean_ratings(rows: pl.DataFrame, repairs: Repairs) -> tuple[pl.DataFrame, RepairCounts]:
+    """Convert `STORED_RATINGS` to `RATINGS`, sorted by `KEY`, with repaired movie ids."""
+    cleaned, counts = _repair_rows(rows, repairs, merge_ratings)
+    return conform(cleaned, RATINGS), counts
+
+
+def _repair_rows(
+    rows: pl.DataFrame, repairs: Repairs, merge: Callable[[list[pl.DataFrame]], pl.DataFrame]
+) -> tuple[pl.DataFrame, RepairCounts]:
+    """Replace corrupted ids, drop rows with an invalid one, and merge rows that became equal."""
+    movie = pl.col("movie_id")
+    is_corrupted = movie.is_in(list(repairs))
+    repaired = rows.filter(is_corrupted).with_columns(movie.replace(repairs))
+    others = rows.filter(~is_corrupted)
+    valid = others.filter(patterns.is_movie_id(movie))
+    counts = RepairCounts(repaired.height, others.height - valid.height)
+    return (merge([valid, repaired]) if repaired.height else valid), counts

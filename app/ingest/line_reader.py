@@ -1,4 +1,4 @@
-"""Files of lines, read in blocks: plain, gzip, or standard input."""
+"""Read lines of files in batches: plain, gzip, or standard input."""
 
 import gzip
 import io
@@ -8,80 +8,88 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from app.ingest.errors import EventsError
+from app.ingest.errors import IngestError
 
-#: Bytes read at once. A longer line than this is cut, and refused as the damage it is.
-BLOCK_BYTES = 4 << 20
+STDIN = "-"
+#: Bytes of one read. A longer line is cut, and its parts are rejected as invalid.
+READ_BYTES = 4 << 20
 
 
-class Source:
-    """One file of lines, opened; a context manager that closes it."""
+class LineReader:
+    """An open file of lines; a context manager that closes it."""
 
     def __init__(self, name: str) -> None:
-        """Open `name`: a path, ending in .gz where it is gzip, or `-` for standard input.
+        """Open a file.
+
+        Args:
+            name: a path, ending in .gz for a gzip file, or `-` for standard input.
 
         Raises:
-            EventsError: it cannot be read.
+            IngestError: it cannot be read.
         """
         self.name = name
         try:
-            self._raw = sys.stdin.buffer if name == "-" else Path(name).open("rb")  # noqa: SIM115
+            self._raw = sys.stdin.buffer if name == STDIN else Path(name).open("rb")  # noqa: SIM115
             self._file: IO[bytes] = self._raw
             if name.endswith(".gz"):
                 self._file = io.BufferedReader(gzip.GzipFile(fileobj=self._raw))
                 self._file.peek(1)
         except (OSError, EOFError, zlib.error) as error:
-            raise self._unreadable(error) from error
+            raise self._to_ingest_error(error) from error
 
-    def __enter__(self) -> "Source":
+    def __enter__(self) -> "LineReader":
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.name != "-":
+        if self.name != STDIN:
             self._file.close()
             self._raw.close()
 
     @property
-    def size(self) -> int | None:
-        """Bytes on disk; None where nobody knows."""
-        return None if self.name == "-" else Path(self.name).stat().st_size
+    def size_bytes(self) -> int | None:
+        """Size on disk; None for standard input."""
+        return None if self.name == STDIN else Path(self.name).stat().st_size
 
     @property
-    def position(self) -> int:
-        """Bytes of `size` read so far."""
-        return 0 if self.name == "-" else self._raw.tell()
+    def position_bytes(self) -> int:
+        """Bytes of `size_bytes` read so far."""
+        return 0 if self.name == STDIN else self._raw.tell()
 
-    def blocks(self) -> Iterator[list[str]]:
-        """Lines without their ends (line feed, or CR LF), a block at a time, as UTF-8.
+    def read_lines(self) -> Iterator[list[str]]:
+        """Yield batches of lines without their ends (LF or CR LF), decoded as UTF-8.
 
-        Bytes that are no UTF-8 become U+FFFD, which no movie id holds.
+        Invalid bytes become U+FFFD, which no movie id contains.
 
         Raises:
-            EventsError: the file ends or breaks off in a way a file should not.
+            IngestError: the file cannot be read to its end.
         """
-        for block in self.bytes_blocks():
-            yield split_lines(block.decode("utf-8", errors="replace"))
+        for chunk in self.read_chunks():
+            yield split_lines(chunk.decode("utf-8", errors="replace"))
 
-    def bytes_blocks(self) -> Iterator[bytes]:
-        """The bytes, in blocks that end where a line does."""
+    def read_chunks(self) -> Iterator[bytes]:
+        """Yield the bytes in chunks that end with a line.
+
+        Raises:
+            IngestError: the file cannot be read to its end.
+        """
         rest = b""
         try:
-            while chunk := self._file.read(BLOCK_BYTES):
+            while chunk := self._file.read(READ_BYTES):
                 end = chunk.rfind(b"\n") + 1 or len(chunk)
                 yield rest + chunk[:end]
                 rest = chunk[end:]
         except (OSError, EOFError, zlib.error) as error:
-            raise self._unreadable(error) from error
+            raise self._to_ingest_error(error) from error
         if rest:
             yield rest
 
-    def _unreadable(self, error: Exception) -> EventsError:
+    def _to_ingest_error(self, error: Exception) -> IngestError:
         reason = getattr(error, "strerror", None) or str(error)
-        return EventsError(f"cannot read {self.name}: {reason}")
+        return IngestError(f"cannot read {self.name}: {reason}")
 
 
 def split_lines(text: str) -> list[str]:
-    """The lines of a text, without their ends (line feed, or CR LF)."""
+    """Split a text into lines without their ends (LF or CR LF)."""
     lines = text.replace("\r\n", "\n").split("\n")
     if not lines[-1]:
         lines.pop()

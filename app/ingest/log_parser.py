@@ -1,4 +1,4 @@
-"""The grammar of the log: one line of the Kafka stream to one event, or why it is none."""
+"""Parse one line of the log (one Kafka message) to an event, or to the reason why it is invalid."""
 
 import re
 from datetime import datetime
@@ -7,29 +7,29 @@ from typing import Literal, NamedTuple
 from app.ingest import patterns
 
 Reason = Literal["fields", "time", "user", "request", "movie", "minute", "rating"]
-#: Why a line is refused, in the order in which a line is examined.
+#: Why a line is invalid, in the order of the checks.
 REASONS: tuple[Reason, ...] = ("fields", "time", "user", "request", "movie", "minute", "rating")
 
 _TIME = re.compile(patterns.TIME)
-_USER = re.compile(patterns.USER)
-_MOVIE = re.compile(patterns.MOVIE)
+_USER_ID = re.compile(patterns.USER_ID)
+_MOVIE_ID = re.compile(patterns.MOVIE_ID)
 _MINUTE_FILE = re.compile(rf"({patterns.MINUTE})\.mpg")
 _RATING = re.compile(patterns.RATING)
 _RECOMMENDATION = re.compile(patterns.RECOMMENDATION, re.DOTALL)
 
 
-class Scale(NamedTuple):
-    """The rating scale, both ends included."""
+class RatingScale(NamedTuple):
+    """The rating scale; both ends are valid ratings."""
 
-    lowest: float = 1.0
-    highest: float = 5.0
+    min_rating: float = 1.0
+    max_rating: float = 5.0
 
 
-ONE_TO_FIVE = Scale()
+ONE_TO_FIVE = RatingScale()
 
 
 class Watch(NamedTuple):
-    """One minute of a movie, watched."""
+    """A user watched one minute of a movie."""
 
     time: datetime
     user_id: int
@@ -38,7 +38,7 @@ class Watch(NamedTuple):
 
 
 class Rating(NamedTuple):
-    """A movie, rated."""
+    """A user rated a movie."""
 
     time: datetime
     user_id: int
@@ -47,7 +47,7 @@ class Rating(NamedTuple):
 
 
 class Recommendation(NamedTuple):
-    """What the simulator was answered, and how long it waited; no movies unless status is 200."""
+    """A recommendation request and its response; `movie_ids` is empty unless the status is 200."""
 
     time: datetime
     user_id: int
@@ -57,41 +57,43 @@ class Recommendation(NamedTuple):
 
 
 class Account(NamedTuple):
-    """A user who joined."""
+    """A user created an account."""
 
     time: datetime
     user_id: int
 
 
-class Rejected(NamedTuple):
+class InvalidLine(NamedTuple):
     """A line that is no event.
 
-    Where nothing but the movie id is wrong, and one character less would make it an id,
-    `suspect` is the event with the id as received: the true id may be found later (`repair`).
+    Attributes:
+        reason: the first check that failed.
+        repairable_event: where only the movie id is wrong and removing one character makes it an
+            id: the event with the id as received. `id_repair` may find the true id later.
     """
 
     reason: Reason
-    suspect: Watch | Rating | None = None
+    repairable_event: Watch | Rating | None = None
 
 
 Event = Watch | Rating | Recommendation | Account
 
 
-def parse_line(line: str, scale: Scale = ONE_TO_FIVE) -> Event | Rejected:
-    """What a line, without its line feed, says. Never raises, whatever the line holds."""
+def parse_line(line: str, scale: RatingScale = ONE_TO_FIVE) -> Event | InvalidLine:
+    """Parse a line without its line feed. Never raises."""
     parts = line.split(",", 2)
     if len(parts) != 3:  # noqa: PLR2004 - time, user, request
-        return Rejected("fields")
+        return InvalidLine("fields")
     time = parse_time(parts[0])
     if time is None:
-        return Rejected("time")
-    if not _USER.fullmatch(parts[1]):
-        return Rejected("user")
-    return _request(time, int(parts[1]), parts[2], scale)
+        return InvalidLine("time")
+    if not _USER_ID.fullmatch(parts[1]):
+        return InvalidLine("user")
+    return _parse_request(time, int(parts[1]), parts[2], scale)
 
 
 def parse_time(text: str) -> datetime | None:
-    """An ISO time without zone, to the microsecond; None when there is no such moment."""
+    """Parse an ISO time without a zone, cut to microseconds; None where there is no such time."""
     match = _TIME.fullmatch(text)
     if match is None:
         return None
@@ -104,65 +106,67 @@ def parse_time(text: str) -> datetime | None:
 
 def is_movie_id(text: str) -> bool:
     """Whether the text has the form of a movie id."""
-    return len(text) <= patterns.MOVIE_LENGTH and _MOVIE.fullmatch(text) is not None
+    return len(text) <= patterns.MAX_MOVIE_ID_LENGTH and _MOVIE_ID.fullmatch(text) is not None
 
 
-def may_be_repaired(text: str) -> bool:
-    """Whether a text that is no movie id becomes one when one character is taken out.
+def is_repairable(text: str) -> bool:
+    """Whether removing one character turns an invalid movie id into a valid one.
 
-    That character is the first that does not fit, or one of the two after it: a `%` waits for
-    two hexadecimal digits. So a hostile line costs three looks, not one for each character.
+    That character is the first that does not match, or one of the two after it, since a `%` needs
+    two hexadecimal digits. So a malicious line costs three checks, not one per character.
     """
-    fits = _MOVIE.match(text)
-    first = fits.end() if fits else 0
+    prefix = _MOVIE_ID.match(text)
+    first = prefix.end() if prefix else 0
     return any(
         is_movie_id(text[:at] + text[at + 1 :]) for at in range(first, min(first + 3, len(text)))
     )
 
 
-def _request(time: datetime, user: int, request: str, scale: Scale) -> Event | Rejected:
+def _parse_request(
+    time: datetime, user: int, request: str, scale: RatingScale
+) -> Event | InvalidLine:
     if request.startswith(patterns.WATCH_PREFIX):
-        return _watch(time, user, request.removeprefix(patterns.WATCH_PREFIX))
+        return _parse_watch(time, user, request.removeprefix(patterns.WATCH_PREFIX))
     if request.startswith(patterns.RATE_PREFIX):
-        return _rating(time, user, request.removeprefix(patterns.RATE_PREFIX), scale)
+        return _parse_rating(time, user, request.removeprefix(patterns.RATE_PREFIX), scale)
     if request == patterns.ACCOUNT_REQUEST:
         return Account(time, user)
-    return _recommendation(time, user, request)
+    return _parse_recommendation(time, user, request)
 
 
-def _watch(time: datetime, user: int, rest: str) -> Watch | Rejected:
+def _parse_watch(time: datetime, user: int, rest: str) -> Watch | InvalidLine:
     movie, slash, file = rest.rpartition("/")
     if not slash:
         movie, file = rest, ""
     minute = _MINUTE_FILE.fullmatch(file)
     if is_movie_id(movie):
-        return Watch(time, user, movie, int(minute[1])) if minute else Rejected("minute")
-    if minute and may_be_repaired(movie):
-        return Rejected("movie", Watch(time, user, movie, int(minute[1])))
-    return Rejected("movie")
+        return Watch(time, user, movie, int(minute[1])) if minute else InvalidLine("minute")
+    if minute and is_repairable(movie):
+        return InvalidLine("movie", Watch(time, user, movie, int(minute[1])))
+    return InvalidLine("movie")
 
 
-def _rating(time: datetime, user: int, rest: str, scale: Scale) -> Rating | Rejected:
+def _parse_rating(time: datetime, user: int, rest: str, scale: RatingScale) -> Rating | InvalidLine:
     movie, sign, text = rest.rpartition("=")
     if not sign:
         movie, text = rest, ""
     rating = int(text) if _RATING.fullmatch(text) else None
-    if rating is not None and not scale.lowest <= rating <= scale.highest:
+    if rating is not None and not scale.min_rating <= rating <= scale.max_rating:
         rating = None
     if is_movie_id(movie):
-        return Rejected("rating") if rating is None else Rating(time, user, movie, rating)
-    if rating is not None and may_be_repaired(movie):
-        return Rejected("movie", Rating(time, user, movie, rating))
-    return Rejected("movie")
+        return InvalidLine("rating") if rating is None else Rating(time, user, movie, rating)
+    if rating is not None and is_repairable(movie):
+        return InvalidLine("movie", Rating(time, user, movie, rating))
+    return InvalidLine("movie")
 
 
-def _recommendation(time: datetime, user: int, request: str) -> Recommendation | Rejected:
+def _parse_recommendation(time: datetime, user: int, request: str) -> Recommendation | InvalidLine:
     match = _RECOMMENDATION.fullmatch(request)
     if match is None:
-        return Rejected("request")
+        return InvalidLine("request")
     movies: tuple[str, ...] = ()
-    if int(match[2]) == 200:  # noqa: PLR2004 - otherwise the text of an exception stands there
+    if int(match[2]) == 200:  # noqa: PLR2004 - otherwise an exception text
         movies = tuple(match[3].split(", "))
         if not all(map(is_movie_id, movies)):
-            return Rejected("movie")
+            return InvalidLine("movie")
     return Recommendation(time, user, int(match[2]), movies, int(match[4]))

@@ -17,15 +17,15 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from app.atomic_files import staged_directory
-from app.ingest.clean import clean_ratings, clean_watches
 from app.ingest.data_window import DataWindow
-from app.ingest.errors import EventsError
-from app.ingest.id_repair import Repairs, count_store, find_repairs
-from app.ingest.manifest import Table
+from app.ingest.errors import IngestError
+from app.ingest.id_repair import Repairs, clean_ratings, clean_watches, find_repairs
 from app.ingest.metadata_files import ATTRIBUTES, copy_attributes
 from app.ingest.schemas import KEY, RATINGS, WATCHES
-from app.ingest.segment import as_arrow
-from app.ingest.store import Snapshot, open_store
+from app.ingest.segment import to_arrow
+from app.ingest.store_files import Table
+from app.ingest.store_reader import StoreSnapshot, open_store
+from app.ingest.store_stats import count_rows
 
 TABLES: tuple[Table, Table] = ("ratings", "watches")
 SIDES = ("train", "test")
@@ -49,13 +49,13 @@ def prepare_tables(
     What is known of users and movies is copied beside the tables, and into `train/`.
 
     Raises:
-        EventsError: no store, `out` holds other things, or nothing has a time to split by.
+        IngestError: no store, `out` holds other things, or nothing has a time to split by.
     """
     _check_target(out)
     with open_store(store) as view, staged_directory(out) as staged:
         aside = staged / "aside"
         aside.mkdir()
-        repairs = find_repairs(count_store(view).users)
+        repairs = find_repairs(count_rows(view).users_by_movie)
         cleaned = _clean_buckets(view, repairs, aside, window)
         cut = _cut(aside, test_share, window)
         rows = {table: _write_table(aside, staged, table, cut) for table in TABLES}
@@ -76,16 +76,16 @@ def _check_target(out: Path) -> None:
     except FileNotFoundError:
         return
     if others:
-        raise EventsError(f"{out} holds other things ({others[0]}): name a directory of its own")
+        raise IngestError(f"{out} holds other things ({others[0]}): name a directory of its own")
 
 
 def _clean_buckets(
-    view: Snapshot, repairs: Repairs, aside: Path, window: DataWindow | None
+    view: StoreSnapshot, repairs: Repairs, aside: Path, window: DataWindow | None
 ) -> dict[str, int]:
     """Write each bucket's cleaned rows as a sorted file; count what cleaning did."""
-    counts = Counter(repaired=0, left_out=0)
+    counts = Counter(repaired=0, dropped=0)
     for bucket in view.buckets:
-        stored = {"watches": view.watches(bucket), "ratings": view.ratings(bucket)}
+        stored = {"watches": view.read_watches(bucket), "ratings": view.read_ratings(bucket)}
         if window is not None:
             kept = {
                 name: rows.filter(window.row_filter(_TIMES[name])) for name, rows in stored.items()
@@ -120,7 +120,7 @@ def _find_cut(aside: Path, share: float) -> datetime:
             cut = times.top_k(newest).min()
             assert isinstance(cut, datetime)  # noqa: S101 - what a column of times holds
             return cut
-    raise EventsError("nothing in the store has a time to split by")
+    raise IngestError("nothing in the store has a time to split by")
 
 
 def _write_table(aside: Path, staged: Path, table: Table, cut: datetime | None) -> dict[str, int]:
@@ -131,14 +131,14 @@ def _write_table(aside: Path, staged: Path, table: Table, cut: datetime | None) 
         for name in ("all",) if cut is None else ("all", *SIDES):
             folder = staged if name == "all" else staged / name
             folder.mkdir(exist_ok=True)
-            schema = as_arrow(pl.DataFrame(schema=_SCHEMAS[table])).schema
+            schema = to_arrow(pl.DataFrame(schema=_SCHEMAS[table])).schema
             writer = pq.ParquetWriter(folder / f"{table}.parquet", schema)
             writers[name] = stack.enter_context(writer)
             rows[name] = 0
         for window in _windows(aside, table):
             for name, part in _sides(window, _TIMES[table], cut).items():
                 rows[name] += part.height
-                writers[name].write_table(as_arrow(part))
+                writers[name].write_table(to_arrow(part))
     return dict(rows)
 
 

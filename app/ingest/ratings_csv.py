@@ -1,4 +1,4 @@
-"""Tables of ratings as CSV: with a header, or three and four columns mixed in one file."""
+"""Parse CSV tables of ratings: with a header, or rows of three and four columns mixed."""
 
 import csv
 from collections import Counter
@@ -7,32 +7,37 @@ from typing import NamedTuple
 
 import polars as pl
 
-from app.ingest import expressions, patterns
-from app.ingest.errors import EventsError
-from app.ingest.line_reader import Source, split_lines
-from app.ingest.log_parser import Scale, may_be_repaired
+from app.ingest import patterns
+from app.ingest.errors import IngestError
+from app.ingest.line_reader import STDIN, LineReader, split_lines
+from app.ingest.log_parser import RatingScale, is_repairable
 from app.ingest.schemas import RATING_EVENTS, conform
 
-#: Why a row is refused, in the order in which it is examined.
+#: Why a row is rejected, in the order of the checks.
 REASONS = ("fields", "time", "user", "movie", "rating")
-#: Refused rows kept of each block and reason, for people to look at.
-EXAMPLES = 3
+#: Rejected rows of each batch and reason that are kept as examples for the log.
+MAX_EXAMPLES = 3
+_MAX_EXAMPLE_LENGTH = 200
 
-_NAMES = {
+_COLUMN_NAMES = {
     "user": {"user", "userid", "user_id"},
     "movie": {"movie", "movieid", "movie_id"},
     "rating": {"rating"},
     "time": {"time", "timestamp"},
 }
 _BYTE_ORDER_MARK = "\ufeff"
-#: Where a column stands, by what it holds; None: rows of three columns, or four with time first.
+#: Column number by content; None: no header, and rows of three columns, or four with time first.
 Header = dict[str, int] | None
 
 
-class CsvBlock(NamedTuple):
-    """Rows of a table: `RATING_EVENTS`, suspects (see `grammar.Rejected`) among them.
+class RatingsBatch(NamedTuple):
+    """The ratings of a batch of rows.
 
-    `reasons` counts the refused, suspects among them too; `examples` shows some of the others.
+    Attributes:
+        ratings: `RATING_EVENTS`, with repairable events (see `log_parser.InvalidLine`).
+        rows: number of rows of the batch.
+        reasons: rejected rows by reason, repairable events included.
+        examples: some rejected rows by reason, without repairable events.
     """
 
     ratings: pl.DataFrame
@@ -42,137 +47,139 @@ class CsvBlock(NamedTuple):
 
 
 class RatingsTable(NamedTuple):
-    """A table whose form is known; made by `open_table`."""
+    """A table of known encoding and columns; made by `open_table`."""
 
-    source: Source
+    reader: LineReader
     encoding: str
     header: Header
-    width: int
+    columns: int
 
-    def blocks(self, scale: Scale) -> Iterator[CsvBlock]:
-        """Read the table, block by block.
+    def read_batches(self, scale: RatingScale) -> Iterator[RatingsBatch]:
+        """Read and parse the table in batches.
 
         Raises:
-            EventsError: the file breaks off.
+            IngestError: the file cannot be read to its end.
         """
-        for number, block in enumerate(self.source.bytes_blocks()):
-            lines = split_lines(block.decode(self.encoding))
+        for number, chunk in enumerate(self.reader.read_chunks()):
+            lines = split_lines(chunk.decode(self.encoding))
             if number == 0:
                 lines[0] = lines[0].removeprefix(_BYTE_ORDER_MARK)
                 lines = lines[1:] if self.header else lines
-            yield _read_rows(lines, self, scale)
+            yield _parse_rows(lines, self, scale)
 
 
-def open_table(source: Source) -> RatingsTable:
-    """Find out how a table is written: UTF-8 or Latin-1, with a header or without.
+def open_table(reader: LineReader) -> RatingsTable:
+    """Detect the encoding of a table (UTF-8 or Latin-1) and its header, if any.
 
     Raises:
-        EventsError: it cannot be read, or its header lacks a column.
+        IngestError: it cannot be read, or its header lacks a column.
     """
-    if source.name == "-":
-        raise EventsError("a table of ratings is read twice and cannot be standard input")
+    if reader.name == STDIN:
+        raise IngestError("a table of ratings is read twice and cannot be standard input")
     first, encoding = b"", "utf-8"
-    with Source(source.name) as again:
-        for block in again.bytes_blocks():
-            first = first or block
+    with LineReader(reader.name) as probe:
+        for chunk in probe.read_chunks():
+            first = first or chunk
             try:
-                block.decode("utf-8")
+                chunk.decode("utf-8")
             except UnicodeDecodeError:
                 encoding = "latin-1"
                 break
     lines = split_lines(first.decode(encoding).removeprefix(_BYTE_ORDER_MARK))
-    names = _split_one(lines[0]) if lines else []
-    return RatingsTable(source, encoding, _read_header(source.name, names), len(names))
+    names = _split_row(lines[0]) if lines else []
+    return RatingsTable(reader, encoding, _parse_header(reader.name, names), len(names))
 
 
-def _read_header(name: str, fields: list[str]) -> Header:
-    found = [field.strip().lower() for field in fields]
+def _parse_header(file: str, fields: list[str]) -> Header:
+    names = [field.strip().lower() for field in fields]
     header = {
-        what: next(at for at, field in enumerate(found) if field in names)
-        for what, names in _NAMES.items()
-        if names & set(found)
+        content: next(number for number, name in enumerate(names) if name in known)
+        for content, known in _COLUMN_NAMES.items()
+        if known & set(names)
     }
     if "user" not in header:
         return None
-    missing = [what for what in ("movie", "rating") if what not in header]
+    missing = [content for content in ("movie", "rating") if content not in header]
     if missing:
-        raise EventsError(f"{name}: the header has no column {' and no column '.join(missing)}")
+        raise IngestError(f"{file}: the header has no column {' and no column '.join(missing)}")
     return header
 
 
-def _read_rows(lines: list[str], table: RatingsTable, scale: Scale) -> CsvBlock:
+def _parse_rows(lines: list[str], table: RatingsTable, scale: RatingScale) -> RatingsBatch:
     frame = pl.DataFrame({"line": lines}, schema={"line": pl.String}).with_columns(
-        fields=_split(lines)
+        fields=_split_rows(lines)
     )
-    frame = _examine(_select_texts(frame, table.header, table.width), scale)
-    sound = frame.filter(pl.col("reason").is_null())
-    unsound = frame.filter(pl.col("reason") == "movie", pl.col("rating").is_not_null())
-    ids = [movie for movie in unsound["movie_id"].unique().to_list() if may_be_repaired(movie)]
-    suspects = unsound.filter(pl.col("movie_id").is_in(ids))
-    refused = frame.filter(pl.col("reason").is_not_null())
-    hopeless = refused.join(suspects, on="line", how="anti") if ids else refused
-    some = pl.col("line").head(EXAMPLES).str.head(200)
-    shown = hopeless.group_by("reason", maintain_order=True).agg(some)
-    return CsvBlock(
-        conform(pl.concat([sound, suspects]), RATING_EVENTS),
+    frame = _parse_fields(_select_fields(frame, table.header, table.columns), scale)
+    valid = frame.filter(pl.col("reason").is_null())
+    rejected = frame.filter(pl.col("reason").is_not_null())
+    wrong_id = frame.filter(pl.col("reason") == "movie", pl.col("rating").is_not_null())
+    ids = [movie for movie in wrong_id["movie_id"].unique().to_list() if is_repairable(movie)]
+    repairable = wrong_id.filter(pl.col("movie_id").is_in(ids))
+    unrepairable = rejected.join(repairable, on="line", how="anti") if ids else rejected
+    first_lines = pl.col("line").head(MAX_EXAMPLES).str.head(_MAX_EXAMPLE_LENGTH)
+    examples = unrepairable.group_by("reason", maintain_order=True).agg(first_lines)
+    return RatingsBatch(
+        conform(pl.concat([valid, repairable]), RATING_EVENTS),
         len(lines),
-        Counter(dict(refused.group_by("reason").len().iter_rows())),
-        dict(shown.iter_rows()),
+        Counter(dict(rejected.group_by("reason").len().iter_rows())),
+        dict(examples.iter_rows()),
     )
 
 
-def _split(lines: list[str]) -> pl.Series:
+def _split_rows(lines: list[str]) -> pl.Series:
+    """Split rows into fields; the csv module is only needed where there are quotes."""
     if any('"' in line for line in lines):
-        return pl.Series(list(map(_split_one, lines)), dtype=pl.List(pl.String))
+        return pl.Series(list(map(_split_row, lines)), dtype=pl.List(pl.String))
     return pl.Series(lines, dtype=pl.String).str.split(",")
 
 
-def _split_one(line: str) -> list[str]:
+def _split_row(line: str) -> list[str]:
     try:
         return next(csv.reader((line,)), [])
-    except csv.Error:  # a field beyond what the csv module takes
+    except csv.Error:  # a field longer than the csv module's limit
         return []
 
 
-def _select_texts(frame: pl.DataFrame, header: Header, width: int) -> pl.DataFrame:
-    """The texts of user_id, movie_id, rating and time; all null where the width is wrong."""
+def _select_fields(frame: pl.DataFrame, header: Header, columns: int) -> pl.DataFrame:
+    """Return user_id, movie_id, rating and time as text; null where the row's length is wrong."""
     fields, count = pl.col("fields"), pl.col("fields").list.len()
     if header is None:
-        right, first = count.is_between(3, 4), count.cast(pl.Int64) - 3
-        places = {"user_id": first, "movie_id": first + 1, "rating": first + 2}
+        is_complete, first = count.is_between(3, 4), count.cast(pl.Int64) - 3
+        numbers = {"user_id": first, "movie_id": first + 1, "rating": first + 2}
         time = pl.when(count == 4).then(fields.list.get(0, null_on_oob=True))  # noqa: PLR2004
     else:
-        right = count == width
-        places = {f"{k}_id": pl.lit(header[k]) for k in ("user", "movie")}
-        places["rating"] = pl.lit(header["rating"])
+        is_complete = count == columns
+        numbers = {f"{k}_id": pl.lit(header[k]) for k in ("user", "movie")}
+        numbers["rating"] = pl.lit(header["rating"])
         time = pl.when("time" in header).then(
             fields.list.get(header.get("time", 0), null_on_oob=True)
         )
-    texts = {name: fields.list.get(at, null_on_oob=True) for name, at in places.items()}
-    texts["time"] = pl.when(time != "").then(time)  # an empty time is no time, not a wrong one
-    return frame.select("line", **{name: pl.when(right).then(t) for name, t in texts.items()})
+    texts = {name: fields.list.get(number, null_on_oob=True) for name, number in numbers.items()}
+    texts["time"] = pl.when(time != "").then(time)  # an empty time is missing, not invalid
+    return frame.select("line", **{name: pl.when(is_complete).then(t) for name, t in texts.items()})
 
 
-def _examine(frame: pl.DataFrame, scale: Scale) -> pl.DataFrame:
-    """Texts to values, and the first `reason` against a row; null where there is none."""
+def _parse_fields(frame: pl.DataFrame, scale: RatingScale) -> pl.DataFrame:
+    """Convert the texts; add the first `reason` to reject the row, or null."""
     user, movie = pl.col("user_id"), pl.col("movie_id")
-    number = pl.when(expressions.fits(pl.col("rating"), patterns.TABLE_RATING)).then(
+    number = pl.when(patterns.matches(pl.col("rating"), patterns.TABLE_RATING)).then(
         pl.col("rating")
     )
     rating = number.cast(pl.Float64)
-    time = expressions.table_moment(pl.col("time"))
+    on_scale = rating.is_between(scale.min_rating, scale.max_rating)
+    time = patterns.parse_table_time(pl.col("time"))
     return frame.with_columns(
         reason=pl.when(user.is_null())
         .then(pl.lit("fields"))
         .when(pl.col("time").is_not_null() & time.is_null())
         .then(pl.lit("time"))
-        .when(~expressions.fits(user, patterns.USER))
+        .when(~patterns.matches(user, patterns.USER_ID))
         .then(pl.lit("user"))
-        .when(~expressions.is_movie_id(movie))
+        .when(~patterns.is_movie_id(movie))
         .then(pl.lit("movie"))
-        .when(~rating.is_between(scale.lowest, scale.highest).fill_null(False))
+        .when(~on_scale.fill_null(False))
         .then(pl.lit("rating")),
-        user_id=pl.when(expressions.fits(user, patterns.USER)).then(user).cast(pl.Int64),
-        rating=pl.when(rating.is_between(scale.lowest, scale.highest)).then(rating),
+        user_id=pl.when(patterns.matches(user, patterns.USER_ID)).then(user).cast(pl.Int64),
+        rating=pl.when(on_scale).then(rating),
         time=time,
     )

@@ -1,45 +1,59 @@
-"""What is older than a store keeps: counted from its own newest events, not from the clock.
+"""Retention: drop rows that are older than a number of days.
 
-So a store of old logs keeps them until newer ones come.
+Age counts from the store's newest events, not from the clock, so that a store of old logs keeps
+them until newer events arrive.
 """
 
 from datetime import datetime, timedelta
 from statistics import median_low
 
 from app import logs
-from app.ingest.manifest import TABLES, Table
-from app.ingest.store import Snapshot, open_store
-from app.ingest.writer import Writer
+from app.ingest.store_files import TABLES, Table
+from app.ingest.store_reader import StoreSnapshot, open_store
+from app.ingest.store_writer import StoreWriter
 
 _log = logs.get(__name__)
 
 
-def expire(writer: Writer, days: int) -> int:
-    """Drop users' movies whose newest event is older than so many days; how many. 0 days: none."""
-    if days == 0 or not writer.manifest.names:
+def drop_expired_rows(writer: StoreWriter, retention_days: int) -> int:
+    """Drop rows of users and movies whose newest event is too old.
+
+    Args:
+        writer: writer of the store.
+        retention_days: age limit in days; 0 keeps all rows.
+
+    Returns:
+        The number of dropped rows.
+    """
+    if retention_days == 0 or not writer.manifest.segment_names:
         return 0
-    with open_store(writer.path) as view:
-        newest = newest_moment(view)
+    with open_store(writer.path) as snapshot:
+        newest = newest_event_time(snapshot)
         if newest is None:
             return 0
-        limit = datetime(newest.year, newest.month, newest.day) - timedelta(days=days)
-        stale = [table for table in TABLES if _has_older(view, limit, table)]
-    dropped = sum(writer.rewrite(table, limit) for table in stale)
-    if stale:
-        _log.info("the store was rewritten without old rows", before=str(limit), rows=dropped)
+        newest_day = datetime(newest.year, newest.month, newest.day)
+        min_time = newest_day - timedelta(days=retention_days)
+        expired = [table for table in TABLES if _has_older(snapshot, table, min_time)]
+    dropped = sum(writer.drop_older(table, min_time) for table in expired)
+    if expired:
+        _log.info("expired rows were dropped from the store", before=str(min_time), rows=dropped)
     return dropped
 
 
-def newest_moment(view: Snapshot) -> datetime | None:
-    """When the newest event came, about; None where nothing has a time.
+def newest_event_time(snapshot: StoreSnapshot) -> datetime | None:
+    """Return the time of the newest events, or None where no row has a time.
 
-    The middle one of the buckets' newest: a damaged line that looks centuries away is in one.
+    It is the median of the newest times of all buckets: a corrupted line that seems to come from
+    another century affects one bucket only.
     """
-    ranges = [(view.times("watches", b), view.times("ratings", b)) for b in view.buckets]
-    newest = [max(found[1] for found in pair if found) for pair in ranges if any(pair)]
+    newest = []
+    for bucket in snapshot.buckets:
+        ranges = [snapshot.read_time_range(table, bucket) for table in TABLES]
+        if any(ranges):
+            newest.append(max(times[1] for times in ranges if times))
     return median_low(newest) if newest else None
 
 
-def _has_older(view: Snapshot, limit: datetime, table: Table) -> bool:
-    ranges = (view.times(table, bucket) for bucket in view.buckets)
-    return any(found is not None and found[0] < limit for found in ranges)
+def _has_older(snapshot: StoreSnapshot, table: Table, min_time: datetime) -> bool:
+    ranges = (snapshot.read_time_range(table, bucket) for bucket in snapshot.buckets)
+    return any(times is not None and times[0] < min_time for times in ranges)

@@ -7,34 +7,35 @@ from pathlib import Path
 
 import polars as pl
 
-from app.ingest.clean import clean_ratings
-from app.ingest.errors import EventsError
-from app.ingest.id_repair import find_repairs
-from app.ingest.line_reader import Source
-from app.ingest.log_parser import ONE_TO_FIVE, Scale
+from app.ingest.errors import IngestError
+from app.ingest.id_repair import clean_ratings, find_repairs
+from app.ingest.line_reader import LineReader
+from app.ingest.log_parser import ONE_TO_FIVE, RatingScale
 from app.ingest.merge import merge_ratings
 from app.ingest.ratings_csv import open_table
 from app.ingest.schemas import RATING_EVENTS, RATINGS, WATCHES, Schema
 
 
-def read_ratings(path: Path, scale: Scale = ONE_TO_FIVE) -> pl.DataFrame:
+def read_ratings(path: Path, scale: RatingScale = ONE_TO_FIVE) -> pl.DataFrame:
     """Ratings (`RATINGS`), from a Parquet file or from a CSV as `marquee import-ratings` takes it.
 
     A CSV's rows are cleaned as the store's are: newest rating per pair, damaged ids repaired from
     the file's own frequencies, rows that make no sense (outside `scale`, too) left out.
 
     Raises:
-        EventsError: the file is missing, no such table, or a CSV without a single good row.
+        IngestError: the file is missing, no such table, or a CSV without a single good row.
     """
     if ".csv" not in path.suffixes:
         return _read_parquet(path, RATINGS)
-    with Source(str(path)) as source:
-        parts = [block.ratings for block in open_table(source).blocks(scale)]
+    with LineReader(str(path)) as reader:
+        parts = [batch.ratings for batch in open_table(reader).read_batches(scale)]
     rows = merge_ratings(parts or [pl.DataFrame(schema=RATING_EVENTS)])
     users = dict(rows.group_by("movie_id").len().iter_rows())
     ratings, _ = clean_ratings(rows, find_repairs(users))
     if ratings.is_empty():
-        raise EventsError(f"{path}: no row is a rating from {scale.lowest} to {scale.highest}")
+        raise IngestError(
+            f"{path}: no row is a rating from {scale.min_rating} to {scale.max_rating}"
+        )
     return ratings
 
 
@@ -42,7 +43,7 @@ def read_watches(path: Path) -> pl.DataFrame:
     """Watches (`WATCHES`) from a Parquet file.
 
     Raises:
-        EventsError: the file is missing or no such table.
+        IngestError: the file is missing or no such table.
     """
     return _read_parquet(path, WATCHES)
 
@@ -51,12 +52,12 @@ def _read_parquet(path: Path, schema: Schema) -> pl.DataFrame:
     try:
         frame = pl.read_parquet(path)
     except FileNotFoundError as error:
-        raise EventsError(f"{path}: no such file") from error
+        raise IngestError(f"{path}: no such file") from error
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise EventsError(f"{path} is not a Parquet file: {error}") from error
+        raise IngestError(f"{path} is not a Parquet file: {error}") from error
     for name, kind in schema.items():
         if name not in frame.columns:
-            raise EventsError(f"{path} has no column {name}")
+            raise IngestError(f"{path} has no column {name}")
         if frame.schema[name] != kind:
-            raise EventsError(f"{path}: column {name} is {frame.schema[name]}, not {kind}")
+            raise IngestError(f"{path}: column {name} is {frame.schema[name]}, not {kind}")
     return frame.select(list(schema))

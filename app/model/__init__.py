@@ -1,1 +1,1 @@
-"""The artifact on disk: written by training, read by the service."""
+"""The model on disk: artifacts that training writes and the service reads."""

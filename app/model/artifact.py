@@ -1,8 +1,8 @@
-"""An artifact: a directory of plain arrays and a manifest. Writing, opening, verifying.
+"""Write, open and verify an artifact: a directory of NumPy arrays and a manifest.
 
-Arrays are `.npy` files, opened memory-mapped and never unpickled: opening costs milliseconds
-whatever the size, and all workers share the pages. The page `docs/artifact.md` describes each
-file and everything that is refused.
+Arrays are `.npy` files, opened memory-mapped and never unpickled: opening takes milliseconds
+at any size, and all workers share the pages. `docs/artifact.md` describes each file and every
+reason for which an artifact is refused.
 """
 
 import hashlib
@@ -30,8 +30,16 @@ Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
-class Origin:
-    """What a model was made from; stands in the manifest."""
+class ModelMetadata:
+    """What a model was trained from and how; becomes part of the manifest.
+
+    Attributes:
+        version: version number of data and model.
+        parameters: parameters of training.
+        metrics: metrics of the trained model.
+        data: hash, size and time span of the training data.
+        code: git commit and versions of the libraries.
+    """
 
     version: int
     parameters: dict[str, Any]
@@ -42,7 +50,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class Artifact:
-    """An opened artifact: its manifest and its arrays by name, memory-mapped, read-only."""
+    """An opened artifact: its manifest and its arrays by name, memory-mapped and read-only."""
 
     manifest: Manifest
     arrays: dict[str, Array]
@@ -54,7 +62,7 @@ def write_array(directory: Path, name: str, array: Array) -> None:
 
 
 def create_array(directory: Path, name: str, dtype: npt.DTypeLike, shape: tuple[int, ...]) -> Array:
-    """Create `directory/name.npy` and return it memory-mapped, to be filled piece by piece."""
+    """Create `directory/name.npy` and return it memory-mapped, to be filled in blocks."""
     path = directory / f"{name}.npy"
     if 0 in shape:  # an empty file cannot be mapped
         array = np.zeros(shape, dtype)
@@ -63,47 +71,57 @@ def create_array(directory: Path, name: str, dtype: npt.DTypeLike, shape: tuple[
     return np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=shape)
 
 
-def seal(directory: Path, kind: Kind, users: int, items: int, origin: Origin) -> Manifest:
-    """Hash every array written to `directory` and write its manifest."""
-    files = {path.name: _entry(path) for path in sorted(directory.glob("*.npy"))}
+def write_manifest(
+    directory: Path, kind: Kind, users: int, movies: int, metadata: ModelMetadata
+) -> Manifest:
+    """Hash every array in `directory` and write the manifest; call it after the last array.
+
+    Args:
+        directory: the artifact; holds its arrays already.
+        kind: kind of artifact.
+        users: number of users the model was trained on.
+        movies: number of movies the model was trained on.
+        metadata: what the model was trained from.
+    """
+    files = {path.name: _file_entry(path) for path in sorted(directory.glob("*.npy"))}
     manifest = Manifest(
         format=FORMAT,
         kind=kind,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         users=users,
-        items=items,
+        movies=movies,
         files=files,
         model_hash=content_hash(files),
-        version=origin.version,
-        parameters=origin.parameters,
-        metrics=origin.metrics,
-        data=origin.data,
-        code=origin.code,
+        version=metadata.version,
+        parameters=metadata.parameters,
+        metrics=metadata.metrics,
+        data=metadata.data,
+        code=metadata.code,
     )
     (directory / MANIFEST).write_bytes(manifest.to_json())
     return manifest
 
 
 def open_artifact(directory: Path, kind: Kind) -> Artifact:
-    """Open an artifact after checking manifest, file sizes, types and shapes (not hashes).
+    """Open an artifact after checking manifest, file sizes, types and shapes (no hashes).
 
     Raises:
-        ArtifactError: anything is missing, superfluous or not as the manifest says.
+        ArtifactError: a file is missing, unlisted or differs from its manifest entry.
     """
     manifest = read_manifest(directory, kind)
-    _refuse_strangers(directory, manifest)
+    _check_for_unlisted_files(directory, manifest)
     arrays = {
-        name.removesuffix(".npy"): _map(directory / name, entry)
+        name.removesuffix(".npy"): _open_array(directory / name, entry)
         for name, entry in manifest.files.items()
     }
     return Artifact(manifest, arrays)
 
 
 def verify_artifact(directory: Path, kind: Kind) -> Artifact:
-    """Open an artifact and compare every file with its SHA-256.
+    """Open an artifact and compare the SHA-256 of every file with the manifest.
 
     Raises:
-        ArtifactError: as `open_artifact`, or a file's content is not what was written.
+        ArtifactError: as `open_artifact`, or a hash differs.
     """
     artifact = open_artifact(directory, kind)
     for name, entry in artifact.manifest.files.items():
@@ -113,33 +131,33 @@ def verify_artifact(directory: Path, kind: Kind) -> Artifact:
 
 
 def sha256(path: Path) -> str:
-    """The SHA-256 of a file's content, in hexadecimal."""
+    """Compute the SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _entry(path: Path) -> FileEntry:
+def _file_entry(path: Path) -> FileEntry:
     array = np.load(path, mmap_mode="r", allow_pickle=False)
     return FileEntry(
         sha256=sha256(path), bytes=path.stat().st_size, dtype=array.dtype.str, shape=array.shape
     )
 
 
-def _refuse_strangers(directory: Path, manifest: Manifest) -> None:
-    """Nothing but the listed files may lie in an artifact, above all no pickle."""
-    found = set(os.listdir(directory))  # noqa: PTH208 - names are all that is needed
+def _check_for_unlisted_files(directory: Path, manifest: Manifest) -> None:
+    """Refuse files that the manifest does not list, pickles above all."""
+    found = set(os.listdir(directory))  # noqa: PTH208 - only names are needed
     for name in sorted(found - set(manifest.files) - {MANIFEST}):
         raise ArtifactError(f"{directory / name}: a file that the manifest does not list")
 
 
-def _map(path: Path, entry: FileEntry) -> Array:
+def _open_array(path: Path, entry: FileEntry) -> Array:
     if path.is_symlink() or not path.is_file():
         raise ArtifactError(f"{path}: missing, or not a regular file")
     size = path.stat().st_size
     if size != entry.bytes:
-        raise ArtifactError(f"{path}: {size} bytes, the manifest says {entry.bytes}")
+        raise ArtifactError(f"{path}: {size} bytes, expected {entry.bytes}")
     try:
-        # An empty array cannot be mapped; it is small enough to be read.
+        # An empty file cannot be mapped.
         mapped = 0 not in entry.shape
         array = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
@@ -149,6 +167,6 @@ def _map(path: Path, entry: FileEntry) -> Array:
     if array.dtype.str != entry.dtype or array.shape != entry.shape:
         raise ArtifactError(
             f"{path}: {array.dtype.str} {list(array.shape)}, "
-            f"the manifest says {entry.dtype} {list(entry.shape)}"
+            f"expected {entry.dtype} {list(entry.shape)}"
         )
-    return array.view(np.ndarray)  # a plain array over the same pages indexes faster
+    return array.view(np.ndarray)  # a base-class view of the same pages indexes faster

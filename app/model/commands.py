@@ -8,6 +8,7 @@ from typing import TextIO
 
 import click
 
+from app.cli_errors import explain_errors
 from app.settings import Settings
 
 MODEL = click.option(
@@ -18,30 +19,27 @@ MODEL = click.option(
 )
 
 
-@click.command(epilog="Example: marquee verify model && echo fit to serve")
+@click.command(epilog="Example: marquee verify model && echo valid")
 @click.argument("model", type=click.Path(path_type=Path), required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def verify(settings: Settings, model: Path | None, as_json: bool) -> None:
-    """Check a model directory whole: manifest, sizes, shapes, SHA-256 of each file, content.
+    """Verify a model directory: manifest, sizes, shapes, SHA-256 of each file, content.
 
-    Exit status: 0 fit to serve, 1 refused (the reason is printed), 2 wrong usage.
+    Exit status: 0 valid, 1 not valid (the reason is printed), 2 wrong usage.
     """
-    from app.model.manifest import ArtifactError
     from app.model.verify import verify_model
 
     model = model or settings.model_dir
-    try:
+    with explain_errors():
         manifests = verify_model(model)
-    except ArtifactError as error:
-        raise click.ClickException(str(error)) from error
     if as_json:
         click.echo(json.dumps({kind: m.model_dump(mode="json") for kind, m in manifests.items()}))
         return
     for kind, manifest in manifests.items():
         click.echo(
             f"{model / kind}: version {manifest.version}, {manifest.users:,} users, "
-            f"{manifest.items:,} movies, hash {manifest.model_hash[:12]}"
+            f"{manifest.movies:,} movies, hash {manifest.model_hash[:12]}"
         )
 
 
@@ -50,9 +48,16 @@ def verify(settings: Settings, model: Path | None, as_json: bool) -> None:
     "  marquee recommend --users-file users.txt > lists.tsv"
 )
 @MODEL
-@click.option("--n", "n", type=click.IntRange(1, 50), default=20, show_default=True)
-@click.option("--users-file", type=click.File("r"), help="User ids, one a line; - for stdin.")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object a line.")
+@click.option(
+    "--n",
+    "n",
+    type=click.IntRange(1, 50),
+    default=20,
+    show_default=True,
+    help="Number of movies for each user.",
+)
+@click.option("--users-file", type=click.File("r"), help="User ids, one per line; - for stdin.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 @click.argument("users", nargs=-1, type=click.IntRange(0, 2**63 - 1))
 @click.pass_obj
 def recommend(
@@ -63,26 +68,23 @@ def recommend(
     as_json: bool,
     users: tuple[int, ...],
 ) -> None:
-    """Print what users would be recommended: `user_id<TAB>id,id,...` a line, best first."""
-    from app.model.manifest import ArtifactError
+    """Print recommendations, one `user_id<TAB>id,id,...` line per user, best movie first."""
     from app.model.recommendation_lists import RecommendationLists
 
     if bool(users) == bool(users_file):
-        raise click.UsageError("give user ids, or --users-file, and not both")
-    try:
-        lists = RecommendationLists.open(model or settings.model_dir, n, settings.hidden)
-    except ArtifactError as error:
-        raise click.ClickException(str(error)) from error
-    for user in users or _read_users(users_file or sys.stdin):
-        answer = lists.answer(user)
+        raise click.UsageError("give either user ids or --users-file")
+    with explain_errors():
+        lists = RecommendationLists.open(model or settings.model_dir, n, settings.hidden_movie_ids)
+    for user in users or _read_user_ids(users_file or sys.stdin):
+        found = lists.get(user)
         if as_json:
-            movies = answer.text.split(",") if answer.text else []
-            click.echo(json.dumps({"user_id": user, "movie_ids": movies, "source": answer.source}))
+            movies = found.text.split(",") if found.text else []
+            click.echo(json.dumps({"user_id": user, "movie_ids": movies, "source": found.source}))
         else:
-            click.echo(f"{user}\t{answer.text}")
+            click.echo(f"{user}\t{found.text}")
 
 
-def _read_users(lines: Iterable[str]) -> Iterator[int]:
+def _read_user_ids(lines: Iterable[str]) -> Iterator[int]:
     for number, line in enumerate(lines, 1):
         text = line.strip()
         if not text:

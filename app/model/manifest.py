@@ -1,4 +1,4 @@
-"""`manifest.json`: what an artifact is, what it was made from, and the hash of each file."""
+"""`manifest.json`: what an artifact is, what it was trained from, and the hash of each file."""
 
 import hashlib
 import json
@@ -8,21 +8,25 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from app.cli_errors import MarqueeError
+
 FORMAT = 1
 MANIFEST = "manifest.json"
 MAX_MANIFEST_BYTES = 1_000_000
+#: Key of the manifest's own SHA-256, computed over all other keys.
+_CHECKSUM = "checksum"
 _FILE_NAME = re.compile(r"^[a-z][a-z0-9_]*\.npy$")
 _SHA256 = r"^[0-9a-f]{64}$"
 
 Kind = Literal["lists", "factors"]
 
 
-class ArtifactError(Exception):
-    """An artifact that must not be used; the message says which file and why."""
+class ArtifactError(MarqueeError):
+    """An artifact is missing, damaged or inconsistent; the message names the file and why."""
 
 
 class FileEntry(BaseModel):
-    """One array of an artifact."""
+    """One array file of an artifact."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -33,7 +37,7 @@ class FileEntry(BaseModel):
 
 
 class Manifest(BaseModel):
-    """What stands in `manifest.json`."""
+    """The content of `manifest.json`, without its checksum."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -42,7 +46,7 @@ class Manifest(BaseModel):
     version: int = Field(ge=0)
     created: str
     users: int = Field(ge=0)
-    items: int = Field(ge=1)
+    movies: int = Field(ge=1)
     parameters: dict[str, Any]
     metrics: dict[str, Any]
     data: dict[str, Any]
@@ -52,54 +56,54 @@ class Manifest(BaseModel):
 
     @field_validator("files")
     @classmethod
-    def _plain_names(cls, files: dict[str, FileEntry]) -> dict[str, FileEntry]:
+    def _validate_file_names(cls, files: dict[str, FileEntry]) -> dict[str, FileEntry]:
         for name in files:
             if not _FILE_NAME.match(name):
                 raise ValueError(f"not a name for an array file: {name!r}")
         return files
 
     def to_json(self) -> bytes:
-        """The file's content: readable JSON, closed by a seal over everything else."""
+        """Serialize to indented JSON with the checksum as last key."""
         content = self.model_dump(mode="json")
-        return (json.dumps({**content, "seal": _seal(content)}, indent=1) + "\n").encode()
+        return (json.dumps({**content, _CHECKSUM: _checksum(content)}, indent=1) + "\n").encode()
 
 
 def content_hash(files: dict[str, FileEntry]) -> str:
-    """One hash for all arrays: equal exactly when every file is equal."""
+    """One SHA-256 for all arrays: equal exactly when every file is equal."""
     lines = (f"{name} {files[name].sha256}\n" for name in sorted(files))
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def read_manifest(directory: Path, kind: Kind) -> Manifest:
-    """Read and check `directory/manifest.json`.
+    """Read and validate `directory/manifest.json`.
 
     Raises:
         ArtifactError: no such directory or file, not JSON, an unknown format, another kind,
-            missing or unknown fields, or content that does not agree with its seal.
+            missing or unknown fields, or a checksum mismatch.
     """
     if not directory.is_dir():
         raise ArtifactError(f"{directory}: no such model directory")
-    content = _load(directory / MANIFEST)
-    seal = content.pop("seal", None)
-    where = directory / MANIFEST
+    path = directory / MANIFEST
+    content = _read_json(path)
+    checksum = content.pop(_CHECKSUM, None)
     if content.get("format") != FORMAT:
         raise ArtifactError(
-            f"{where}: format {content.get('format')!r}; this program reads format {FORMAT}"
+            f"{path}: format {content.get('format')!r}; this program reads format {FORMAT}"
         )
     if content.get("kind") != kind:
-        raise ArtifactError(f"{where}: kind {content.get('kind')!r}, expected {kind!r}")
+        raise ArtifactError(f"{path}: kind {content.get('kind')!r}, expected {kind!r}")
     try:
         manifest = Manifest.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
-        raise ArtifactError(f"{where}: {field}: {first['msg']}") from error
-    if seal != _seal(content) or manifest.model_hash != content_hash(manifest.files):
-        raise ArtifactError(f"{where}: was changed after it was written (its seal does not match)")
+        raise ArtifactError(f"{path}: {field}: {first['msg']}") from error
+    if checksum != _checksum(content) or manifest.model_hash != content_hash(manifest.files):
+        raise ArtifactError(f"{path}: was changed after it was written (checksum mismatch)")
     return manifest
 
 
-def _load(path: Path) -> dict[str, Any]:
+def _read_json(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > MAX_MANIFEST_BYTES:
             raise ArtifactError(f"{path}: larger than {MAX_MANIFEST_BYTES} bytes")
@@ -113,6 +117,6 @@ def _load(path: Path) -> dict[str, Any]:
     return content
 
 
-def _seal(content: dict[str, Any]) -> str:
+def _checksum(content: dict[str, Any]) -> str:
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()

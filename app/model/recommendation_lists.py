@@ -1,4 +1,4 @@
-"""Every user's list, ready to be answered: the artifact that the service reads."""
+"""Look up precomputed recommendations: the `lists` artifact that the service reads."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,146 +10,164 @@ import numpy as np
 from app.model.artifact import Array, Artifact, open_artifact, verify_artifact
 from app.model.manifest import ArtifactError, Manifest
 
-#: Name of the artifact inside a model directory.
+#: Directory of the artifact inside a model directory.
 LISTS = "lists"
 
 Source = Literal["personal", "popular"]
 
-#: The arrays: name -> (dimensions, kinds of dtype). `U` users, `N` movies, `D` depth of a list,
-#: `G` segments, `P` depth of a segment's list, `A` users whose segment is known.
+#: The arrays: name -> (dimensions, kind of dtype). `U` users, `N` movies, `D` length of a stored
+#: list, `G` segments, `P` length of a segment's list, `A` users whose segment is known.
 _LAYOUT = {
-    "items": (1, "u"),  # movie ids, joined by line feeds, UTF-8 bytes
+    "movies": (1, "u"),  # movie ids, joined by line feeds, UTF-8 bytes
     "users": (1, "i"),  # [U] user ids, ascending
-    "lists": (2, "u"),  # [U, D] movie numbers, best first; N marks the end of a shorter list
+    "lists": (2, "u"),  # [U, D] movie numbers, best first; N fills up a shorter list
     "popular": (1, "u"),  # [N] movie numbers, most popular first
     "segment_users": (1, "i"),  # [A] user ids, ascending
-    "segment_of": (1, "u"),  # [A] the user's segment
-    "segment_popular": (2, "u"),  # [G, P] movie numbers, most popular of the segment first
+    "segment_of": (1, "u"),  # [A] segment number of the user
+    "segment_popular": (2, "u"),  # [G, P] movie numbers, most popular in the segment first
 }
 
 
-def item_dtype(items: int) -> type[np.unsignedinteger]:
-    """The smallest type for movie numbers 0 to `items` (the last one marks an end)."""
-    return np.uint16 if items <= np.iinfo(np.uint16).max else np.uint32
+def movie_number_dtype(movies: int) -> type[np.unsignedinteger]:
+    """The smallest dtype for movie numbers 0 to `movies` (the last one is the fill value)."""
+    return np.uint16 if movies <= np.iinfo(np.uint16).max else np.uint32
 
 
-def pack_items(names: Sequence[str]) -> Array:
-    """Movie ids as one array of bytes (see `_LAYOUT`)."""
-    return np.frombuffer("\n".join(names).encode(), dtype=np.uint8)
+def pack_movie_ids(movie_ids: Sequence[str]) -> Array:
+    """Encode movie ids as one uint8 array (see `_LAYOUT`)."""
+    return np.frombuffer("\n".join(movie_ids).encode(), dtype=np.uint8)
 
 
-def unpack_items(packed: Array) -> list[str]:
-    """Movie ids by movie number."""
+def unpack_movie_ids(packed: Array) -> list[str]:
+    """Decode movie ids; the index is the movie number."""
     return packed.tobytes().decode().split("\n")
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a user is recommended: movie ids joined by commas, and where they came from."""
+class Recommendation:
+    """The recommended list of one user.
+
+    Attributes:
+        text: movie ids, best first, joined by commas; the body of the response.
+        source: `personal` for a list of the user's own, `popular` for the fallback.
+        movie_numbers: the movies in the same order, packed as `movie_number_dtype`.
+    """
 
     text: str
     source: Source
-    #: The movie numbers in the same order, packed as `item_dtype` says.
-    movies: bytes
+    movie_numbers: bytes
 
 
 class RecommendationLists:
-    """Looks lists up; knows nothing of how they were made.
+    """Precomputed lists of all users, with popular movies as fallback for unknown users.
 
     Args:
         artifact: an opened artifact of kind `lists`.
-        length: how many movies an answer holds.
+        length: number of movies to recommend.
         hidden: movie ids that are never recommended.
+
+    Attributes:
+        manifest: the artifact's manifest.
+        movie_ids: movie ids; the index is the movie number.
+        unknown_hidden_ids: ids in `hidden` that the model does not contain, sorted.
     """
 
     def __init__(self, artifact: Artifact, length: int = 20, hidden: Iterable[str] = ()) -> None:
         _check_layout(artifact)
+        arrays = artifact.arrays
         self.manifest: Manifest = artifact.manifest
-        self.length = length
-        self.names = unpack_items(artifact.arrays["items"])
-        if len(self.names) != artifact.manifest.items:
-            raise ArtifactError("items.npy: not as many movie ids as the manifest says")
-        hide = set(hidden)
-        self.hidden = frozenset(i for i, name in enumerate(self.names) if name in hide)
-        #: Names an operator hides that this model does not know: likely a typing error.
-        self.unknown_hidden = sorted(hide - {self.names[i] for i in self.hidden})
-        self._dtype = item_dtype(artifact.manifest.items)
-        self._users = artifact.arrays["users"]
-        self._lists = artifact.arrays["lists"]
-        #: What an answer reads of a row: more than its length only where movies may be hidden.
-        self._rows = self._lists if self.hidden else self._lists[:, :length]
-        self._popular: list[int] = [
-            i for i in artifact.arrays["popular"].tolist() if i not in self.hidden
-        ]
-        self._segment_users = artifact.arrays["segment_users"]
-        self._segment_of = artifact.arrays["segment_of"]
-        self._popular_answer: Answer = self._format(self._popular, "popular")
-        self._segment_answers: list[Answer] = [
-            self._format(self._fill(row), "popular")
-            for row in artifact.arrays["segment_popular"].tolist()
+        self.movie_ids = unpack_movie_ids(arrays["movies"])
+        if len(self.movie_ids) != artifact.manifest.movies:
+            raise ArtifactError("movies.npy: number of movie ids differs from the manifest")
+        hidden = set(hidden)
+        self._hidden = frozenset(i for i, name in enumerate(self.movie_ids) if name in hidden)
+        self.unknown_hidden_ids = sorted(hidden - {self.movie_ids[i] for i in self._hidden})
+        self._length = length
+        self._dtype = movie_number_dtype(artifact.manifest.movies)
+        self._users = arrays["users"]
+        #: The part of the stored lists that is read: more than `length` only to replace hidden
+        #: movies.
+        self._lists = arrays["lists"] if self._hidden else arrays["lists"][:, :length]
+        self._popular: list[int] = [i for i in arrays["popular"].tolist() if i not in self._hidden]
+        self._segment_users = arrays["segment_users"]
+        self._segment_of = arrays["segment_of"]
+        self._popular_fallback: Recommendation = self._format(self._popular, "popular")
+        self._segment_fallbacks: list[Recommendation] = [
+            self._format(self._replace_hidden(row), "popular")
+            for row in arrays["segment_popular"].tolist()
         ]
 
     @classmethod
     def open(
         cls, model: Path, length: int = 20, hidden: Iterable[str] = (), *, verify: bool = False
     ) -> "RecommendationLists":
-        """Open the lists of a model directory, with `verify` after comparing all hashes.
+        """Open the lists of a model directory.
+
+        Args:
+            model: the model directory.
+            length: number of movies to recommend.
+            hidden: movie ids that are never recommended.
+            verify: also compare all hashes and check the content of all arrays.
 
         Raises:
             ArtifactError: the directory is not a complete, unchanged model.
         """
-        opened = (verify_artifact if verify else open_artifact)(model / LISTS, "lists")
-        lists = cls(opened, length, hidden)
+        artifact = (verify_artifact if verify else open_artifact)(model / LISTS, "lists")
+        lists = cls(artifact, length, hidden)
         if verify:
-            _check_content(opened)
+            _check_content(artifact)
         return lists
 
     @property
-    def users(self) -> Array:
-        """[U] ids of the users who have a list of their own, ascending."""
+    def user_ids(self) -> Array:
+        """[U] ids of the users with a personal list, ascending."""
         return self._users
 
-    def answer(self, user_id: int) -> Answer:
-        """The list of one user, or the popular movies for a user nobody knows. O(log users)."""
+    def get(self, user_id: int) -> Recommendation:
+        """Look up the list of a user, or a fallback for an unknown one. O(log users)."""
         row = int(self._users.searchsorted(user_id))
         if row < len(self._users) and self._users[row] == user_id:
-            packed = self._rows[row]
-            movies: list[int] = packed.tolist()
-            if self.hidden and movies[0] < len(self.names):
-                return self._format(self._fill(movies), "personal")
-            if movies[-1] < len(self.names):  # a whole row, as it is
-                return Answer(self._text(movies), "personal", packed.tobytes())
-            if movies[0] < len(self.names):
-                return self._format(movies, "personal")
-        return self._stranger(user_id)
+            packed = self._lists[row]
+            numbers: list[int] = packed.tolist()
+            if self._hidden and numbers[0] < len(self.movie_ids):
+                return self._format(self._replace_hidden(numbers), "personal")
+            if numbers[-1] < len(self.movie_ids):  # a full row: no copy, no fill value to remove
+                return Recommendation(self._join_ids(numbers), "personal", packed.tobytes())
+            if numbers[0] < len(self.movie_ids):
+                return self._format(numbers, "personal")
+        return self._fallback(user_id)
 
-    def _stranger(self, user_id: int) -> Answer:
+    def _fallback(self, user_id: int) -> Recommendation:
+        """The popular movies of the user's segment, where it is known, or of all users."""
         row = int(self._segment_users.searchsorted(user_id))
         if row < len(self._segment_users) and self._segment_users[row] == user_id:
-            return self._segment_answers[int(self._segment_of[row])]
-        return self._popular_answer
+            return self._segment_fallbacks[int(self._segment_of[row])]
+        return self._popular_fallback
 
-    def _fill(self, movies: list[int]) -> list[int]:
-        """Leave out hidden movies; where that makes a full list short, go on with popular ones."""
-        kept = [i for i in movies if i not in self.hidden]
-        if len(kept) >= self.length or movies[-1] == len(self.names):
-            return kept
-        return kept + [i for i in self._popular if i not in set(movies)][: self.length]
+    def _replace_hidden(self, numbers: list[int]) -> list[int]:
+        """Remove hidden movies; append popular ones where a full list became too short."""
+        shown = [i for i in numbers if i not in self._hidden]
+        if len(shown) >= self._length or numbers[-1] == len(self.movie_ids):
+            return shown
+        return shown + [i for i in self._popular if i not in set(numbers)][: self._length]
 
-    def _format(self, movies: list[int], source: Source) -> Answer:
-        end = len(self.names)
-        movies = movies[: self.length]
-        if movies and movies[-1] == end:
-            movies = movies[: movies.index(end)]
-        return Answer(self._text(movies), source, np.array(movies, self._dtype).tobytes())
+    def _format(self, numbers: list[int], source: Source) -> Recommendation:
+        """Cut a list to the length to recommend and remove fill values."""
+        fill = len(self.movie_ids)
+        numbers = numbers[: self._length]
+        if numbers and numbers[-1] == fill:
+            numbers = numbers[: numbers.index(fill)]
+        packed = np.array(numbers, self._dtype).tobytes()
+        return Recommendation(self._join_ids(numbers), source, packed)
 
-    def _text(self, movies: list[int]) -> str:
-        names = self.names
-        return ",".join([names[i] for i in movies])
+    def _join_ids(self, numbers: list[int]) -> str:
+        movie_ids = self.movie_ids
+        return ",".join([movie_ids[i] for i in numbers])
 
 
 def _check_layout(artifact: Artifact) -> None:
-    arrays, users, items = artifact.arrays, artifact.manifest.users, artifact.manifest.items
+    """Check names, types and lengths of the arrays without reading them."""
+    arrays, users, movies = artifact.arrays, artifact.manifest.users, artifact.manifest.movies
     for name, (dimensions, kind) in _LAYOUT.items():
         if name not in arrays:
             raise ArtifactError(f"{name}.npy: missing from the manifest")
@@ -158,24 +176,24 @@ def _check_layout(artifact: Artifact) -> None:
     if unknown := sorted(set(arrays) - set(_LAYOUT)):
         raise ArtifactError(f"{unknown[0]}.npy: not part of a lists artifact")
     if len(arrays["users"]) != users or len(arrays["lists"]) != users:
-        raise ArtifactError("users.npy, lists.npy: not as many rows as the manifest has users")
-    if len(arrays["popular"]) != items:
-        raise ArtifactError("popular.npy: not as many rows as the manifest has movies")
+        raise ArtifactError("users.npy, lists.npy: number of rows differs from the manifest")
+    if len(arrays["popular"]) != movies:
+        raise ArtifactError("popular.npy: number of rows differs from the manifest")
     if len(arrays["segment_users"]) != len(arrays["segment_of"]):
-        raise ArtifactError("segment_users.npy, segment_of.npy: not equally long")
+        raise ArtifactError("segment_users.npy, segment_of.npy: different lengths")
     if arrays["lists"].shape[1] < 1:
         raise ArtifactError("lists.npy: lists of no movies")
 
 
 def _check_content(artifact: Artifact) -> None:
-    """What only a full read can tell: numbers in range, ids ascending."""
-    arrays, items = artifact.arrays, artifact.manifest.items
-    for name, limit in (("lists", items), ("popular", items - 1), ("segment_popular", items)):
+    """Check what needs a full read: movie and segment numbers in range, user ids ascending."""
+    arrays, movies = artifact.arrays, artifact.manifest.movies
+    for name, limit in (("lists", movies), ("popular", movies - 1), ("segment_popular", movies)):
         if arrays[name].size and int(arrays[name].max()) > limit:
-            raise ArtifactError(f"{name}.npy: a movie number beyond the last movie")
+            raise ArtifactError(f"{name}.npy: a movie number out of range")
     for name in ("users", "segment_users"):
         if (np.diff(arrays[name]) <= 0).any():
             raise ArtifactError(f"{name}.npy: user ids not ascending")
     segments = len(arrays["segment_popular"])
     if arrays["segment_of"].size and int(arrays["segment_of"].max()) >= segments:
-        raise ArtifactError("segment_of.npy: a segment that does not exist")
+        raise ArtifactError("segment_of.npy: a segment number out of range")

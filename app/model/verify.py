@@ -1,4 +1,4 @@
-"""Checking a whole model directory before it is used."""
+"""Verify a whole model directory before it is used."""
 
 from pathlib import Path
 
@@ -6,15 +6,18 @@ from app.model.artifact import verify_artifact
 from app.model.manifest import ArtifactError, Manifest
 from app.model.recommendation_lists import LISTS, RecommendationLists
 
-#: Name of the training artifact inside a model directory; a service's image leaves it out.
+#: Directory of the training artifact inside a model directory; the service's image omits it.
 FACTORS = "factors"
 
 
 def verify_model(model: Path) -> dict[str, Manifest]:
     """Verify every artifact of a model directory: `lists` always, `factors` where present.
 
+    Returns:
+        Manifest of each artifact by the name of its directory.
+
     Raises:
-        ArtifactError: what is wrong, and in which file.
+        ArtifactError: an artifact is not valid; the message names the file.
     """
     if not model.is_dir():
         raise ArtifactError(f"{model}: no such model directory")
@@ -25,6 +28,6 @@ def verify_model(model: Path) -> dict[str, Manifest]:
     if (model / FACTORS).exists():
         factors = verify_artifact(model / FACTORS, "factors").manifest
         if (factors.version, factors.data) != (manifests[LISTS].version, manifests[LISTS].data):
-            raise ArtifactError(f"{model / FACTORS}: made from other data than {model / LISTS}")
+            raise ArtifactError(f"{model / FACTORS}: trained from other data than {model / LISTS}")
         manifests[FACTORS] = factors
     return manifests

@@ -9,14 +9,13 @@ import json
 import tarfile
 from collections.abc import Iterator
 from contextlib import ExitStack
-from os import fstat
 from pathlib import Path
 from typing import IO, Any
 
 import sqlalchemy as sa
 
 from app import logs
-from app.ingest.transfer import incoming, open_files
+from app.ingest.store_copy import open_store_files, restore_store
 from app.provenance.database import insert, revision, upgrade
 from app.provenance.errors import BackupError
 from app.provenance.tables import metadata
@@ -45,11 +44,9 @@ def back_up(engine: sa.Engine, store: Path, out: IO[bytes]) -> dict[str, int]:
                     lines = b"".join(map(_to_line, rows))
                     _add(archive, f"{name}/{number:06}.jsonl", io.BytesIO(lines), len(lines))
                     held[name] += len(rows)
-        with ExitStack() as stack:
-            for file in open_files(store, stack):
-                _add(
-                    archive, f"{_STORE}/{Path(file.name).name}", file, fstat(file.fileno()).st_size
-                )
+        with open_store_files(store) as files:
+            for file in files:
+                _add(archive, f"{_STORE}/{file.name}", file.content, file.size)
                 held[_STORE] += 1
     return held
 
@@ -61,7 +58,7 @@ def restore(engine: sa.Engine, store: Path, source: IO[bytes]) -> dict[str, int]
 
     Raises:
         BackupError: not a whole archive of ours.
-        EventsError: the store is being written by another process, or cannot be.
+        IngestError: the store is being written by another process, or cannot be.
     """
     if engine.dialect.name == "sqlite":
         upgrade(engine)
@@ -69,7 +66,7 @@ def restore(engine: sa.Engine, store: Path, source: IO[bytes]) -> dict[str, int]
     try:
         with ExitStack() as stack:
             archive = stack.enter_context(tarfile.open(fileobj=source, mode="r|gz"))
-            files = stack.enter_context(incoming(store))
+            files = stack.enter_context(restore_store(store))
             if files is None:
                 _log.warning("the store holds events already and stays as it is", store=str(store))
             for member in _members(archive):
@@ -80,7 +77,7 @@ def restore(engine: sa.Engine, store: Path, source: IO[bytes]) -> dict[str, int]
                 if folder in _TABLES:
                     held[folder] += _restore_rows(engine, metadata.tables[folder], file)
                 elif folder == _STORE and files:
-                    files.take(name, file)
+                    files.write_file(name, file)
                     held[_STORE] += 1
     except (tarfile.TarError, EOFError, OSError, ValueError) as error:
         raise BackupError(f"not a whole backup: {error}") from error

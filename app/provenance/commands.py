@@ -131,7 +131,7 @@ def restore_backup(settings: Settings, file: IO[bytes], store: Path | None) -> N
 def _told_plainly() -> Iterator[None]:
     from sqlalchemy.exc import SQLAlchemyError
 
-    from app.ingest.errors import EventsError
+    from app.ingest.errors import IngestError
     from app.provenance.database import plainly
     from app.provenance.errors import BackupError
 
@@ -139,5 +139,5 @@ def _told_plainly() -> Iterator[None]:
         yield
     except SQLAlchemyError as error:
         raise click.ClickException(f"database: {plainly(error)}") from error
-    except (BackupError, EventsError) as error:
+    except (BackupError, IngestError) as error:
         raise click.ClickException(str(error)) from error

@@ -32,7 +32,7 @@ def head(settings: Settings, lists: RecommendationLists) -> dict[str, Any]:
 def about(settings: Settings, lists: RecommendationLists) -> dict[str, Any]:
     """The rows of `tracking`, `build` and `catalogue`, ready for JSON."""
     manifest = lists.manifest
-    names = zlib.compress("\n".join(lists.names).encode())
+    names = zlib.compress("\n".join(lists.movie_ids).encode())
     return {
         "tracking": tracking_row(manifest),
         "build": {
@@ -44,7 +44,7 @@ def about(settings: Settings, lists: RecommendationLists) -> dict[str, Any]:
         },
         "catalogue": {
             "model_hash": manifest.model_hash,
-            "movies": manifest.items,
+            "movies": manifest.movies,
             "names": base64.b64encode(names).decode(),
         },
     }

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
-from app.model.recommendation_lists import item_dtype
+from app.model.recommendation_lists import movie_number_dtype
 from app.provenance.database import day_of, time_of_id
 from app.provenance.tables import build, catalogue, reccom, tracking
 
@@ -91,7 +91,10 @@ class Tracer:
                 return None
             self._names[model_hash] = zlib.decompress(packed).decode().split("\n")
         names = self._names[model_hash]
-        return [names[number] for number in np.frombuffer(movies, item_dtype(len(names))).tolist()]
+        return [
+            names[number]
+            for number in np.frombuffer(movies, movie_number_dtype(len(names))).tolist()
+        ]
 
 
 def restore_command(built: dict[str, Any] | None, made_from: dict[str, Any] | None) -> str | None:

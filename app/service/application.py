@@ -20,10 +20,10 @@ def create_app(settings: Settings | None = None) -> Flask:
     """
     settings = settings or read_settings()
     lists = RecommendationLists.open(
-        settings.model_dir, length=settings.list_length, hidden=settings.hidden
+        settings.model_dir, length=settings.list_length, hidden=settings.hidden_movie_ids
     )
-    if lists.unknown_hidden:
-        log.warning("hidden movies that this model does not know", ids=lists.unknown_hidden)
+    if lists.unknown_hidden_ids:
+        log.warning("hidden movies that this model does not know", ids=lists.unknown_hidden_ids)
     app = Flask("marquee", static_folder=None)
     app.url_map.merge_slashes = False  # a redirect is no answer
     app.session_interface = _NoSessions()
@@ -37,7 +37,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         version=lists.manifest.version,
         model_hash=lists.manifest.model_hash[:12],
         users=lists.manifest.users,
-        movies=lists.manifest.items,
+        movies=lists.manifest.movies,
     )
     return app
 

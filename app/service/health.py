@@ -17,7 +17,7 @@ def blueprint(lists: RecommendationLists, settings: Settings) -> Blueprint:
 
     @routes.get("/ready")
     def ready() -> Response:
-        lists.answer(0)
+        lists.get(0)
         return jsonify(status="ready", version=manifest.version)
 
     @routes.get("/version")
@@ -29,7 +29,7 @@ def blueprint(lists: RecommendationLists, settings: Settings) -> Blueprint:
             data=manifest.data,
             code=manifest.code,
             users=manifest.users,
-            movies=manifest.items,
+            movies=manifest.movies,
             slot=settings.slot,
         )
 

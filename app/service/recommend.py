@@ -63,7 +63,7 @@ def blueprint(lists: RecommendationLists, metrics: Metrics, settings: Settings) 
     @routes.get("/recommend/<user_id>")
     def recommend(user_id: str) -> Response:
         user = parse_user_id(user_id)
-        answer = lists.answer(user)
+        answer = lists.get(user)
         metrics.answers[answer.source].inc()
         asked = request.environ.get("HTTP_X_REQUEST_ID", "")
         made_by = asked if _REQUEST_ID.fullmatch(asked) else new_request_id()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import Counter
 
-from app.model.recommendation_lists import Answer, RecommendationLists
+from app.model.recommendation_lists import Recommendation, RecommendationLists
 from app.provenance.instance_info import about, head
 from app.provenance.record_format import ASKED_AGAIN, GIVEN_UP, PERSONAL, answer_frame
 from app.provenance.spool_writer import Recorder
@@ -40,7 +40,7 @@ class Recording:
         self._late = settings.edge_connect_seconds
 
     def __call__(
-        self, environ: "WSGIEnvironment", request_id: str, user_id: int, answer: Answer
+        self, environ: "WSGIEnvironment", request_id: str, user_id: int, answer: Recommendation
     ) -> None:
         """Append one answer to the queue."""
         took = int((perf_counter() - environ[START]) * 1e6)
@@ -52,7 +52,7 @@ class Recording:
         if request_id[10:11] == "." and self._is_late(request_id, now) and edge_has_gone(environ):
             flags |= GIVEN_UP
         self._recorder.append(
-            answer_frame(int(now * 1e6), user_id, took, flags, request_id, answer.movies)
+            answer_frame(int(now * 1e6), user_id, took, flags, request_id, answer.movie_numbers)
         )
 
     def _is_late(self, request_id: str, now: float) -> bool:

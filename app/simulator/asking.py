@@ -23,4 +23,4 @@ class ModelAnswers:
         """What the service would answer."""
         if not arrival.user_id:
             return Answer("status", 400, 0.001, detail="a user id is a whole number")
-        return judge(200, self._lists.answer(arrival.user_id).text, 0.001, self._version)
+        return judge(200, self._lists.get(arrival.user_id).text, 0.001, self._version)

@@ -172,7 +172,7 @@ def simulate(
     """
     from urllib.parse import urlsplit
 
-    from app.ingest.log_parser import Scale
+    from app.ingest.log_parser import RatingScale
     from app.simulator.arrivals import Rates
     from app.simulator.corruption import DamageRates
     from app.simulator.environment import SAMPLE_END, WorldSettings
@@ -192,7 +192,7 @@ def simulate(
         world if days is None else WorldSettings(**{**vars(world), "days": days}),
         Rates(rate, speed, rhythm, bursts, newcomers=newcomers, invalid=invalid),
         DamageRates(damage, random_ids, short_times),
-        Scale(settings.rating_min, settings.rating_max),
+        RatingScale(settings.rating_min, settings.rating_max),
         urlsplit(url).netloc if url else "localhost:8082",
     )
     plan = Plan(what, url, model, days, out, settings.kafka_servers, settings.kafka_topic, metrics)

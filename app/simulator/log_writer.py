@@ -77,7 +77,7 @@ class Stream:
         return {
             "lines": arrived.total(),
             **{kind: arrived[kind] for kind in KINDS},
-            "damaged": sum(reasons.values()),
+            "rejected": sum(reasons.values()),
             "reasons": reasons,
             "disguised": self.disguised,
             "lost": lost.total(),

@@ -57,12 +57,12 @@ def choose_users(world: World, watched: Watched, count: int) -> list[int]:
 def worth_of(world: World, model: Path, users: list[int], watched: Watched, time: float) -> Floats:
     """What a model's lists are truly worth: [users x LENGTH], best first, NaN beyond the end."""
     lists = RecommendationLists.open(model, length=DEPTH)
-    number = {name: world.movies.number.get(name, -1) for name in lists.names}
+    number = {name: world.movies.number.get(name, -1) for name in lists.movie_ids}
     worth = np.full((len(users), LENGTH), np.nan)
     for row, user in enumerate(users):
         true = world.utilities(user, time)
         seen = watched.get(user, set())
-        movies = [number[name] for name in lists.answer(user).text.split(",")]
+        movies = [number[name] for name in lists.get(user).text.split(",")]
         left = [movie for movie in movies if 0 <= movie < len(true) and movie not in seen][:LENGTH]
         worth[row, : len(left)] = true[left]
     return worth

@@ -13,7 +13,7 @@ LIMIT_SECONDS = 0.6
 _SENT_LATE_SECONDS = 0.1
 _MOST_MOVIES = 20
 _OK, _CLIENT_ERRORS = 200, range(400, 500)
-_MOVIES = re.compile(rf"{patterns.MOVIE}(?:,{patterns.MOVIE}){{0,{_MOST_MOVIES - 1}}}")
+_MOVIES = re.compile(rf"{patterns.MOVIE_ID}(?:,{patterns.MOVIE_ID}){{0,{_MOST_MOVIES - 1}}}")
 
 Outcome = Literal["ok", "late", "unreachable", "status", "malformed"]
 OUTCOMES: tuple[Outcome, ...] = ("ok", "late", "unreachable", "status", "malformed")
@@ -62,7 +62,7 @@ def judge(status: int, body: str, seconds: float, version: str) -> Answer:
     if status != _OK:
         return Answer("status", status, seconds, version=version, detail=body)
     movies = tuple(body.split(","))
-    if not _MOVIES.fullmatch(body) or max(map(len, movies)) > patterns.MOVIE_LENGTH:
+    if not _MOVIES.fullmatch(body) or max(map(len, movies)) > patterns.MAX_MOVIE_ID_LENGTH:
         return Answer("malformed", status, seconds, version=version, detail="no list of movie ids")
     return Answer("ok", status, seconds, movies, version)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from app.ingest.log_parser import Scale
+from app.ingest.log_parser import RatingScale
 from app.simulator import log_format
 from app.simulator.arrivals import Arrival, Rates, arrivals
 from app.simulator.choice_model import Choice, choose
@@ -30,7 +30,7 @@ class RunSettings:
     world: WorldSettings
     rates: Rates
     damage: DamageRates
-    scale: Scale
+    scale: RatingScale
     server: str = "localhost:8082"
 
 
@@ -128,7 +128,7 @@ class Simulation:
         if own.random() < _RATED_SHARE:
             scale = self.settings.scale
             part = (liked - _LOWEST) / (_HIGHEST - _LOWEST)
-            stars = round(scale.lowest + part * (scale.highest - scale.lowest))
+            stars = round(scale.min_rating + part * (scale.max_rating - scale.min_rating))
         minutes = max(1, int(length * share))
         delay = 1 + int(own.integers(_LONGEST_DELAY))
         self.viewing.start(delay, arrival.user_id, self.world.movies.ids[movie], minutes, stars)

@@ -59,7 +59,7 @@ def train(
     or not at all. Same input, parameters and seed on the same machine give the same model hash.
     """
     ratings, watches, users, movies = _named(tables, ratings, watches, users, movies)
-    from app.ingest.errors import EventsError
+    from app.ingest.errors import IngestError
     from app.training.code_version import read_evaluation, read_version
     from app.training.errors import TrainingError
     from app.training.params import Params, read_params
@@ -77,7 +77,7 @@ def train(
         figures = None if evaluation is None else read_evaluation(evaluation)
         job = Job(ratings, watches, users, movies, out, version, scale, figures)
         summary = run(job, params)
-    except (EventsError, TrainingError) as error:
+    except (IngestError, TrainingError) as error:
         raise click.ClickException(str(error)) from error
     if as_json:
         click.echo(json.dumps(summary))
@@ -128,7 +128,7 @@ def tune(
     """
     if ratings is None and watches is None:
         raise click.UsageError("give --ratings, --watches or both")
-    from app.ingest.errors import EventsError
+    from app.ingest.errors import IngestError
     from app.training.errors import TrainingError
     from app.training.tuning.job import TuneJob, run
     from app.training.tuning.search import Budget
@@ -145,7 +145,7 @@ def tune(
     job = TuneJob(ratings, watches, movies, scale, start, target, page, fix, command)
     try:
         summary = run(job, spend, seed)
-    except (EventsError, TrainingError) as error:
+    except (IngestError, TrainingError) as error:
         raise click.ClickException(str(error)) from error
     if as_json:
         click.echo(json.dumps(summary))
@@ -183,7 +183,7 @@ def evaluate(
     rating predictor. docs/model.md defines every figure.
     """
     ratings, watches, _, _ = _named(tables, ratings, watches)
-    from app.ingest.errors import EventsError
+    from app.ingest.errors import IngestError
     from app.model.manifest import ArtifactError
     from app.training.errors import TrainingError
     from app.training.evaluate import evaluate as run
@@ -192,7 +192,7 @@ def evaluate(
     try:
         held_out = read_events(ratings, watches, (settings.rating_min, settings.rating_max))
         result = run(model or settings.model_dir, held_out, k)
-    except (ArtifactError, EventsError, TrainingError) as error:
+    except (ArtifactError, IngestError, TrainingError) as error:
         raise click.ClickException(str(error)) from error
     if as_json:
         click.echo(json.dumps(result))

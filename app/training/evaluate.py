@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from app.model.artifact import Array, Artifact, open_artifact
 from app.model.manifest import ArtifactError
-from app.model.recommendation_lists import LISTS, RecommendationLists, unpack_items
+from app.model.recommendation_lists import LISTS, RecommendationLists, unpack_movie_ids
 from app.model.verify import FACTORS
 from app.training.errors import TrainingError
 from app.training.interactions import Interactions
@@ -31,7 +31,7 @@ def evaluate(model: Path, held_out: Interactions, k: int) -> dict[str, Any]:
     lists = RecommendationLists.open(model, length=k)
     if k > (depth := open_artifact(model / LISTS, "lists").arrays["lists"].shape[1]):
         raise TrainingError(f"the model's lists hold {depth} movies, fewer than {k}")
-    names = unpack_items(factors.arrays["items"])
+    names = unpack_movie_ids(factors.arrays["movies"])
     numbers = {name: number for number, name in enumerate(names)}
     movie = np.array([numbers.get(name, -1) for name in held_out.items])[held_out.item]
     shown = _answers(lists, held_out.users, numbers, k)
@@ -57,7 +57,7 @@ def _answers(
     """What each user is shown: [Q, k] movie numbers, -1 where the answer has ended."""
     shown = np.full((len(users), k), -1, np.int64)
     for row, user in enumerate(users.tolist()):
-        text = lists.answer(user).text
+        text = lists.get(user).text
         movies = [numbers[name] for name in text.split(",")] if text else []
         shown[row, : len(movies)] = movies
     return shown

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from app.ingest import training_tables
-from app.ingest.log_parser import Scale
+from app.ingest.log_parser import RatingScale
 from app.training.interactions import Interactions, number_events
 from app.training.runtimes import read_lengths
 
@@ -23,11 +23,11 @@ def read_events(
         movies: table of movie lengths, see `read_lengths`.
 
     Raises:
-        EventsError: a file is missing or is no such table.
+        IngestError: a file is missing or is no such table.
         TrainingError: there is no event, or one that cannot be learned from.
     """
     return number_events(
-        None if ratings is None else training_tables.read_ratings(ratings, Scale(*scale)),
+        None if ratings is None else training_tables.read_ratings(ratings, RatingScale(*scale)),
         None if watches is None else training_tables.read_watches(watches),
         None if movies is None else read_lengths(movies),
     )

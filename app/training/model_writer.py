@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from app.atomic_files import staged_directory
-from app.model.artifact import Origin, create_array, seal, write_array
+from app.model.artifact import ModelMetadata, create_array, write_array, write_manifest
 from app.model.manifest import Manifest
-from app.model.recommendation_lists import LISTS, item_dtype, pack_items
+from app.model.recommendation_lists import LISTS, movie_number_dtype, pack_movie_ids
 from app.model.verify import FACTORS
 from app.training.errors import TrainingError
 from app.training.fit import Fitted
@@ -42,7 +42,9 @@ def check_target(target: Path) -> None:
         raise TrainingError(f"{target}: holds {min(found)}, so it is no model to be replaced")
 
 
-def write_model(target: Path, trained: Trained, origin: Origin, stages: Stages) -> Manifest:
+def write_model(
+    target: Path, trained: Trained, metadata: ModelMetadata, stages: Stages
+) -> Manifest:
     """Write `target/lists` and `target/factors`, both or neither; returns the lists' manifest."""
     events, fitted = trained.events, trained.fitted
     users, items = len(events.users), len(events.items)
@@ -56,19 +58,19 @@ def write_model(target: Path, trained: Trained, origin: Origin, stages: Stages) 
         with stages.stage("write"):
             _write_shared(staged / FACTORS, events)
             _write_factors(staged / FACTORS, events, fitted)
-            seal(staged / FACTORS, "factors", users, items, origin)
-            return seal(staged / LISTS, "lists", users, items, origin)
+            write_manifest(staged / FACTORS, "factors", users, items, metadata)
+            return write_manifest(staged / LISTS, "lists", users, items, metadata)
 
 
 def _write_shared(directory: Path, events: Interactions) -> None:
-    write_array(directory, "items", pack_items(events.items))
+    write_array(directory, "movies", pack_movie_ids(events.items))
     write_array(directory, "users", events.users)
 
 
 def _write_lists(directory: Path, trained: Trained, advance: Advance) -> None:
     events, params = trained.events, trained.params.lists
     shape = (len(events.users), params.depth)
-    out = create_array(directory, "lists", item_dtype(len(events.items)), shape)
+    out = create_array(directory, "lists", movie_number_dtype(len(events.items)), shape)
     scorer = trained.fitted.scorer(events, trained.params)
     fill_lists(out, scorer, events.start, events.item, params.block, advance)
     if isinstance(out, np.memmap):
@@ -76,7 +78,7 @@ def _write_lists(directory: Path, trained: Trained, advance: Advance) -> None:
 
 
 def _write_popular(directory: Path, trained: Trained) -> None:
-    dtype, segments = item_dtype(len(trained.events.items)), trained.segments
+    dtype, segments = movie_number_dtype(len(trained.events.items)), trained.segments
     popular = most_popular_first(trained.fitted.popularity)
     write_array(directory, "popular", popular.astype(dtype))
     write_array(directory, "segment_users", segments.users)

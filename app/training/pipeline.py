@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from app.model.artifact import Origin
+from app.model.artifact import ModelMetadata
 from app.training.code_version import code_identity
 from app.training.fit import Fitted, fit
 from app.training.interactions import Interactions
@@ -47,7 +47,7 @@ def train(job: Job, params: Params) -> dict[str, Any]:
     """Train a model and write it; returns the summary that `marquee train --json` prints.
 
     Raises:
-        EventsError: a table is missing or is none.
+        IngestError: a table is missing or is none.
         TrainingError: no model can be made from this input, or `job.out` is something else.
     """
     check_target(job.out)
@@ -59,9 +59,11 @@ def train(job: Job, params: Params) -> dict[str, Any]:
         segments = _segments(job, params, events, fitted)
         metrics = {**(job.evaluation or {}), "svd": _describe_ratings(events, fitted)}
         parameters = {**params.model_dump(mode="json"), "rating_scale": list(job.scale)}
-        origin = Origin(job.version, parameters, metrics, events.describe(), code_identity())
+        metadata = ModelMetadata(
+            job.version, parameters, metrics, events.describe(), code_identity()
+        )
         trained = Trained(events, fitted, segments, params)
-        manifest = write_model(job.out, trained, origin, stages)
+        manifest = write_model(job.out, trained, metadata, stages)
     return {
         "model": str(job.out),
         "version": manifest.version,

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from app.model.artifact import Origin, create_array, seal, write_array
-from app.model.recommendation_lists import LISTS, item_dtype, pack_items
+from app.model.artifact import ModelMetadata, create_array, write_array, write_manifest
+from app.model.recommendation_lists import LISTS, movie_number_dtype, pack_movie_ids
 
 Ids = npt.NDArray[np.int64]
 ROOT = Path(__file__).parents[2]
@@ -48,8 +48,8 @@ def make_model(users: int, movies: int) -> Path:
     lists = BUILD / "unfinished" / LISTS
     shutil.rmtree(lists.parent, ignore_errors=True)
     lists.mkdir(parents=True)
-    random, dtype = np.random.default_rng(1), item_dtype(movies)
-    write_array(lists, "items", pack_items(movie_ids(movies)))
+    random, dtype = np.random.default_rng(1), movie_number_dtype(movies)
+    write_array(lists, "movies", pack_movie_ids(movie_ids(movies)))
     write_array(lists, "users", user_ids(random, users))
     rows = create_array(lists, "lists", dtype, (users, DEPTH))
     for start in range(0, users, _BLOCK):
@@ -62,8 +62,10 @@ def make_model(users: int, movies: int) -> Path:
     write_array(lists, "segment_users", np.empty(0, np.int64))
     write_array(lists, "segment_of", np.empty(0, np.uint8))
     write_array(lists, "segment_popular", np.empty((0, DEPTH), dtype))
-    origin = Origin(version=1, parameters={}, metrics={}, data={"made": "at random"}, code={})
-    seal(lists, "lists", users=users, items=movies, origin=origin)
+    metadata = ModelMetadata(
+        version=1, parameters={}, metrics={}, data={"made": "at random"}, code={}
+    )
+    write_manifest(lists, "lists", users=users, movies=movies, metadata=metadata)
     return lists.parent.rename(model)
 
 

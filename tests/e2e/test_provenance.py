@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import requests
 
-from app.model.recommendation_lists import item_dtype
+from app.model.recommendation_lists import movie_number_dtype
 from tests.support.load import Result, attack
 from tests.support.stack import SLOTS, URL, Stack, docker, eventually
 
@@ -75,7 +75,7 @@ def compare(stack: Stack, delivered: Delivered) -> str:
     assert len(found) == len(rows), "a key stands twice"
     lost = delivered.answers.keys() - found.keys()
     assert not lost, f"{len(lost)} of {len(delivered.answers)} answers are not in reccom"
-    kind = item_dtype(len(movies))
+    kind = movie_number_dtype(len(movies))
     for key, (version, user, text) in delivered.answers.items():
         row = found[key]
         numbers = np.frombuffer(bytes.fromhex(row[4]), kind).tolist()

@@ -56,7 +56,7 @@ def model(run: Marquee, place: Path, imported: object) -> Path:
 def test_the_stream_is_counted_as_it_is(collected: dict[str, Any]) -> None:
     counts = {k: collected[k] for k in ("lines", "watches", "ratings", "recommendations")}
     assert counts == {"lines": 50_000, "watches": 49_258, "ratings": 266, "recommendations": 425}
-    assert collected["damaged"] == 51 == sum(collected["reasons"].values())
+    assert collected["rejected"] == 51 == sum(collected["reasons"].values())
     assert collected["accounts"] == 0
     assert collected["repaired"] > 0
 

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from pytest_httpserver import HTTPServer
 
-from app.model.artifact import Origin, seal
+from app.model.artifact import ModelMetadata, write_manifest
 from app.model.manifest import Manifest, read_manifest
 from tests.conftest import ROOT
 from tests.support.load import LIMIT_SECONDS, Result, attack
@@ -262,8 +262,8 @@ def of_strangers(model: Path) -> None:
     users = model / "lists" / "users.npy"
     np.save(users, np.load(users) + 10**12)
     old = read_manifest(model / "lists", "lists")
-    origin = Origin(old.version, old.parameters, old.metrics, old.data, old.code)
-    seal(model / "lists", "lists", users=old.users, items=old.items, origin=origin)
+    metadata = ModelMetadata(old.version, old.parameters, old.metrics, old.data, old.code)
+    write_manifest(model / "lists", "lists", users=old.users, movies=old.movies, metadata=metadata)
 
 
 def damaged(model: Path) -> None:

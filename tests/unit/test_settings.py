@@ -13,7 +13,7 @@ def test_a_setting_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -
 def test_a_setting_comes_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "hidden").write_text("up+2009\nalien+1979\n")
     monkeypatch.setenv("MARQUEE_HIDDEN_MOVIES_FILE", str(tmp_path / "hidden"))
-    assert read_settings().hidden == {"up+2009", "alien+1979"}
+    assert read_settings().hidden_movie_ids == {"up+2009", "alien+1979"}
 
 
 def test_a_missing_file_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,14 +8,15 @@ import time
 from threading import Event
 
 from app import logs
-from app.ingest.event_buffer import Collector
-from app.ingest.id_repair import count_store, find_repairs
+from app.ingest.event_buffer import EventBuffer
+from app.ingest.id_repair import find_repairs
 from app.ingest.kafka.consumer import AWAY, Lines, Topic
 from app.ingest.kafka.metrics import StreamMetrics
-from app.ingest.log_parser import Scale
-from app.ingest.retention import expire
-from app.ingest.store import open_store
-from app.ingest.writer import Writer
+from app.ingest.log_parser import RatingScale
+from app.ingest.retention import drop_expired_rows
+from app.ingest.store_reader import open_store
+from app.ingest.store_stats import count_rows
+from app.ingest.store_writer import StoreWriter
 from app.settings import Settings
 
 _POLL_SECONDS = 0.5
@@ -33,10 +34,10 @@ class Follower:
     """Follows one topic into one store."""
 
     def __init__(
-        self, settings: Settings, writer: Writer, metrics: StreamMetrics, stop: Event
+        self, settings: Settings, writer: StoreWriter, metrics: StreamMetrics, stop: Event
     ) -> None:
-        self.collector = Collector(
-            writer, Scale(settings.rating_min, settings.rating_max), _BATCH_EVENTS
+        self.collector = EventBuffer(
+            writer, RatingScale(settings.rating_min, settings.rating_max), _BATCH_EVENTS
         )
         self.repaired = self.pairs = 0
         self.seen_broker = False
@@ -67,7 +68,7 @@ class Follower:
     def _open_and_follow(self) -> None:
         self._metrics.beat.set_to_current_time()
         servers, name = self._settings.kafka_servers, self._settings.kafka_topic
-        with Topic(servers, name, self._writer.manifest.positions) as topic:
+        with Topic(servers, name, self._writer.manifest.offsets) as topic:
             _log.info("following the stream", servers=servers, positions=topic.positions)
             self.seen_broker = True
             self._metrics.missed.inc(topic.missed)
@@ -89,7 +90,7 @@ class Follower:
             now = time.monotonic()
             self._metrics.beat.set_to_current_time()
             self._metrics.lag.set(topic.lag)
-            if self.collector.full or now >= self._commit_at:
+            if self.collector.is_full or now >= self._commit_at:
                 self._commit(topic)
                 self._keep_up(now)
             if now >= check_at:
@@ -103,14 +104,14 @@ class Follower:
     def _take(self, taken: Lines | None) -> None:
         if taken is None:
             return
-        block = self.collector.take_lines(taken.lines)
+        block = self.collector.add_lines(taken.lines)
         self._metrics.count(block.counts, block.reasons)
         self._oldest = min(taken.oldest, self._oldest or taken.oldest)
 
     def _commit(self, topic: Topic) -> None:
         self._commit_at = time.monotonic() + self._settings.collector_commit_interval_seconds
-        positions = {**self._writer.manifest.positions, **topic.positions}
-        if positions == self._writer.manifest.positions:
+        positions = {**self._writer.manifest.offsets, **topic.positions}
+        if positions == self._writer.manifest.offsets:
             return
         started = time.monotonic()
         self.collector.flush(positions)
@@ -128,15 +129,17 @@ class Follower:
 
     def _look_after(self) -> None:
         """Drop what is too old, measure the store, and count what it can repair by now."""
-        self._metrics.expired.inc(expire(self._writer, self._settings.store_retention_days))
+        self._metrics.expired.inc(
+            drop_expired_rows(self._writer, self._settings.store_retention_days)
+        )
         with open_store(self._writer.path) as view:
-            counts = count_store(view)
-        repaired = self.collector.repaired(find_repairs(counts.users))
+            counts = count_rows(view)
+        repaired = self.collector.count_repaired(find_repairs(counts.users_by_movie))
         # Counted, so forgotten: damaged ids would otherwise gather for as long as this runs.
         self.collector.events_by_movie.clear()
         self.repaired += repaired
         self._metrics.repaired.inc(repaired)
-        files = [self._writer.path / name for name in self._writer.manifest.names]
+        files = [self._writer.path / name for name in self._writer.manifest.segment_names]
         size = sum(file.stat().st_size for file in files)
         self._metrics.measured(counts.watches, counts.ratings, size)
         self.pairs = counts.watches

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from app import logs
 from app.ingest.log_parser import REASONS
 
-KINDS = ("watches", "ratings", "recommendations", "accounts", "damaged")
+KINDS = ("watches", "ratings", "recommendations", "accounts", "rejected")
 
 
 class StreamMetrics:

@@ -7,12 +7,12 @@ from threading import Event
 from types import FrameType
 from typing import Any
 
-from app.ingest.errors import EventsError
-from app.ingest.ingest import summary
+from app.ingest.errors import IngestError
+from app.ingest.ingest_files import summarize_lines
 from app.ingest.kafka.collector import Follower, idle
 from app.ingest.kafka.metrics import StreamMetrics
 from app.ingest.metadata.periodic import Enriching
-from app.ingest.writer import open_writer
+from app.ingest.store_writer import open_writer
 from app.settings import Settings
 
 
@@ -20,7 +20,7 @@ def follow(settings: Settings, seconds: float | None) -> dict[str, Any]:
     """Follow the stream until told to stop, or so long; the summary of what was taken.
 
     Raises:
-        EventsError: another process writes the store, or it cannot be written; or no broker
+        IngestError: another process writes the store, or it cannot be written; or no broker
             answered in all that time.
     """
     started = time.perf_counter()
@@ -46,8 +46,8 @@ def follow(settings: Settings, seconds: float | None) -> dict[str, Any]:
             server.shutdown()
             server.server_close()
     if seconds is not None and not follower.seen_broker:
-        raise EventsError(f"no broker with {settings.kafka_topic} at {settings.kafka_servers}")
-    return summary(follower.collector, follower.repaired, follower.pairs, started)
+        raise IngestError(f"no broker with {settings.kafka_topic} at {settings.kafka_servers}")
+    return summarize_lines(follower.collector, follower.repaired, follower.pairs, started)
 
 
 def _stop_on_signals(stop: Event) -> None:

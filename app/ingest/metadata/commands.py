@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from app.ingest.commands import AS_JSON, STORE, print_summary, told_plainly
+from app.cli_errors import explain_errors
+from app.ingest.commands import JSON_OPTION, STORE_OPTION, print_summary
 from app.settings import Settings
 
 
@@ -12,8 +13,8 @@ from app.settings import Settings
     epilog="Example: MARQUEE_METADATA_API_URL=http://api:8080 marquee enrich --json;"
     "  marquee train --users data/store/attributes/users.parquet ..."
 )
-@STORE
-@AS_JSON
+@STORE_OPTION
+@JSON_OPTION
 @click.pass_obj
 def enrich(settings: Settings, store: Path | None, as_json: bool) -> None:
     """Ask the information API for the store's users and movies that are not known yet.
@@ -30,6 +31,6 @@ def enrich(settings: Settings, store: Path | None, as_json: bool) -> None:
     if not settings.metadata_api_url:
         logs.get(__name__).info("no information API is configured (MARQUEE_METADATA_API_URL)")
         return
-    with told_plainly():
+    with explain_errors():
         told = run(settings.model_copy(update={"store_dir": store or settings.store_dir}), Event())
     print_summary(told, as_json)

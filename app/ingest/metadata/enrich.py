@@ -9,14 +9,15 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from app import logs
-from app.ingest.errors import EventsError
-from app.ingest.id_repair import count_store, find_repairs
+from app.ingest.errors import IngestError
+from app.ingest.id_repair import find_repairs
 from app.ingest.log_parser import is_movie_id
 from app.ingest.metadata.client import ApiError, InformationApi, Kind
 from app.ingest.metadata.parse import MOVIES, USERS, Row, movie_row, user_row
 from app.ingest.metadata.table import AttributeTable
-from app.ingest.store import Snapshot, open_store
-from app.ingest.directory_lock import locked
+from app.ingest.store_files import lock_directory
+from app.ingest.store_reader import StoreSnapshot, open_store
+from app.ingest.store_stats import count_rows
 from app.settings import Settings
 
 DIRECTORY = "attributes"
@@ -38,13 +39,13 @@ def enrich(settings: Settings, stop: Event) -> dict[str, Any]:
     Killed or told to stop, what it learnt so far is kept and the next run goes on there.
 
     Raises:
-        EventsError: no store, another run is at it, or the API does not answer.
+        IngestError: no store, another run is at it, or the API does not answer.
     """
     started = time.perf_counter()
     directory = settings.store_dir / DIRECTORY
     with open_store(settings.store_dir) as view:
         users, movies = _ids(view, settings.metadata_api_max_user_id)
-    with locked(directory, "the attributes"):
+    with lock_directory(directory, "the attributes"):
         subjects = {
             "movies": _subject("movie", directory / "movies.parquet", movies),
             "users": _subject("user", directory / "users.parquet", users),
@@ -56,7 +57,7 @@ def enrich(settings: Settings, stop: Event) -> dict[str, Any]:
             asked = {name: _ask(api, subject) for name, subject in subjects.items()}
         except ApiError as error:
             if not stop.is_set():
-                raise EventsError(f"{error} (what was learnt is kept; run again)") from error
+                raise IngestError(f"{error} (what was learnt is kept; run again)") from error
             asked = dict.fromkeys(subjects, 0)
         finally:
             api.close()
@@ -67,14 +68,14 @@ def enrich(settings: Settings, stop: Event) -> dict[str, Any]:
         }
 
 
-def _ids(view: Snapshot, users_to: int) -> tuple[pl.Series, pl.Series]:
+def _ids(view: StoreSnapshot, users_to: int) -> tuple[pl.Series, pl.Series]:
     """The store's users, then all others up to a number; its movies, most frequent first."""
-    counts = count_store(view).users
+    counts = count_rows(view).users_by_movie
     repairs = find_repairs(counts)
     movies = [
         movie for movie in sorted(counts, key=lambda f: (-counts[f], f)) if is_movie_id(movie)
     ]
-    seen = [view.keys(table, bucket)["user_id"].unique()
+    seen = [view.read_keys(table, bucket)["user_id"].unique()
             for bucket in view.buckets for table in ("watches", "ratings")]  # fmt: skip
     others = pl.Series("user_id", range(1, users_to + 1), pl.Int64)
     users = pl.concat([*seen, others]).unique(maintain_order=True)

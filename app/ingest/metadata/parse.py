@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from app.ingest.schemas import MOMENT, Schema
+from app.ingest.schemas import TIMESTAMP, Schema
 
 Row = dict[str, Any]
 #: When it was asked; a row of nulls otherwise is something that the API does not know.
@@ -18,7 +18,7 @@ USERS: Schema = {
     "age": pl.Int64(),
     "gender": pl.String(),
     "occupation": pl.String(),
-    ASKED: MOMENT,
+    ASKED: TIMESTAMP,
 }
 MOVIES: Schema = {
     "movie_id": pl.String(),
@@ -29,7 +29,7 @@ MOVIES: Schema = {
     "release_date": pl.String(),
     "vote_average": pl.Float32(),
     "vote_count": pl.Int64(),
-    ASKED: MOMENT,
+    ASKED: TIMESTAMP,
 }
 _NOTHING = ("", "null", "none", "nan")
 #: More than any text of interest; the API is somebody else's.

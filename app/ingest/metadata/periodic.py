@@ -6,9 +6,9 @@ from prometheus_client import Counter, Gauge
 from prometheus_client.registry import CollectorRegistry
 
 from app import logs
-from app.ingest.errors import EventsError
-from app.ingest.manifest import NAME
+from app.ingest.errors import IngestError
 from app.ingest.metadata.enrich import enrich
+from app.ingest.store_files import MANIFEST_NAME
 from app.settings import Settings
 
 _HOUR = 3600.0
@@ -55,11 +55,11 @@ class Enriching:
 
     def _once(self) -> float:
         """One run; how long to wait for the next."""
-        if not (self._settings.store_dir / NAME).exists():
+        if not (self._settings.store_dir / MANIFEST_NAME).exists():
             return _FIRST_WAIT
         try:
             told = enrich(self._settings, self._stop)
-        except (EventsError, OSError) as error:
+        except (IngestError, OSError) as error:
             self._failures.inc()
             _log.error("attributes are missing; trying again in an hour", why=str(error))
             return _HOUR

@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from app.atomic_files import write_file
-from app.ingest.errors import EventsError
+from app.ingest.errors import IngestError
 from app.ingest.metadata.parse import ASKED, Row
 from app.ingest.schemas import Schema
 
@@ -22,7 +22,7 @@ class AttributeTable:
         """Read what was kept.
 
         Raises:
-            EventsError: the file is damaged or is another table.
+            IngestError: the file is damaged or is another table.
         """
         self._path = path
         self._schema = schema
@@ -35,7 +35,7 @@ class AttributeTable:
         except FileNotFoundError:
             self._rows = pl.DataFrame(schema=schema)
         except (OSError, pl.exceptions.PolarsError) as error:
-            raise EventsError(f"{path} is no table of attributes (remove it): {error}") from error
+            raise IngestError(f"{path} is no table of attributes (remove it): {error}") from error
 
     @property
     def rows(self) -> int:

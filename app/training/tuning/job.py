@@ -48,7 +48,7 @@ def run(job: TuneJob, budget: Budget, seed: int | None) -> dict[str, Any]:
     """Search, write, and return the summary that `marquee tune --json` prints.
 
     Raises:
-        EventsError: a table is missing or is none.
+        IngestError: a table is missing or is none.
         TrainingError: too little data to hold anything out, or an unknown parameter to be fixed.
     """
     if unknown := sorted(set(job.fixed) - set(LADDERS)):

@@ -37,11 +37,11 @@ def test_plain_packed_and_piped_files_are_collected_together(tmp_path: Path) -> 
     files = ["--file", tmp_path / "a.log", "--file", tmp_path / "b.log.gz", "--file", "-"]
     third = LINES.replace(",7,", ",9,").replace("\n", "\r\n").encode()
     summary = summary_of("collect", *files, "--store", tmp_path / "s", stdin=third)
-    assert {k: summary[k] for k in ("lines", "watches", "ratings", "damaged", "pairs")} == {
+    assert {k: summary[k] for k in ("lines", "watches", "ratings", "rejected", "pairs")} == {
         "lines": 9,
         "watches": 3,
         "ratings": 3,
-        "damaged": 3,
+        "rejected": 3,
         "pairs": 3,
     }
     assert summary["reasons"]["user"] == 3
@@ -73,7 +73,7 @@ def test_a_file_that_breaks_off_is_named_and_may_be_taken_again(tmp_path: Path) 
 def test_a_file_and_a_while_of_the_stream_are_wrong_usage(tmp_path: Path) -> None:
     done = marquee("collect", "--file", "-", "--for", "1m", "--store", tmp_path)
     assert done.returncode == 2
-    assert b"does not go with --file" in done.stderr
+    assert b"cannot be used with --file" in done.stderr
 
 
 def test_a_person_gets_a_table_and_no_bar_outside_a_terminal(tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def real_store(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> P
             "ratings": 266,
             "recommendations": 425,
             "accounts": 0,
-            "damaged": 51,
+            "rejected": 51,
             "repaired": 12,
             "reasons": {
                 "fields": 0,
@@ -123,7 +123,7 @@ def test_the_real_table_is_imported(real_store: Path, shared_data: Path) -> None
     table = shared_data / "cinematch/ratings.csv"
     for _ in range(2):
         summary = summary_of("import-ratings", table, "--store", real_store)
-        assert (summary["rows"], summary["taken"], summary["refused"]) == (37_984, 37_928, 56)
+        assert (summary["rows"], summary["accepted"], summary["rejected"]) == (37_984, 37_928, 56)
         assert summary["reasons"] == {"fields": 3, "time": 0, "user": 1, "movie": 52, "rating": 0}
         assert (summary["repaired"], summary["ratings"]) == (10, 38_192)
 
@@ -136,7 +136,7 @@ def test_the_real_store_is_prepared(real_store: Path, shared_data: Path, tmp_pat
         "ratings": 38_190,
         "watches": 29_952,
         "repaired": 22,
-        "left_out": 2,
+        "dropped": 2,
         "cut": "2023-11-29T18:57:11",
         "train": {"ratings": 30_549, "watches": 29_952},
         "test": {"ratings": 7_641, "watches": 0},
@@ -148,6 +148,6 @@ def test_movielens_needs_its_half_stars(shared_data: Path, tmp_path: Path) -> No
     summary = summary_of(
         "import-ratings", table, "--store", tmp_path / "s", MARQUEE_RATING_MIN="0.5"
     )
-    assert (summary["taken"], summary["repaired"], summary["ratings"]) == (100_004, 0, 100_004)
+    assert (summary["accepted"], summary["repaired"], summary["ratings"]) == (100_004, 0, 100_004)
     refused = summary_of("import-ratings", table, "--store", tmp_path / "t")
     assert refused["reasons"]["rating"] == 1_101

@@ -101,7 +101,7 @@ def wait_for_rows(engine: sa.Engine, ids: set[str], seconds: float = 30) -> dict
 def check_each(engine: sa.Engine, model: Path, answers: Answers) -> None:
     """Every delivered answer stands in the database as it was given."""
     rows = wait_for_rows(engine, set(answers.got))
-    names = RecommendationLists.open(model).names
+    names = RecommendationLists.open(model).movie_ids
     for request_id, (user, text, version, source) in answers.got.items():
         row = rows[request_id]
         assert (row["user_id"], str(row["version_number"]), row["source"]) == (

@@ -21,7 +21,7 @@ def test_its_lines_are_collected_as_the_sample_is(tmp_path: Path) -> None:
     collect = [*marquee, "collect", "--file", str(log), "--store", str(store), "--json"]
     told = json.loads(subprocess.run(collect, cwd=ROOT, capture_output=True, check=True).stdout)
     log.unlink()
-    assert told["damaged"] == 0
+    assert told["rejected"] == 0
     prepare = [*marquee, "prepare", "--store", str(store), "--out", str(tmp_path / "tables")]
     subprocess.run(prepare, cwd=ROOT, capture_output=True, check=True)
     for name in ("ratings", "watches"):

@@ -20,7 +20,7 @@ from tests.integration.service.conftest import Server, free_port, serving
 
 ASKED = re.compile("/recommend/.*")
 #: What a collector and the simulator both count.
-COUNTS = ("lines", "watches", "ratings", "recommendations", "accounts", "damaged")
+COUNTS = ("lines", "watches", "ratings", "recommendations", "accounts", "rejected")
 
 
 @pytest.fixture(scope="module")

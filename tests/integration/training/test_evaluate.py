@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from app.model.artifact import open_artifact
-from app.model.recommendation_lists import RecommendationLists, unpack_items
+from app.model.recommendation_lists import RecommendationLists, unpack_movie_ids
 from tests.integration.training.conftest import World, run
 
 
@@ -52,7 +52,7 @@ def test_ranking_metrics_equal_a_plain_computation(
     lists = RecommendationLists.open(trained, length=7)
     rows = []
     for user, wanted in held_out.items():
-        shown = lists.answer(user).text.split(",")
+        shown = lists.get(user).text.split(",")
         places = [place for place, movie in enumerate(shown) if movie in wanted]
         ideal = min(7, len(wanted))
         rows.append(
@@ -76,11 +76,11 @@ def test_exposure_metrics_equal_a_plain_computation(
 ) -> None:
     lists = RecommendationLists.open(trained, length=7)
     factors = open_artifact(trained / "factors", "factors").arrays
-    shown = [movie for user in held_out for movie in lists.answer(user).text.split(",")]
-    exposure = sorted(shown.count(movie) for movie in lists.names)
+    shown = [movie for user in held_out for movie in lists.get(user).text.split(",")]
+    exposure = sorted(shown.count(movie) for movie in lists.movie_ids)
     movies = len(exposure)
     gini = sum((2 * rank - movies - 1) * count for rank, count in enumerate(exposure, 1))
-    numbers = {name: number for number, name in enumerate(unpack_items(factors["items"]))}
+    numbers = {name: number for number, name in enumerate(unpack_movie_ids(factors["movies"]))}
     assert result["coverage"] == pytest.approx(len(set(shown)) / movies)
     assert result["gini"] == pytest.approx(gini / (movies * len(shown)))
     popularity = np.mean([factors["item_users"][numbers[movie]] for movie in shown])
@@ -91,7 +91,7 @@ def test_errors_equal_a_plain_computation(
     trained: Path, result: dict[str, Any], strange: World
 ) -> None:
     factors = open_artifact(trained / "factors", "factors").arrays
-    movies = unpack_items(factors["items"])
+    movies = unpack_movie_ids(factors["movies"])
     users = factors["users"].tolist()
     errors = []
     for user, movie, rating, _ in pl.read_parquet(strange.later_ratings).rows():

@@ -34,9 +34,9 @@ def test_no_list_holds_what_the_user_has_watched_or_rated(world: World, trained:
         for user, movie in pl.read_parquet(path, columns=["user_id", "movie_id"]).rows():
             seen.setdefault(user, set()).add(movie)
     lists = RecommendationLists.open(trained, length=50)
-    assert lists.users.tolist() == sorted(seen)
+    assert lists.user_ids.tolist() == sorted(seen)
     for user, movies in seen.items():
-        answer = lists.answer(user)
+        answer = lists.get(user)
         assert answer.source == "personal"
         listed = answer.text.split(",")
         assert not movies & set(listed)
@@ -45,11 +45,11 @@ def test_no_list_holds_what_the_user_has_watched_or_rated(world: World, trained:
 
 def test_a_user_without_events_gets_the_movies_of_the_segment(trained: Path) -> None:
     lists = RecommendationLists.open(trained)
-    assert lists.answer(10**12).source == "popular"
+    assert lists.get(10**12).source == "popular"
     segments = open_artifact(trained / "lists", "lists").arrays
     strangers = np.setdiff1d(segments["segment_users"], segments["users"])
     assert len(strangers) > 0
-    assert lists.answer(int(strangers[0])).text.count(",") == 19
+    assert lists.get(int(strangers[0])).text.count(",") == 19
 
 
 def test_lists_are_those_of_a_fresh_scoring_from_the_factors(trained: Path) -> None:
@@ -58,7 +58,7 @@ def test_lists_are_those_of_a_fresh_scoring_from_the_factors(trained: Path) -> N
     a = {name: array.astype(float) for name, array in factors.arrays.items()}
     start, seen = factors.arrays["seen_start"], factors.arrays["seen_items"]
     weights = factors.manifest.parameters["blend"]
-    movies = factors.manifest.items
+    movies = factors.manifest.movies
     for user in range(0, factors.manifest.users, 7):
         mine = slice(start[user], start[user + 1])
         watched = np.zeros(movies)
@@ -166,7 +166,7 @@ def test_one_single_event_is_enough(tmp_path: Path) -> None:
     assert code == 0, err
     assert "1 users, 1 movies" in out
     verify_model(tmp_path / "m")
-    assert RecommendationLists.open(tmp_path / "m").answer(8).text == "a"
+    assert RecommendationLists.open(tmp_path / "m").get(8).text == "a"
 
 
 def test_the_version_comes_from_the_file_or_the_option(

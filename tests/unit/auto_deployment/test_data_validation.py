@@ -130,8 +130,8 @@ def test_too_large_a_batch_is_rejected_and_too_small_a_batch_blocks(
 
 def test_damaged_movie_ids_are_counted_by_line(tables: Path) -> None:
     lines = int(pl.read_parquet(tables / "watches.parquet")["minutes"].sum()) + 4000
-    assert check(tables, repaired=lines // 100, left_out=lines // 200)["passed"]
-    report = check(tables, repaired=lines // 100, left_out=lines // 80)
+    assert check(tables, repaired=lines // 100, dropped=lines // 200)["passed"]
+    report = check(tables, repaired=lines // 100, dropped=lines // 80)
     assert "2.2% of lines have a damaged movie id" in report["blocking"][0]
 
 

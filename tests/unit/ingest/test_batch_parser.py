@@ -8,34 +8,34 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.ingest.batch_parser import Block, read_block
-from app.ingest.log_parser import Event, Rating, Rejected, Scale, Watch, parse_line
+from app.ingest.batch_parser import ParsedBatch, parse_batch
+from app.ingest.log_parser import Event, InvalidLine, Rating, RatingScale, Watch, parse_line
 
 from .lines import make_lines
 
 LINES = 1_000
 EXAMPLES = 120
-SCALE = Scale(1, 5)
+SCALE = RatingScale(1, 5)
 
 Row = tuple[int, str, float, datetime]
 
 
-def rows_of(block: Block) -> tuple[list[Row], list[Row]]:
+def rows_of(block: ParsedBatch) -> tuple[list[Row], list[Row]]:
     return sorted(block.watches.rows()), sorted(block.ratings.rows())
 
 
-def rows_by_line(events: list[Event | Rejected]) -> tuple[list[Row], list[Row]]:
-    found = [e.suspect if isinstance(e, Rejected) else e for e in events]
+def rows_by_line(events: list[Event | InvalidLine]) -> tuple[list[Row], list[Row]]:
+    found = [e.repairable_event if isinstance(e, InvalidLine) else e for e in events]
     watches = [(e.user_id, e.movie_id, e.minute, e.time) for e in found if isinstance(e, Watch)]
     ratings = [(e.user_id, e.movie_id, e.rating, e.time) for e in found if isinstance(e, Rating)]
     return sorted(watches), sorted(ratings)
 
 
 def assert_equal_to_the_grammar(lines: list[str]) -> None:
-    block = read_block(lines, SCALE)
+    block = parse_batch(lines, SCALE)
     events = [parse_line(line, SCALE) for line in lines]
     assert rows_of(block) == rows_by_line(events)
-    assert block.reasons == Counter(e.reason for e in events if isinstance(e, Rejected))
+    assert block.reasons == Counter(e.reason for e in events if isinstance(e, InvalidLine))
     kinds = Counter(type(event).__name__ for event in events)
     assert +block.counts == +Counter(
         lines=len(lines),
@@ -43,7 +43,7 @@ def assert_equal_to_the_grammar(lines: list[str]) -> None:
         ratings=kinds["Rating"],
         recommendations=kinds["Recommendation"],
         accounts=kinds["Account"],
-        damaged=kinds["Rejected"],
+        rejected=kinds["InvalidLine"],
     )
 
 
@@ -68,7 +68,7 @@ def test_it_equals_the_grammar_on_any_text(lines: list[str]) -> None:
 
 
 def test_an_empty_block_is_empty() -> None:
-    block = read_block([])
+    block = parse_batch([])
     assert block.watches.is_empty()
     assert block.ratings.is_empty()
     assert block.counts["lines"] == 0

@@ -5,20 +5,20 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.ingest.event_buffer import Collector
+from app.ingest.event_buffer import EventBuffer
 from app.ingest.log_parser import ONE_TO_FIVE
-from app.ingest.writer import open_writer
+from app.ingest.store_writer import open_writer
 
 from .contents import contents
 from .lines import make_lines
 
 
-def collect(store: Path, blocks: list[list[str]], batch: int) -> Collector:
+def collect(store: Path, blocks: list[list[str]], batch: int) -> EventBuffer:
     with open_writer(store, buckets=4) as writer:
-        collector = Collector(writer, ONE_TO_FIVE, batch)
+        collector = EventBuffer(writer, ONE_TO_FIVE, batch)
         for lines in blocks:
-            collector.take_lines(lines)
-            if collector.full:
+            collector.add_lines(lines)
+            if collector.is_full:
                 collector.flush()
         collector.flush()
     return collector
@@ -49,16 +49,16 @@ def test_repaired_events_are_counted_once_each(tmp_path: Path) -> None:
         "2022-11-14T12:24,1,GET /data/m/Nowhere/1.mpg",
     ]
     collector = collect(tmp_path, [good, lost], 10)
-    assert collector.counts["damaged"] == 3
-    assert collector.repaired({"u p+2009": "up+2009", "uup+2009": "up+2009"}) == 3
+    assert collector.counts["rejected"] == 3
+    assert collector.count_repaired({"u p+2009": "up+2009", "uup+2009": "up+2009"}) == 3
 
 
 def test_positions_go_with_the_events_they_belong_to(tmp_path: Path) -> None:
     with open_writer(tmp_path, buckets=4) as writer:
-        collector = Collector(writer, ONE_TO_FIVE, batch_events=2)
+        collector = EventBuffer(writer, ONE_TO_FIVE, max_events=2)
         for offset in range(3):
-            collector.take_lines([f"2022-11-14T12:24,{offset},GET /data/m/up+2009/1.mpg"])
-            if collector.full:
+            collector.add_lines([f"2022-11-14T12:24,{offset},GET /data/m/up+2009/1.mpg"])
+            if collector.is_full:
                 collector.flush({"movielog1-0": offset + 1})
-    assert writer.manifest.positions == {"movielog1-0": 2}
+    assert writer.manifest.offsets == {"movielog1-0": 2}
     assert contents(tmp_path)[0]["user_id"].to_list() == [0, 1]

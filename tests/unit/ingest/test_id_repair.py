@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from app.ingest.id_repair import find_repairs
-from app.ingest.log_parser import Rating, Rejected, Watch, is_movie_id, parse_line
+from app.ingest.log_parser import InvalidLine, Rating, Watch, is_movie_id, parse_line
 
 
 @pytest.fixture(scope="session")
@@ -14,7 +14,7 @@ def users_by_movie(shared_data: Path) -> dict[str, int]:
     pairs = set()
     for line in (shared_data / "movielog/stream.log").read_text().splitlines():
         event = parse_line(line)
-        found = event.suspect if isinstance(event, Rejected) else event
+        found = event.repairable_event if isinstance(event, InvalidLine) else event
         if isinstance(found, Watch | Rating):
             pairs.add((found.user_id, found.movie_id))
     return dict(Counter(movie for _, movie in pairs))

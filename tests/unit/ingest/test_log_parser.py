@@ -11,10 +11,10 @@ from app.ingest.log_parser import (
     REASONS,
     Account,
     Event,
+    InvalidLine,
     Rating,
+    RatingScale,
     Recommendation,
-    Rejected,
-    Scale,
     Watch,
     parse_line,
 )
@@ -22,9 +22,9 @@ from app.ingest.log_parser import (
 NOON = datetime(2022, 11, 14, 12, 24)
 
 
-def as_listed(event: Event | Rejected) -> dict[str, Any]:
+def as_listed(event: Event | InvalidLine) -> dict[str, Any]:
     """An event in the form of `lines.jsonl`."""
-    if isinstance(event, Rejected):
+    if isinstance(event, InvalidLine):
         return {"event": None, "reason": event.reason}
     fields = event._asdict() | {"event": type(event).__name__.lower()}
     if isinstance(event, Recommendation):
@@ -71,44 +71,44 @@ def test_a_fraction_is_cut_to_microseconds(fraction: str, microsecond: int) -> N
     ],
 )
 def test_what_is_no_moment_is_refused(time: str) -> None:
-    assert parse_line(f"{time},7,GET /create_account") == Rejected("time")
+    assert parse_line(f"{time},7,GET /create_account") == InvalidLine("time")
 
 
 def test_user_ids_end_at_18_digits() -> None:
     last = "9" * 18
     assert parse_line(f"2022-11-14T12:24,{last},GET /create_account") == Account(NOON, int(last))
     for user in (last + "9", "٣", "-1", ""):
-        assert parse_line(f"2022-11-14T12:24,{user},GET /create_account") == Rejected("user")
+        assert parse_line(f"2022-11-14T12:24,{user},GET /create_account") == InvalidLine("user")
 
 
 def test_the_scale_decides_about_ratings() -> None:
     line = "2022-11-14T12:24,7,GET /rate/up+2009=9"
-    assert parse_line(line) == Rejected("rating")
-    assert parse_line(line, Scale(1, 10)) == Rating(NOON, 7, "up+2009", 9)
+    assert parse_line(line) == InvalidLine("rating")
+    assert parse_line(line, RatingScale(1, 10)) == Rating(NOON, 7, "up+2009", 9)
 
 
 def test_the_first_reason_in_the_contracts_order_counts() -> None:
     line = "x,x,GET /data/m/X/x.mpg"
     good = ["2022-11-14T12:24", "7"]
-    assert parse_line(line) == Rejected("time")
-    assert parse_line(f"{good[0]},x,GET /data/m/X/x.mpg") == Rejected("user")
-    assert parse_line(",".join([*good, "PUT /data/m/X/x.mpg"])) == Rejected("request")
-    assert parse_line(",".join([*good, "GET /data/m/X/x.mpg"])) == Rejected("movie")
-    assert parse_line(",".join([*good, "GET /rate/X=x"])) == Rejected("movie")
+    assert parse_line(line) == InvalidLine("time")
+    assert parse_line(f"{good[0]},x,GET /data/m/X/x.mpg") == InvalidLine("user")
+    assert parse_line(",".join([*good, "PUT /data/m/X/x.mpg"])) == InvalidLine("request")
+    assert parse_line(",".join([*good, "GET /data/m/X/x.mpg"])) == InvalidLine("movie")
+    assert parse_line(",".join([*good, "GET /rate/X=x"])) == InvalidLine("movie")
 
 
 def test_an_id_one_character_too_long_is_a_suspect() -> None:
     for movie in ("u p+2009", "Up+2009", "%%3a", "%3xa", "up,+2009", "u/p+2009"):
         event = parse_line(f"2022-11-14T12:24,7,GET /data/m/{movie}/3.mpg")
-        assert event == Rejected("movie", Watch(NOON, 7, movie, 3))
+        assert event == InvalidLine("movie", Watch(NOON, 7, movie, 3))
     rated = parse_line("2022-11-14T12:24,7,GET /rate/u p+2009=3")
-    assert rated == Rejected("movie", Rating(NOON, 7, "u p+2009", 3))
+    assert rated == InvalidLine("movie", Rating(NOON, 7, "u p+2009", 3))
 
 
 def test_an_id_beyond_repair_is_no_suspect() -> None:
     for movie in ("", "X", "aDdjc1gioFamIk7", "x" * 201, "u p+2009" + "x" * 300):
         event = parse_line(f"2022-11-14T12:24,7,GET /data/m/{movie}/3.mpg")
-        assert event == Rejected("movie"), movie
+        assert event == InvalidLine("movie"), movie
 
 
 def test_a_failed_recommendation_carries_no_movies() -> None:
@@ -122,4 +122,4 @@ def test_a_failed_recommendation_carries_no_movies() -> None:
 )
 def test_it_never_raises(line: str) -> None:
     event = parse_line(line)
-    assert not isinstance(event, Rejected) or event.reason in REASONS
+    assert not isinstance(event, InvalidLine) or event.reason in REASONS

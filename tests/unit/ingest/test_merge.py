@@ -7,7 +7,7 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.ingest.merge import merge_ratings, merge_watches, watches_of
+from app.ingest.merge import merge_ratings, merge_watch_events, merge_watches
 from app.ingest.schemas import RATING_EVENTS, WATCH_EVENTS
 
 START = datetime(2022, 11, 14)
@@ -32,10 +32,10 @@ def rating_events(rows: list[tuple[int, str, float, datetime | None]]) -> pl.Dat
 def test_watches_in_any_batches_and_order_merge_to_the_same(
     rows: list[tuple[int, str, int, datetime]], data: st.DataObject
 ) -> None:
-    expected = watches_of(watch_events(rows))
+    expected = merge_watch_events(watch_events(rows))
     again = data.draw(st.permutations(rows + rows[:5]))
     cut = data.draw(st.integers(0, len(again)))
-    parts = [watches_of(watch_events(part)) for part in (again[:cut], again[cut:], rows)]
+    parts = [merge_watch_events(watch_events(part)) for part in (again[:cut], again[cut:], rows)]
     assert merge_watches(parts).equals(expected)
     assert reduce(lambda one, two: merge_watches([one, two]), parts).equals(expected)
 
@@ -61,7 +61,7 @@ def test_watches_merge_to_what_a_loop_finds(rows: list[tuple[int, str, int, date
         mine = [row for row in rows if row[:2] == (user, movie)]
         seen = [row[3] for row in mine]
         expected.append((user, movie, sorted({row[2] for row in mine}), min(seen), max(seen)))
-    assert watches_of(watch_events(rows)).rows() == expected
+    assert merge_watch_events(watch_events(rows)).rows() == expected
 
 
 def test_the_newest_rating_counts_then_the_higher_and_no_time_is_oldest() -> None:

@@ -6,11 +6,11 @@ import polars as pl
 import pytest
 
 from app.ingest import prepare as prepares
-from app.ingest.errors import EventsError
+from app.ingest.errors import IngestError
 from app.ingest.prepare import prepare_tables
 from app.ingest.schemas import KEY, RATING_EVENTS, RATINGS, WATCH_EVENTS, WATCHES
+from app.ingest.store_writer import open_writer
 from app.ingest.training_tables import read_ratings, read_watches
-from app.ingest.writer import open_writer
 
 START = datetime(2022, 11, 14)
 NO_RATINGS = pl.DataFrame(schema=RATING_EVENTS)
@@ -52,7 +52,7 @@ def test_the_tables_are_clean_and_sorted(tmp_path: Path) -> None:
     )
     ratings = rating_events((20, "up+2009", 3, at(9)), (20, "u p+2009", 5, at(10)))
     summary = prepare_tables(fill(tmp_path / "s", (watches, ratings)), tmp_path / "out", None)
-    assert summary == {"ratings": 1, "watches": 62, "repaired": 3, "left_out": 1}
+    assert summary == {"ratings": 1, "watches": 62, "repaired": 3, "dropped": 1}
     table = read_watches(tmp_path / "out/watches.parquet")
     assert table.head(2).rows() == [
         (3, "up+2009", 1, at(4), at(4)),
@@ -122,7 +122,7 @@ def test_untimed_ratings_are_never_newest(tmp_path: Path) -> None:
     summary = prepare_tables(fill(tmp_path / "s", (NO_WATCHES, ratings)), tmp_path / "out", 0.9)
     assert summary["test"] == {"ratings": 1, "watches": 0}
     only_untimed = fill(tmp_path / "u", (NO_WATCHES, ratings.head(1)))
-    with pytest.raises(EventsError, match="has a time to split by"):
+    with pytest.raises(IngestError, match="has a time to split by"):
         prepare_tables(only_untimed, tmp_path / "none", 0.5)
     assert not (tmp_path / "none").exists()
 
@@ -135,6 +135,6 @@ def test_an_empty_store_gives_empty_tables(tmp_path: Path) -> None:
 
 def test_a_directory_with_other_things_is_not_replaced(tmp_path: Path) -> None:
     store = fill(tmp_path / "data/store")
-    with pytest.raises(EventsError, match=r"holds other things \(store\)"):
+    with pytest.raises(IngestError, match=r"holds other things \(store\)"):
         prepare_tables(store, tmp_path / "data", None)
     assert (store / "manifest.json").exists()

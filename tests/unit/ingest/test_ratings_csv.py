@@ -6,20 +6,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.ingest.errors import EventsError
-from app.ingest.line_reader import Source
-from app.ingest.log_parser import ONE_TO_FIVE, Scale
+from app.ingest.errors import IngestError
+from app.ingest.line_reader import LineReader
+from app.ingest.log_parser import ONE_TO_FIVE, RatingScale
 from app.ingest.ratings_csv import REASONS, open_table
 
 Row = tuple[int, str, float, datetime | None]
 
 
-def read(path: Path, scale: Scale = ONE_TO_FIVE) -> tuple[list[Row], Counter[str], int]:
+def read(path: Path, scale: RatingScale = ONE_TO_FIVE) -> tuple[list[Row], Counter[str], int]:
     rows: list[Row] = []
     reasons: Counter[str] = Counter()
     count = 0
-    with Source(str(path)) as source:
-        for block in open_table(source).blocks(scale):
+    with LineReader(str(path)) as source:
+        for block in open_table(source).read_batches(scale):
             rows += block.ratings.rows()
             reasons += block.reasons
             count += block.rows
@@ -58,7 +58,7 @@ def test_a_header_says_which_column_is_which(tmp_path: Path, text: str) -> None:
 
 
 def test_a_header_without_what_is_needed_is_named(tmp_path: Path) -> None:
-    with pytest.raises(EventsError, match="the header has no column rating"):
+    with pytest.raises(IngestError, match="the header has no column rating"):
         read(table(tmp_path, "userId,movieId,stars\n1,2,3\n"))
 
 
@@ -113,7 +113,7 @@ def test_latin_1_is_recognised(tmp_path: Path) -> None:
 def test_half_stars_need_their_scale(tmp_path: Path) -> None:
     path = table(tmp_path, "7,31,0.5\n7,32,4.5\n")
     assert read(path)[1] == Counter(rating=1)
-    assert read(path, Scale(0.5, 5))[1] == Counter()
+    assert read(path, RatingScale(0.5, 5))[1] == Counter()
 
 
 def test_an_empty_file_has_no_rows(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_an_empty_file_has_no_rows(tmp_path: Path) -> None:
 
 
 def test_standard_input_is_refused() -> None:
-    with pytest.raises(EventsError, match="cannot be standard input"), Source("-") as source:
+    with pytest.raises(IngestError, match="cannot be standard input"), LineReader("-") as source:
         open_table(source)
 
 

@@ -5,12 +5,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from app.ingest import writer as writers
-from app.ingest.errors import EventsError
-from app.ingest.manifest import Manifest, read_manifest
+from app.ingest import store_writer
+from app.ingest.errors import IngestError
 from app.ingest.schemas import RATING_EVENTS, WATCH_EVENTS
-from app.ingest.store import open_store
-from app.ingest.writer import open_writer
+from app.ingest.store_files import Manifest, read_manifest
+from app.ingest.store_reader import open_store
+from app.ingest.store_writer import open_writer
 
 from .contents import contents, watches
 
@@ -43,17 +43,17 @@ def test_positions_are_kept_with_their_data(tmp_path: Path) -> None:
     with open_writer(tmp_path) as writer:
         writer.commit(watched(1), NO_RATINGS, {"movielog1-0": 17})
         writer.commit(watched(2), NO_RATINGS)
-    assert manifest_of(tmp_path).positions == {"movielog1-0": 17}
+    assert manifest_of(tmp_path).offsets == {"movielog1-0": 17}
     with open_writer(tmp_path) as writer:
-        assert writer.manifest.positions == {"movielog1-0": 17}
+        assert writer.manifest.offsets == {"movielog1-0": 17}
 
 
 def test_many_commits_stay_few_files(tmp_path: Path) -> None:
     with open_writer(tmp_path, buckets=4) as writer:
         for user in range(100):
             writer.commit(watched(user, user + 1), NO_RATINGS)
-    assert len(manifest_of(tmp_path).watches) <= writers.MAX_SEGMENTS
-    assert len(list(tmp_path.glob("*.parquet"))) <= writers.MAX_SEGMENTS
+    assert len(manifest_of(tmp_path).watches) <= store_writer.MAX_SEGMENTS
+    assert len(list(tmp_path.glob("*.parquet"))) <= store_writer.MAX_SEGMENTS
     assert contents(tmp_path)[0]["user_id"].to_list() == list(range(101))
 
 
@@ -78,7 +78,7 @@ def test_a_second_writer_is_told_who_writes(tmp_path: Path) -> None:
     process = context.Process(target=hold_the_lock, args=(tmp_path, held), daemon=True)
     process.start()
     assert held.wait(60)
-    with pytest.raises(EventsError, match=rf"written by process {process.pid} since \d{{4}}-"):
+    with pytest.raises(IngestError, match=rf"written by process {process.pid} since \d{{4}}-"):
         open_writer(tmp_path).__enter__()
     process.kill()
     process.join()
@@ -102,10 +102,10 @@ def test_left_over_files_are_removed_and_foreign_ones_kept(tmp_path: Path) -> No
 
 
 def test_a_missing_or_damaged_store_is_named(tmp_path: Path) -> None:
-    with pytest.raises(EventsError, match="no store at"), open_store(tmp_path):
+    with pytest.raises(IngestError, match="no store at"), open_store(tmp_path):
         pass
     (tmp_path / "manifest.json").write_text('{"format": 2}')
-    with pytest.raises(EventsError, match="is not the manifest of a store"), open_store(tmp_path):
+    with pytest.raises(IngestError, match="is not the manifest of a store"), open_store(tmp_path):
         pass
 
 
@@ -114,8 +114,8 @@ def test_a_missing_or_damaged_file_is_named(tmp_path: Path) -> None:
         writer.commit(watched(1), NO_RATINGS)
     file = tmp_path / "watches-00000001.parquet"
     file.write_bytes(file.read_bytes()[:-9])
-    with pytest.raises(EventsError, match=r"watches-00000001\.parquet is damaged"):
+    with pytest.raises(IngestError, match=r"watches-00000001\.parquet is damaged"):
         open_store(tmp_path).__enter__()
     file.unlink()
-    with pytest.raises(EventsError, match="lacks a file"):
+    with pytest.raises(IngestError, match="lacks a file"):
         open_store(tmp_path).__enter__()

@@ -4,8 +4,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from app.ingest.errors import EventsError
-from app.ingest.log_parser import Scale
+from app.ingest.errors import IngestError
+from app.ingest.log_parser import RatingScale
 from app.ingest.schemas import RATINGS, WATCHES
 from app.ingest.training_tables import read_ratings, read_watches
 
@@ -23,21 +23,21 @@ def test_ratings_come_from_parquet_or_csv(tmp_path: Path) -> None:
 
 def test_the_scale_holds_for_a_csv(tmp_path: Path) -> None:
     (tmp_path / "ratings.csv").write_text("7,31,0.5\n")
-    assert read_ratings(tmp_path / "ratings.csv", Scale(0.5, 5))["rating"].to_list() == [0.5]
-    with pytest.raises(EventsError, match=r"no row is a rating from 1\.0 to 5\.0"):
+    assert read_ratings(tmp_path / "ratings.csv", RatingScale(0.5, 5))["rating"].to_list() == [0.5]
+    with pytest.raises(IngestError, match=r"no row is a rating from 1\.0 to 5\.0"):
         read_ratings(tmp_path / "ratings.csv")
 
 
 def test_a_wrong_table_is_named(tmp_path: Path) -> None:
     path = tmp_path / "watches.parquet"
-    with pytest.raises(EventsError, match="no such file"):
+    with pytest.raises(IngestError, match="no such file"):
         read_watches(path)
     path.write_bytes(b"PAR1")
-    with pytest.raises(EventsError, match="is not a Parquet file"):
+    with pytest.raises(IngestError, match="is not a Parquet file"):
         read_watches(path)
     pl.DataFrame(schema=RATINGS).write_parquet(path)
-    with pytest.raises(EventsError, match="has no column minutes"):
+    with pytest.raises(IngestError, match="has no column minutes"):
         read_watches(path)
     pl.DataFrame(schema={**WATCHES, "minutes": pl.Int64}).write_parquet(path)
-    with pytest.raises(EventsError, match="column minutes is Int64, not UInt16"):
+    with pytest.raises(IngestError, match="column minutes is Int64, not UInt16"):
         read_watches(path)

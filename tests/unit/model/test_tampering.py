@@ -1,4 +1,4 @@
-"""Every way `docs/artifact.md` lists in which a model directory can be wrong, each refused."""
+"""Every defect of a model directory that `docs/artifact.md` lists is refused."""
 
 import json
 import pickle
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from app.atomic_files import write_file
-from app.model.artifact import Origin, open_artifact, seal
+from app.model.artifact import ModelMetadata, open_artifact, write_manifest
 from app.model.manifest import ArtifactError, Manifest
 from app.model.recommendation_lists import RecommendationLists
 from app.model.verify import verify_model
@@ -31,19 +31,19 @@ def manifest(change: Callable[[dict[str, Any]], object]) -> Tamper:
 
 
 def array(name: str, change: Callable[[Any], Any]) -> Tamper:
-    """Change an array and seal the directory anew, as a wrong training program would."""
+    """Change an array and write a new manifest, as a defective training program would."""
 
     def tamper(lists: Path) -> None:
         path = lists / f"{name}.npy"
         np.save(path, change(np.load(path) if path.exists() else None))
-        reseal(lists)
+        rewrite_manifest(lists)
 
     return tamper
 
 
-def reseal(lists: Path) -> None:
-    origin = Origin(version=3, parameters={}, metrics={}, data={"hash": "d"}, code={})
-    seal(lists, "lists", users=4, items=60, origin=origin)
+def rewrite_manifest(lists: Path) -> None:
+    metadata = ModelMetadata(version=3, parameters={}, metrics={}, data={"hash": "d"}, code={})
+    write_manifest(lists, "lists", users=4, movies=60, metadata=metadata)
 
 
 def flip_last_byte(path: Path) -> None:
@@ -54,7 +54,7 @@ def flip_last_byte(path: Path) -> None:
 
 def without_popular(lists: Path) -> None:
     (lists / "popular.npy").unlink()
-    reseal(lists)
+    rewrite_manifest(lists)
 
 
 def replace_by_link(lists: Path) -> None:
@@ -73,73 +73,89 @@ def plain_pickle(lists: Path) -> None:
 
 
 def resize_entry(lists: Path, name: str) -> None:
-    """Make size and seal right, so that the content itself is what is refused."""
+    """Make size and checksum valid, so that only the content is wrong."""
     content = json.loads((lists / "manifest.json").read_bytes())
-    content.pop("seal")
+    content.pop("checksum")
     content["files"][name]["bytes"] = (lists / name).stat().st_size
     write_file(lists / "manifest.json", Manifest.model_validate(content).to_json())
 
 
-#: What is done -> what is said. Refused when opened; the second table only by `marquee verify`.
+#: Defect -> (how to cause it, error message). Refused when opened.
 WHEN_OPENED: dict[str, tuple[Tamper, str]] = {
     "no manifest": (lambda d: (d / "manifest.json").unlink(), "manifest.json: cannot be read"),
     "manifest is not JSON": (
         lambda d: (d / "manifest.json").write_text("{"),
         "manifest.json: not JSON",
     ),
-    "manifest is no object": (
+    "manifest is not an object": (
         lambda d: (d / "manifest.json").write_text("[]"),
         "manifest.json: not a JSON object",
     ),
-    "manifest is huge": (
+    "manifest too large": (
         lambda d: (d / "manifest.json").write_text(" " * 1_000_001),
         "larger than 1000000 bytes",
     ),
-    "other format": (manifest(lambda m: m.update(format=2)), "format 2; this program reads"),
-    "other kind": (manifest(lambda m: m.update(kind="factors")), "kind 'factors', expected"),
+    "unknown format": (manifest(lambda m: m.update(format=2)), "format 2; this program reads"),
+    "wrong kind": (manifest(lambda m: m.update(kind="factors")), "kind 'factors', expected"),
     "field missing": (manifest(lambda m: m.pop("version")), "version: Field required"),
     "unknown field": (manifest(lambda m: m.update(extra=1)), "extra: Extra inputs"),
-    "file outside": (
+    "file outside the directory": (
         manifest(lambda m: m["files"].update({"../x.npy": m["files"]["users.npy"]})),
         "not a name for an array file",
     ),
-    "version changed by hand": (manifest(lambda m: m.update(version=4)), "its seal does not"),
-    "metrics changed by hand": (manifest(lambda m: m.update(metrics={"rmse": 0})), "its seal"),
+    "version edited": (manifest(lambda m: m.update(version=4)), "checksum mismatch"),
+    "metrics edited": (manifest(lambda m: m.update(metrics={"rmse": 0})), "checksum mismatch"),
     "file missing": (lambda d: (d / "users.npy").unlink(), "users.npy: missing, or not"),
-    "file is a link": (replace_by_link, "users.npy: missing, or not a regular file"),
-    "a stranger": (lambda d: (d / "model.pkl").touch(), "model.pkl: a file that the manifest"),
-    "cut short": (
+    "file is a symbolic link": (replace_by_link, "users.npy: missing, or not a regular file"),
+    "unlisted file": (lambda d: (d / "model.pkl").touch(), "model.pkl: a file that the manifest"),
+    "file truncated": (
         lambda d: (d / "lists.npy").write_bytes((d / "lists.npy").read_bytes()[:-2]),
-        "bytes, the manifest says",
+        "bytes, expected",
     ),
     "pickled objects in an array": (object_array, "not a plain array (pickles are refused)"),
-    "a pickle under an array's name": (plain_pickle, "not a plain array (pickles are refused)"),
+    "pickle named like an array": (plain_pickle, "not a plain array (pickles are refused)"),
     "array missing": (
         without_popular,
         "popular.npy: missing from the manifest",
     ),
-    "array unknown": (
+    "unknown array": (
         array("more", lambda _: np.zeros(1)),
         "more.npy: not part of a lists artifact",
     ),
     "wrong type": (array("users", lambda a: a.astype(float)), "users.npy: wrong type"),
     "wrong dimensions": (array("lists", lambda a: a.ravel()), "lists.npy: wrong type or number"),
-    "fewer users": (array("users", lambda a: a[:-1]), "not as many rows as the manifest has users"),
-    "fewer movies": (array("popular", lambda a: a[:-1]), "popular.npy: not as many rows"),
-    "fewer movie ids": (array("items", lambda a: a[:-30]), "items.npy: not as many movie ids"),
-    "segments uneven": (array("segment_of", lambda a: a[:-1]), "not equally long"),
+    "fewer users": (
+        array("users", lambda a: a[:-1]),
+        "users.npy, lists.npy: number of rows differs",
+    ),
+    "fewer movies": (array("popular", lambda a: a[:-1]), "popular.npy: number of rows differs"),
+    "fewer movie ids": (array("movies", lambda a: a[:-30]), "movies.npy: number of movie ids"),
+    "segment arrays of different length": (
+        array("segment_of", lambda a: a[:-1]),
+        "different lengths",
+    ),
     "empty lists": (array("lists", lambda a: a[:, :0]), "lists of no movies"),
 }
 
+#: Refused only by `marquee verify`.
 WHEN_VERIFIED: dict[str, tuple[Tamper, str]] = {
-    "one bit flipped": (
+    "flipped bit": (
         lambda d: flip_last_byte(d / "lists.npy"),
         "lists.npy: SHA-256 does not match the manifest",
     ),
-    "movie beyond the last": (array("lists", lambda a: a + 60), "lists.npy: a movie number beyond"),
-    "users not ascending": (array("users", lambda a: a[::-1]), "users.npy: user ids not ascending"),
-    "segment unknown": (array("segment_of", lambda a: a + 1), "a segment that does not exist"),
-    "other directory inside": (
+    "movie number out of range": (
+        array("lists", lambda a: a + 60),
+        "lists.npy: a movie number out of range",
+    ),
+    "user ids not ascending": (
+        array("users", lambda a: a[::-1]),
+        "users.npy: user ids not ascending",
+    ),
+    "segment number out of range": (
+        array("segment_of", lambda a: a + 1),
+        "a segment number out of range",
+    ),
+    "unknown directory": (
         lambda d: (d.parent / "backup").mkdir(),
         "backup: not part of a model directory",
     ),
@@ -151,7 +167,7 @@ WHEN_VERIFIED: dict[str, tuple[Tamper, str]] = {
 
 
 @pytest.mark.parametrize("name", WHEN_OPENED)
-def test_it_is_refused_when_opened(model: Path, name: str) -> None:
+def test_open_refuses_a_defective_model(model: Path, name: str) -> None:
     tamper, message = WHEN_OPENED[name]
     tamper(model / "lists")
     with pytest.raises(ArtifactError, match=re.escape(message)):
@@ -159,28 +175,28 @@ def test_it_is_refused_when_opened(model: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [*WHEN_OPENED, *WHEN_VERIFIED])
-def test_it_is_refused_when_verified(model: Path, name: str) -> None:
+def test_verify_refuses_a_defective_model(model: Path, name: str) -> None:
     tamper, message = {**WHEN_OPENED, **WHEN_VERIFIED}[name]
     tamper(model / "lists")
     with pytest.raises(ArtifactError, match=re.escape(message)):
         verify_model(model)
 
 
-def test_no_directory_is_refused(tmp_path: Path) -> None:
+def test_verify_refuses_a_missing_directory(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="no such model directory"):
         verify_model(tmp_path / "none")
 
 
-def test_an_unchanged_model_is_accepted(shared_model: Path) -> None:
+def test_verify_accepts_an_unchanged_model(shared_model: Path) -> None:
     assert verify_model(shared_model)["lists"].version == 3
 
 
-def test_opening_reads_no_array_whole(model: Path) -> None:
+def test_open_does_not_read_whole_arrays(model: Path) -> None:
     flip_last_byte(model / "lists" / "lists.npy")
     assert open_artifact(model / "lists", "lists").manifest.users == 4
 
 
-def test_the_page_lists_every_way() -> None:
+def test_the_documentation_lists_every_defect() -> None:
     page = (ROOT / "docs" / "artifact.md").read_text()
     for name in (*WHEN_OPENED, *WHEN_VERIFIED):
         assert f"| {name} |" in page

@@ -8,11 +8,10 @@ import sqlalchemy as sa
 from click.testing import CliRunner
 
 from app.cli import marquee
-from app.ingest.errors import EventsError
-from app.ingest.ingest import collect_files
-from app.ingest.log_parser import Scale
-from app.ingest.manifest import Manifest, write_manifest
-from app.ingest.directory_lock import LOCK, locked
+from app.ingest.errors import IngestError
+from app.ingest.ingest_files import ingest_log_files
+from app.ingest.log_parser import RatingScale
+from app.ingest.store_files import LOCK_NAME, Manifest, lock_directory, write_manifest
 from app.provenance.backup import back_up, restore
 from app.provenance.database import connect
 from app.provenance.errors import BackupError
@@ -32,7 +31,7 @@ def filled(place: Place, tmp_path: Path) -> Place:
     place.shipper(place.engine()).ship()
     log = tmp_path / "stream.log"
     log.write_text("2022-11-14T12:24,388907,GET /data/m/whiplash+2014/42.mpg\n")
-    collect_files([str(log)], tmp_path / "store", Scale(1, 5))
+    ingest_log_files([str(log)], tmp_path / "store", RatingScale(1, 5))
     return place
 
 
@@ -80,8 +79,11 @@ def test_a_store_without_events_takes_those_of_the_backup(filled: Place, tmp_pat
     archive.seek(0)
     new = tmp_path / "new"
     new.mkdir()
-    write_manifest(new, Manifest(positions={"stream": 7}))
-    with locked(new, "the store"), pytest.raises(EventsError, match="being written by process"):
+    write_manifest(new, Manifest(offsets={"stream": 7}))
+    with (
+        lock_directory(new, "the store"),
+        pytest.raises(IngestError, match="being written by process"),
+    ):
         restore(filled.engine(), new, archive)
     archive.seek(0)
     assert restore(filled.engine(), new, archive)["store"] == 2
@@ -101,7 +103,7 @@ def test_half_a_backup_is_refused(filled: Place, tmp_path: Path, share: float) -
     empty = connect(Settings(database=f"sqlite:///{tmp_path}/empty.db"))
     with pytest.raises(BackupError):
         restore(empty, tmp_path / "new", half)
-    assert {file.name for file in (tmp_path / "new").glob("*")} <= {LOCK}
+    assert {file.name for file in (tmp_path / "new").glob("*")} <= {LOCK_NAME}
 
 
 def test_another_archive_is_refused(place: Place, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from app.ingest.log_parser import Scale
+from app.ingest.log_parser import RatingScale
 from app.simulator.arrivals import Rates
 from app.simulator.corruption import DamageRates
 from app.simulator.driver import run_alone
@@ -38,7 +38,7 @@ def settings(
         WorldSettings(**changes),
         Rates(**{"rate": 0.02, **(rates or {})}),
         damage or DamageRates(),
-        Scale(),
+        RatingScale(),
     )
 
 

@@ -4,9 +4,9 @@ import pytest
 
 from app.ingest.log_parser import (
     Account,
+    InvalidLine,
     Rating,
     Recommendation,
-    Rejected,
     Watch,
     parse_line,
 )
@@ -39,7 +39,7 @@ def test_a_damaged_line_is_refused_for_the_reason_that_was_said(kind: str, how: 
         if hit.reason is None:
             assert isinstance(found, event), hit.line
         else:
-            assert isinstance(found, Rejected), hit.line
+            assert isinstance(found, InvalidLine), hit.line
             assert found.reason == hit.reason, hit.line
         seen[hit.reason] += 1
     assert set(seen) >= ({"movie"} if how == "random" and kind in lines_with_movies() else {"time"})

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from app.ingest.log_parser import Account, Rating, Recommendation, Rejected, Watch, parse_line
+from app.ingest.log_parser import Account, InvalidLine, Rating, Recommendation, Watch, parse_line
 from app.simulator.arrivals import Rates, arrivals
 from app.simulator.asking import ModelAnswers
 from app.simulator.choice_model import choose
@@ -34,7 +34,7 @@ def test_every_line_is_what_it_was_counted_as() -> None:
     names = {Watch: "watches", Rating: "ratings", Account: "accounts"}
     for label, line in lines:
         event = parse_line(line)
-        found = f"damaged:{event.reason}" if isinstance(event, Rejected) else names[type(event)]
+        found = f"damaged:{event.reason}" if isinstance(event, InvalidLine) else names[type(event)]
         assert found == label, line
     assert simulation.stream.counts == Counter(label for label, _ in lines)
     assert len(set(simulation.stream.counts)) >= 7
@@ -68,7 +68,7 @@ def test_people_who_join_say_so_first() -> None:
     events = [parse_line(line) for _, line in lines]
     seen: set[int] = set()
     for event in events:
-        assert not isinstance(event, Rejected)
+        assert not isinstance(event, InvalidLine)
         if isinstance(event, Account):
             assert event.user_id not in seen
         else:

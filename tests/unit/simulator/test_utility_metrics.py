@@ -7,8 +7,8 @@ import pytest
 from click.testing import CliRunner
 
 from app.cli import marquee
-from app.model.artifact import Origin, seal, write_array
-from app.model.recommendation_lists import item_dtype, pack_items
+from app.model.artifact import ModelMetadata, write_array, write_manifest
+from app.model.recommendation_lists import movie_number_dtype, pack_movie_ids
 from app.simulator import paired_evaluation
 from app.simulator.choice_model import Choice
 from app.simulator.environment import World
@@ -53,7 +53,7 @@ def write_model(directory: Path, here: World, users: list[int], noise: float) ->
     lists.mkdir(parents=True)
     chance = np.random.default_rng(1)
     names = here.movies.ids[:600]
-    dtype = item_dtype(len(names))
+    dtype = movie_number_dtype(len(names))
 
     def best(true: Floats) -> list[int]:
         looks = true[:600] + chance.normal(0, noise, 600) if noise else true[:600]
@@ -61,15 +61,17 @@ def write_model(directory: Path, here: World, users: list[int], noise: float) ->
         return ordered
 
     rows = [best(here.utilities(user, 0.0)) for user in users]
-    write_array(lists, "items", pack_items(names))
+    write_array(lists, "movies", pack_movie_ids(names))
     write_array(lists, "users", np.array(users, np.int64))
     write_array(lists, "lists", np.array(rows, dtype))
     write_array(lists, "popular", np.arange(600).astype(dtype))
     write_array(lists, "segment_users", np.empty(0, np.int64))
     write_array(lists, "segment_of", np.empty(0, np.uint8))
     write_array(lists, "segment_popular", np.empty((0, 50), dtype))
-    origin = Origin(version=3, parameters={"seed": 1}, metrics={}, data={"hash": "d"}, code={})
-    seal(lists, "lists", users=len(users), items=600, origin=origin)
+    metadata = ModelMetadata(
+        version=3, parameters={"seed": 1}, metrics={}, data={"hash": "d"}, code={}
+    )
+    write_manifest(lists, "lists", users=len(users), movies=600, metadata=metadata)
     return directory
 
 

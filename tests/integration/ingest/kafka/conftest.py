@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from app.ingest.manifest import read_manifest
+from app.ingest.store_files import read_manifest
 from tests.conftest import ROOT
 from tests.integration.service.conftest import free_port
 from tests.support.kafka import Broker, running, why_not
@@ -56,7 +56,7 @@ class Collecting:
             return 0
         return sum(
             position["offset"]
-            for name, position in manifest.positions.items()
+            for name, position in manifest.offsets.items()
             if name.rpartition("-")[0] == self.topic
         )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from kafka.structs import TopicPartition
 
 from app.ingest.kafka.consumer import GROUP
-from app.ingest.writer import open_writer
+from app.ingest.store_writer import open_writer
 from tests.integration.ingest.kafka.conftest import Collecting, eventually
 from tests.integration.ingest.test_commands import marquee, summary_of
 from tests.support.kafka import Broker
@@ -69,7 +69,7 @@ def test_metrics_tell_kinds_reasons_lag_and_repairs(collecting: Collecting) -> N
     metric = collecting.metric
     assert metric('marquee_ingest_lines_total{kind="watches"}') == 60
     assert metric('marquee_ingest_lines_total{kind="ratings"}') == 1
-    assert metric('marquee_ingest_lines_total{kind="damaged"}') == 3
+    assert metric('marquee_ingest_lines_total{kind="rejected"}') == 3
     assert metric('marquee_ingest_lines_rejected_total{reason="movie"}') == 2
     assert metric('marquee_ingest_lines_rejected_total{reason="rating"}') == 1
     eventually(lambda: metric("marquee_kafka_consumer_lag") == 0, 5, "no lag")

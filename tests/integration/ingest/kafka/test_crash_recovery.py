@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.events_throughput import write_log
+from bench.ingest_throughput import write_log
 from tests.integration.ingest.kafka.conftest import Collecting, eventually
 from tests.integration.ingest.test_commands import summary_of
 from tests.support.kafka import Broker

@@ -8,7 +8,7 @@ from tests.integration.ingest.kafka.conftest import Collecting, eventually
 from tests.integration.ingest.test_commands import summary_of
 
 #: What a collector and the simulator both count.
-COUNTS = ("lines", "watches", "ratings", "recommendations", "accounts", "damaged")
+COUNTS = ("lines", "watches", "ratings", "recommendations", "accounts", "rejected")
 
 
 def test_a_collector_counts_what_the_simulator_sent_to_the_broker(

@@ -4,8 +4,8 @@ from pathlib import Path
 import polars as pl
 
 from app.ingest.schemas import RATING_EVENTS, WATCH_EVENTS
-from app.ingest.stats import describe_store
-from app.ingest.writer import open_writer
+from app.ingest.store_stats import describe_store
+from app.ingest.store_writer import open_writer
 
 NOON = datetime(2022, 11, 14, 12)
 
@@ -26,8 +26,8 @@ def test_it_says_what_is_in_the_store(tmp_path: Path) -> None:
         "users": 61,
         "movies": 2,
         "repaired_ids": 1,
-        "hopeless_ids": 1,
+        "unrepairable_ids": 1,
         "newest": "2022-11-14T12:00:00",
         "files": {"watches": 1, "ratings": 1},
-        "positions": {"movielog-0": 17},
+        "offsets": {"movielog-0": 17},
     }

@@ -5,7 +5,7 @@ temporary file, never into the project. `--growth` also takes ten times the line
 the users, once of the same users, to show that memory follows the pairs that are kept. (Those come
 with the first pass; so it is the second that ten are compared with.)
 
-    python -m bench.events_throughput [--json] [--repeat 100] [--growth]
+    python -m bench.ingest_throughput [--json] [--repeat 100] [--growth]
 """
 
 import argparse
@@ -99,7 +99,7 @@ def measure(log: Path, repeat: int, growth: bool) -> dict[str, dict[str, Any]]:
 
 def _generator(log: Path, repeat: int) -> list[str]:
     # A process of its own: what this one holds would count as memory of those it starts.
-    return [sys.executable, "-m", "bench.events_throughput", "--write", str(log), str(repeat)]
+    return [sys.executable, "-m", "bench.ingest_throughput", "--write", str(log), str(repeat)]
 
 
 def main() -> int:

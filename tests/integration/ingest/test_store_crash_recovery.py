@@ -9,11 +9,11 @@ from random import Random
 import polars as pl
 import pytest
 
-from app.ingest.event_buffer import Collector
+from app.ingest.event_buffer import EventBuffer
 from app.ingest.log_parser import ONE_TO_FIVE
 from app.ingest.schemas import KEY
-from app.ingest.store import open_store
-from app.ingest.writer import open_writer
+from app.ingest.store_reader import open_store
+from app.ingest.store_writer import open_writer
 
 ROOT = Path(__file__).parents[3]
 KILLS = 10
@@ -23,8 +23,8 @@ KILLS = 10
 CHILD = """
 import os, signal, sys
 from pathlib import Path
-from app.ingest import writer
-from app.ingest.event_buffer import Collector
+from app.ingest import store_writer
+from app.ingest.event_buffer import EventBuffer
 from app.ingest.log_parser import ONE_TO_FIVE
 
 store, log, kill_at = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
@@ -38,12 +38,12 @@ def count(event, arguments):
             os.kill(os.getpid(), signal.SIGKILL)
 
 lines = log.read_text().splitlines()
-writer.MAX_SEGMENTS = 2
+store_writer.MAX_SEGMENTS = 2
 sys.addaudithook(count)
-with writer.open_writer(store) as opened:
-    collector = Collector(opened, ONE_TO_FIVE)
+with store_writer.open_writer(store) as opened:
+    collector = EventBuffer(opened, ONE_TO_FIVE)
     for start in range(4):
-        collector.take_lines(lines[start::4])
+        collector.add_lines(lines[start::4])
         collector.flush()
 print(steps)
 """
@@ -56,8 +56,8 @@ def run(store: Path, log: Path, kill_at: int) -> subprocess.CompletedProcess[str
 
 def contents(store: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
     with open_store(store) as view:
-        watches = pl.concat(map(view.watches, view.buckets)).sort(KEY)
-        return watches, pl.concat(map(view.ratings, view.buckets)).sort(KEY)
+        watches = pl.concat(map(view.read_watches, view.buckets)).sort(KEY)
+        return watches, pl.concat(map(view.read_ratings, view.buckets)).sort(KEY)
 
 
 @pytest.fixture
@@ -88,8 +88,8 @@ def test_it_may_be_killed_at_any_step(tmp_path: Path, log: Path) -> None:
         if (store / "manifest.json").exists():
             contents(store)
         with open_writer(store) as writer:
-            collector = Collector(writer, ONE_TO_FIVE)
-            collector.take_lines(log.read_text().splitlines())
+            collector = EventBuffer(writer, ONE_TO_FIVE)
+            collector.add_lines(log.read_text().splitlines())
             collector.flush()
         assert all(a.equals(b) for a, b in zip(contents(store), expected, strict=True))
         assert not list(store.glob(".*"))

@@ -1,0 +1,144 @@
+"""Ingest files into the store: the work of `marquee collect --file` and `import-ratings`."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
+
+from app import logs
+from app.ingest import log_parser, ratings_csv
+from app.ingest.batch_parser import LINE_KINDS
+from app.ingest.event_buffer import EventBuffer
+from app.ingest.id_repair import Repairs, find_repairs
+from app.ingest.line_reader import LineReader
+from app.ingest.log_parser import RatingScale, is_movie_id
+from app.ingest.ratings_csv import MAX_EXAMPLES, open_table
+from app.ingest.store_reader import open_store
+from app.ingest.store_stats import StoreCounts, count_rows
+from app.ingest.store_writer import open_writer
+from app.progress import progress_bar
+
+_log = logs.get(__name__)
+
+
+def ingest_log_files(names: list[str], store: Path, scale: RatingScale) -> dict[str, Any]:
+    """Ingest log files; return the summary that `marquee collect` prints.
+
+    Raises:
+        IngestError: a file cannot be opened (then nothing is ingested) or not be read to its end
+            (then what was read stays, and the file may be ingested again), or the store cannot be
+            written.
+    """
+    started = time.perf_counter()
+    with ExitStack() as stack:
+        readers = [stack.enter_context(LineReader(name)) for name in names]
+        buffer = EventBuffer(stack.enter_context(open_writer(store)), scale)
+        update_progress = stack.enter_context(_show_progress(readers, "collect"))
+        for reader in readers:
+            for lines in reader.read_lines():
+                buffer.add_lines(lines)
+                if buffer.is_full:
+                    buffer.flush()
+                update_progress()
+        buffer.flush()
+    counts, repairs = _count_and_find_repairs(store)
+    return summarize_lines(buffer, buffer.count_repaired(repairs), counts.watches, started)
+
+
+def summarize_lines(
+    buffer: EventBuffer, repaired: int, pairs: int, started: float
+) -> dict[str, Any]:
+    """Return the summary of `marquee collect`.
+
+    Args:
+        buffer: what parsed and counted the lines.
+        repaired: lines whose movie id is repaired.
+        pairs: rows of watches in the store.
+        started: `time.perf_counter()` at the start, in seconds.
+    """
+    seconds = time.perf_counter() - started
+    return {
+        **{kind: buffer.counts[kind] for kind in ("lines", *LINE_KINDS)},
+        "repaired": repaired,
+        "reasons": {reason: buffer.reasons[reason] for reason in log_parser.REASONS},
+        "pairs": pairs,
+        "seconds": round(seconds, 3),
+        "lines_per_second": round(buffer.counts["lines"] / seconds),
+    }
+
+
+def ingest_rating_tables(names: list[str], store: Path, scale: RatingScale) -> dict[str, Any]:
+    """Ingest CSV tables of ratings; return the summary that `marquee import-ratings` prints.
+
+    Raises:
+        IngestError: a file cannot be read or is no such table (then nothing is ingested), or the
+            store cannot be written.
+    """
+    started = time.perf_counter()
+    rows, reasons = 0, Counter[str]()
+    examples: dict[tuple[str, str], list[str]] = {}
+    with ExitStack() as stack:
+        tables = [open_table(stack.enter_context(LineReader(name))) for name in names]
+        buffer = EventBuffer(stack.enter_context(open_writer(store)), scale)
+        readers = [table.reader for table in tables]
+        update_progress = stack.enter_context(_show_progress(readers, "import"))
+        for table in tables:
+            for batch in table.read_batches(scale):
+                rows += batch.rows
+                reasons.update(batch.reasons)
+                for reason, lines in batch.examples.items():
+                    examples.setdefault((table.reader.name, reason), []).extend(lines)
+                buffer.add_ratings(batch.ratings)
+                if buffer.is_full:
+                    buffer.flush()
+                update_progress()
+        buffer.flush()
+    _log_rejected_rows(examples)
+    counts, repairs = _count_and_find_repairs(store)
+    # A row rejected for its movie id counts as accepted once that id can be repaired.
+    reasons["movie"] -= sum(buffer.events_by_movie[m] for m in repairs if not is_movie_id(m))
+    seconds = time.perf_counter() - started
+    return {
+        "rows": rows,
+        "accepted": rows - reasons.total(),
+        "repaired": buffer.count_repaired(repairs),
+        "rejected": reasons.total(),
+        "reasons": {reason: reasons[reason] for reason in ratings_csv.REASONS},
+        "ratings": counts.ratings,
+        "seconds": round(seconds, 3),
+        "rows_per_second": round(rows / seconds),
+    }
+
+
+def _count_and_find_repairs(store: Path) -> tuple[StoreCounts, Repairs]:
+    with open_store(store) as snapshot:
+        counts = count_rows(snapshot)
+    return counts, find_repairs(counts.users_by_movie)
+
+
+def _log_rejected_rows(examples: dict[tuple[str, str], list[str]]) -> None:
+    """Log the first rejected rows by file and reason."""
+    for (name, reason), lines in examples.items():
+        for line in lines[:MAX_EXAMPLES]:
+            _log.warning("row rejected", file=name, reason=reason, row=line)
+
+
+@contextmanager
+def _show_progress(readers: list[LineReader], label: str) -> Iterator[Callable[[], None]]:
+    """Show how many bytes of the files are read; yield a function that updates the bar."""
+    sizes = [reader.size_bytes for reader in readers]
+    known = [size for size in sizes if size is not None]
+    total = sum(known) if len(known) == len(sizes) else None
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TimeRemainingColumn(),
+    )
+    with progress_bar(*columns) as bar:
+        task = bar.add_task(label, total=total)
+        yield lambda: bar.update(task, completed=sum(reader.position_bytes for reader in readers))

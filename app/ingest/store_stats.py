@@ -1,0 +1,86 @@
+"""Count what is in a store: for id repair, for `marquee data stats` and for retraining."""
+
+from collections import Counter
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from app.ingest.id_repair import find_repairs
+from app.ingest.log_parser import is_movie_id
+from app.ingest.retention import newest_event_time
+from app.ingest.store_files import TABLES, read_manifest
+from app.ingest.store_reader import StoreSnapshot, open_store
+
+
+class StoreCounts(NamedTuple):
+    """Rows of a store, one per user and movie, and users by movie id as received."""
+
+    watches: int
+    ratings: int
+    users_by_movie: dict[str, int]
+
+
+def count_rows(snapshot: StoreSnapshot) -> StoreCounts:
+    """Count rows and users by movie id in one pass over the buckets."""
+    watches = ratings = 0
+    users_by_movie: Counter[str] = Counter()
+    for bucket in snapshot.buckets:
+        watched = snapshot.read_keys("watches", bucket)
+        rated = snapshot.read_keys("ratings", bucket)
+        watches += watched.height
+        ratings += rated.height
+        keys = pl.concat([watched, rated]).unique() if rated.height else watched
+        # Python's own numbers: views of a frame would keep the bucket's strings in memory.
+        users_by_movie.update(dict(keys.group_by("movie_id").len().iter_rows()))
+    return StoreCounts(watches, ratings, dict(users_by_movie))
+
+
+def count_rows_after(store: Path, time: datetime) -> int:
+    """Return the approximate number of rows with a later (first) time; some may count twice."""
+    manifest = read_manifest(store)
+    total = 0
+    for name in () if manifest is None else manifest.segment_names:
+        column = "time" if name.startswith("ratings") else "first_time"
+        rows = pl.scan_parquet(store / name).filter(pl.col(column) > time)
+        total += int(rows.select(pl.len()).collect().item())
+    return total
+
+
+def describe_store(store: Path) -> dict[str, Any]:
+    """Return the output of `marquee data stats`; see its help.
+
+    Raises:
+        IngestError: there is no store, or it is damaged.
+    """
+    with open_store(store) as snapshot:
+        counts = count_rows(snapshot)
+        repairs = find_repairs(counts.users_by_movie)
+        movies = {repairs.get(movie, movie) for movie in counts.users_by_movie}
+        newest = newest_event_time(snapshot)
+        manifest = snapshot.manifest
+        return {
+            "pairs": counts.watches,
+            "ratings": counts.ratings,
+            "minutes": sum(_count_minutes(snapshot, bucket) for bucket in snapshot.buckets),
+            "users": sum(_count_users(snapshot, bucket) for bucket in snapshot.buckets),
+            "movies": sum(is_movie_id(movie) for movie in movies),
+            "repaired_ids": len(repairs),
+            "unrepairable_ids": sum(not is_movie_id(movie) for movie in movies),
+            "newest": newest.isoformat() if newest else "none",
+            "files": {table: len(manifest.segments(table)) for table in TABLES},
+            "bytes": sum((store / name).stat().st_size for name in manifest.segment_names),
+            "offsets": {
+                partition: value["offset"] for partition, value in sorted(manifest.offsets.items())
+            },
+        }
+
+
+def _count_minutes(snapshot: StoreSnapshot, bucket: int) -> int:
+    return int(snapshot.read_watches(bucket)["minutes"].list.len().sum())
+
+
+def _count_users(snapshot: StoreSnapshot, bucket: int) -> int:
+    users = [snapshot.read_keys(table, bucket)["user_id"] for table in TABLES]
+    return pl.concat(users).n_unique()
