@@ -34,7 +34,7 @@ COMMANDS = {
     "test-data": "app.auto_deployment.commands",
     "retrain": "app.auto_deployment.commands",
     "schedule": "app.auto_deployment.commands",
-    "notify": "app.auto_deployment.commands",
+    "notify": "app.notifications.commands",
     "restore": "app.auto_deployment.commands",
     "init": "app.provisioning.commands",
     "simulate": "app.simulator.commands",

@@ -174,7 +174,8 @@ class Settings(BaseSettings):
         SecretStr(""), description="Slack's incoming webhook, best given as a file; empty: none."
     )
     outbox_dir: Path = Field(
-        Path("data/outbox"), description="Where messages wait that no channel took yet."
+        Path("data/outbox"),
+        description="Directory of the messages that no channel has accepted yet.",
     )
     git_remote: str = Field(
         "",

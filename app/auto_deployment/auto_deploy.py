@@ -16,7 +16,7 @@ from app.auto_deployment.errors import NoVersionError, ToolError, VersionTakenEr
 from app.auto_deployment.publish import PendingRelease, Publisher
 from app.auto_deployment.workspace import PENDING_FILE, RUN_FILE, STATE_FILE, Workspace
 from app.cli_errors import MarqueeError
-from app.notifications.outbox import Notifier
+from app.notifications.notifier import Notifier
 from app.settings import Settings
 
 Status = Literal[

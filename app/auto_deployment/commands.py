@@ -1,10 +1,8 @@
-"""`marquee test-data`, `retrain`, `schedule`, `notify` and `restore`."""
+"""`marquee test-data`, `retrain`, `schedule` and `restore`."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import click
 
@@ -101,13 +99,13 @@ def retrain(settings: Settings, accept_data: bool, force: bool, as_json: bool) -
 
     from app.auto_deployment.auto_deploy import NOT_NOTIFIED
     from app.auto_deployment.auto_deploy import retrain as run
-    from app.notifications.channels import channels
-    from app.notifications.outbox import Notifier
+    from app.notifications.channels import open_channels
+    from app.notifications.notifier import Notifier
     from app.shutdown import exit_on_sigterm
 
     exit_on_sigterm()  # ends the child processes, too
     with explain_errors():
-        notifier = Notifier(settings.outbox_dir, channels(settings))
+        notifier = Notifier(settings.outbox_dir, open_channels(settings))
         result = run(settings, notifier, accept_data=accept_data, force=force)
     if as_json:
         click.echo(json.dumps(asdict(result)))
@@ -128,45 +126,6 @@ def schedule(settings: Settings) -> None:
     from app.auto_deployment.scheduler import run_scheduler
 
     run_scheduler(settings)
-
-
-@click.command(
-    epilog='Examples: marquee notify --subject "Version 7 is in service" --body-file report.txt;'
-    "  make test 2>&1 | marquee notify --subject Tests --body-file -;  marquee notify --flush"
-)
-@click.option("--subject", help="One line.")
-@click.option("--body-file", type=click.File("r"), help="Text; - for standard input.")
-@click.option("--flush", is_flag=True, help="Send what waits from earlier, and nothing new.")
-@_JSON
-@click.pass_obj
-def notify(
-    settings: Settings, subject: str | None, body_file: TextIO | None, flush: bool, as_json: bool
-) -> None:
-    """Tell people by e-mail and Slack, as far as these are configured.
-
-    A channel that is down does not stop the other; what it did not take is kept in `outbox_dir`
-    and sent with the next message, or by --flush. Exit status: 0 delivered, kept, or nothing is
-    configured (which of these is said), 1 neither delivered nor kept, 2 wrong usage.
-    """
-    from app.notifications.channels import channels
-    from app.notifications.outbox import Notifier
-
-    if flush == bool(subject):
-        raise click.UsageError("give --subject, or --flush alone")
-    with told_plainly():
-        configured = channels(settings)
-        notifier = Notifier(settings.outbox_dir, configured)
-        body = body_file.read() if body_file else ""
-        told = notifier.flush() if flush else notifier.send(subject or "", body)
-    if as_json:
-        found = {"delivered": told.delivered, "kept": told.kept, "configured": list(configured)}
-        click.echo(json.dumps(found))
-    elif not configured:
-        click.echo("neither mail nor Slack is configured: nobody is told")
-    else:
-        for state, counts in (("delivered", told.delivered), ("kept, sent later", told.kept)):
-            for name, count in counts.items():
-                click.echo(f"{name}: {count} {state}")
 
 
 @click.command(
@@ -202,17 +161,3 @@ def restore(settings: Settings, version: int | None, tree: Path, as_json: bool) 
     else:
         paths = " and ".join(restored["restored"])
         click.echo(f"version {restored['version']} in {paths}, hash {restored['model_hash'][:12]}")
-
-
-@contextmanager
-def told_plainly() -> Iterator[None]:
-    """End a command with a sentence for what this room knows to go wrong."""
-    from app.auto_deployment.errors import DeploymentError
-    from app.ingest.errors import IngestError
-
-    try:
-        yield
-    except (DeploymentError, IngestError) as error:
-        raise click.ClickException(str(error)) from error
-    except (OSError, ValueError) as error:
-        raise click.ClickException(f"{type(error).__name__}: {error}") from error

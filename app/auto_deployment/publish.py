@@ -17,7 +17,7 @@ from app.auto_deployment.version_commits import (
 )
 from app.auto_deployment.workspace import PENDING_FILE, Workspace
 from app.model.manifest import read_manifest
-from app.notifications.outbox import Notifier
+from app.notifications.notifier import Notifier
 from app.provenance.instance_info import tell_version
 from app.settings import Settings
 

@@ -17,7 +17,7 @@ from app import logs
 from app.auto_deployment.auto_deploy import Status
 from app.auto_deployment.workspace import RUN_FILE, STATE_FILE, Workspace
 from app.http_server import create_app, start_server
-from app.notifications.outbox import Notifier
+from app.notifications.notifier import pending_messages
 from app.settings import Settings
 from app.shutdown import stop_event
 
@@ -101,7 +101,7 @@ class RetrainMetrics(Collector):
     def __init__(self, settings: Settings, scheduler: Scheduler) -> None:
         self._configured = bool(settings.git_remote)
         self._workspace = Workspace(settings)
-        self._notifier = Notifier(settings.outbox_dir, {})
+        self._outbox = settings.outbox_dir
         self._scheduler = scheduler
         self._started = time.time()
 
@@ -136,8 +136,8 @@ class RetrainMetrics(Collector):
         yield runs
         yield GaugeMetricFamily(
             "marquee_notification_outbox_messages",
-            "Messages that no channel accepted yet.",
-            self._notifier.waiting(),
+            "Messages that no channel has accepted yet.",
+            len(pending_messages(self._outbox)),
         )
 
 

@@ -1,38 +1,38 @@
-"""Ways to people, by apprise: e-mail, and Slack's incoming webhook."""
+"""The channels that notifications go through: e-mail and Slack's incoming webhook, by apprise."""
 
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from apprise import Apprise
 
-from app.auto_deployment.errors import DeploymentError
+from app.notifications.errors import NotificationError
 from app.settings import Settings
 
-#: Sends subject and body; whether the other side took them.
+#: Sends a subject and a body; returns whether the other side accepted them.
 Channel = Callable[[str, str], bool]
 _SMTPS_PORT = 465
 
 
-def channels(settings: Settings) -> dict[str, Channel]:
-    """The configured channels by name; none is fine.
+def open_channels(settings: Settings) -> dict[str, Channel]:
+    """Return the configured channels by name (`mail`, `slack`); none may be configured.
 
     Raises:
-        DeploymentError: a channel is configured by half.
+        NotificationError: a channel is configured incompletely.
     """
-    found: dict[str, Channel] = {}
+    channels: dict[str, Channel] = {}
     if settings.smtp_host:
-        found["mail"] = _mail(settings)
+        channels["mail"] = _mail_channel(settings)
     if webhook := settings.slack_webhook.get_secret_value():
-        found["slack"] = _slack(webhook)
-    return found
+        channels["slack"] = _slack_channel(webhook)
+    return channels
 
 
-def _mail(settings: Settings) -> Channel:
+def _mail_channel(settings: Settings) -> Channel:
     if not (settings.mail_from and settings.mail_to):
-        raise DeploymentError("MARQUEE_MAIL_FROM and MARQUEE_MAIL_TO are needed to send mail")
+        raise NotificationError("MARQUEE_MAIL_FROM and MARQUEE_MAIL_TO are needed to send mail")
     host, _, port = settings.smtp_host.rpartition(":")
-    secure = "ssl" if int(port) == _SMTPS_PORT else "starttls"
-    server = _open(
+    secure_mode = "ssl" if int(port) == _SMTPS_PORT else "starttls"
+    server = _open_server(
         "mail",
         schema="mailtos" if settings.smtp_tls else "mailto",
         host=host,
@@ -42,7 +42,7 @@ def _mail(settings: Settings) -> Channel:
         password=settings.smtp_password.get_secret_value() or None,
         from_addr=settings.mail_from,
         targets=settings.mail_to.split(","),
-        secure_mode=secure if settings.smtp_tls else "insecure",
+        secure_mode=secure_mode if settings.smtp_tls else "insecure",
         format="text",
     )
 
@@ -53,12 +53,12 @@ def _mail(settings: Settings) -> Channel:
     return send
 
 
-def _slack(webhook: str) -> Channel:
-    """A webhook takes `{"text": …}`, as those of Mattermost and others do, wherever it lies."""
+def _slack_channel(webhook: str) -> Channel:
+    """Post `{"text": ...}`, which the webhooks of Slack, Mattermost and others accept."""
     url = urlsplit(webhook)
     if url.scheme not in ("http", "https") or not url.hostname:
-        raise DeploymentError("MARQUEE_SLACK_WEBHOOK is not the address of a webhook")
-    server = _open(
+        raise NotificationError("MARQUEE_SLACK_WEBHOOK is not the URL of a webhook")
+    server = _open_server(
         "slack",
         schema="jsons" if url.scheme == "https" else "json",
         host=url.hostname,
@@ -74,8 +74,8 @@ def _slack(webhook: str) -> Channel:
     return send
 
 
-def _open(name: str, **description: object) -> Apprise:
+def _open_server(name: str, **description: object) -> Apprise:
     server = Apprise()
     if not server.add(description):
-        raise DeploymentError(f"the channel {name} cannot be used as it is configured")
+        raise NotificationError(f"apprise rejects the configuration of the channel {name}")
     return server

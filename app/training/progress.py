@@ -2,14 +2,14 @@
 
 import contextlib
 import re
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from app.progress import progress_bar
 
 Advance = Callable[[int], None]
 
@@ -26,13 +26,8 @@ class Stages:
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
         self.peak_mb: dict[str, int] = {}
-        self._bars = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TimeElapsedColumn(),
-            console=Console(stderr=True),
-            disable=not sys.stderr.isatty(),
+        self._bars = progress_bar(
+            SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
         )
 
     def __enter__(self) -> "Stages":

@@ -1,4 +1,4 @@
-"""A mail server that keeps what it gets, for tests that read the mail again."""
+"""A mail server that stores the mails it receives, for tests to read."""
 
 from email import message_from_bytes, policy
 from email.message import EmailMessage
@@ -10,7 +10,7 @@ from tests.integration.service.conftest import free_port
 
 
 class Mailbox:
-    """A mail server that keeps what it gets."""
+    """An SMTP server on a free port of the loopback address; `mails` holds what it received."""
 
     def __init__(self) -> None:
         self.mails: list[EmailMessage] = []
@@ -21,7 +21,7 @@ class Mailbox:
         mail = message_from_bytes(envelope.content, policy=policy.default)
         assert isinstance(mail, EmailMessage)
         self.mails.append(mail)
-        return "250 taken"
+        return "250 OK"
 
     def start(self) -> None:
         self._controller = Controller(self, hostname="127.0.0.1", port=self.port)
