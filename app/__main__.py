@@ -1,4 +1,4 @@
-"""`python -m app`: the `marquee` command."""
+"""`python -m app`: the same as the `marquee` command."""
 
 from app.cli import main
 

@@ -1,4 +1,4 @@
-"""A directory that appears whole or not at all: written aside, made durable, renamed."""
+"""Files and directories that are replaced atomically: write, fsync, rename."""
 
 import ctypes
 import os
@@ -14,12 +14,15 @@ _RENAME_EXCHANGE = 2  # linux/fs.h
 
 @contextmanager
 def staged_directory(target: Path) -> Iterator[Path]:
-    """Yield an empty directory beside `target`; on success it takes `target`'s place.
+    """Yield an empty directory next to `target` that replaces `target` at the end of the block.
 
-    When the block raises, `target` is as it was. What a killed process left aside is removed by
-    the next one that writes the same target.
+    When the block raises, `target` is unchanged. The directory of a killed process is removed by
+    the next process that writes the same target.
+
+    Raises:
+        OSError: a file cannot be written, or the directories cannot be exchanged.
     """
-    target = Path(os.path.abspath(target))  # noqa: PTH100 - resolve() would follow a link
+    target = Path(os.path.abspath(target))  # noqa: PTH100 - resolve() would follow a symbolic link
     target.parent.mkdir(parents=True, exist_ok=True)
     prefix = f".{target.name}.staged-"
     for left_over in target.parent.glob(f"{prefix}*"):
@@ -30,29 +33,29 @@ def staged_directory(target: Path) -> Iterator[Path]:
         yield staged
         staged.chmod(0o755)
         for path in [*staged.rglob("*"), staged]:
-            sync(path)
+            fsync(path)
         if target.exists():
             _exchange(staged, target)
         else:
             staged.rename(target)
-        sync(target.parent)
+        fsync(target.parent)
     finally:
         shutil.rmtree(staged, ignore_errors=True)
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Write a file aside and rename it into place."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    with aside.open("wb") as file:
+    """Replace a file atomically with `data`."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-    aside.replace(path)
-    sync(path.parent)
+    temporary.replace(path)
+    fsync(path.parent)
 
 
 def _exchange(first: Path, second: Path) -> None:
-    """Swap two directories in one step of the file system (Linux, renameat2)."""
+    """Swap two directories atomically (Linux, renameat2)."""
     libc = ctypes.CDLL(None, use_errno=True)
     arguments = (_AT_FDCWD, os.fsencode(first), _AT_FDCWD, os.fsencode(second), _RENAME_EXCHANGE)
     if libc.renameat2(*arguments) != 0:
@@ -60,8 +63,8 @@ def _exchange(first: Path, second: Path) -> None:
         raise OSError(number, os.strerror(number), str(second))
 
 
-def sync(path: Path) -> None:
-    """Wait until a file, or the entries of a directory, would survive a power failure."""
+def fsync(path: Path) -> None:
+    """Flush a file, or the entries of a directory, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -12,9 +12,9 @@ from cheroot.wsgi import Server
 from flask import Flask, Response, jsonify
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
-from werkzeug.exceptions import HTTPException
 
-from app import logs
+from app import logs, problem_details
+from app.problem_details import problem as problem  # noqa: PLC0414
 
 _THREADS = 8
 #: A client that is silent for so long is disconnected.
@@ -31,6 +31,7 @@ def create_app(registry: CollectorRegistry, is_alive: Callable[[], bool]) -> Fla
     """
     prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
     app = Flask("marquee", static_folder=None)
+    problem_details.init_app(app)
 
     @app.get("/metrics")
     def metrics() -> Response:
@@ -41,22 +42,7 @@ def create_app(registry: CollectorRegistry, is_alive: Callable[[], bool]) -> Fla
         alive = is_alive()
         return jsonify(status="alive" if alive else "stuck"), 200 if alive else 503
 
-    @app.errorhandler(HTTPException)
-    def error(error: HTTPException) -> Response:
-        return problem(error.code or 500, error.name, error.description or "")
-
     return app
-
-
-def problem(
-    status: int, title: str, detail: str, headers: dict[str, str] | None = None
-) -> Response:
-    """An error as problem details (RFC 9457)."""
-    response = jsonify(type="about:blank", title=title, status=status, detail=detail)
-    response.status_code = status
-    response.content_type = "application/problem+json"
-    response.headers.extend(headers or {})
-    return response
 
 
 class BackgroundServer:

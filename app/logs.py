@@ -1,4 +1,4 @@
-"""Logging, set up once: the same events for people on a terminal or as JSON, on standard error."""
+"""Logging to standard error: readable lines on a terminal, JSON elsewhere."""
 
 import logging
 import sys
@@ -10,8 +10,8 @@ from app.settings import Settings
 
 
 def set_up(settings: Settings) -> None:
-    """Send every log record, ours and the libraries', to standard error in one form."""
-    for_people = settings.log_format == "terminal" or (
+    """Configure structlog and the root logger, so that libraries log in the same format."""
+    terminal = settings.log_format == "terminal" or (
         settings.log_format == "auto" and sys.stderr.isatty()
     )
     shared: list[Processor] = [
@@ -23,7 +23,7 @@ def set_up(settings: Settings) -> None:
     ]
     renderer: Processor = (
         structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
-        if for_people
+        if terminal
         else structlog.processors.JSONRenderer()
     )
     structlog.configure(
@@ -45,6 +45,6 @@ def set_up(settings: Settings) -> None:
 
 
 def get(name: str) -> structlog.stdlib.BoundLogger:
-    """The logger for one module."""
+    """Return the logger of a module."""
     logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
     return logger

@@ -8,7 +8,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from app.atomic_files import sync
+from app.atomic_files import fsync
 from app.ingest.errors import IngestError
 from app.ingest.schemas import Schema
 
@@ -31,7 +31,7 @@ def write_segment(path: Path, schema: Schema, buckets: Iterable[pl.DataFrame]) -
         for frame in buckets:
             rows += frame.height
             writer.write_table(to_arrow(frame), row_group_size=max(1, frame.height))
-    sync(path)
+    fsync(path)
     return rows
 
 

@@ -11,7 +11,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from app.atomic_files import staged_directory, sync
+from app.atomic_files import fsync, staged_directory
 from app.ingest.errors import IngestError
 from app.ingest.metadata_files import FOLDER, copy_attributes
 from app.ingest.store_files import (
@@ -104,7 +104,7 @@ class StoreRestorer:
         if self._names != (self._manifest.segment_names if self._manifest else set()):
             raise IngestError("the files of the store are not those that its manifest names")
         if self._manifest:
-            sync(self._path)
+            fsync(self._path)
             write_manifest(self._path, self._manifest)
 
     def remove_files(self) -> None:

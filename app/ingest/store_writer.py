@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from app.atomic_files import sync
+from app.atomic_files import fsync
 from app.ingest.merge import merge_ratings, merge_watch_events
 from app.ingest.segment import open_segment, split_buckets, write_segment
 from app.ingest.store_files import (
@@ -123,7 +123,7 @@ class StoreWriter:
         return f"{table}-{sequence:08}.parquet"
 
     def _publish(self, manifest: Manifest) -> None:
-        sync(self.path)  # file names must be durable before a manifest that holds them
+        fsync(self.path)  # file names must be durable before a manifest that holds them
         manifest = manifest.model_copy(update={"sequence": self.manifest.sequence})
         write_manifest(self.path, manifest)
         self.manifest = manifest

@@ -24,7 +24,9 @@ MODEL = click.option(
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def verify(settings: Settings, model: Path | None, as_json: bool) -> None:
-    """Verify a model directory: manifest, sizes, shapes, SHA-256 of each file, content.
+    """Verify a model directory.
+
+    Checks the manifest, sizes, shapes and SHA-256 of each file, and the content of the lists.
 
     Exit status: 0 valid, 1 not valid (the reason is printed), 2 wrong usage.
     """
@@ -68,7 +70,10 @@ def recommend(
     as_json: bool,
     users: tuple[int, ...],
 ) -> None:
-    """Print recommendations, one `user_id<TAB>id,id,...` line per user, best movie first."""
+    """Print recommendations of users.
+
+    Prints one `user_id<TAB>id,id,...` line per user, best movie first.
+    """
     from app.model.recommendation_lists import RecommendationLists
 
     if bool(users) == bool(users_file):

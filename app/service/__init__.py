@@ -1,1 +1,1 @@
-"""The web service that answers recommendations."""
+"""The web service that returns recommendations."""

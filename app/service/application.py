@@ -1,11 +1,11 @@
-"""The Flask application."""
+"""The Flask application and its routes for health checks."""
 
-from flask import Flask, Request
+from flask import Blueprint, Flask, Request, Response, jsonify
 from flask.sessions import NullSession, SessionInterface, SessionMixin
 
-from app import logs
+from app import logs, problem_details
 from app.model.recommendation_lists import RecommendationLists
-from app.service import health, openapi, problems, recommend
+from app.service import openapi, recommend
 from app.service.metrics import Metrics
 from app.settings import Settings, read_settings
 
@@ -13,24 +13,24 @@ log = logs.get(__name__)
 
 
 def create_app(settings: Settings | None = None) -> Flask:
-    """Make the application that answers from `settings.model_dir`.
+    """Create the application that serves the model in `settings.model_dir`.
 
     Raises:
-        ArtifactError: the model directory must not be served.
+        ArtifactError: the model is missing or not valid.
     """
     settings = settings or read_settings()
     lists = RecommendationLists.open(
         settings.model_dir, length=settings.list_length, hidden=settings.hidden_movie_ids
     )
     if lists.unknown_hidden_ids:
-        log.warning("hidden movies that this model does not know", ids=lists.unknown_hidden_ids)
+        log.warning("hidden movies are not in the model", ids=lists.unknown_hidden_ids)
     app = Flask("marquee", static_folder=None)
-    app.url_map.merge_slashes = False  # a redirect is no answer
+    app.url_map.merge_slashes = False  # 404 instead of a redirect
     app.session_interface = _NoSessions()
-    problems.init_app(app)
-    metrics = Metrics(app, settings, lists.manifest)
+    problem_details.init_app(app)
+    metrics = Metrics(app, lists.manifest)
     app.register_blueprint(recommend.blueprint(lists, metrics, settings))
-    app.register_blueprint(health.blueprint(lists, settings))
+    app.register_blueprint(health_blueprint(lists, settings))
     app.register_blueprint(openapi.blueprint(settings.list_length))
     log.info(
         "model loaded",
@@ -42,8 +42,38 @@ def create_app(settings: Settings | None = None) -> Flask:
     return app
 
 
+def health_blueprint(lists: RecommendationLists, settings: Settings) -> Blueprint:
+    """Routes `/health` (liveness), `/ready` (looks up a list) and `/version` (what is served)."""
+    routes = Blueprint("health", __name__)
+    manifest = lists.manifest
+
+    @routes.get("/health")
+    def health() -> Response:
+        return jsonify(status="alive")
+
+    @routes.get("/ready")
+    def ready() -> Response:
+        lists.get(0)
+        return jsonify(status="ready", version=manifest.version)
+
+    @routes.get("/version")
+    def version() -> Response:
+        return jsonify(
+            version=manifest.version,
+            created=manifest.created,
+            model_hash=manifest.model_hash,
+            data=manifest.data,
+            code=manifest.code,
+            users=manifest.users,
+            movies=manifest.movies,
+            slot=settings.slot,
+        )
+
+    return routes
+
+
 class _NoSessions(SessionInterface):
-    """Nobody logs in here: every request shares one empty session that is never kept."""
+    """Skip Flask's session handling: all requests share one empty session."""
 
     _none = NullSession()
 
@@ -55,7 +85,7 @@ class _NoSessions(SessionInterface):
 
 
 def wsgi() -> Flask:
-    """What gunicorn calls: settings from the environment, logging set up."""
+    """Entry point of gunicorn: settings from the environment, logging configured."""
     settings = read_settings()
     logs.set_up(settings)
     return create_app(settings)

@@ -1,4 +1,8 @@
-"""gunicorn's threaded worker, mended in three places where a stall or a stop would cost answers."""
+"""gunicorn's threaded worker with three changes that avoid failed requests at a stall or stop.
+
+gunicorn has no settings for the first two, so its module attributes are replaced here and nowhere
+else; `tests/unit/service/test_gunicorn_worker.py` fails when a new version ignores them.
+"""
 
 import contextlib
 from typing import Any
@@ -6,13 +10,13 @@ from typing import Any
 from gunicorn.http import wsgi
 from gunicorn.workers import gthread
 
-# A client that connects and says nothing holds the one thread for this long (seconds, 5 by
-# default) before its connection waits in the poller like an idle one.
+#: How long a new connection without data occupies the worker's one thread before it waits in the
+#: poller like an idle one. gunicorn's default is 5 s, during which no request is served.
 gthread.DEFAULT_WORKER_DATA_TIMEOUT = 0.02
 
 
-class _Gathered:
-    """Stands in for the socket while headers and body are put together."""
+class _BufferSocket:
+    """Collects what a response sends."""
 
     def __init__(self) -> None:
         self.data = b""
@@ -22,41 +26,39 @@ class _Gathered:
 
 
 class OneSendResponse(wsgi.Response):  # type: ignore[misc]
-    """Sends headers and the first part of the body at once.
+    """Sends the headers together with the first part of the body, in one system call.
 
-    gunicorn sends them one after the other. A process that stalls between the two leaves NGINX
-    with half an answer, which it cannot ask another slot for; and one system call is cheaper.
+    gunicorn sends them separately. When the process stalls between the two, NGINX has received
+    half a response and can no longer retry the request at another slot.
     """
 
     def write(self, arg: bytes) -> None:
-        """Send a part of the body, before the first one the headers."""
+        """Send a part of the body, the first one together with the headers."""
         if self.headers_sent:
             super().write(arg)
             return
-        gathered = _Gathered()
+        buffer = _BufferSocket()
         self.sock: Any
-        self.sock, sock = gathered, self.sock
+        self.sock, sock = buffer, self.sock
         try:
             super().write(arg)
         finally:
             self.sock = sock
-        sock.sendall(gathered.data)
+        sock.sendall(buffer.data)
 
 
-# `wsgi.create` offers no other way to name the class of HTTP/1 responses.
-wsgi.Response = OneSendResponse
+wsgi.Response = OneSendResponse  # the class that `wsgi.create` uses for HTTP/1
 
 
 class Worker(gthread.ThreadWorker):  # type: ignore[misc]
-    """Refuses connections as soon as it stops.
+    """Closes its listening sockets as soon as it stops, so that new connections are refused.
 
-    gunicorn's own keeps its listening socket open, without accepting, for as long as idle
-    connections linger (2 s): the kernel still completes handshakes, and NGINX waits its whole
-    250 ms for an answer that does not come instead of trying another slot at once.
+    gunicorn keeps them open, without accepting, while idle connections linger (2 s): the kernel
+    completes handshakes, and NGINX waits its whole timeout instead of trying another slot at once.
     """
 
     def set_accept_enabled(self, enabled: bool) -> None:
-        """Enable or disable accepting; when the worker stops, for good."""
+        """Enable or disable accepting; a worker that stops closes its listening sockets."""
         super().set_accept_enabled(enabled)
         if not enabled and not self.alive:
             for listener in self.sockets:

@@ -1,11 +1,11 @@
-"""`/openapi.json`: what the service promises; tests hold the running service to it."""
+"""`/openapi.json`: the OpenAPI description, against which tests check the running service."""
 
 from importlib.metadata import version
 from typing import Any
 
 from flask import Blueprint, Response, jsonify
 
-from app.service.recommend import MAX_DIGITS
+from app.service.recommend import MAX_USER_ID_DIGITS
 
 _PROBLEM = {
     "type": "object",
@@ -20,7 +20,7 @@ _PROBLEM = {
 
 
 def description(list_length: int) -> dict[str, Any]:
-    """The OpenAPI 3.1 description of every route."""
+    """Build the OpenAPI 3.1 description of every route."""
     return {
         "openapi": "3.1.0",
         "info": {"title": "Marquee", "version": version("marquee")},
@@ -28,15 +28,15 @@ def description(list_length: int) -> dict[str, Any]:
             "/recommend/{user_id}": {"get": _recommend(list_length)},
             "/health": {"get": _json("The process is alive.", ["status"])},
             "/ready": {"get": _json("The model is loaded.", ["status", "version"])},
-            "/version": {"get": _json("What is served.", ["version", "model_hash", "data"])},
-            "/metrics": {"get": _text("Metrics in Prometheus' format.")},
+            "/version": {"get": _json("The served model.", ["version", "model_hash", "data"])},
+            "/metrics": {"get": _text("Prometheus metrics.")},
             "/openapi.json": {"get": _json("This description.", ["openapi", "paths"])},
         },
     }
 
 
 def blueprint(list_length: int) -> Blueprint:
-    """The route that answers the description."""
+    """The route that returns the description."""
     routes = Blueprint("openapi", __name__)
     document = description(list_length)
 
@@ -62,12 +62,12 @@ def _recommend(list_length: int) -> dict[str, Any]:
                 "name": "user_id",
                 "in": "path",
                 "required": True,
-                "schema": {"type": "integer", "minimum": 0, "maximum": 10**MAX_DIGITS - 1},
+                "schema": {"type": "integer", "minimum": 0, "maximum": 10**MAX_USER_ID_DIGITS - 1},
             }
         ],
         "responses": {
             "200": {
-                "description": "The list.",
+                "description": "The recommendation.",
                 "headers": {
                     name: {"required": True, "schema": {"type": "string", "pattern": pattern}}
                     for name, pattern in headers.items()
@@ -81,8 +81,8 @@ def _recommend(list_length: int) -> dict[str, Any]:
                     }
                 },
             },
-            "400": _problem("Not a user id."),
-            "404": _problem("No user id at all, or one that holds a slash."),
+            "400": _problem("Invalid user id."),
+            "404": _problem("No user id, or a user id with a slash."),
         },
     }
 

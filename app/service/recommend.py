@@ -1,4 +1,4 @@
-"""`GET /recommend/<user_id>`: one line of movie ids, best first, without waiting."""
+"""`GET /recommend/<user_id>`: movie ids, best first, from precomputed lists."""
 
 import random
 import re
@@ -11,46 +11,50 @@ from werkzeug.exceptions import BadRequest
 
 from app.model.recommendation_lists import RecommendationLists
 from app.service.metrics import Metrics
-from app.service.response_recorder import Recording
+from app.service.response_recorder import ResponseRecorder
 from app.settings import Settings
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-#: More digits than any user id has; what is longer is refused before it becomes a number.
-MAX_DIGITS = 18
+#: Longer ids are refused before they are converted to a number.
+MAX_USER_ID_DIGITS = 18
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
-class ListResponse(Response):
-    """An answer whose headers are complete, so that none is worked out for each request."""
+class StaticHeadersResponse(Response):
+    """A response with complete headers, so that Werkzeug computes none for each request."""
 
     def get_wsgi_headers(self, environ: "WSGIEnvironment") -> Headers:
-        """The headers as they were given."""
+        """Return the headers unchanged."""
         return self.headers
 
 
 def new_request_id() -> str:
-    """24 hexadecimal digits: nanoseconds since 1970, then chance. Sorts by time."""
+    """Generate 24 hexadecimal digits: nanoseconds since 1970, then random. Sorts by time."""
     return f"{time.time_ns():016x}{random.getrandbits(32):08x}"
 
 
 def parse_user_id(text: str) -> int:
-    """A user id from the path.
+    """Parse the user id in the path.
 
     Raises:
         BadRequest: anything but 1 to 18 ASCII digits.
     """
-    if not (text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS):
-        raise BadRequest(f"a user id is a whole number of at most {MAX_DIGITS} digits")
+    if not (text.isascii() and text.isdigit() and len(text) <= MAX_USER_ID_DIGITS):
+        raise BadRequest(f"a user id is a whole number of at most {MAX_USER_ID_DIGITS} digits")
     return int(text)
 
 
 def blueprint(lists: RecommendationLists, metrics: Metrics, settings: Settings) -> Blueprint:
-    """The one route that the simulator asks."""
-    record = Recording(settings, lists, metrics.lost) if settings.provenance_enabled else None
+    """The route that clients call."""
+    record = (
+        ResponseRecorder(settings, lists, metrics.dropped_records).record
+        if settings.provenance_enabled
+        else None
+    )
     routes = Blueprint("recommend", __name__)
-    always = {
+    static_headers = {
         source: [
             ("Content-Type", "text/plain; charset=utf-8"),
             ("X-Model-Version", str(lists.manifest.version)),
@@ -63,13 +67,13 @@ def blueprint(lists: RecommendationLists, metrics: Metrics, settings: Settings) 
     @routes.get("/recommend/<user_id>")
     def recommend(user_id: str) -> Response:
         user = parse_user_id(user_id)
-        answer = lists.get(user)
-        metrics.answers[answer.source].inc()
-        asked = request.environ.get("HTTP_X_REQUEST_ID", "")
-        made_by = asked if _REQUEST_ID.fullmatch(asked) else new_request_id()
+        recommendation = lists.get(user)
+        metrics.recommendations[recommendation.source].inc()
+        incoming_id = request.environ.get("HTTP_X_REQUEST_ID", "")
+        request_id = incoming_id if _REQUEST_ID.fullmatch(incoming_id) else new_request_id()
         if record:
-            record(request.environ, made_by, user, answer)
-        headers = [*always[answer.source], ("X-Request-Id", made_by)]
-        return ListResponse(answer.text, headers=headers)
+            record(request.environ, request_id, user, recommendation)
+        headers = [*static_headers[recommendation.source], ("X-Request-Id", request_id)]
+        return StaticHeadersResponse(recommendation.text, headers=headers)
 
     return routes

@@ -1,4 +1,4 @@
-"""Hands each answer to the queue of provenance; nothing here waits or raises."""
+"""Append a provenance record of each response to the spool; never waits and never raises."""
 
 import socket
 import time
@@ -11,60 +11,79 @@ from app.model.recommendation_lists import Recommendation, RecommendationLists
 from app.provenance.instance_info import about, head
 from app.provenance.record_format import ASKED_AGAIN, GIVEN_UP, PERSONAL, answer_frame
 from app.provenance.spool_writer import Recorder
-from app.service.request_metrics import START
+from app.service.metrics import START
 from app.settings import Settings
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from _typeshed.wsgi import WSGIEnvironment
 
-#: The edge's ids begin with seconds since 1970, to the millisecond.
-_SECONDS = slice(0, 14)
+#: NGINX's timeout to connect (`proxy_connect_timeout` in nginx/nginx.conf): the earliest moment
+#: at which it can have abandoned a try.
+EDGE_CONNECT_TIMEOUT_SECONDS = 0.1
+
+#: NGINX's request ids begin with seconds since 1970, to the millisecond.
+_EDGE_ID_TIME = slice(0, 14)
 
 
-class Recording:
-    """Records what one slot answers."""
+class ResponseRecorder:
+    """Records the responses of one process."""
 
-    def __init__(self, settings: Settings, lists: RecommendationLists, lost: Counter) -> None:
-        counts = {kind: lost.labels(kind) for kind in ("dropped", "failed")}
-        directory: Path = settings.spool_dir
+    def __init__(self, settings: Settings, lists: RecommendationLists, dropped: Counter) -> None:
+        counters = {reason: dropped.labels(reason) for reason in ("dropped", "failed")}
         self._recorder = Recorder(
-            directory,
+            settings.spool_dir,
             head(settings, lists),
             about(settings, lists),
             settings.spool_max_mb << 20,
-            lambda kind, records: counts[kind].inc(records),
+            lambda reason, records: counters[reason].inc(records),
         )
         self._recorder.tell()
-        self._late = settings.edge_connect_seconds
 
-    def __call__(
-        self, environ: "WSGIEnvironment", request_id: str, user_id: int, answer: Recommendation
+    def record(
+        self,
+        environ: "WSGIEnvironment",
+        request_id: str,
+        user_id: int,
+        recommendation: Recommendation,
     ) -> None:
-        """Append one answer to the queue."""
-        took = int((perf_counter() - environ[START]) * 1e6)
+        """Append the record of one response."""
+        duration_us = int((perf_counter() - environ[START]) * 1e6)
         now = time.time()
-        flags = PERSONAL if answer.source == "personal" else 0
-        if "HTTP_X_MARQUEE_AGAIN" in environ:
+        flags = PERSONAL if recommendation.source == "personal" else 0
+        if "HTTP_X_MARQUEE_RETRY" in environ:
             flags |= ASKED_AGAIN
-        # Only a late answer can have been given up; to look costs a system call.
-        if request_id[10:11] == "." and self._is_late(request_id, now) and edge_has_gone(environ):
+        # Only for a late response: the check is a system call.
+        if is_late(request_id, now) and client_disconnected(environ):
             flags |= GIVEN_UP
         self._recorder.append(
-            answer_frame(int(now * 1e6), user_id, took, flags, request_id, answer.movie_numbers)
+            answer_frame(
+                int(now * 1e6),
+                user_id,
+                duration_us,
+                flags,
+                request_id,
+                recommendation.movie_numbers,
+            )
         )
 
-    def _is_late(self, request_id: str, now: float) -> bool:
-        """Whether the edge, whose id begins with seconds since 1970, may have given this try up."""
-        try:
-            return now - float(request_id[_SECONDS]) >= self._late
-        except ValueError:  # not an id of the edge
-            return False
+
+def is_late(request_id: str, now: float) -> bool:
+    """Whether NGINX may have abandoned the request, judged by the time in its request id.
+
+    Args:
+        request_id: of any form; only NGINX's ids contain a time.
+        now: seconds since 1970.
+    """
+    if request_id[10:11] != ".":
+        return False
+    try:
+        return now - float(request_id[_EDGE_ID_TIME]) >= EDGE_CONNECT_TIMEOUT_SECONDS
+    except ValueError:
+        return False
 
 
-def edge_has_gone(environ: "WSGIEnvironment") -> bool:
-    """Whether the other side has closed the connection, so that no client gets this answer."""
+def client_disconnected(environ: "WSGIEnvironment") -> bool:
+    """Whether the peer has closed the connection, so that the response does not arrive."""
     connection = environ.get("gunicorn.socket")
     if not isinstance(connection, socket.socket):
         return False

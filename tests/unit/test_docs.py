@@ -1,4 +1,4 @@
-"""The documentation says what the code does."""
+"""The documentation agrees with the code."""
 
 import re
 from pathlib import Path
@@ -10,15 +10,15 @@ from tests.conftest import ROOT
 
 
 @pytest.mark.parametrize("name", docs_generator.pages())
-def test_the_reference_is_up_to_date(name: str) -> None:
+def test_generated_pages_are_up_to_date(name: str) -> None:
     assert (ROOT / name).read_text() == docs_generator.pages()[name], "run `make docs`"
 
 
 @pytest.mark.parametrize("page", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))])
-def test_links_lead_somewhere(page: Path) -> None:
+def test_links_between_pages_exist(page: Path) -> None:
     for link in re.findall(r"\]\(([^)#]+)", page.read_text()):
         assert link.startswith("http") or (page.parent / link).exists(), link
 
 
-def test_the_readme_fits_one_screen() -> None:
+def test_the_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text().splitlines()) <= 60

@@ -5,18 +5,18 @@ import pytest
 from app.settings import SettingsError, read_settings
 
 
-def test_a_setting_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_setting_is_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MARQUEE_WORKERS", "3")
     assert read_settings().workers == 3
 
 
-def test_a_setting_comes_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_setting_is_read_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "hidden").write_text("up+2009\nalien+1979\n")
     monkeypatch.setenv("MARQUEE_HIDDEN_MOVIES_FILE", str(tmp_path / "hidden"))
     assert read_settings().hidden_movie_ids == {"up+2009", "alien+1979"}
 
 
-def test_a_missing_file_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_file_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MARQUEE_SLOT_FILE", "/no/such/file")
     with pytest.raises(SettingsError, match="MARQUEE_SLOT_FILE: cannot read /no/such/file"):
         read_settings()
@@ -39,11 +39,11 @@ def test_a_setting_given_both_ways_is_refused(
         ("WORKERS", "many"),
         ("SLOT", "a b"),
         ("LIST_LENGTH", "51"),
-        ("EDGE_TRY_SECONDS", "0.6"),
+        ("RETRAIN_INTERVAL_HOURS", "0"),
         ("LOG_LEVEL", "loud"),
     ],
 )
-def test_a_value_that_makes_no_sense_is_named(
+def test_an_invalid_value_is_reported(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
     monkeypatch.setenv(f"MARQUEE_{name}", value)
@@ -51,7 +51,7 @@ def test_a_value_that_makes_no_sense_is_named(
         read_settings()
 
 
-def test_a_scale_without_extent_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_rating_range_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MARQUEE_RATING_MIN", "5")
     with pytest.raises(SettingsError, match="rating_min must be below rating_max"):
         read_settings()

@@ -1,4 +1,4 @@
-"""The metrics of one process; several workers are tried in tests/integration/service."""
+"""The metrics of one process; tests/integration/service covers several workers."""
 
 from pathlib import Path
 
@@ -6,6 +6,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from app.service.application import create_app
+from app.service.metrics import EDGE_TRY_TIMEOUT_SECONDS
 from app.settings import Settings
 
 
@@ -14,7 +15,7 @@ def client(shared_model: Path) -> FlaskClient:
     return create_app(Settings(model_dir=shared_model)).test_client()
 
 
-def test_requests_are_grouped_by_rule(client: FlaskClient) -> None:
+def test_requests_are_grouped_by_url_rule(client: FlaskClient) -> None:
     for user in range(50):
         client.get(f"/recommend/{user}")
     text = client.get("/metrics").text
@@ -23,14 +24,12 @@ def test_requests_are_grouped_by_rule(client: FlaskClient) -> None:
     assert "/recommend/1" not in text
 
 
-def test_there_is_a_bucket_at_the_edges_limit(shared_model: Path) -> None:
-    settings = Settings(model_dir=shared_model, edge_try_seconds=0.17)
-    client = create_app(settings).test_client()
+def test_the_latency_histogram_has_a_bucket_at_the_timeout_of_the_edge(client: FlaskClient) -> None:
     client.get("/recommend/42")
-    assert 'le="0.17"' in client.get("/metrics").text
+    assert f'le="{EDGE_TRY_TIMEOUT_SECONDS}"' in client.get("/metrics").text
 
 
-def test_answers_are_counted_by_source(client: FlaskClient) -> None:
+def test_recommendations_are_counted_by_source(client: FlaskClient) -> None:
     for user in (42, 43, 44):
         client.get(f"/recommend/{user}")
     text = client.get("/metrics").text
@@ -38,7 +37,7 @@ def test_answers_are_counted_by_source(client: FlaskClient) -> None:
     assert 'marquee_recommendations_total{source="popular"} 2.0' in text
 
 
-def test_the_model_and_its_age_are_told(client: FlaskClient) -> None:
+def test_version_and_age_of_the_model_are_metrics(client: FlaskClient) -> None:
     text = client.get("/metrics").text
     assert 'marquee_model_info{model_hash="' in text
     assert 'version="3"} 1.0' in text
@@ -56,6 +55,6 @@ def test_probes_are_not_counted(client: FlaskClient) -> None:
     assert all(line.endswith(" 0.0") for line in counts)
 
 
-def test_a_made_up_method_makes_no_series(client: FlaskClient) -> None:
+def test_an_unknown_method_adds_no_series(client: FlaskClient) -> None:
     assert client.open("/recommend/42", method="BREW").status_code == 405
     assert "BREW" not in client.get("/metrics").text

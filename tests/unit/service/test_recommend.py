@@ -20,42 +20,42 @@ def client(app: Flask) -> FlaskClient:
     return app.test_client()
 
 
-def test_it_answers_one_line_of_ids_and_nothing_else(client: FlaskClient) -> None:
+def test_the_body_is_one_line_of_movie_ids(client: FlaskClient) -> None:
     response = client.get("/recommend/42")
     assert response.status_code == 200
     assert response.content_type == "text/plain; charset=utf-8"
     assert response.text == ",".join(MOVIES[1:21])
 
 
-def test_it_says_what_made_the_answer(client: FlaskClient) -> None:
+def test_headers_name_version_source_and_slot(client: FlaskClient) -> None:
     headers = client.get("/recommend/42").headers
     assert headers["X-Model-Version"] == "3"
     assert headers["X-Recommendation-Source"] == "personal"
     assert headers["X-Slot"] == "stable-1"
 
 
-def test_it_answers_popular_movies_to_a_stranger(client: FlaskClient) -> None:
+def test_an_unknown_user_gets_popular_movies(client: FlaskClient) -> None:
     response = client.get("/recommend/43")
     assert response.headers["X-Recommendation-Source"] == "popular"
     assert response.text == ",".join(MOVIES[::-1][:20])
 
 
-def test_it_keeps_the_request_id_of_the_edge(client: FlaskClient) -> None:
+def test_the_request_id_of_the_edge_is_returned(client: FlaskClient) -> None:
     response = client.get("/recommend/42", headers={"X-Request-Id": "17f3.edge-1"})
     assert response.headers["X-Request-Id"] == "17f3.edge-1"
 
 
 @pytest.mark.parametrize("bad", ["", "a b", "x" * 65, "é", "a\tb"])
-def test_it_makes_a_request_id_of_its_own_where_none_is_fit(client: FlaskClient, bad: str) -> None:
-    made = client.get("/recommend/42", headers={"X-Request-Id": bad}).headers["X-Request-Id"]
-    assert len(made) == 24
-    assert made != bad
+def test_an_invalid_request_id_is_replaced(client: FlaskClient, bad: str) -> None:
+    request_id = client.get("/recommend/42", headers={"X-Request-Id": bad}).headers["X-Request-Id"]
+    assert len(request_id) == 24
+    assert request_id != bad
 
 
 def test_request_ids_sort_by_time() -> None:
-    made = [new_request_id() for _ in range(1000)]
-    assert [m[:16] for m in made] == sorted(m[:16] for m in made)
-    assert len(set(made)) == 1000
+    ids = [new_request_id() for _ in range(1000)]
+    assert [i[:16] for i in ids] == sorted(i[:16] for i in ids)
+    assert len(set(ids)) == 1000
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_request_ids_sort_by_time() -> None:
         "/recommend/" + "9" * 4000,
     ],
 )
-def test_what_is_no_user_id_is_a_bad_request(client: FlaskClient, path: str) -> None:
+def test_an_invalid_user_id_is_a_bad_request(client: FlaskClient, path: str) -> None:
     response = client.get(path)
     assert response.status_code == 400
     assert response.content_type == "application/problem+json"
@@ -99,20 +99,18 @@ def test_what_is_no_user_id_is_a_bad_request(client: FlaskClient, path: str) -> 
         "/x",
     ],
 )
-def test_what_is_no_route_is_not_found(client: FlaskClient, path: str) -> None:
+def test_an_unknown_path_is_not_found(client: FlaskClient, path: str) -> None:
     response = client.get(path)
     assert response.status_code == 404
     assert response.content_type == "application/problem+json"
 
 
-def test_the_largest_id_is_a_stranger(client: FlaskClient) -> None:
+def test_the_largest_user_id_is_accepted(client: FlaskClient) -> None:
     assert client.get("/recommend/" + "9" * 18).status_code == 200
 
 
 @pytest.mark.parametrize("method", ["post", "put", "delete", "patch"])
-def test_other_methods_are_refused_and_told_what_is_allowed(
-    client: FlaskClient, method: str
-) -> None:
+def test_other_methods_are_refused_with_an_allow_header(client: FlaskClient, method: str) -> None:
     response = getattr(client, method)("/recommend/42")
     assert response.status_code == 405
     assert "GET" in response.headers["Allow"]

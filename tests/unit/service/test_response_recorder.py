@@ -1,4 +1,4 @@
-"""What the service hands to the queue; the queue itself is tried in tests/unit/provenance."""
+"""What the service writes to the spool; tests/unit/provenance covers the spool itself."""
 
 import errno
 import os
@@ -14,23 +14,23 @@ from app.provenance.record_format import ASKED_AGAIN, GIVEN_UP, PERSONAL
 from app.provenance.spool_reader import Backlog, Piece
 from app.provenance.spool_writer import segments
 from app.service.application import create_app
-from app.service.response_recorder import edge_has_gone
+from app.service.response_recorder import client_disconnected
 from app.settings import Settings
 from tests.conftest import MOVIES
 
 
 @pytest.fixture
 def app(shared_model: Path, tmp_path: Path) -> Flask:
-    return create_app(Settings(model_dir=shared_model, slot="canary", spool_dir=tmp_path / "queue"))
+    return create_app(Settings(model_dir=shared_model, slot="canary", spool_dir=tmp_path / "spool"))
 
 
 def recorded(tmp_path: Path) -> Piece:
-    backlog = Backlog(tmp_path / "queue")
-    (piece,) = (p for s in segments(tmp_path / "queue") for p in backlog.pieces(s, 1000))
+    backlog = Backlog(tmp_path / "spool")
+    (piece,) = (p for s in segments(tmp_path / "spool") for p in backlog.pieces(s, 1000))
     return piece
 
 
-def test_each_answer_is_recorded_as_it_was_given(app: Flask, tmp_path: Path) -> None:
+def test_each_response_is_recorded(app: Flask, tmp_path: Path) -> None:
     answers = [app.test_client().get(f"/recommend/{user}") for user in (42, 7, 5)]
     piece = recorded(tmp_path)
     assert (piece.head["slot"], piece.head["version_number"]) == ("canary", 3)
@@ -43,36 +43,36 @@ def test_each_answer_is_recorded_as_it_was_given(app: Flask, tmp_path: Path) -> 
         assert 0 < record.took < 10**6
 
 
-def test_what_is_no_answer_is_not_recorded(app: Flask, tmp_path: Path) -> None:
+def test_errors_and_probes_are_not_recorded(app: Flask, tmp_path: Path) -> None:
     app.test_client().get("/recommend/x")
     app.test_client().get("/ready")
-    assert not segments(tmp_path / "queue")
+    assert not segments(tmp_path / "spool")
 
 
-def test_a_request_the_edge_asks_again_is_named_so(app: Flask, tmp_path: Path) -> None:
-    app.test_client().get("/recommend/42", headers={"X-Marquee-Again": "1"})
+def test_a_retry_of_the_edge_is_flagged(app: Flask, tmp_path: Path) -> None:
+    app.test_client().get("/recommend/42", headers={"X-Marquee-Retry": "1"})
     assert recorded(tmp_path).records[0].flags & ASKED_AGAIN
 
 
 @pytest.mark.parametrize("gone", [True, False])
 @pytest.mark.parametrize("age", [0.0, 0.3])
-def test_a_late_answer_to_nobody_is_named_so(
+def test_a_late_response_to_a_disconnected_client_is_flagged(
     app: Flask, tmp_path: Path, gone: bool, age: float
 ) -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         if gone:
             theirs.close()
-        name = f"{time.time() - age:.3f}-{'0' * 32}"
+        request_id = f"{time.time() - age:.3f}-{'0' * 32}"
         app.test_client().get(
             "/recommend/42",
-            headers={"X-Request-Id": name},
+            headers={"X-Request-Id": request_id},
             environ_overrides={"gunicorn.socket": ours},
         )
     assert bool(recorded(tmp_path).records[0].flags & GIVEN_UP) == (gone and age > 0)
 
 
-def test_a_connection_that_was_reset_is_gone() -> None:
+def test_a_reset_connection_is_disconnected() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         client = socket.create_connection(server.getsockname())
         ours, _ = server.accept()
@@ -80,10 +80,10 @@ def test_a_connection_that_was_reset_is_gone() -> None:
             ours.sendall(b"unread")
             client.close()
             time.sleep(0.05)
-            assert edge_has_gone({"gunicorn.socket": ours})
+            assert client_disconnected({"gunicorn.socket": ours})
 
 
-def test_a_queue_that_cannot_be_written_costs_no_answer(
+def test_a_spool_that_cannot_be_written_fails_no_request(
     app: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: Any) -> int:
@@ -98,9 +98,9 @@ def test_a_queue_that_cannot_be_written_costs_no_answer(
     )
 
 
-def test_recording_can_be_turned_off(shared_model: Path, tmp_path: Path) -> None:
+def test_recording_can_be_disabled(shared_model: Path, tmp_path: Path) -> None:
     settings = Settings(
-        model_dir=shared_model, provenance_enabled=False, spool_dir=tmp_path / "queue"
+        model_dir=shared_model, provenance_enabled=False, spool_dir=tmp_path / "spool"
     )
     assert create_app(settings).test_client().get("/recommend/42").status_code == 200
-    assert not (tmp_path / "queue").exists()
+    assert not (tmp_path / "spool").exists()
