@@ -10,8 +10,8 @@ import pytest
 
 from app.simulator.responses import OUTCOMES
 from tests.conftest import ROOT
-from tests.e2e.test_provenance import drained
 from tests.support.releases import Releases
+from tests.support.shipper import wait_until_shipped
 from tests.support.simulated_days import Outcome, Scenario, SimulatedDays
 from tests.support.stack import Stack
 
@@ -42,7 +42,7 @@ def simulated_days(
     days = SimulatedDays(shared_releases, tmp_path_factory.mktemp("days"))
     try:
         days.set_up()
-        drained(days.stack)
+        wait_until_shipped()
         days.stack.sql("truncate reccom")
         yield days
     finally:
@@ -83,7 +83,7 @@ def test_every_recommendation_is_in_the_database_with_its_version(
     simulated_days: SimulatedDays, outcome: Outcome, record_measurement: Callable[[str], None]
 ) -> None:
     stack = simulated_days.stack
-    drained(stack)
+    wait_until_shipped()
     grouped = "select version_number, count(*), count(distinct request_id) from reccom"
     rows = {
         int(version): (int(tries), int(requests))
