@@ -17,7 +17,7 @@ from pandera.errors import SchemaErrors
 
 from app.auto_deployment.errors import DeploymentError
 from app.ingest.errors import IngestError
-from app.ingest.metadata_files import ATTRIBUTES
+from app.ingest.metadata_files import METADATA_FILES
 from app.ingest.schemas import KEY, TIMESTAMP
 from app.ingest.training_tables import read_ratings, read_watches
 from app.model.artifact import sha256
@@ -274,7 +274,7 @@ def volume_ratio(
 def _hash_tables(tables: Path) -> str:
     """One SHA-256 for all table files that training reads."""
     digest = hashlib.sha256()
-    for name in (_RATINGS, _WATCHES, *ATTRIBUTES):
+    for name in (_RATINGS, _WATCHES, *METADATA_FILES):
         if (tables / name).exists():
             digest.update(f"{name} {sha256(tables / name)}\n".encode())
     return digest.hexdigest()

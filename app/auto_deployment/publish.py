@@ -18,7 +18,7 @@ from app.auto_deployment.version_commits import (
 from app.auto_deployment.workspace import PENDING_FILE, Workspace
 from app.model.manifest import read_manifest
 from app.notifications.notifier import Notifier
-from app.provenance.instance_info import tell_version
+from app.provenance.instance_info import register_version
 from app.settings import Settings
 
 _PUSH_ATTEMPTS = 5
@@ -85,7 +85,9 @@ class Publisher:
                 f"version {version} is committed and waits to be pushed: {error}"
             ) from error
         self._workspace.start_step("tracking")
-        tell_version(self._settings.spool_dir, read_manifest(tree.path / MODEL / "lists", "lists"))
+        register_version(
+            self._settings.spool_dir, read_manifest(tree.path / MODEL / "lists", "lists")
+        )
         self._workspace.start_step("notify")
         self._notifier.send(
             f"Version {version} trained and pushed, release starting",

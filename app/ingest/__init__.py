@@ -1,1 +1,1 @@
-"""Log line -> event, cleaning, the event store."""
+"""Ingest: parse log lines and rating tables, store their events, prepare tables for training."""

@@ -32,7 +32,7 @@ def count_rows(snapshot: StoreSnapshot) -> StoreCounts:
         watches += watched.height
         ratings += rated.height
         keys = pl.concat([watched, rated]).unique() if rated.height else watched
-        # Python's own numbers: views of a frame would keep the bucket's strings in memory.
+        # A dict, because a frame would retain all strings of the bucket.
         users_by_movie.update(dict(keys.group_by("movie_id").len().iter_rows()))
     return StoreCounts(watches, ratings, dict(users_by_movie))
 

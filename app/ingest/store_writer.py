@@ -1,7 +1,8 @@
 """Write an event store: one writer at a time, each commit atomic.
 
 A commit writes new segments, syncs them and renames a new manifest into place. After a crash at
-any moment the store is as the last commit left it, and the next writer removes all other files.
+any moment the store is as the last commit left it. Segments that no manifest names are removed by
+the next writer.
 """
 
 from collections.abc import Iterator

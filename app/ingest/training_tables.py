@@ -1,6 +1,7 @@
-"""The two tables that training reads, `RATINGS` and `WATCHES` of `schemas`: a promise.
+"""Read the tables of ratings and watches that training uses.
 
-`marquee prepare` writes them as Parquet, sorted by user and movie, one row for each pair.
+`RATINGS` and `WATCHES` of `schemas` are their interface: `marquee prepare` writes them as Parquet,
+one row per user and movie, sorted by these.
 """
 
 from pathlib import Path
@@ -17,33 +18,32 @@ from app.ingest.schemas import RATING_EVENTS, RATINGS, WATCHES, Schema
 
 
 def read_ratings(path: Path, scale: RatingScale = ONE_TO_FIVE) -> pl.DataFrame:
-    """Ratings (`RATINGS`), from a Parquet file or from a CSV as `marquee import-ratings` takes it.
+    """Read `RATINGS` from a Parquet file, or from a CSV in the format of `marquee import-ratings`.
 
-    A CSV's rows are cleaned as the store's are: newest rating per pair, damaged ids repaired from
-    the file's own frequencies, rows that make no sense (outside `scale`, too) left out.
+    A CSV is cleaned like the store: the newest rating per user and movie, corrupted movie ids
+    repaired from the file's own counts, invalid rows and ratings outside `scale` dropped.
 
     Raises:
-        IngestError: the file is missing, no such table, or a CSV without a single good row.
+        IngestError: the file is missing, is no such table, or is a CSV without a valid row.
     """
     if ".csv" not in path.suffixes:
         return _read_parquet(path, RATINGS)
     with LineReader(str(path)) as reader:
-        parts = [batch.ratings for batch in open_table(reader).read_batches(scale)]
-    rows = merge_ratings(parts or [pl.DataFrame(schema=RATING_EVENTS)])
-    users = dict(rows.group_by("movie_id").len().iter_rows())
-    ratings, _ = clean_ratings(rows, find_repairs(users))
+        frames = [batch.ratings for batch in open_table(reader).read_batches(scale)]
+    rows = merge_ratings(frames or [pl.DataFrame(schema=RATING_EVENTS)])
+    users_by_movie = dict(rows.group_by("movie_id").len().iter_rows())
+    ratings, _ = clean_ratings(rows, find_repairs(users_by_movie))
     if ratings.is_empty():
-        raise IngestError(
-            f"{path}: no row is a rating from {scale.min_rating} to {scale.max_rating}"
-        )
+        limits = f"{scale.min_rating} to {scale.max_rating}"
+        raise IngestError(f"{path}: no row is a rating from {limits}")
     return ratings
 
 
 def read_watches(path: Path) -> pl.DataFrame:
-    """Watches (`WATCHES`) from a Parquet file.
+    """Read `WATCHES` from a Parquet file.
 
     Raises:
-        IngestError: the file is missing or no such table.
+        IngestError: the file is missing or is no such table.
     """
     return _read_parquet(path, WATCHES)
 

@@ -10,10 +10,10 @@ import pytest
 from pytest_httpserver import HTTPServer
 
 from app.provenance.database import connect, upgrade
-from app.provenance.lineage import Tracer
+from app.provenance.lineage import Lineage
 from app.provenance.shipper import Shipper
 from app.provenance.shipper_metrics import ShipperMetrics
-from app.provenance.spool_reader import Backlog
+from app.provenance.spool_reader import SpoolReader
 from app.settings import Settings
 from tests.support.mailbox import Mailbox
 from tests.support.retraining import RetrainingEnvironment, git
@@ -108,10 +108,10 @@ def _check_tracking_rows(environment: RetrainingEnvironment) -> None:
     """The database has both versions before any slot serves them."""
     engine = connect(Settings(database=f"sqlite:///{environment.directory}/provenance.db"))
     upgrade(engine)
-    backlog = Backlog(environment.directory / "spool")
-    Shipper(backlog, engine, ShipperMetrics(backlog), 90).ship()
+    reader = SpoolReader(environment.directory / "spool")
+    Shipper(reader, engine, ShipperMetrics(reader), 90).ship()
     for version in (2, 3):
-        row = Tracer(engine).version(version)
+        row = Lineage(engine).find_version(version)
         assert row is not None
         body = commit_body(environment, version)
         assert f"Model {row['model_hash']}" in body

@@ -1,4 +1,4 @@
-"""The commands as people run them, on input of our own and on the real log and tables."""
+"""The ingest commands as subprocesses, on small input and on the real log and tables."""
 
 import gzip
 import json
@@ -25,13 +25,13 @@ def marquee(
 
 
 def summary_of(*arguments: object, stdin: bytes = b"", **settings: str) -> dict[str, Any]:
-    done = marquee(*arguments, "--json", stdin=stdin, **settings)
-    assert done.returncode == 0, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    completed = marquee(*arguments, "--json", stdin=stdin, **settings)
+    assert completed.returncode == 0, completed.stderr
+    summary: dict[str, Any] = json.loads(completed.stdout)
+    return summary
 
 
-def test_plain_packed_and_piped_files_are_collected_together(tmp_path: Path) -> None:
+def test_plain_gzip_and_piped_logs_are_collected_together(tmp_path: Path) -> None:
     (tmp_path / "a.log").write_text(LINES)
     (tmp_path / "b.log.gz").write_bytes(gzip.compress(LINES.replace(",7,", ",8,").encode()))
     files = ["--file", tmp_path / "a.log", "--file", tmp_path / "b.log.gz", "--file", "-"]
@@ -52,49 +52,49 @@ def test_an_unreadable_file_changes_nothing(tmp_path: Path) -> None:
     (tmp_path / "b.log.gz").write_text("not gzip")
     for bad, message in (("none.log", b"No such file"), ("b.log.gz", b"gzip"), (".", b"directory")):
         files = ["--file", tmp_path / "a.log", "--file", tmp_path / bad]
-        done = marquee("collect", *files, "--store", tmp_path / "s")
-        assert done.returncode == 1
-        assert b"Error: cannot read " in done.stderr
-        assert message in done.stderr
+        completed = marquee("collect", *files, "--store", tmp_path / "s")
+        assert completed.returncode == 1
+        assert b"Error: cannot read " in completed.stderr
+        assert message in completed.stderr
         assert not (tmp_path / "s").exists()
 
 
-def test_a_file_that_breaks_off_is_named_and_may_be_taken_again(tmp_path: Path) -> None:
-    whole = gzip.compress(LINES.encode())
-    (tmp_path / "a.log.gz").write_bytes(whole[:-4])
+def test_a_truncated_file_is_an_error_and_can_be_collected_again(tmp_path: Path) -> None:
+    complete = gzip.compress(LINES.encode())
+    (tmp_path / "a.log.gz").write_bytes(complete[:-4])
     collect = ["collect", "--file", tmp_path / "a.log.gz", "--store", tmp_path / "s"]
-    done = marquee(*collect)
-    assert done.returncode == 1
-    assert b"a.log.gz" in done.stderr
-    (tmp_path / "a.log.gz").write_bytes(whole)
+    completed = marquee(*collect)
+    assert completed.returncode == 1
+    assert b"a.log.gz" in completed.stderr
+    (tmp_path / "a.log.gz").write_bytes(complete)
     assert summary_of(*collect)["pairs"] == 1
 
 
-def test_a_file_and_a_while_of_the_stream_are_wrong_usage(tmp_path: Path) -> None:
-    done = marquee("collect", "--file", "-", "--for", "1m", "--store", tmp_path)
-    assert done.returncode == 2
-    assert b"cannot be used with --file" in done.stderr
+def test_file_and_for_together_are_wrong_usage(tmp_path: Path) -> None:
+    completed = marquee("collect", "--file", "-", "--for", "1m", "--store", tmp_path)
+    assert completed.returncode == 2
+    assert b"cannot be used with --file" in completed.stderr
 
 
-def test_a_person_gets_a_table_and_no_bar_outside_a_terminal(tmp_path: Path) -> None:
+def test_a_table_is_printed_and_no_progress_bar_without_a_terminal(tmp_path: Path) -> None:
     (tmp_path / "a.log").write_text(LINES)
-    done = marquee("collect", "--file", tmp_path / "a.log", "--store", tmp_path / "s")
-    assert done.stdout.splitlines()[0].split() == [b"lines", b"3"]
-    assert done.stderr == b""
+    completed = marquee("collect", "--file", tmp_path / "a.log", "--store", tmp_path / "s")
+    assert completed.stdout.splitlines()[0].split() == [b"lines", b"3"]
+    assert completed.stderr == b""
 
 
-def test_prepare_without_a_store_says_what_makes_one(tmp_path: Path) -> None:
-    done = marquee("prepare", "--store", tmp_path / "s", "--out", tmp_path / "out")
-    assert done.returncode == 1
-    assert b"marquee collect --file LOG" in done.stderr
+def test_prepare_without_a_store_names_the_command_that_creates_one(tmp_path: Path) -> None:
+    completed = marquee("prepare", "--store", tmp_path / "s", "--out", tmp_path / "out")
+    assert completed.returncode == 1
+    assert b"marquee collect --file LOG" in completed.stderr
 
 
 @pytest.fixture(scope="module")
 def real_store(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The real log collected and the real table imported."""
+    """A store with the real log, collected twice."""
     store = tmp_path_factory.mktemp("real") / "store"
     log = shared_data / "movielog/stream.log"
-    for _ in range(2):  # the second time changes nothing
+    for _ in range(2):  # collecting it again changes nothing
         summary = summary_of("collect", "--file", log, "--store", store)
         del summary["seconds"], summary["lines_per_second"]
         assert summary == {
@@ -143,11 +143,11 @@ def test_the_real_store_is_prepared(real_store: Path, shared_data: Path, tmp_pat
     }
 
 
-def test_movielens_needs_its_half_stars(shared_data: Path, tmp_path: Path) -> None:
+def test_movielens_needs_a_scale_with_half_stars(shared_data: Path, tmp_path: Path) -> None:
     table = shared_data / "ml-latest-small/ratings.csv"
     summary = summary_of(
         "import-ratings", table, "--store", tmp_path / "s", MARQUEE_RATING_MIN="0.5"
     )
     assert (summary["accepted"], summary["repaired"], summary["ratings"]) == (100_004, 0, 100_004)
-    refused = summary_of("import-ratings", table, "--store", tmp_path / "t")
-    assert refused["reasons"]["rating"] == 1_101
+    without_scale = summary_of("import-ratings", table, "--store", tmp_path / "t")
+    assert without_scale["reasons"]["rating"] == 1_101

@@ -1,4 +1,4 @@
-"""A collector killed at any step leaves a whole store, and a rerun gives the equal result."""
+"""Ingestion killed at any step leaves a consistent store, and a rerun gives an equal result."""
 
 import signal
 import subprocess
@@ -18,8 +18,8 @@ from app.ingest.store_writer import open_writer
 ROOT = Path(__file__).parents[3]
 KILLS = 10
 
-#: Collects in small batches with early compaction, and kills itself, as `kill -9` would, just
-#: before its n-th step in the store: opening, renaming or removing a file.
+#: Ingests small batches with early compaction, and sends itself SIGKILL just before its n-th
+#: operation on the store: opening, renaming or removing a file.
 CHILD = """
 import os, signal, sys
 from pathlib import Path
@@ -28,24 +28,24 @@ from app.ingest.event_buffer import EventBuffer
 from app.ingest.log_parser import ONE_TO_FIVE
 
 store, log, kill_at = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
-steps = 0
+operations = 0
 
 def count(event, arguments):
-    global steps
+    global operations
     if event in ("os.rename", "os.remove", "open") and str(store) in str(arguments[0]):
-        steps += 1
-        if steps == kill_at:
+        operations += 1
+        if operations == kill_at:
             os.kill(os.getpid(), signal.SIGKILL)
 
 lines = log.read_text().splitlines()
 store_writer.MAX_SEGMENTS = 2
 sys.addaudithook(count)
 with store_writer.open_writer(store) as opened:
-    collector = EventBuffer(opened, ONE_TO_FIVE)
+    buffer = EventBuffer(opened, ONE_TO_FIVE)
     for start in range(4):
-        collector.add_lines(lines[start::4])
-        collector.flush()
-print(steps)
+        buffer.add_lines(lines[start::4])
+        buffer.flush()
+print(operations)
 """
 
 
@@ -54,10 +54,10 @@ def run(store: Path, log: Path, kill_at: int) -> subprocess.CompletedProcess[str
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
-def contents(store: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
-    with open_store(store) as view:
-        watches = pl.concat(map(view.read_watches, view.buckets)).sort(KEY)
-        return watches, pl.concat(map(view.read_ratings, view.buckets)).sort(KEY)
+def read_store(store: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
+    with open_store(store) as snapshot:
+        watches = pl.concat(map(snapshot.read_watches, snapshot.buckets)).sort(KEY)
+        return watches, pl.concat(map(snapshot.read_ratings, snapshot.buckets)).sort(KEY)
 
 
 @pytest.fixture
@@ -76,20 +76,20 @@ def log(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_it_may_be_killed_at_any_step(tmp_path: Path, log: Path) -> None:
-    whole = run(tmp_path / "whole", log, 0)
-    assert whole.returncode == 0, whole.stderr
-    expected = contents(tmp_path / "whole")
-    steps = int(whole.stdout)
-    assert steps > KILLS
-    for kill_at in range(2, steps, steps // KILLS):
+def test_a_store_survives_a_kill_at_any_operation(tmp_path: Path, log: Path) -> None:
+    completed = run(tmp_path / "complete", log, 0)
+    assert completed.returncode == 0, completed.stderr
+    expected = read_store(tmp_path / "complete")
+    operations = int(completed.stdout)
+    assert operations > KILLS
+    for kill_at in range(2, operations, operations // KILLS):
         store = tmp_path / f"killed-{kill_at}"
         assert run(store, log, kill_at).returncode == -signal.SIGKILL
         if (store / "manifest.json").exists():
-            contents(store)
+            read_store(store)
         with open_writer(store) as writer:
-            collector = EventBuffer(writer, ONE_TO_FIVE)
-            collector.add_lines(log.read_text().splitlines())
-            collector.flush()
-        assert all(a.equals(b) for a, b in zip(contents(store), expected, strict=True))
+            buffer = EventBuffer(writer, ONE_TO_FIVE)
+            buffer.add_lines(log.read_text().splitlines())
+            buffer.flush()
+        assert all(a.equals(b) for a, b in zip(read_store(store), expected, strict=True))
         assert not list(store.glob(".*"))

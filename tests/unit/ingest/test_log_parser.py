@@ -22,8 +22,8 @@ from app.ingest.log_parser import (
 NOON = datetime(2022, 11, 14, 12, 24)
 
 
-def as_listed(event: Event | InvalidLine) -> dict[str, Any]:
-    """An event in the form of `lines.jsonl`."""
+def to_case(event: Event | InvalidLine) -> dict[str, Any]:
+    """Return an event in the format of `lines.jsonl`."""
     if isinstance(event, InvalidLine):
         return {"event": None, "reason": event.reason}
     fields = event._asdict() | {"event": type(event).__name__.lower()}
@@ -32,16 +32,16 @@ def as_listed(event: Event | InvalidLine) -> dict[str, Any]:
     return fields
 
 
-def test_the_listed_lines_hold(shared_data: Path) -> None:
+def test_the_documented_lines_are_parsed(shared_data: Path) -> None:
     for text in (shared_data / "movielog/lines.jsonl").read_text().splitlines():
         expected = json.loads(text)
         line = expected.pop("line")
         if "time" in expected:
             expected["time"] = datetime.fromisoformat(expected["time"])
-        assert as_listed(parse_line(line)) == expected, line
+        assert to_case(parse_line(line)) == expected, line
 
 
-def test_a_line_without_seconds_is_taken() -> None:
+def test_a_time_without_seconds_is_valid() -> None:
     assert parse_line("2022-11-14T12:24,7,GET /data/m/up+2009/0.mpg") == Watch(
         NOON, 7, "up+2009", 0
     )
@@ -70,48 +70,48 @@ def test_a_fraction_is_cut_to_microseconds(fraction: str, microsecond: int) -> N
         "٢٠٢٢-11-14T12:24",
     ],
 )
-def test_what_is_no_moment_is_refused(time: str) -> None:
+def test_an_invalid_time_is_rejected(time: str) -> None:
     assert parse_line(f"{time},7,GET /create_account") == InvalidLine("time")
 
 
-def test_user_ids_end_at_18_digits() -> None:
+def test_user_ids_have_at_most_18_digits() -> None:
     last = "9" * 18
     assert parse_line(f"2022-11-14T12:24,{last},GET /create_account") == Account(NOON, int(last))
     for user in (last + "9", "٣", "-1", ""):
         assert parse_line(f"2022-11-14T12:24,{user},GET /create_account") == InvalidLine("user")
 
 
-def test_the_scale_decides_about_ratings() -> None:
+def test_ratings_outside_the_scale_are_rejected() -> None:
     line = "2022-11-14T12:24,7,GET /rate/up+2009=9"
     assert parse_line(line) == InvalidLine("rating")
     assert parse_line(line, RatingScale(1, 10)) == Rating(NOON, 7, "up+2009", 9)
 
 
-def test_the_first_reason_in_the_contracts_order_counts() -> None:
+def test_the_first_failed_check_is_the_reason() -> None:
     line = "x,x,GET /data/m/X/x.mpg"
-    good = ["2022-11-14T12:24", "7"]
+    valid = ["2022-11-14T12:24", "7"]
     assert parse_line(line) == InvalidLine("time")
-    assert parse_line(f"{good[0]},x,GET /data/m/X/x.mpg") == InvalidLine("user")
-    assert parse_line(",".join([*good, "PUT /data/m/X/x.mpg"])) == InvalidLine("request")
-    assert parse_line(",".join([*good, "GET /data/m/X/x.mpg"])) == InvalidLine("movie")
-    assert parse_line(",".join([*good, "GET /rate/X=x"])) == InvalidLine("movie")
+    assert parse_line(f"{valid[0]},x,GET /data/m/X/x.mpg") == InvalidLine("user")
+    assert parse_line(",".join([*valid, "PUT /data/m/X/x.mpg"])) == InvalidLine("request")
+    assert parse_line(",".join([*valid, "GET /data/m/X/x.mpg"])) == InvalidLine("movie")
+    assert parse_line(",".join([*valid, "GET /rate/X=x"])) == InvalidLine("movie")
 
 
-def test_an_id_one_character_too_long_is_a_suspect() -> None:
+def test_an_id_with_one_inserted_character_gives_a_repairable_event() -> None:
     for movie in ("u p+2009", "Up+2009", "%%3a", "%3xa", "up,+2009", "u/p+2009"):
         event = parse_line(f"2022-11-14T12:24,7,GET /data/m/{movie}/3.mpg")
         assert event == InvalidLine("movie", Watch(NOON, 7, movie, 3))
-    rated = parse_line("2022-11-14T12:24,7,GET /rate/u p+2009=3")
-    assert rated == InvalidLine("movie", Rating(NOON, 7, "u p+2009", 3))
+    rating = parse_line("2022-11-14T12:24,7,GET /rate/u p+2009=3")
+    assert rating == InvalidLine("movie", Rating(NOON, 7, "u p+2009", 3))
 
 
-def test_an_id_beyond_repair_is_no_suspect() -> None:
+def test_an_unrepairable_id_gives_no_event() -> None:
     for movie in ("", "X", "aDdjc1gioFamIk7", "x" * 201, "u p+2009" + "x" * 300):
         event = parse_line(f"2022-11-14T12:24,7,GET /data/m/{movie}/3.mpg")
         assert event == InvalidLine("movie"), movie
 
 
-def test_a_failed_recommendation_carries_no_movies() -> None:
+def test_a_failed_recommendation_has_no_movies() -> None:
     line = "2022-11-14T12:24,7,recommendation request h:1, status 0, result: a.B: late, x, 815 ms"
     assert parse_line(line) == Recommendation(NOON, 7, 0, (), 815)
 
@@ -120,6 +120,6 @@ def test_a_failed_recommendation_carries_no_movies() -> None:
     st.text(st.characters(exclude_categories=()), max_size=300)
     | st.text("0129-T:,GET /datamr=+.pg", max_size=80)
 )
-def test_it_never_raises(line: str) -> None:
+def test_parse_line_never_raises(line: str) -> None:
     event = parse_line(line)
     assert not isinstance(event, InvalidLine) or event.reason in REASONS

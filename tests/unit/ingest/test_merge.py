@@ -1,4 +1,4 @@
-"""Merging does not mind order, grouping or repetition."""
+"""Merging does not depend on order, grouping or repetition."""
 
 from datetime import datetime, timedelta
 from functools import reduce
@@ -29,7 +29,7 @@ def rating_events(rows: list[tuple[int, str, float, datetime | None]]) -> pl.Dat
 
 @settings(deadline=None)
 @given(watch_rows, st.data())
-def test_watches_in_any_batches_and_order_merge_to_the_same(
+def test_watches_merge_alike_in_any_order_and_batches(
     rows: list[tuple[int, str, int, datetime]], data: st.DataObject
 ) -> None:
     expected = merge_watch_events(watch_events(rows))
@@ -42,7 +42,7 @@ def test_watches_in_any_batches_and_order_merge_to_the_same(
 
 @settings(deadline=None)
 @given(rating_rows, st.data())
-def test_ratings_in_any_batches_and_order_merge_to_the_same(
+def test_ratings_merge_alike_in_any_order_and_batches(
     rows: list[tuple[int, str, float, datetime | None]], data: st.DataObject
 ) -> None:
     expected = merge_ratings([rating_events(rows)])
@@ -55,26 +55,27 @@ def test_ratings_in_any_batches_and_order_merge_to_the_same(
 
 @settings(deadline=None)
 @given(watch_rows)
-def test_watches_merge_to_what_a_loop_finds(rows: list[tuple[int, str, int, datetime]]) -> None:
+def test_merged_watches_equal_a_plain_loop(rows: list[tuple[int, str, int, datetime]]) -> None:
     expected = []
     for user, movie in sorted({(row[0], row[1]) for row in rows}):
-        mine = [row for row in rows if row[:2] == (user, movie)]
-        seen = [row[3] for row in mine]
-        expected.append((user, movie, sorted({row[2] for row in mine}), min(seen), max(seen)))
+        events = [row for row in rows if row[:2] == (user, movie)]
+        times = [row[3] for row in events]
+        minutes = sorted({row[2] for row in events})
+        expected.append((user, movie, minutes, min(times), max(times)))
     assert merge_watch_events(watch_events(rows)).rows() == expected
 
 
-def test_the_newest_rating_counts_then_the_higher_and_no_time_is_oldest() -> None:
+def test_the_newest_then_highest_rating_is_kept_and_one_without_time_is_oldest() -> None:
     later = START + timedelta(days=1)
     rows = [
         (1, "newest+2000", 2.0, later),
         (1, "newest+2000", 5.0, START),
         (2, "tie+2000", 3.0, START),
         (2, "tie+2000", 4.0, START),
-        (3, "untimed+2000", 5.0, None),
-        (3, "untimed+2000", 1.0, START),
-        (4, "never+2000", 1.0, None),
-        (4, "never+2000", 2.0, None),
+        (3, "one+time+2000", 5.0, None),
+        (3, "one+time+2000", 1.0, START),
+        (4, "no+time+2000", 1.0, None),
+        (4, "no+time+2000", 2.0, None),
     ]
     merged = merge_ratings([rating_events(rows)])
     assert merged["rating"].to_list() == [2.0, 4.0, 1.0, 2.0]

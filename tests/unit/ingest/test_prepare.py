@@ -5,7 +5,7 @@ from random import Random
 import polars as pl
 import pytest
 
-from app.ingest import prepare as prepares
+from app.ingest import prepare
 from app.ingest.errors import IngestError
 from app.ingest.prepare import prepare_tables
 from app.ingest.schemas import KEY, RATING_EVENTS, RATINGS, WATCH_EVENTS, WATCHES
@@ -25,7 +25,7 @@ def rating_events(*rows: tuple[int, str, float, datetime | None]) -> pl.DataFram
     return pl.DataFrame(list(rows), schema=RATING_EVENTS, orient="row")
 
 
-def fill(store: Path, *commits: tuple[pl.DataFrame, pl.DataFrame]) -> Path:
+def write_store(store: Path, *commits: tuple[pl.DataFrame, pl.DataFrame]) -> Path:
     with open_writer(store, buckets=4) as writer:
         for watches, ratings in commits:
             writer.commit(watches, ratings)
@@ -36,12 +36,12 @@ def at(second: int) -> datetime:
     return START + timedelta(seconds=second)
 
 
-def files(folder: Path) -> dict[str, bytes]:
+def read_files(folder: Path) -> dict[str, bytes]:
     paths = sorted(folder.rglob("*.parquet"))
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 
-def test_the_tables_are_clean_and_sorted(tmp_path: Path) -> None:
+def test_tables_are_repaired_and_sorted(tmp_path: Path) -> None:
     popular = [(user, "up+2009", 0, at(0)) for user in range(100, 160)]
     watches = watch_events(
         *popular,
@@ -51,7 +51,9 @@ def test_the_tables_are_clean_and_sorted(tmp_path: Path) -> None:
         (3, "no where+2009", 7, at(4)),
     )
     ratings = rating_events((20, "up+2009", 3, at(9)), (20, "u p+2009", 5, at(10)))
-    summary = prepare_tables(fill(tmp_path / "s", (watches, ratings)), tmp_path / "out", None)
+    summary = prepare_tables(
+        write_store(tmp_path / "s", (watches, ratings)), tmp_path / "out", None
+    )
     assert summary == {"ratings": 1, "watches": 62, "repaired": 3, "dropped": 1}
     table = read_watches(tmp_path / "out/watches.parquet")
     assert table.head(2).rows() == [
@@ -66,30 +68,30 @@ def test_the_tables_are_clean_and_sorted(tmp_path: Path) -> None:
     ]
 
 
-def test_the_same_content_gives_the_same_bytes(
+def test_the_same_events_give_the_same_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prepares, "WINDOW_ROWS", 1_000)
+    monkeypatch.setattr(prepare, "WINDOW_ROWS", 1_000)
     random = Random(5)
     rows = [
         (random.randrange(900), f"movie{random.randrange(9)}+2000", random.randrange(9), at(n))
         for n in range(4_000)
     ]
     ratings = rating_events(*((u, m, 1.0 + r % 5, t) for u, m, r, t in rows[::3]))
-    fill(tmp_path / "one", (watch_events(*rows), ratings))
+    write_store(tmp_path / "one", (watch_events(*rows), ratings))
     parts = [(watch_events(*rows[n::5]), ratings[n::5]) for n in (3, 1, 4, 0, 2, 1)]
-    fill(tmp_path / "many", *parts)
+    write_store(tmp_path / "many", *parts)
     prepare_tables(tmp_path / "one", tmp_path / "first", 0.25)
     prepare_tables(tmp_path / "many", tmp_path / "second", 0.25)
     prepare_tables(tmp_path / "many", tmp_path / "second", 0.25)
-    assert len(files(tmp_path / "first")) == 6
-    assert files(tmp_path / "first") == files(tmp_path / "second")
+    assert len(read_files(tmp_path / "first")) == 6
+    assert read_files(tmp_path / "first") == read_files(tmp_path / "second")
     watches = read_watches(tmp_path / "first/watches.parquet")
     assert watches.equals(watches.sort(KEY))
     assert watches.height == len({row[:2] for row in rows})
 
 
-def test_one_moment_splits_both_tables(tmp_path: Path) -> None:
+def test_both_tables_are_split_at_one_time(tmp_path: Path) -> None:
     ratings = rating_events(
         *((user, "up+2009", 4.0, at(user)) for user in range(6)),
         *((user, "up+2009", 4.0, None) for user in range(6, 10)),
@@ -97,7 +99,7 @@ def test_one_moment_splits_both_tables(tmp_path: Path) -> None:
     watches = watch_events(
         (1, "alien+1979", 0, at(2)), (1, "alien+1979", 1, at(9)), (2, "alien+1979", 0, at(4))
     )
-    summary = prepare_tables(fill(tmp_path / "s", (watches, ratings)), tmp_path / "out", 0.2)
+    summary = prepare_tables(write_store(tmp_path / "s", (watches, ratings)), tmp_path / "out", 0.2)
     assert summary["cut"] == at(4).isoformat()
     assert summary["test"] == {"ratings": 2, "watches": 1}
     assert summary["train"] == {"ratings": 8, "watches": 1}
@@ -105,36 +107,40 @@ def test_one_moment_splits_both_tables(tmp_path: Path) -> None:
     assert test["user_id"].to_list() == [4, 5]
     assert read_watches(tmp_path / "out/test/watches.parquet")["user_id"].to_list() == [2]
     assert read_watches(tmp_path / "out/train/watches.parquet")["minutes"].to_list() == [2]
-    both = [read_ratings(tmp_path / "out" / side / "ratings.parquet") for side in prepares.SIDES]
+    both = [read_ratings(tmp_path / "out" / side / "ratings.parquet") for side in prepare.SIDES]
     assert pl.concat(both).sort(KEY).equals(read_ratings(tmp_path / "out/ratings.parquet"))
 
 
-def test_without_ratings_the_watches_are_split(tmp_path: Path) -> None:
+def test_without_ratings_the_split_time_comes_from_watches(tmp_path: Path) -> None:
     watches = watch_events(*((user, "up+2009", 0, at(user)) for user in range(10)))
-    summary = prepare_tables(fill(tmp_path / "s", (watches, NO_RATINGS)), tmp_path / "out", 0.3)
+    summary = prepare_tables(
+        write_store(tmp_path / "s", (watches, NO_RATINGS)), tmp_path / "out", 0.3
+    )
     assert summary["cut"] == at(7).isoformat()
     assert summary["test"] == {"ratings": 0, "watches": 3}
     assert read_ratings(tmp_path / "out/test/ratings.parquet").schema == pl.Schema(RATINGS)
 
 
-def test_untimed_ratings_are_never_newest(tmp_path: Path) -> None:
+def test_ratings_without_time_are_never_on_the_test_side(tmp_path: Path) -> None:
     ratings = rating_events((1, "up+2009", 4.0, None), (2, "up+2009", 4.0, at(1)))
-    summary = prepare_tables(fill(tmp_path / "s", (NO_WATCHES, ratings)), tmp_path / "out", 0.9)
+    summary = prepare_tables(
+        write_store(tmp_path / "s", (NO_WATCHES, ratings)), tmp_path / "out", 0.9
+    )
     assert summary["test"] == {"ratings": 1, "watches": 0}
-    only_untimed = fill(tmp_path / "u", (NO_WATCHES, ratings.head(1)))
+    without_time = write_store(tmp_path / "u", (NO_WATCHES, ratings.head(1)))
     with pytest.raises(IngestError, match="has a time to split by"):
-        prepare_tables(only_untimed, tmp_path / "none", 0.5)
+        prepare_tables(without_time, tmp_path / "none", 0.5)
     assert not (tmp_path / "none").exists()
 
 
 def test_an_empty_store_gives_empty_tables(tmp_path: Path) -> None:
-    prepare_tables(fill(tmp_path / "s"), tmp_path / "out", None)
+    prepare_tables(write_store(tmp_path / "s"), tmp_path / "out", None)
     assert read_watches(tmp_path / "out/watches.parquet").schema == pl.Schema(WATCHES)
     assert read_ratings(tmp_path / "out/ratings.parquet").is_empty()
 
 
-def test_a_directory_with_other_things_is_not_replaced(tmp_path: Path) -> None:
-    store = fill(tmp_path / "data/store")
+def test_a_directory_with_other_files_is_not_replaced(tmp_path: Path) -> None:
+    store = write_store(tmp_path / "data/store")
     with pytest.raises(IngestError, match=r"holds other things \(store\)"):
         prepare_tables(store, tmp_path / "data", None)
     assert (store / "manifest.json").exists()

@@ -18,23 +18,23 @@ def read(path: Path, scale: RatingScale = ONE_TO_FIVE) -> tuple[list[Row], Count
     rows: list[Row] = []
     reasons: Counter[str] = Counter()
     count = 0
-    with LineReader(str(path)) as source:
-        for block in open_table(source).read_batches(scale):
-            rows += block.ratings.rows()
-            reasons += block.reasons
-            count += block.rows
+    with LineReader(str(path)) as reader:
+        for batch in open_table(reader).read_batches(scale):
+            rows += batch.ratings.rows()
+            reasons += batch.reasons
+            count += batch.rows
     return rows, reasons, count
 
 
-def table(tmp_path: Path, text: str, encoding: str = "utf-8") -> Path:
+def write_table(tmp_path: Path, text: str, encoding: str = "utf-8") -> Path:
     path = tmp_path / "ratings.csv"
     path.write_bytes(text.encode(encoding))
     return path
 
 
-def test_three_and_four_columns_mix_in_one_file(tmp_path: Path) -> None:
+def test_rows_of_three_and_four_columns_can_be_mixed(tmp_path: Path) -> None:
     text = "7,up+2009,4\n2023-11-29 01:56:37,8,up+2009,3.5\n,9,up+2009,5\n"
-    rows, reasons, count = read(table(tmp_path, text))
+    rows, reasons, count = read(write_table(tmp_path, text))
     assert rows == [
         (7, "up+2009", 4.0, None),
         (8, "up+2009", 3.5, datetime(2023, 11, 29, 1, 56, 37)),
@@ -51,19 +51,19 @@ def test_three_and_four_columns_mix_in_one_file(tmp_path: Path) -> None:
         '"timestamp","rating","user","extra","movie"\n1260759144,4,"7","a,b","up+2009"\n',
     ],
 )
-def test_a_header_says_which_column_is_which(tmp_path: Path, text: str) -> None:
-    rows, reasons, count = read(table(tmp_path, text))
+def test_a_header_names_the_columns(tmp_path: Path, text: str) -> None:
+    rows, reasons, count = read(write_table(tmp_path, text))
     assert rows == [(7, "up+2009", 4.0, datetime(2009, 12, 14, 2, 52, 24))]
     assert (reasons, count) == (Counter(), 1)
 
 
-def test_a_header_without_what_is_needed_is_named(tmp_path: Path) -> None:
+def test_an_incomplete_header_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(IngestError, match="the header has no column rating"):
-        read(table(tmp_path, "userId,movieId,stars\n1,2,3\n"))
+        read(write_table(tmp_path, "userId,movieId,stars\n1,2,3\n"))
 
 
 @pytest.mark.parametrize(
-    ("text", "moment"),
+    ("text", "time"),
     [
         ("2023-11-29T01:56", datetime(2023, 11, 29, 1, 56)),
         ("2023-11-29 01:56:37.1234567", datetime(2023, 11, 29, 1, 56, 37, 123456)),
@@ -71,8 +71,8 @@ def test_a_header_without_what_is_needed_is_named(tmp_path: Path) -> None:
         ("1260759144.25", datetime(2009, 12, 14, 2, 52, 24, 250000)),
     ],
 )
-def test_times_are_iso_or_seconds(tmp_path: Path, text: str, moment: datetime) -> None:
-    assert read(table(tmp_path, f"{text},7,up+2009,4\n"))[0][0][3] == moment
+def test_times_are_iso_or_seconds(tmp_path: Path, text: str, time: datetime) -> None:
+    assert read(write_table(tmp_path, f"{text},7,up+2009,4\n"))[0][0][3] == time
 
 
 @pytest.mark.parametrize(
@@ -92,37 +92,39 @@ def test_times_are_iso_or_seconds(tmp_path: Path, text: str, moment: datetime) -
         ("7,up+2009,4e0", "rating"),
     ],
 )
-def test_a_bad_row_is_refused_by_its_first_reason(tmp_path: Path, row: str, reason: str) -> None:
-    rows, reasons, count = read(table(tmp_path, f"1,alien+1979,5\n{row}\n"))
+def test_a_row_is_rejected_for_the_first_failed_check(
+    tmp_path: Path, row: str, reason: str
+) -> None:
+    rows, reasons, count = read(write_table(tmp_path, f"1,alien+1979,5\n{row}\n"))
     assert len(rows) == 1
     assert (reasons, count) == (Counter({reason: 1}), 2)
 
 
-def test_a_row_that_may_be_repaired_is_kept_and_counted_as_refused(tmp_path: Path) -> None:
-    rows, reasons, _ = read(table(tmp_path, "7,razor back+1984,3\n7,razor back+1984,9\n"))
+def test_a_repairable_row_is_returned_and_counted_as_rejected(tmp_path: Path) -> None:
+    rows, reasons, _ = read(write_table(tmp_path, "7,razor back+1984,3\n7,razor back+1984,9\n"))
     assert rows == [(7, "razor back+1984", 3.0, None)]
     assert reasons == Counter(movie=2)
 
 
-def test_latin_1_is_recognised(tmp_path: Path) -> None:
-    rows, reasons, _ = read(table(tmp_path, "7,amélie+2001,3\n8,up+2009,3\n", "latin-1"))
+def test_latin_1_is_detected(tmp_path: Path) -> None:
+    rows, reasons, _ = read(write_table(tmp_path, "7,amélie+2001,3\n8,up+2009,3\n", "latin-1"))
     assert [row[1] for row in rows] == ["up+2009", "amélie+2001"]
     assert reasons == Counter(movie=1)
 
 
-def test_half_stars_need_their_scale(tmp_path: Path) -> None:
-    path = table(tmp_path, "7,31,0.5\n7,32,4.5\n")
+def test_half_stars_need_a_scale_that_allows_them(tmp_path: Path) -> None:
+    path = write_table(tmp_path, "7,31,0.5\n7,32,4.5\n")
     assert read(path)[1] == Counter(rating=1)
     assert read(path, RatingScale(0.5, 5))[1] == Counter()
 
 
 def test_an_empty_file_has_no_rows(tmp_path: Path) -> None:
-    assert read(table(tmp_path, "")) == ([], Counter(), 0)
+    assert read(write_table(tmp_path, "")) == ([], Counter(), 0)
 
 
-def test_standard_input_is_refused() -> None:
-    with pytest.raises(IngestError, match="cannot be standard input"), LineReader("-") as source:
-        open_table(source)
+def test_standard_input_is_an_error() -> None:
+    with pytest.raises(IngestError, match="cannot be standard input"), LineReader("-") as reader:
+        open_table(reader)
 
 
 @settings(deadline=None, max_examples=60)
@@ -130,7 +132,7 @@ def test_standard_input_is_refused() -> None:
     st.lists(st.text('1,."u+p 2009-é\r\x00', max_size=30) | st.text(max_size=20), min_size=1),
     st.sampled_from(["", "user,movie,rating\n"]),
 )
-def test_every_row_is_taken_or_refused(
+def test_every_row_is_accepted_or_rejected(
     tmp_path_factory: pytest.TempPathFactory, lines: list[str], header: str
 ) -> None:
     folder = tmp_path_factory.mktemp("tables")
@@ -143,7 +145,7 @@ def test_every_row_is_taken_or_refused(
     assert count - reasons.total() <= len(rows) <= count
 
 
-def test_the_real_table_with_its_defects(shared_data: Path) -> None:
+def test_the_real_table_is_parsed_with_its_known_errors(shared_data: Path) -> None:
     rows, reasons, count = read(shared_data / "cinematch/ratings.csv")
     assert (len(rows), count) == (37_930, 37_984)
     assert reasons == Counter(fields=3, user=1, movie=59)

@@ -10,16 +10,16 @@ from app.ingest.store_writer import open_writer
 NOON = datetime(2022, 11, 14, 12)
 
 
-def test_it_says_what_is_in_the_store(tmp_path: Path) -> None:
-    movies = [(user, "up+2009", minute, NOON) for user in range(60) for minute in (1, 2)]
-    movies += [(3, "u p+2009", 9, NOON), (3, "No Movie", 9, NOON)]
-    watches = pl.DataFrame(movies, schema=WATCH_EVENTS, orient="row")
+def test_store_contents_are_counted(tmp_path: Path) -> None:
+    events = [(user, "up+2009", minute, NOON) for user in range(60) for minute in (1, 2)]
+    events += [(3, "u p+2009", 9, NOON), (3, "No Movie", 9, NOON)]
+    watches = pl.DataFrame(events, schema=WATCH_EVENTS, orient="row")
     rating = pl.DataFrame([(99, "alien+1979", 5.0, NOON)], schema=RATING_EVENTS, orient="row")
     with open_writer(tmp_path) as writer:
         writer.commit(watches, rating, {"movielog-0": {"topic": "x", "offset": 17}})
-    told = describe_store(tmp_path)
-    assert told.pop("bytes") > 0
-    assert told == {
+    stats = describe_store(tmp_path)
+    assert stats.pop("bytes") > 0
+    assert stats == {
         "pairs": 62,
         "ratings": 1,
         "minutes": 122,

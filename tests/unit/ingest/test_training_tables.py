@@ -10,7 +10,7 @@ from app.ingest.schemas import RATINGS, WATCHES
 from app.ingest.training_tables import read_ratings, read_watches
 
 
-def test_ratings_come_from_parquet_or_csv(tmp_path: Path) -> None:
+def test_ratings_are_read_from_parquet_or_csv(tmp_path: Path) -> None:
     rows = [(7, "alien+1979", 4.0, None), (7, "up+2009", 3.0, datetime(2023, 1, 1))]
     frame = pl.DataFrame(rows, schema=RATINGS, orient="row")
     frame.write_parquet(tmp_path / "ratings.parquet")
@@ -21,14 +21,14 @@ def test_ratings_come_from_parquet_or_csv(tmp_path: Path) -> None:
     assert read_ratings(tmp_path / "ratings.csv").equals(frame)
 
 
-def test_the_scale_holds_for_a_csv(tmp_path: Path) -> None:
+def test_the_scale_applies_to_a_csv(tmp_path: Path) -> None:
     (tmp_path / "ratings.csv").write_text("7,31,0.5\n")
     assert read_ratings(tmp_path / "ratings.csv", RatingScale(0.5, 5))["rating"].to_list() == [0.5]
     with pytest.raises(IngestError, match=r"no row is a rating from 1\.0 to 5\.0"):
         read_ratings(tmp_path / "ratings.csv")
 
 
-def test_a_wrong_table_is_named(tmp_path: Path) -> None:
+def test_a_wrong_table_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "watches.parquet"
     with pytest.raises(IngestError, match="no such file"):
         read_watches(path)

@@ -12,7 +12,7 @@ from app.ingest.store_writer import open_writer
 from tests.integration.ingest.kafka.conftest import Collecting, eventually
 from tests.integration.ingest.test_commands import marquee, summary_of
 from tests.support.kafka import Broker
-from tests.unit.ingest.contents import contents
+from tests.unit.ingest.store_contents import read_store
 
 
 def watched(*users: int) -> list[bytes]:
@@ -28,7 +28,7 @@ def stopped(collector: "subprocess.Popen[str]") -> str:
 
 
 def users(store: Path) -> list[int]:
-    found: list[int] = contents(store)[0]["user_id"].to_list()
+    found: list[int] = read_store(store)[0]["user_id"].to_list()
     return found
 
 
@@ -42,7 +42,7 @@ def test_the_real_log_is_collected_as_from_its_file(
     once = summary_of("collect", "--file", log, "--store", tmp_path / "once")
     for figure in once.keys() - {"seconds", "lines_per_second"}:
         assert summary[figure] == once[figure], (figure, errors)
-    ours, theirs = contents(collecting.store), contents(tmp_path / "once")
+    ours, theirs = read_store(collecting.store), read_store(tmp_path / "once")
     assert ours[0].equals(theirs[0])
     assert ours[1].equals(theirs[1])
 

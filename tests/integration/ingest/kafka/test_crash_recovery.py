@@ -15,7 +15,7 @@ from bench.ingest_throughput import write_log
 from tests.integration.ingest.kafka.conftest import Collecting, eventually
 from tests.integration.ingest.test_commands import summary_of
 from tests.support.kafka import Broker
-from tests.unit.ingest.contents import contents
+from tests.unit.ingest.store_contents import read_store
 
 #: `make soak` sets these to the full figures: 20 kills over 1,000,000 lines.
 SOAK = "MARQUEE_SOAK_SECONDS" in os.environ
@@ -69,7 +69,7 @@ def test_kills_and_a_restarted_broker_change_nothing(
     last.send_signal(signal.SIGTERM)
     _, told = last.communicate(timeout=60)
     assert last.returncode == 0, told
-    collected, once = contents(collecting.store), contents(tmp_path / "once")
+    collected, once = read_store(collecting.store), read_store(tmp_path / "once")
     assert collected[0].equals(once[0])
     assert collected[1].equals(once[1])
     assert collected[0].height == offline["pairs"]

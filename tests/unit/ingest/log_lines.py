@@ -1,4 +1,4 @@
-"""Log lines for tests: whole ones of every kind, and mutated ones."""
+"""Random log lines of every kind, valid and corrupted."""
 
 from random import Random
 
@@ -16,25 +16,25 @@ MOVIES = [
     "up +2009",
     "",
 ]
-#: What a mutation may put in: what the stream's own damage is made of, and worse.
-LETTERS = " \taZz09,/=.%+-:T\r\x00\x85\u2028é٣\U0001d7dc🎬"
+#: Characters that `corrupt` inserts: those seen in corrupted lines of the log, and worse.
+CHARACTERS = " \taZz09,/=.%+-:T\r\x00\x85\u2028é٣\U0001d7dc🎬"
 
 
 def make_line(random: Random) -> str:
-    """A line of any kind, most of them well formed."""
+    """Return a line of any kind, in most cases well formed."""
     request = random.choices([_watch, _rate, _recommendation, _account], [80, 10, 8, 2])[0]
     return f"{_time(random)},{_user(random)},{request(random)}"
 
 
-def mutate(line: str, random: Random) -> str:
-    """Insert, remove, replace, double or cut something, once."""
+def corrupt(line: str, random: Random) -> str:
+    """Insert, remove, replace, repeat or cut characters at one place."""
     at = random.randrange(len(line) + 1)
-    letter = random.choice(LETTERS)
+    character = random.choice(CHARACTERS)
     return random.choice(
         [
-            line[:at] + letter + line[at:],
+            line[:at] + character + line[at:],
             line[:at] + line[at + 1 :],
-            line[:at] + letter + line[at + 1 :],
+            line[:at] + character + line[at + 1 :],
             line[:at] + line[max(0, at - 4) :],
             line[:at],
             line[at:],
@@ -42,13 +42,13 @@ def mutate(line: str, random: Random) -> str:
     )
 
 
-def make_lines(random: Random, count: int, damaged: float) -> list[str]:
-    """Lines, a share of them mutated once or twice."""
+def make_lines(random: Random, count: int, corruption_rate: float) -> list[str]:
+    """Return lines, a share of them corrupted once or several times."""
     lines = []
     for _ in range(count):
         line = make_line(random)
-        while random.random() < damaged:
-            line = mutate(line, random)
+        while random.random() < corruption_rate:
+            line = corrupt(line, random)
         lines.append(line)
     return lines
 
@@ -81,8 +81,8 @@ def _recommendation(random: Random) -> str:
     result = "java.util.Timeout: after 800 ms"
     if status == 200:
         result = ", ".join(random.choices(MOVIES[:5], k=random.randint(1, 20)))
-    took = random.randrange(900)
-    return f"recommendation request h:8082, status {status}, result: {result}, {took} ms"
+    response_ms = random.randrange(900)
+    return f"recommendation request h:8082, status {status}, result: {result}, {response_ms} ms"
 
 
 def _account(random: Random) -> str:
