@@ -50,10 +50,10 @@ SECTIONS = {
         "init": "app.provisioning.commands",
     },
     "Simulate users": {
-        "simulate": "app.simulator.commands",
-        "information-api": "app.simulator.commands",
-        "compare-versions": "app.simulator.commands",
-        "make-sample": "app.simulator.commands",
+        "simulate": "app.simulator.commands.simulate",
+        "metadata-api": "app.simulator.commands.metadata_api",
+        "compare-versions": "app.simulator.commands.compare_versions",
+        "make-sample": "app.simulator.commands.make_sample",
     },
 }
 COMMANDS = {name: module for section in SECTIONS.values() for name, module in section.items()}

@@ -1,7 +1,7 @@
-"""What a list is truly worth to new users, by the number of movies they watched.
+"""True utility of the recommendations for cold-start users, by the number of movies they watched.
 
-The world runs by itself for some days, `marquee` collects, prepares and trains, and the lists of
-people whom the sample does not know are compared with the best lists there could be.
+Simulates some days without recommendations, then collects, prepares and trains on the log, and
+compares the lists of users who are not in the sample with their best possible lists.
 
     python -m bench.simulator_cold_start [--json] [--quick]
 """
@@ -16,11 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from app.simulator import paired_evaluation
-from app.simulator.environment import World, WorldSettings
-from app.simulator.movies import DAY
+from app.simulator.environment import Environment, EnvironmentSettings
+from app.simulator.movies import DAY_SECONDS
 
 MARQUEE = Path(sys.executable).with_name("marquee")
 DAYS = 4.0
+MAX_USERS = 20_000
+#: Position in the order of sign-up from which users never appear in the simulation.
+UNUSED_POSITION = 900_000
 
 
 def marquee(*arguments: object) -> None:
@@ -33,31 +36,33 @@ def marquee(*arguments: object) -> None:
     )
 
 
-def learn(place: Path, rate: float) -> None:
-    """A model of what people did; and the tables it was made of."""
-    log, store, tables = place / "stream.log", place / "store", place / "prepared"
-    marquee("simulate", "--days", DAYS, "--rate", rate, "--newcomers", 0.1, "--out", log)
+def train_on_simulated_log(directory: Path, rate: float) -> None:
+    """Write the model and the prepared tables of a simulation at `rate` requests a second."""
+    log, store, tables = directory / "stream.log", directory / "store", directory / "prepared"
+    marquee("simulate", "--days", DAYS, "--rate", rate, "--new-users", 0.1, "--out", log)
     marquee("collect", "--file", log, "--store", store)
     log.unlink()
     marquee("prepare", "--store", store, "--out", tables)
     marquee(
         "train", "--ratings", tables / "ratings.parquet", "--watches", tables / "watches.parquet",
-        "--out", place / "model",
+        "--out", directory / "model",
     )  # fmt: skip
 
 
-def measure(rate: float, most: int) -> list[dict[str, Any]]:
-    """The rows of the table."""
-    world = World(WorldSettings())
-    with tempfile.TemporaryDirectory(prefix="marquee-bench-") as folder:
-        place = Path(folder)
-        learn(place, rate)
-        watched = paired_evaluation.read_watched(world, place / "prepared" / "watches.parquet")
-        new = {u: movies for u, movies in watched.items() if not world.people.is_founder(u)}
-        users = paired_evaluation.choose_users(world, new, len(new))[:most]
-        strangers = [world.people.at(900_000 + n) for n in range(most // 10)]
-        return paired_evaluation.cold_start(
-            world, place / "model", users + strangers, new, DAYS * DAY
+def measure(rate: float) -> list[dict[str, Any]]:
+    """Return one row for each group of users by movies watched."""
+    environment = Environment(EnvironmentSettings())
+    with tempfile.TemporaryDirectory(prefix="marquee-bench-") as name:
+        directory = Path(name)
+        train_on_simulated_log(directory, rate)
+        watched = paired_evaluation.read_watched_movies(
+            environment, directory / "prepared" / "watches.parquet"
+        )
+        new = {u: movies for u, movies in watched.items() if not environment.users.is_in_sample(u)}
+        users = paired_evaluation.select_users(environment, new, len(new))[:MAX_USERS]
+        users += [environment.users.id_at(UNUSED_POSITION + n) for n in range(MAX_USERS // 10)]
+        return paired_evaluation.cold_start_report(
+            environment, directory / "model", users, new, DAYS * DAY_SECONDS
         )
 
 
@@ -66,9 +71,9 @@ def main() -> int:
     assert __doc__ is not None
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--quick", action="store_true", help="fewer visits")
+    parser.add_argument("--quick", action="store_true", help="fewer requests")
     arguments = parser.parse_args()
-    rows = measure(0.05 if arguments.quick else 0.4, 20_000)
+    rows = measure(0.05 if arguments.quick else 0.4)
     if arguments.json:
         print(json.dumps(rows))
         return 0

@@ -1,1 +1,1 @@
-"""The outside world, for demos and tests."""
+"""Simulated users and movies for demos and tests, with the metadata API and the sample data."""

@@ -1,4 +1,4 @@
-"""Who asks when: decided before anybody answers, so that a slow service is asked no less."""
+"""When requests arrive and from whom: independent of the responses, so load never backs off."""
 
 import math
 from collections.abc import Iterator
@@ -7,87 +7,92 @@ from typing import NamedTuple
 
 import numpy as np
 
-from app.simulator.environment import World
-from app.simulator.movies import DAY
-from app.simulator.rng import Purpose, chance
+from app.simulator.environment import Environment
+from app.simulator.movies import DAY_SECONDS
+from app.simulator.rng import Purpose, make_rng
 
 _BURST_SECONDS = 10
-_INVALID_USERS = ("abc", "-1", "1.5", "%20", "12x", "null", "9999999999999999999999")
+_MIN_RATE_FACTOR = 0.1
+_INVALID_USER_IDS = ("abc", "-1", "1.5", "%20", "12x", "null", "9999999999999999999999")
 
 
 @dataclass(frozen=True)
-class Rates:
-    """How often people ask.
+class ArrivalSettings:
+    """How many requests arrive, and whose.
 
     Attributes:
-        rate: requests each second of real time, on average.
-        speed: seconds of the world in a second of real time.
-        rhythm: 0 for the same rate at any hour, 1 for none at night and twice as much by day.
-        bursts: times in an hour of real time when the rate jumps, for ten seconds.
-        burst_factor: how much more is asked then.
-        newcomers: share of requests of users who have just joined.
-        invalid: share of requests that are none.
+        rate: mean requests in a second of real time.
+        speed: simulated seconds in a second of real time.
+        diurnal: amplitude of the daily cycle: 0 for a constant rate, 1 for none at 4:00 and twice
+            the mean at 16:00 of simulated time.
+        bursts: bursts of ten seconds in an hour of real time.
+        burst_factor: multiplies the rate during a burst.
+        new_users: share of requests by users who have just signed up.
+        invalid: share of requests without a valid user id.
     """
 
     rate: float = 4.0
     speed: float = 1.0
-    rhythm: float = 0.0
+    diurnal: float = 0.0
     bursts: float = 0.0
     burst_factor: float = 5.0
-    newcomers: float = 0.05
+    new_users: float = 0.05
     invalid: float = 0.001
 
 
 class Arrival(NamedTuple):
-    """One request that is due.
+    """One request to be sent.
 
     Attributes:
-        number: of the request, counted from 0.
-        due: in seconds of real time since the start.
-        time: the same moment in the world, in its seconds.
-        user_id: who asks; 0 in an invalid request.
-        asked_as: what stands in the request's path.
-        joins: whether the user has just joined.
-        chance: what this visit draws from.
+        number: counted from 0.
+        due: when to send it, in seconds of real time since the start.
+        time: the same moment in simulated seconds since the start.
+        user_id: 0 in an invalid request.
+        path_user: the user id as text, as in the request's path.
+        is_new_user: whether the user has just signed up.
+        rng: what the user's choice draws from.
     """
 
     number: int
     due: float
     time: float
     user_id: int
-    asked_as: str
-    joins: bool
-    chance: np.random.Generator
+    path_user: str
+    is_new_user: bool
+    rng: np.random.Generator
 
 
-def arrivals(world: World, rates: Rates) -> Iterator[Arrival]:
-    """All requests, without end; a function of the world's seed, its start and the rates."""
-    first = int(world.settings.start.timestamp()) << 32
-    due, place, number = 0.0, world.founders, 0
+def generate_arrivals(environment: Environment, settings: ArrivalSettings) -> Iterator[Arrival]:
+    """Yield requests without end, a function of the environment's settings and these."""
+    seed = environment.settings.seed
+    # Another start has other requests of the same users.
+    first = int(environment.settings.start.timestamp()) << 32
+    due, signed_up, number = 0.0, environment.initial_users, 0
     while True:
-        own = chance(world.settings.seed, Purpose.VISIT, first + number)
-        draws = own.random(4)
-        due += -math.log(1 - draws[0]) / _rate_at(world, rates, due)
-        joins = draws[1] < rates.newcomers and place < world.settings.users
-        place += joins
-        user = world.people.at(place - 1 if joins else int(draws[2] * place))
-        asked_as = str(user)
-        if draws[3] < rates.invalid:
-            user, joins = 0, False
-            asked_as = _INVALID_USERS[int(own.integers(len(_INVALID_USERS)))]
-        yield Arrival(number, due, due * rates.speed, user, asked_as, bool(joins), own)
+        rng = make_rng(seed, Purpose.REQUEST, first + number)
+        draws = rng.random(4)
+        due += -math.log(1 - draws[0]) / _rate_at(environment, settings, due)
+        is_new = draws[1] < settings.new_users and signed_up < environment.settings.max_users
+        signed_up += is_new
+        position = signed_up - 1 if is_new else int(draws[2] * signed_up)
+        user = environment.users.id_at(position)
+        path_user = str(user)
+        if draws[3] < settings.invalid:
+            user, is_new = 0, False
+            path_user = _INVALID_USER_IDS[int(rng.integers(len(_INVALID_USER_IDS)))]
+        yield Arrival(number, due, due * settings.speed, user, path_user, bool(is_new), rng)
         number += 1
 
 
-def _rate_at(world: World, rates: Rates, due: float) -> float:
-    """Requests a second at a moment; a tenth of the usual rate at the least."""
-    seconds = world.moment(due * rates.speed)
-    second_of_day = seconds.hour * 3600 + seconds.minute * 60 + seconds.second
-    # Fewest at four in the morning, most at four in the afternoon.
-    daily = 1 - rates.rhythm * math.cos(2 * math.pi * (second_of_day / DAY - 1 / 6))
-    window = int(due // _BURST_SECONDS)
-    share = rates.bursts * _BURST_SECONDS / 3600
-    if share:
-        drawn = chance(world.settings.seed, Purpose.BURST, window).random()
-        daily *= rates.burst_factor if drawn < share else 1
-    return rates.rate * max(0.1, daily)
+def _rate_at(environment: Environment, settings: ArrivalSettings, due: float) -> float:
+    """Return the requests a second at a time; never less than a tenth of the mean rate."""
+    moment = environment.datetime_at(due * settings.speed)
+    second_of_day = moment.hour * 3600 + moment.minute * 60 + moment.second
+    # Lowest at 4:00, highest at 16:00.
+    factor = 1 - settings.diurnal * math.cos(2 * math.pi * (second_of_day / DAY_SECONDS - 1 / 6))
+    burst_share = settings.bursts * _BURST_SECONDS / 3600
+    if burst_share:
+        window = int(due // _BURST_SECONDS)
+        draw = make_rng(environment.settings.seed, Purpose.BURST, window).random()
+        factor *= settings.burst_factor if draw < burst_share else 1
+    return settings.rate * max(_MIN_RATE_FACTOR, factor)

@@ -1,73 +1,175 @@
-"""Drives a run: against a service in real time, or by itself as fast as it can."""
+"""Runs a simulation: in real time against a service, or as fast as possible without one."""
 
 import asyncio
-import signal
 import time
-from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+from typing import Any
 
 import aiohttp
+from kafka.errors import KafkaError
 from yarl import URL
 
+from app.cli_errors import MarqueeError
+from app.model.recommendation_lists import RecommendationLists
+from app.shutdown import stop_event
 from app.simulator.arrivals import Arrival
-from app.simulator.asking import ModelAnswers
-from app.simulator.movies import DAY
-from app.simulator.responses import LIMIT_SECONDS, Answer, judge
-from app.simulator.simulation import Simulation
+from app.simulator.exporter import metrics_server
+from app.simulator.log_writer import Sink
+from app.simulator.movies import DAY_SECONDS
+from app.simulator.progress import ReportProgress, progress_reporter
+from app.simulator.responses import REQUEST_TIMEOUT_SECONDS, Response, classify_response
+from app.simulator.simulation import Simulation, SimulationSettings
+from app.simulator.sinks import FileSink, KafkaSink
 
 _TICK_SECONDS = 0.02
-#: Connections are closed before the edge closes them.
-_KEEP_ALIVE_SECONDS = 15
-_ARRIVALS_BETWEEN_TELLS = 1000
-Tell = Callable[[], None]
+#: Idle connections are closed before NGINX closes them.
+_KEEPALIVE_TIMEOUT_SECONDS = 15
+_ARRIVALS_PER_REPORT = 1000
+#: Duration of a response from a model directory, which takes no measurable time.
+_MODEL_RESPONSE_SECONDS = 0.001
+_DEFAULT_DAYS = 1.0
 
 
-def run_alone(
-    simulation: Simulation, answers: ModelAnswers | None, days: float, tell: Tell
+class SimulationError(MarqueeError):
+    """A simulation that cannot start."""
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What a simulation is connected to.
+
+    Attributes:
+        url: base URL of the service; or
+        model: model directory to respond from; with neither, no requests are sent.
+        days: simulated days; None: until stopped.
+        out: file for log lines; `-` is standard output.
+        kafka_servers: brokers for log lines; empty: none.
+        kafka_topic: their topic.
+        metrics_bind: `host:port` at which to serve Prometheus metrics.
+    """
+
+    url: str | None = None
+    model: Path | None = None
+    days: float | None = None
+    out: str | None = None
+    kafka_servers: str = ""
+    kafka_topic: str = ""
+    metrics_bind: str | None = None
+
+
+class ModelClient:
+    """Responds from a model directory as the service would."""
+
+    def __init__(self, model: Path) -> None:
+        """Open a model.
+
+        Raises:
+            ArtifactError: the model is missing or damaged.
+        """
+        self._lists = RecommendationLists.open(model)
+        self._version = str(self._lists.manifest.version)
+
+    def fetch(self, arrival: Arrival) -> Response:
+        """Return the service's response to a request."""
+        duration = _MODEL_RESPONSE_SECONDS
+        if not arrival.user_id:
+            return Response("http_error", 400, duration, detail="a user id is a whole number")
+        body = self._lists.get(arrival.user_id).text
+        return classify_response(200, body, duration, self._version)
+
+
+def run_simulation(settings: SimulationSettings, options: RunOptions) -> dict[str, Any]:
+    """Run a simulation to its end and return the summary that is printed.
+
+    Raises:
+        SimulationError: Kafka or the settings do not allow it to start.
+        ArtifactError: the model is missing or damaged.
+        OSError: a file or an address cannot be opened.
+    """
+    started = time.perf_counter()
+    try:
+        model = ModelClient(options.model) if options.model else None
+        simulation = Simulation(settings, _open_sinks(options))
+    except (KafkaError, ValueError) as error:
+        raise SimulationError(str(error)) from error
+    try:
+        with (
+            metrics_server(simulation, options.metrics_bind),
+            progress_reporter(simulation) as report,
+        ):
+            if options.url:
+                stop = stop_event()
+                asyncio.run(run_live(simulation, options.url, options.days, report, stop))
+            else:
+                run_offline(simulation, model, options.days or _DEFAULT_DAYS, report)
+    finally:
+        simulation.log_writer.close()
+    return simulation.summary() | {"seconds": round(time.perf_counter() - started, 3)}
+
+
+def _open_sinks(options: RunOptions) -> list[Sink]:
+    sinks: list[Sink] = []
+    if options.out:
+        sinks.append(FileSink(options.out))
+    if options.kafka_servers:
+        is_offline = options.url is None
+        sinks.append(
+            KafkaSink(options.kafka_servers, options.kafka_topic, block_when_full=is_offline)
+        )
+    return sinks
+
+
+def run_offline(
+    simulation: Simulation, model: ModelClient | None, days: float, report: ReportProgress
 ) -> None:
-    """Let the days pass without a clock; with equal answers the stream is equal to the byte."""
+    """Run without a clock; the same settings and model give the same log, byte for byte."""
     for arrival in simulation.arrivals(days):
-        simulation.viewing.advance(arrival.time)
-        simulation.begin(arrival)
-        if answers:
-            simulation.answered(arrival, answers.answer(arrival))
+        simulation.watch_sessions.advance(arrival.time)
+        simulation.announce(arrival)
+        if model:
+            simulation.handle_response(arrival, model.fetch(arrival))
         else:
-            simulation.unasked(arrival)
-        if arrival.number % _ARRIVALS_BETWEEN_TELLS == 0:
-            tell()
-    simulation.viewing.advance(days * DAY)
+            simulation.handle_visit(arrival)
+        if arrival.number % _ARRIVALS_PER_REPORT == 0:
+            report()
+    simulation.watch_sessions.advance(days * DAY_SECONDS)
 
 
 async def run_live(
-    simulation: Simulation, url: str, days: float | None, tell: Tell, stop: asyncio.Event
+    simulation: Simulation, url: str, days: float | None, report: ReportProgress, stop: Event
 ) -> None:
-    """Ask a service, each request when it is due, however many answers are outstanding."""
-    live = _Live(simulation, url)
-    timeout = aiohttp.ClientTimeout(total=LIMIT_SECONDS)
-    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_SECONDS)
+    """Send each request when it is due, however many responses are outstanding."""
+    run = _LiveRun(simulation, url)
+    timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_SECONDS)
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_TIMEOUT_SECONDS)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
-        ticking = asyncio.create_task(live.tick(tell))
-        asking = asyncio.create_task(live.ask_all(session, days))
-        stopping = asyncio.create_task(stop.wait())
-        everything = (asking, ticking, stopping, live.failure)
-        await asyncio.wait(everything, return_when=asyncio.FIRST_COMPLETED)
-        for task in everything:
+        tasks = (
+            asyncio.create_task(run.send_requests(session, days)),
+            asyncio.create_task(run.advance_time(report, stop)),
+            run.failure,
+        )
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
             task.cancel()
-        ended = await asyncio.gather(*everything, return_exceptions=True)
-        await asyncio.gather(*live.outstanding)
-    for error in ended:
-        if isinstance(error, Exception):
-            raise error
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*run.outstanding)
+    for result in results:
+        if isinstance(result, Exception):
+            raise result
     if days is not None and not stop.is_set():
-        simulation.viewing.advance(days * DAY)
+        simulation.watch_sessions.advance(days * DAY_SECONDS)
 
 
-def stop_on_signals(stop: asyncio.Event) -> None:
-    """Ctrl-C and `docker stop` end a run as its last day does."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+class _LiveRun:
+    """The tasks of a run in real time.
 
+    Attributes:
+        outstanding: one task for each request without a response.
+        failure: set when one of them fails, which is a defect of the simulator.
+    """
 
-class _Live:
     def __init__(self, simulation: Simulation, url: str) -> None:
         self.outstanding: set[asyncio.Task[None]] = set()
         self.failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -75,46 +177,49 @@ class _Live:
         self._url = url.rstrip("/")
         self._start = time.perf_counter()
 
-    async def ask_all(self, session: aiohttp.ClientSession, days: float | None) -> None:
+    async def send_requests(self, session: aiohttp.ClientSession, days: float | None) -> None:
         """Send every request when it is due."""
         for arrival in self._simulation.arrivals(days):
-            # A sleep of 0 lets answers in, even when requests are behind.
-            await asyncio.sleep(max(0.0, arrival.due - self._now()))
-            self._simulation.begin(arrival)
-            task = asyncio.create_task(self._ask(session, arrival))
+            # Sleeping for 0 lets responses be processed even when requests are late.
+            await asyncio.sleep(max(0.0, arrival.due - self._elapsed()))
+            self._simulation.announce(arrival)
+            task = asyncio.create_task(self._send_request(session, arrival))
             self.outstanding.add(task)
-            task.add_done_callback(self._ended)
+            task.add_done_callback(self._on_done)
 
-    async def tick(self, tell: Tell) -> None:
-        """Let the world's time pass."""
-        speed = self._simulation.settings.rates.speed
-        while True:
+    async def advance_time(self, report: ReportProgress, stop: Event) -> None:
+        """Advance simulated time with the clock until `stop` is set."""
+        speed = self._simulation.settings.arrivals.speed
+        while not stop.is_set():
             await asyncio.sleep(_TICK_SECONDS)
-            self._simulation.viewing.advance(self._now() * speed)
-            tell()
+            self._simulation.watch_sessions.advance(self._elapsed() * speed)
+            report()
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _on_done(self, task: asyncio.Task[None]) -> None:
         self.outstanding.discard(task)
         error = None if task.cancelled() else task.exception()
         if error and not self.failure.done():
-            self.failure.set_exception(error)  # a defect here: the run ends and says so
+            self.failure.set_exception(error)
 
-    async def _ask(self, session: aiohttp.ClientSession, arrival: Arrival) -> None:
-        self._simulation.availability.sent_behind(self._now() - arrival.due)
-        self._simulation.answered(arrival, await self._fetch(session, arrival))
+    async def _send_request(self, session: aiohttp.ClientSession, arrival: Arrival) -> None:
+        self._simulation.request_stats.record_send_delay(self._elapsed() - arrival.due)
+        self._simulation.handle_response(arrival, await self._fetch(session, arrival))
 
-    async def _fetch(self, session: aiohttp.ClientSession, arrival: Arrival) -> Answer:
-        url = URL(f"{self._url}/recommend/{arrival.asked_as}", encoded=True)
-        sent = self._now()
+    async def _fetch(self, session: aiohttp.ClientSession, arrival: Arrival) -> Response:
+        url = URL(f"{self._url}/recommend/{arrival.path_user}", encoded=True)
+        sent = self._elapsed()
         try:
             async with session.get(url, allow_redirects=False) as response:
                 version = response.headers.get("X-Model-Version", "unknown")
                 body = await response.text(errors="replace")
-                return judge(response.status, body, self._now() - sent, version)
+                return classify_response(response.status, body, self._elapsed() - sent, version)
         except TimeoutError:
-            return Answer("late", 0, self._now() - sent, detail="no answer within 600 ms")
+            duration = self._elapsed() - sent
+            return Response("timeout", 0, duration, detail="no response within 600 ms")
         except (aiohttp.ClientError, OSError) as error:
-            return Answer("unreachable", 0, self._now() - sent, detail=str(error))
+            duration = self._elapsed() - sent
+            return Response("connection_error", 0, duration, detail=str(error))
 
-    def _now(self) -> float:
+    def _elapsed(self) -> float:
+        """Seconds since the start, by the clock."""
         return time.perf_counter() - self._start

@@ -1,91 +1,99 @@
-"""What is sent: every line counted under what a reader must find in it."""
+"""Writes the log: corrupts some lines, and counts each under what a reader must find in it."""
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from app.simulator.corruption import Damage
+from app.simulator.corruption import LineCorruptor, LineKind
 
-#: As `marquee collect` names them.
-KINDS = ("watches", "ratings", "recommendations", "accounts")
-#: Label of lines that must be refused: this and the reason.
-DAMAGED = "damaged:"
+#: Kinds of valid lines, named as in the summary of `marquee collect`.
+LINE_KINDS: tuple[LineKind, ...] = ("watches", "ratings", "recommendations", "accounts")
+#: Label of lines that a reader must reject: this prefix and the reason.
+REJECTED_PREFIX = "rejected:"
 
 
-class Output(Protocol):
-    """Takes lines somewhere, and says what it could not take."""
+class Sink(Protocol):
+    """A destination of log lines.
+
+    Attributes:
+        lost: lines that could not be delivered, by label.
+    """
 
     lost: Counter[str]
 
     def write(self, label: str, lines: Sequence[str]) -> None:
-        """Take lines; `label` says what they are counted as."""
+        """Take lines; `label` is what they are counted under."""
 
     def close(self) -> None:
-        """Wait until everything is there."""
+        """Deliver every line that was taken, or count it as lost."""
 
 
 @dataclass
-class Stream:
-    """Damages some lines, counts all, and hands them on.
+class LogWriter:
+    """Corrupts some lines, counts all, and passes them to every sink.
 
     Attributes:
-        damage: what spoils lines.
-        outputs: where lines go.
-        counts: by kind, and by `damaged:` with the reason.
-        disguised: lines of `counts` that are damaged and still look right.
+        corruptor: selects and corrupts lines.
+        sinks: where lines go.
+        counts: lines by label: their kind, or `REJECTED_PREFIX` and the reason.
+        undetectable: corrupted lines that are still valid, counted under their kind.
     """
 
-    damage: Damage
-    outputs: list[Output]
+    corruptor: LineCorruptor
+    sinks: list[Sink]
     counts: Counter[str] = field(default_factory=Counter)
-    disguised: int = 0
+    undetectable: int = 0
 
-    def write(self, kind: str, lines: list[str]) -> None:
-        """Send lines of one kind."""
-        spoiled = []
-        for at, how in reversed(self.damage.pick(len(lines))):
-            line, reason = self.damage.hit(kind, lines[at], how)
+    def write(self, kind: LineKind, lines: list[str]) -> None:
+        """Write lines of one kind."""
+        rejected = []
+        for index, method in reversed(self.corruptor.select(len(lines))):
+            line, reason = self.corruptor.corrupt(kind, lines[index], method)
             if reason is None:
-                lines[at] = line
-                self.disguised += 1
+                lines[index] = line
+                self.undetectable += 1
             else:
-                del lines[at]
-                spoiled.append((DAMAGED + reason, line))
-        self._send(kind, lines)
-        for label, line in spoiled:
-            self._send(label, [line])
+                del lines[index]
+                rejected.append((REJECTED_PREFIX + reason, line))
+        self._write(kind, lines)
+        for label, line in rejected:
+            self._write(label, [line])
 
-    def write_refused(self, reason: str, line: str) -> None:
-        """Send a line of which it is known that a reader must refuse it."""
-        self._send(DAMAGED + reason, [line])
+    def write_rejected(self, reason: str, line: str) -> None:
+        """Write a line that a reader must reject for this reason."""
+        self._write(REJECTED_PREFIX + reason, [line])
 
     def close(self) -> None:
-        """Wait until everything is there."""
-        for output in self.outputs:
-            output.close()
+        """Deliver every line, or count it as lost."""
+        for sink in self.sinks:
+            sink.close()
 
-    def sent(self) -> dict[str, Any]:
-        """What a collector that reads everything must count, under its names; and what is lost."""
-        lost: Counter[str] = sum((output.lost for output in self.outputs), Counter())
-        arrived = self.counts - lost
+    def lost(self) -> Counter[str]:
+        """Return the lines that a sink could not deliver, by label."""
+        return sum((sink.lost for sink in self.sinks), Counter())
+
+    def summary(self) -> dict[str, Any]:
+        """Return what a collector of all delivered lines must count, under its names."""
+        lost = self.lost()
+        delivered = self.counts - lost
         reasons = {
-            label.removeprefix(DAMAGED): count
-            for label, count in sorted(arrived.items())
-            if label.startswith(DAMAGED)
+            label.removeprefix(REJECTED_PREFIX): count
+            for label, count in sorted(delivered.items())
+            if label.startswith(REJECTED_PREFIX)
         }
         return {
-            "lines": arrived.total(),
-            **{kind: arrived[kind] for kind in KINDS},
+            "lines": delivered.total(),
+            **{kind: delivered[kind] for kind in LINE_KINDS},
             "rejected": sum(reasons.values()),
             "reasons": reasons,
-            "disguised": self.disguised,
+            "undetectable": self.undetectable,
             "lost": lost.total(),
         }
 
-    def _send(self, label: str, lines: list[str]) -> None:
+    def _write(self, label: str, lines: list[str]) -> None:
         if not lines:
             return
         self.counts[label] += len(lines)
-        for output in self.outputs:
-            output.write(label, lines)
+        for sink in self.sinks:
+            sink.write(label, lines)

@@ -1,113 +1,112 @@
-"""The information API: who users are and what movies are, one or up to 200 at a time."""
+"""The metadata API: user profiles and movie metadata, one or up to 200 at a time."""
 
-import json
 import math
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
-from urllib.parse import unquote
 
-from prometheus_client import CollectorRegistry, Counter, generate_latest
-from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from flask import Flask, Response, jsonify, request
+from prometheus_client import CollectorRegistry, Counter
 
-from app import logs
-from app.simulator.environment import World
-from app.simulator.movie_metadata import describe
-from app.simulator.rate_limit import RateLimit
-from app.simulator.users import MOST
+from app.http_server import create_app, problem
+from app.simulator.environment import Environment
+from app.simulator.movie_metadata import movie_metadata
+from app.simulator.users import MAX_USERS
 
-MOST_IDS = 200
-_OK, _NOT_FOUND = 200, 404
-_log = logs.get(__name__)
+MAX_IDS = 200
+_MAX_CLIENTS = 10_000
+_BAD_REQUEST, _NOT_FOUND, _TOO_MANY_REQUESTS = 400, 404, 429
 
-
-class InformationServer(ThreadingHTTPServer):
-    """Answers for one world."""
-
-    daemon_threads = True
-
-    def __init__(self, bind: str, world: World, rate: float) -> None:
-        """Listen at `host:port`; each client may ask `rate` times a second.
-
-        Raises:
-            OSError: the port is taken.
-        """
-        host, _, port = bind.rpartition(":")
-        super().__init__((host, int(port)), _Handler)
-        self.world = world
-        self.limit = RateLimit(rate)
-        self.registry = CollectorRegistry()
-        self.answers = Counter(
-            "marquee_metadata_api_responses_total",
-            "Answers of the information API.",
-            ["kind", "status"],
-            registry=self.registry,
-        )
+#: Finds one item by its id in the request's path; None when there is none.
+Lookup = Callable[[str], dict[str, Any] | None]
 
 
-class _Handler(BaseHTTPRequestHandler):
-    server: InformationServer
-    protocol_version = "HTTP/1.1"
-    timeout = 30
+def create_metadata_app(environment: Environment, max_requests_per_second: float) -> Flask:
+    """Create the application: `/user/<ids>` and `/movie/<ids>`, `/metrics` and `/health`.
 
-    def do_GET(self) -> None:
-        path = self.path.partition("?")[0]
-        kind, _, ids = path.removeprefix("/").partition("/")
-        if path == "/metrics":
-            self._send(200, CONTENT_TYPE_LATEST, generate_latest(self.server.registry))
-        elif path == "/health":
-            self._json(200, {"status": "alive"})
-        elif kind in ("user", "movie"):
-            status = self._tell(kind, unquote(ids))
-            self.server.answers.labels(kind, str(status)).inc()
-        else:
-            self._problem(404, "Not Found", "ask for /user/<id> or /movie/<id>")
+    Args:
+        environment: whose users and movies it serves.
+        max_requests_per_second: limit for each client address; of more requests, status 429.
+    """
+    registry = CollectorRegistry()
+    responses = Counter(
+        "marquee_metadata_api_responses_total",
+        "Responses of the metadata API.",
+        ["kind", "status"],
+        registry=registry,
+    )
+    limiter = RateLimiter(max_requests_per_second)
+    app = create_app(registry, is_alive=lambda: True)
 
-    def _tell(self, kind: str, ids: str) -> int:
-        wait = self.server.limit.wait(self.client_address[0])
-        if wait:
-            again = {"Retry-After": str(math.ceil(wait))}
-            return self._problem(429, "Too Many Requests", "ask less often", again)
-        asked = ids.split(",")
-        if len(asked) > MOST_IDS:
-            return self._problem(400, "Bad Request", f"at most {MOST_IDS} ids at once")
-        found = [about for one in asked if (about := self._about(kind, one))]
-        if len(asked) > 1:
-            return self._json(_OK, found)
-        if not found:
-            return self._problem(_NOT_FOUND, "Not Found", f"no such {kind}")
-        return self._json(_OK, found[0])
+    def respond(kind: str, ids: str, lookup: Lookup) -> Response:
+        wait_seconds = limiter.acquire(request.remote_addr or "")
+        response = _too_many_requests(wait_seconds) if wait_seconds else _find(kind, ids, lookup)
+        responses.labels(kind, str(response.status_code)).inc()
+        return response
 
-    def _about(self, kind: str, one: str) -> dict[str, Any] | None:
-        world = self.server.world
-        if kind == "movie":
-            number = world.movies.number.get(one)
-            return None if number is None else describe(world, number)
-        if not (one.isascii() and one.isdigit() and len(one) <= len(str(MOST))):
-            return None
-        user = int(one)
-        return world.people.person(user)._asdict() if 1 <= user <= MOST else None
+    @app.get("/user/<path:ids>")
+    def user(ids: str) -> Response:
+        return respond("user", ids, lambda user_id: _find_user(environment, user_id))
 
-    def _json(self, status: int, content: object) -> int:
-        return self._send(status, "application/json", json.dumps(content).encode())
+    @app.get("/movie/<path:ids>")
+    def movie(ids: str) -> Response:
+        return respond("movie", ids, lambda movie_id: _find_movie(environment, movie_id))
 
-    def _problem(
-        self, status: int, title: str, detail: str, headers: dict[str, str] | None = None
-    ) -> int:
-        problem = {"type": "about:blank", "title": title, "status": status, "detail": detail}
-        body = json.dumps(problem).encode()
-        return self._send(status, "application/problem+json", body, headers)
+    return app
 
-    def _send(
-        self, status: int, content_type: str, body: bytes, headers: dict[str, str] | None = None
-    ) -> int:
-        self.send_response(status)
-        self.send_header("Content-Type", content_type)
-        self.send_header("Content-Length", str(len(body)))
-        for name, value in (headers or {}).items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(body)
-        return status
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
-        _log.debug("asked", line=format % args)
+def _find(kind: str, ids: str, lookup: Lookup) -> Response:
+    """Respond with one item, or with a list of those that exist where several ids are given."""
+    wanted = ids.split(",")
+    if len(wanted) > MAX_IDS:
+        return problem(_BAD_REQUEST, "Bad Request", f"at most {MAX_IDS} ids at once")
+    found = [item for item_id in wanted if (item := lookup(item_id))]
+    if len(wanted) > 1:
+        return jsonify(found)
+    if not found:
+        return problem(_NOT_FOUND, "Not Found", f"no such {kind}")
+    return jsonify(found[0])
+
+
+def _find_user(environment: Environment, user_id: str) -> dict[str, Any] | None:
+    if not (user_id.isascii() and user_id.isdigit() and len(user_id) <= len(str(MAX_USERS))):
+        return None
+    number = int(user_id)
+    return environment.users.profile(number)._asdict() if 1 <= number <= MAX_USERS else None
+
+
+def _find_movie(environment: Environment, movie_id: str) -> dict[str, Any] | None:
+    index = environment.movies.index.get(movie_id)
+    return None if index is None else movie_metadata(environment, index)
+
+
+def _too_many_requests(wait_seconds: float) -> Response:
+    headers = {"Retry-After": str(math.ceil(wait_seconds))}
+    return problem(_TOO_MANY_REQUESTS, "Too Many Requests", "rate limit exceeded", headers)
+
+
+class RateLimiter:
+    """A token bucket for each client, which holds the tokens of two seconds."""
+
+    def __init__(self, rate: float, clock: Callable[[], float] = time.monotonic) -> None:
+        """Allow `rate` requests a second; `clock` returns seconds."""
+        self._rate = rate
+        self._capacity = max(1.0, 2 * rate)
+        self._clock = clock
+        #: Client -> tokens and when they were counted; least recently used first.
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def acquire(self, client: str) -> float:
+        """Take a token: return 0, or in how many seconds there will be one."""
+        with self._lock:
+            now = self._clock()
+            tokens, counted_at = self._buckets.pop(client, (self._capacity, now))
+            tokens = min(self._capacity, tokens + (now - counted_at) * self._rate)
+            allowed = tokens >= 1
+            self._buckets[client] = (tokens - 1 if allowed else tokens, now)
+            if len(self._buckets) > _MAX_CLIENTS:
+                self._buckets.popitem(last=False)
+            return 0.0 if allowed else (1 - tokens) / self._rate

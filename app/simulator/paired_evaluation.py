@@ -1,9 +1,9 @@
-"""Versions compared in truth: the same users, at the same moment, with the same movies behind them.
+"""Paired comparison of model versions by true utility: same users, same time, same watches.
 
-A later version's users have watched more of what they like best, so its lists are worth less
-through no fault of its own. Here both lists of a pair lose the movies their user has watched by the
-time of the comparison; what is left, up to 20 movies and equally many of both, is compared user by
-user.
+Utilities observed in service are not comparable: users of a later version have already watched
+more of their best movies, so its recommendations are worth less to them. Here every version's
+list is made for the same users without the movies they have watched by now. Each user's mean
+utility is compared over the top `LENGTH` places that both lists fill.
 """
 
 import math
@@ -16,123 +16,161 @@ import polars as pl
 from scipy import stats
 
 from app.model.recommendation_lists import RecommendationLists
-from app.simulator.environment import World
-from app.simulator.movies import DAY
-from app.simulator.rng import Purpose, chance
-from app.simulator.sample_data import Floats
+from app.simulator.environment import Environment
+from app.simulator.movies import DAY_SECONDS
+from app.simulator.rng import Purpose, make_rng
+from app.simulator.sample_data import FloatArray
 
-LENGTH, DEPTH = 20, 50
-#: A version is worse than another only if chance alone would say so less often than this, over all
-#: comparisons together (Holm's correction).
+#: Compared places, and the places of a list that are read to fill them.
+LENGTH, MAX_LIST_LENGTH = 20, 50
+#: Family-wise error rate of all comparisons together (Holm's correction).
 SIGNIFICANCE = 0.05
 
-Watched = dict[int, set[int]]
-_STEPS = (0, 1, 2, 3, 5, 9, 17, 33, 1000)
+#: User id -> indices of the movies the user has watched.
+WatchedMovies = dict[int, set[int]]
+_GROUP_BOUNDS = (0, 1, 2, 3, 5, 9, 17, 33, 1000)
 
 
-def read_watched(world: World, path: Path) -> Watched:
-    """Movie numbers by user, from a table of watches."""
+def read_watched_movies(environment: Environment, path: Path) -> WatchedMovies:
+    """Read a table of watches (`watches.parquet`), without movies the environment lacks."""
     table = pl.read_parquet(path, columns=["user_id", "movie_id"])
-    numbers = pl.DataFrame(
-        {"movie_id": world.movies.ids, "movie": range(len(world.movies.ids))},
+    ids = environment.movies.ids
+    indices = pl.DataFrame(
+        {"movie_id": ids, "movie": range(len(ids))},
         schema={"movie_id": pl.String, "movie": pl.Int64},
     )
-    rows = table.join(numbers, on="movie_id").group_by("user_id").agg("movie").iter_rows()
+    rows = table.join(indices, on="movie_id").group_by("user_id").agg("movie").iter_rows()
     return {user: set(movies) for user, movies in rows}
 
 
-def choose_users(world: World, watched: Watched, count: int) -> list[int]:
-    """So many users: those who watched, as they come by chance, then others."""
-    own = chance(world.settings.seed, Purpose.PANEL)
+def select_users(environment: Environment, watched: WatchedMovies, count: int) -> list[int]:
+    """Select users at random among those with watches; fill up with others."""
+    rng = make_rng(environment.settings.seed, Purpose.EVALUATION_USERS)
     users = np.array(sorted(watched), np.int64)
-    own.shuffle(users)
-    chosen = dict.fromkeys(users[:count].tolist())
-    place = 0
-    while len(chosen) < count:
-        chosen[world.people.at(place)] = None
-        place += 1
-    return list(chosen)
+    rng.shuffle(users)
+    selected = dict.fromkeys(users[:count].tolist())
+    position = 0
+    while len(selected) < count:
+        selected[environment.users.id_at(position)] = None
+        position += 1
+    return list(selected)
 
 
-def worth_of(world: World, model: Path, users: list[int], watched: Watched, time: float) -> Floats:
-    """What a model's lists are truly worth: [users x LENGTH], best first, NaN beyond the end."""
-    lists = RecommendationLists.open(model, length=DEPTH)
-    number = {name: world.movies.number.get(name, -1) for name in lists.movie_ids}
-    worth = np.full((len(users), LENGTH), np.nan)
+def list_utilities(
+    environment: Environment, model: Path, users: list[int], watched: WatchedMovies, time: float
+) -> FloatArray:
+    """Return the true utilities of a model's recommendations, without watched movies.
+
+    Args:
+        environment: where utilities come from.
+        model: model directory.
+        users: user ids.
+        watched: movies to leave out.
+        time: seconds since the environment's start.
+
+    Returns:
+        [users x LENGTH], in the order of the list; NaN beyond its end.
+
+    Raises:
+        ArtifactError: the model is missing or damaged.
+    """
+    lists = RecommendationLists.open(model, length=MAX_LIST_LENGTH)
+    index = {movie: environment.movies.index.get(movie, -1) for movie in lists.movie_ids}
+    listed = np.full((len(users), LENGTH), np.nan)
     for row, user in enumerate(users):
-        true = world.utilities(user, time)
+        utilities = environment.utilities(user, time)
         seen = watched.get(user, set())
-        movies = [number[name] for name in lists.get(user).text.split(",")]
-        left = [movie for movie in movies if 0 <= movie < len(true) and movie not in seen][:LENGTH]
-        worth[row, : len(left)] = true[left]
-    return worth
+        movies = [index[movie] for movie in lists.get(user).text.split(",")]
+        new = [m for m in movies if 0 <= m < len(utilities) and m not in seen][:LENGTH]
+        listed[row, : len(new)] = utilities[new]
+    return listed
 
 
-def best_of(world: World, users: list[int], watched: Watched, time: float) -> Floats:
-    """What the best lists there could be are worth: [users x LENGTH]."""
+def best_utilities(
+    environment: Environment, users: list[int], watched: WatchedMovies, time: float
+) -> FloatArray:
+    """Return the utilities of each user's best unwatched movies, [users x LENGTH], descending."""
     best = np.empty((len(users), LENGTH))
     for row, user in enumerate(users):
-        true = world.utilities(user, time)
-        true[[movie for movie in watched.get(user, ()) if movie < len(true)]] = -np.inf
-        best[row] = np.sort(true)[: -LENGTH - 1 : -1]
+        utilities = environment.utilities(user, time)
+        utilities[[m for m in watched.get(user, ()) if m < len(utilities)]] = -np.inf
+        best[row] = np.sort(utilities)[: -LENGTH - 1 : -1]
     return best
 
 
-def means_of(worth: Floats, other: Floats) -> tuple[Floats, Floats]:
-    """Each user's mean in both, over as many places as both lists have; users with none left out.
+def paired_means(first: FloatArray, second: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return each user's mean in both arrays, over the places that both lists fill.
 
-    A list that is short has fewer bad movies at its end: lists of one length are compared.
+    A short list has fewer bad movies at its end, so that lists must be compared at one length.
+    Users without a place in common are left out.
+
+    Args:
+        first: [users x LENGTH], NaN beyond the end of a list.
+        second: likewise.
+
+    Returns:
+        Two arrays, [users with a place in common].
     """
-    both = ~np.isnan(worth) & ~np.isnan(other)
-    some = both.any(axis=1)
-    places = both[some].sum(axis=1)
-    first, second = (
-        np.where(both[some], array[some], 0).sum(axis=1) / places for array in (worth, other)
+    filled = ~np.isnan(first) & ~np.isnan(second)
+    compared = filled.any(axis=1)
+    lengths = filled[compared].sum(axis=1)
+    first_means, second_means = (
+        np.where(filled[compared], array[compared], 0).sum(axis=1) / lengths
+        for array in (first, second)
     )
-    return first, second
+    return first_means, second_means
 
 
 def compare_models(
-    world: World, models: list[Path], users: list[int], watched: Watched, day: float
+    environment: Environment,
+    models: list[Path],
+    users: list[int],
+    watched: WatchedMovies,
+    day: float,
 ) -> dict[str, Any]:
-    """What `marquee compare-versions` prints.
+    """Return what `marquee compare-versions` prints.
 
     Raises:
-        ArtifactError: a directory is no complete model.
+        ArtifactError: a model is missing or damaged.
     """
-    time = day * DAY
-    best = best_of(world, users, watched, time)
-    worths = [worth_of(world, model, users, watched, time) for model in models]
+    time = day * DAY_SECONDS
+    best = best_utilities(environment, users, watched, time)
+    listed = [list_utilities(environment, model, users, watched, time) for model in models]
     versions = []
-    for model, worth in zip(models, worths, strict=True):
-        listed, possible = means_of(worth, best)
+    for model, utilities in zip(models, listed, strict=True):
+        means, best_means = paired_means(utilities, best)
         versions.append(
             {
                 "model": str(model),
-                "listed": round(float(listed.mean()), 5),
-                "share_of_best": round(float(listed.sum() / possible.sum()), 5),
+                "listed": round(float(means.mean()), 5),
+                "share_of_best": round(float(means.sum() / best_means.sum()), 5),
             }
         )
     names = [str(model) for model in models]
-    return {"users": len(users), "versions": versions, "comparisons": compare(names, worths)}
+    comparisons = compare_consecutive(names, listed)
+    return {"users": len(users), "versions": versions, "comparisons": comparisons}
 
 
-def compare(names: list[str], worths: list[Floats]) -> list[dict[str, Any]]:
-    """Each version with the one before, paired by user; `worse` after Holm's correction."""
+def compare_consecutive(names: list[str], listed: list[FloatArray]) -> list[dict[str, Any]]:
+    """Compare each version with the one before, paired by user.
+
+    A version is `worse` by a one-sided test that the mean difference is below 0, with Holm's
+    correction over all comparisons.
+    """
     rows: list[dict[str, Any]] = []
-    for (before, earlier), (after, later) in pairwise(zip(names, worths, strict=True)):
-        first, second = means_of(earlier, later)
-        difference = second - first
+    for (before, earlier), (after, later) in pairwise(zip(names, listed, strict=True)):
+        earlier_means, later_means = paired_means(earlier, later)
+        difference = later_means - earlier_means
         mean = float(difference.mean())
-        error = float(difference.std(ddof=1)) / math.sqrt(len(difference))
+        standard_error = float(difference.std(ddof=1)) / math.sqrt(len(difference))
         rows.append(
             {
                 "before": before,
                 "after": after,
                 "users": len(difference),
                 "difference": round(mean, 5),
-                "error": round(error, 5),
-                "p_worse": float(stats.norm.cdf(mean / error)) if error else 0.5,
+                "standard_error": round(standard_error, 5),
+                "p_value": float(stats.norm.cdf(mean / standard_error)) if standard_error else 0.5,
             }
         )
     _mark_worse(rows)
@@ -140,31 +178,32 @@ def compare(names: list[str], worths: list[Floats]) -> list[dict[str, Any]]:
 
 
 def _mark_worse(rows: list[dict[str, Any]]) -> None:
-    still = True
-    for rank, row in enumerate(sorted(rows, key=lambda row: row["p_worse"])):
-        still = still and row["p_worse"] < SIGNIFICANCE / (len(rows) - rank)
-        row["worse"] = still and row["difference"] < 0
+    """Apply Holm's step-down procedure."""
+    rejected = True
+    for rank, row in enumerate(sorted(rows, key=lambda row: row["p_value"])):
+        rejected = rejected and row["p_value"] < SIGNIFICANCE / (len(rows) - rank)
+        row["worse"] = rejected and row["difference"] < 0
 
 
-def cold_start(
-    world: World, model: Path, users: list[int], watched: Watched, time: float
+def cold_start_report(
+    environment: Environment, model: Path, users: list[int], watched: WatchedMovies, time: float
 ) -> list[dict[str, Any]]:
-    """What lists are worth by the number of movies their users watched, beside the best there is."""
-    worth = worth_of(world, model, users, watched, time)
-    best = best_of(world, users, watched, time)
-    count = np.array([len(watched.get(user, ())) for user in users])
+    """Return mean utilities of a model's and of the best lists by the number of movies watched."""
+    listed = list_utilities(environment, model, users, watched, time)
+    best = best_utilities(environment, users, watched, time)
+    n_watched = np.array([len(watched.get(user, ())) for user in users])
     rows = []
-    for low, high in pairwise(_STEPS):
-        own = (count >= low) & (count < high)
-        listed, possible = means_of(worth[own], best[own])
-        if len(listed):
+    for low, high in pairwise(_GROUP_BOUNDS):
+        group = (n_watched >= low) & (n_watched < high)
+        means, best_means = paired_means(listed[group], best[group])
+        if len(means):
             rows.append(
                 {
                     "watched": str(low) if high == low + 1 else f"{low}-{high - 1}",
-                    "users": len(listed),
-                    "listed": round(float(listed.mean()), 4),
-                    "best": round(float(possible.mean()), 4),
-                    "share_of_best": round(float(listed.sum() / possible.sum()), 4),
+                    "users": len(means),
+                    "listed": round(float(means.mean()), 4),
+                    "best": round(float(best_means.mean()), 4),
+                    "share_of_best": round(float(means.sum() / best_means.sum()), 4),
                 }
             )
     return rows

@@ -1,8 +1,8 @@
-"""How a run goes, while it goes: a table on a terminal, a log line elsewhere; and its end."""
+"""Progress of a simulation: a live table on a terminal, otherwise a log event; and its summary."""
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,48 +11,56 @@ from rich.live import Live
 from rich.table import Table
 
 from app import logs
-from app.simulator.driver import Tell
 from app.simulator.simulation import Simulation
 
-_REFRESH_SECONDS, _LOG_SECONDS = 1.0, 30.0
-_COLUMNS = ("choices", "recommended", "unaided", "best", "gain", "gain_error", "share_of_best")
+#: Called often by the driver; reports when an interval has passed.
+ReportProgress = Callable[[], None]
+
+_TABLE_INTERVAL_SECONDS, _LOG_INTERVAL_SECONDS = 1.0, 30.0
+_COLUMNS = (
+    "choices", "recommended", "organic", "best", "gain", "gain_standard_error", "share_of_best",
+)  # fmt: skip
 _log = logs.get(__name__)
 
 
 @contextmanager
-def telling(simulation: Simulation) -> Iterator[Tell]:
-    """Yield what is called often and tells now and then."""
+def progress_reporter(simulation: Simulation) -> Iterator[ReportProgress]:
+    """Yield the function that reports the progress of a simulation."""
     if not sys.stderr.isatty():
-        yield _now_and_then(_LOG_SECONDS, lambda: _log.info("simulating", **_short(simulation)))
+        yield _throttle(
+            _LOG_INTERVAL_SECONDS, lambda: _log.info("simulating", **_log_fields(simulation))
+        )
         return
     console = Console(stderr=True)
     with Live(console=console, auto_refresh=False) as live:
-        yield _now_and_then(
-            _REFRESH_SECONDS,
-            lambda: live.update(Group(*tables(simulation.summary())), refresh=True),
+        yield _throttle(
+            _TABLE_INTERVAL_SECONDS,
+            lambda: live.update(Group(*summary_tables(simulation.summary())), refresh=True),
         )
 
 
-def tables(summary: dict[str, Any]) -> list[Table]:
-    """A summary for people."""
-    requests, stream = summary["requests"], summary["stream"]
+def summary_tables(summary: dict[str, Any]) -> list[Table]:
+    """Render a summary for a terminal."""
+    log = summary["log"]
     return [
-        _pairs(
-            f"{summary['start']} and {summary['days']:.2f} days",
+        _key_value_table(
+            f"{summary['days']:.2f} days from {summary['start']}",
             {"users": summary["users"], "movies": summary["movies"]},
         ),
-        _pairs("requests", requests),
-        _pairs("lines", {k: v for k, v in stream.items() if k != "reasons"} | stream["reasons"]),
-        _means("true utility by model version", "version", summary["versions"]),
-        _means(
-            "of new users, by movies watched",
+        _key_value_table("requests", summary["requests"]),
+        _key_value_table(
+            "log lines", {k: v for k, v in log.items() if k != "reasons"} | log["reasons"]
+        ),
+        _utility_table("true utility by model version", "version", summary["versions"]),
+        _utility_table(
+            "true utility of new users by movies watched",
             "watched",
             {row["watched"]: row for row in summary["cold_start"]},
         ),
     ]
 
 
-def _pairs(title: str, values: dict[str, Any]) -> Table:
+def _key_value_table(title: str, values: dict[str, Any]) -> Table:
     table = Table(title=title, title_justify="left", show_header=False, box=None)
     table.add_column(min_width=20)
     table.add_column(justify="right", min_width=12)
@@ -61,7 +69,7 @@ def _pairs(title: str, values: dict[str, Any]) -> Table:
     return table
 
 
-def _means(title: str, key: str, rows: dict[str, dict[str, Any]]) -> Table:
+def _utility_table(title: str, key: str, rows: dict[str, dict[str, Any]]) -> Table:
     table = Table(title=title, title_justify="left", box=None)
     for name in (key, *_COLUMNS):
         table.add_column(name, justify="right")
@@ -70,26 +78,28 @@ def _means(title: str, key: str, rows: dict[str, dict[str, Any]]) -> Table:
     return table
 
 
-def _short(simulation: Simulation) -> dict[str, Any]:
-    requests = simulation.availability.summary()
+def _log_fields(simulation: Simulation) -> dict[str, Any]:
+    requests = simulation.request_stats.summary()
+    sessions = simulation.watch_sessions
+    versions = simulation.utility_metrics.by_version()
     return {
-        "time": simulation.world.moment(simulation.viewing.now).isoformat(),
+        "time": simulation.environment.datetime_at(sessions.now).isoformat(),
         "requests": requests["sent"],
         "availability": requests["availability"],
         "p99_ms": requests["p99_ms"],
-        "lines": simulation.stream.counts.total(),
-        "watching": simulation.viewing.watching,
-        "gain": {name: means["gain"] for name, means in simulation.truth.versions().items()},
+        "lines": simulation.log_writer.counts.total(),
+        "active_watch_sessions": sessions.active,
+        "gain": {version: means["gain"] for version, means in versions.items()},
     }
 
 
-def _now_and_then(seconds: float, tell: Tell) -> Tell:
+def _throttle(interval_seconds: float, report: ReportProgress) -> ReportProgress:
     last = time.monotonic()
 
-    def ask() -> None:
+    def report_if_due() -> None:
         nonlocal last
-        if time.monotonic() - last >= seconds:
+        if time.monotonic() - last >= interval_seconds:
             last = time.monotonic()
-            tell()
+            report()
 
-    return ask
+    return report_if_due

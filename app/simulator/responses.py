@@ -1,135 +1,147 @@
-"""What came of asking for recommendations, judged as the contract says."""
+"""Responses to recommendation requests: their outcome by the contract, and counts of them."""
 
 import re
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from app.ingest import patterns
 from app.simulator.arrivals import Arrival
 
-#: Clients give up then.
-LIMIT_SECONDS = 0.6
-_SENT_LATE_SECONDS = 0.1
-_MOST_MOVIES = 20
+#: Clients cancel a request after this time.
+REQUEST_TIMEOUT_SECONDS = 0.6
+_LATE_SEND_SECONDS = 0.1
+_MAX_MOVIES = 20
 _OK, _CLIENT_ERRORS = 200, range(400, 500)
-_MOVIES = re.compile(rf"{patterns.MOVIE_ID}(?:,{patterns.MOVIE_ID}){{0,{_MOST_MOVIES - 1}}}")
+_MOVIE_LIST = re.compile(rf"{patterns.MOVIE_ID}(?:,{patterns.MOVIE_ID}){{0,{_MAX_MOVIES - 1}}}")
 
-Outcome = Literal["ok", "late", "unreachable", "status", "malformed"]
-OUTCOMES: tuple[Outcome, ...] = ("ok", "late", "unreachable", "status", "malformed")
+Outcome = Literal["ok", "timeout", "connection_error", "http_error", "malformed"]
+OUTCOMES: tuple[Outcome, ...] = ("ok", "timeout", "connection_error", "http_error", "malformed")
+_EXCEPTIONS: dict[Outcome, str] = {
+    "timeout": "java.util.concurrent.TimeoutException",
+    "connection_error": "java.net.ConnectException",
+    "malformed": "java.lang.IllegalArgumentException",
+}
+
+
+class LogFields(NamedTuple):
+    """What a log line has of a response."""
+
+    status: int
+    result: str
+    duration_ms: int
 
 
 @dataclass(frozen=True)
-class Answer:
-    """One answer, or why there is none.
+class Response:
+    """One response, or why there is none.
 
     Attributes:
-        outcome: `ok` in time and in the contract's form; `late` or nothing within the limit;
-            `unreachable` without a connection, or one that broke; another `status`; `malformed`.
-        status: of HTTP; 0 without one.
+        outcome: `ok` (in time and well-formed), `timeout`, `connection_error`, `http_error`
+            (another status than 200) or `malformed`.
+        status: HTTP status; 0 without one.
+        duration_seconds: from sending the request to the response, or to cancelling.
         movies: recommended movie ids, best first.
-        seconds: from sending until it was there, or until it was given up.
-        version: of the model that answered.
-        detail: what a failed answer said.
+        version: version of the model that responded.
+        detail: the body or message of a failure.
     """
 
     outcome: Outcome
     status: int
-    seconds: float
+    duration_seconds: float
     movies: tuple[str, ...] = ()
     version: str = "unknown"
     detail: str = ""
 
-    def line_parts(self) -> tuple[int, str, int]:
-        """Status, result and milliseconds as the stream has them: movies, or an exception."""
-        took = round(self.seconds * 1000)
+    def log_fields(self) -> LogFields:
+        """Return the fields of the log line; the result is the movies or an exception."""
+        duration_ms = round(self.duration_seconds * 1000)
         if self.outcome == "ok":
-            return self.status, ", ".join(self.movies), took
-        if self.outcome == "status":
-            return self.status, _one_line(self.detail), took
-        failure = {
-            "late": "java.util.concurrent.TimeoutException",
-            "unreachable": "java.net.ConnectException",
-            "malformed": "java.lang.IllegalArgumentException",
-        }[self.outcome]
-        return 0, _one_line(f"{failure}: {self.detail}"), took
+            return LogFields(self.status, ", ".join(self.movies), duration_ms)
+        if self.outcome == "http_error":
+            return LogFields(self.status, _one_line(self.detail), duration_ms)
+        exception = _EXCEPTIONS[self.outcome]
+        return LogFields(0, _one_line(f"{exception}: {self.detail}"), duration_ms)
 
 
-def judge(status: int, body: str, seconds: float, version: str) -> Answer:
-    """An answer that came."""
-    if seconds > LIMIT_SECONDS:
-        return Answer("late", status, seconds, version=version, detail="too late")
+def classify_response(status: int, body: str, duration_seconds: float, version: str) -> Response:
+    """Classify a complete HTTP response."""
+    if duration_seconds > REQUEST_TIMEOUT_SECONDS:
+        return Response("timeout", status, duration_seconds, version=version, detail="too late")
     if status != _OK:
-        return Answer("status", status, seconds, version=version, detail=body)
+        return Response("http_error", status, duration_seconds, version=version, detail=body)
     movies = tuple(body.split(","))
-    if not _MOVIES.fullmatch(body) or max(map(len, movies)) > patterns.MAX_MOVIE_ID_LENGTH:
-        return Answer("malformed", status, seconds, version=version, detail="no list of movie ids")
-    return Answer("ok", status, seconds, movies, version)
+    if not _MOVIE_LIST.fullmatch(body) or max(map(len, movies)) > patterns.MAX_MOVIE_ID_LENGTH:
+        detail = "no list of movie ids"
+        return Response("malformed", status, duration_seconds, version=version, detail=detail)
+    return Response("ok", status, duration_seconds, movies, version)
 
 
 @dataclass
-class Availability:
-    """Counts answers.
+class RequestStats:
+    """Counts requests and their responses.
 
     Attributes:
-        outcomes: of valid requests.
-        versions: answers in time, by model version.
-        refused: invalid requests that were refused, in time.
-        invalid: all invalid requests.
-        milliseconds: valid requests by how long they took.
-        behind: most seconds that a request was sent later than it was due.
-        sent_late: requests sent more than 100 ms later than they were due.
+        outcomes: valid requests by outcome.
+        versions: `ok` responses by model version.
+        invalid: invalid requests.
+        invalid_rejected: invalid requests that got a status of 400 to 499 in time.
+        durations_ms: valid requests by duration, rounded to milliseconds.
+        max_send_delay_seconds: longest time between a request's due time and sending it.
+        sent_late: requests sent more than 100 ms after their due time.
     """
 
     outcomes: Counter[Outcome] = field(default_factory=Counter)
     versions: Counter[str] = field(default_factory=Counter)
-    refused: int = 0
     invalid: int = 0
-    milliseconds: Counter[int] = field(default_factory=Counter)
-    behind: float = 0.0
+    invalid_rejected: int = 0
+    durations_ms: Counter[int] = field(default_factory=Counter)
+    max_send_delay_seconds: float = 0.0
     sent_late: int = 0
 
-    def count(self, arrival: Arrival, answer: Answer) -> None:
-        """Count one."""
+    def record_response(self, arrival: Arrival, response: Response) -> None:
+        """Count one request by its response."""
         if not arrival.user_id:
             self.invalid += 1
-            self.refused += answer.outcome == "status" and answer.status in _CLIENT_ERRORS
+            rejected = response.outcome == "http_error" and response.status in _CLIENT_ERRORS
+            self.invalid_rejected += rejected
             return
-        self.outcomes[answer.outcome] += 1
-        self.milliseconds[round(answer.seconds * 1000)] += 1
-        if answer.outcome == "ok":
-            self.versions[answer.version] += 1
+        self.outcomes[response.outcome] += 1
+        self.durations_ms[round(response.duration_seconds * 1000)] += 1
+        if response.outcome == "ok":
+            self.versions[response.version] += 1
 
-    def sent_behind(self, seconds: float) -> None:
-        """A request was sent so much later than it was due: the simulator's fault."""
-        self.behind = max(self.behind, seconds)
-        self.sent_late += seconds > _SENT_LATE_SECONDS
+    def record_send_delay(self, seconds: float) -> None:
+        """Record how much later than due the simulator sent a request."""
+        self.max_send_delay_seconds = max(self.max_send_delay_seconds, seconds)
+        self.sent_late += seconds > _LATE_SEND_SECONDS
 
     @property
-    def ratio(self) -> float | None:
-        """Valid requests answered well, of all."""
+    def availability(self) -> float | None:
+        """Share of valid requests with outcome `ok`; None before the first."""
         total = self.outcomes.total()
         return self.outcomes["ok"] / total if total else None
 
     def summary(self) -> dict[str, Any]:
-        """Everything, for people and programs."""
+        """Return all counts, the availability and the percentiles of the duration."""
+        availability = self.availability
         return {
             "sent": self.outcomes.total() + self.invalid,
             **{outcome: self.outcomes[outcome] for outcome in OUTCOMES},
-            "availability": None if self.ratio is None else round(self.ratio, 6),
-            **{f"p{p}_ms": self._percentile(p / 100) for p in (50, 99)},
+            "availability": None if availability is None else round(availability, 6),
+            **{f"p{p}_ms": self._percentile_ms(p / 100) for p in (50, 99)},
             "invalid": self.invalid,
-            "invalid_refused": self.refused,
-            "behind_ms": round(self.behind * 1000, 1),
+            "invalid_rejected": self.invalid_rejected,
+            "max_send_delay_ms": round(self.max_send_delay_seconds * 1000, 1),
             "sent_late": self.sent_late,
         }
 
-    def _percentile(self, share: float) -> int | None:
-        left = share * self.milliseconds.total()
-        for took, count in sorted(self.milliseconds.items()):
+    def _percentile_ms(self, share: float) -> int | None:
+        left = share * self.durations_ms.total()
+        for duration_ms, count in sorted(self.durations_ms.items()):
             left -= count
             if left <= 0:
-                return took
+                return duration_ms
         return None
 
 

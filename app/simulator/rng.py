@@ -1,34 +1,37 @@
-"""Chance that is a function of what it is for: the same seed makes the same world.
+"""Counter-based random generators: the same seed gives the same environment.
 
-Each movie, person, visit and second has a generator of its own, found by counting and not by
-drawing (Philox): a million users cost nothing until one is asked for, and what one visit draws
-changes nothing for the next.
+Each movie, user, request and second has a generator of its own, keyed by its number (Philox):
+nothing is stored for the million users who are never drawn, and the draws for one request do not
+shift those for the next.
 """
 
 from enum import IntEnum
 
 import numpy as np
 
-#: Seeds below this leave room for the purpose in the generator's key.
-SEED_LIMIT = 1 << 48
-
 
 class Purpose(IntEnum):
-    """What chance is drawn for."""
+    """What a generator is for. The numbers are part of its key: never change them."""
 
     MOVIE = 1
     TITLE = 2
-    PERSON = 3
-    TASTE = 10
+    USER = 3
+    USER_FACTORS = 10
     SEGMENT = 4
-    VISIT = 5
+    REQUEST = 5
     BURST = 6
-    DAMAGE = 7
-    TIME = 8
-    PANEL = 9
-    DESCRIPTION = 11
+    CORRUPTION = 7
+    TIME_FORMAT = 8
+    EVALUATION_USERS = 9
+    MOVIE_METADATA = 11
 
 
-def chance(seed: int, purpose: Purpose, number: int = 0) -> np.random.Generator:
-    """The generator of one thing."""
+def make_rng(seed: int, purpose: Purpose, number: int = 0) -> np.random.Generator:
+    """Return the generator of one thing, at the beginning of its sequence.
+
+    Args:
+        seed: at least 0 and below 2**48 (seed and purpose share 64 bits of the key).
+        purpose: the kind of thing.
+        number: which one of that kind.
+    """
     return np.random.Generator(np.random.Philox(key=[seed << 8 | purpose, number]))

@@ -1,4 +1,4 @@
-"""One run of the world: people ask, choose, watch and rate; everything is counted."""
+"""The state of one simulation: requests become choices, choices become lines of the log."""
 
 import math
 from collections.abc import Iterator
@@ -8,127 +8,148 @@ from typing import Any
 
 from app.ingest.log_parser import RatingScale
 from app.simulator import log_format
-from app.simulator.arrivals import Arrival, Rates, arrivals
-from app.simulator.choice_model import Choice, choose
-from app.simulator.corruption import Damage, DamageRates
-from app.simulator.environment import World, WorldSettings
-from app.simulator.log_writer import Output, Stream
-from app.simulator.movies import DAY
-from app.simulator.responses import Answer, Availability
-from app.simulator.utility_metrics import Truth
-from app.simulator.watch_sessions import Viewing
+from app.simulator.arrivals import Arrival, ArrivalSettings, generate_arrivals
+from app.simulator.choice_model import Choice, choose_movie
+from app.simulator.corruption import CorruptionRates, LineCorruptor
+from app.simulator.environment import Environment, EnvironmentSettings
+from app.simulator.log_writer import LogWriter, Sink
+from app.simulator.movies import DAY_SECONDS
+from app.simulator.responses import RequestStats, Response
+from app.simulator.sample_data import RATED_SHARE
+from app.simulator.utility_metrics import UtilityMetrics
+from app.simulator.watch_sessions import WatchSessions
 
-_RATED_SHARE = 0.45
-_LONGEST_DELAY = 59
-_LOWEST, _HIGHEST = 1, 5
+#: Version under which choices without any recommendations are recorded.
+NO_VERSION = "none"
+_MAX_START_DELAY_SECONDS = 59
+_MIN_STARS, _MAX_STARS = 1, 5
 
 
 @dataclass(frozen=True)
-class RunSettings:
-    """All that a run is a function of, but for what is answered."""
+class SimulationSettings:
+    """Everything that a simulation is a function of, except the responses.
 
-    world: WorldSettings
-    rates: Rates
-    damage: DamageRates
-    scale: RatingScale
+    Attributes:
+        environment: of users and movies.
+        arrivals: of requests.
+        corruption: of log lines.
+        rating_scale: of the ratings in the log.
+        server: `host:port` that the log names as the server of recommendations.
+    """
+
+    environment: EnvironmentSettings
+    arrivals: ArrivalSettings
+    corruption: CorruptionRates
+    rating_scale: RatingScale
     server: str = "localhost:8082"
 
 
 class Simulation:
-    """The state of a run. Whoever drives it brings answers, in any order, and lets time pass."""
+    """The state of a run.
 
-    def __init__(self, settings: RunSettings, outputs: list[Output]) -> None:
+    The driver announces each arrival, hands over its response (in any order), and advances
+    `watch_sessions` with simulated time.
+    """
+
+    def __init__(self, settings: SimulationSettings, sinks: list[Sink]) -> None:
+        seed = settings.environment.seed
         self.settings = settings
-        self.world = World(settings.world)
-        self.stream = Stream(Damage(settings.world.seed, settings.damage), outputs)
-        self.availability = Availability()
-        self.truth = Truth()
-        self._clock = log_format.Clock(settings.world.seed, settings.damage.short)
-        self.viewing = Viewing(self.world, self._clock, self.stream)
+        self.environment = Environment(settings.environment)
+        self.log_writer = LogWriter(LineCorruptor(seed, settings.corruption), sinks)
+        self.request_stats = RequestStats()
+        self.utility_metrics = UtilityMetrics()
+        self._time_formatter = log_format.TimeFormatter(seed, settings.corruption.short_times)
+        self.watch_sessions = WatchSessions(self.environment, self._time_formatter, self.log_writer)
         self._watched: dict[int, set[int]] = {}
-        self.unknown_movies = 0
 
     def arrivals(self, days: float | None) -> Iterator[Arrival]:
-        """All requests of so many days, or without end."""
-        for arrival in arrivals(self.world, self.settings.rates):
-            if days is not None and arrival.time >= days * DAY:
+        """Yield the requests of so many simulated days, or without end."""
+        for arrival in generate_arrivals(self.environment, self.settings.arrivals):
+            if days is not None and arrival.time >= days * DAY_SECONDS:
                 return
             yield arrival
 
-    def begin(self, arrival: Arrival) -> None:
-        """Somebody comes, and may join first."""
-        if arrival.joins:
-            time = self._clock.second(self.world.moment(arrival.time))
-            self.stream.write("accounts", [log_format.account(time, arrival.user_id)])
+    def announce(self, arrival: Arrival) -> None:
+        """Log the sign-up of a new user, before the request is sent."""
+        if arrival.is_new_user:
+            time = self._time_formatter.to_second(self.environment.datetime_at(arrival.time))
+            self.log_writer.write("accounts", [log_format.format_account(time, arrival.user_id)])
 
-    def answered(self, arrival: Arrival, answer: Answer) -> None:
-        """They were answered, or not: it is told, and they choose what to watch."""
-        self.availability.count(arrival, answer)
-        self._tell(arrival, answer)
+    def handle_response(self, arrival: Arrival, response: Response) -> None:
+        """Record and log a response, then let the user choose a movie."""
+        self.request_stats.record_response(arrival, response)
+        self._log_response(arrival, response)
         if arrival.user_id:
-            self._choose(arrival, list(self._numbers(arrival, answer)), answer.version)
+            self._choose(arrival, self._movie_indices(arrival, response), response.version)
 
-    def unasked(self, arrival: Arrival) -> None:
-        """They find something by themselves: nobody was asked."""
+    def handle_visit(self, arrival: Arrival) -> None:
+        """Let the user choose without any recommendations."""
         if arrival.user_id:
-            self._choose(arrival, [], "none")
+            self._choose(arrival, [], NO_VERSION)
 
     def summary(self) -> dict[str, Any]:
-        """What `marquee simulate` prints at the end."""
-        time = self.viewing.now
+        """Return what `marquee simulate` prints at the end."""
+        time = self.watch_sessions.now
         return {
-            "seed": self.settings.world.seed,
-            "start": self.settings.world.start.isoformat(),
-            "days": round(time / DAY, 4),
+            "seed": self.settings.environment.seed,
+            "start": self.settings.environment.start.isoformat(),
+            "days": round(time / DAY_SECONDS, 4),
             "users": len(self._watched),
-            "movies": self.world.movies.known(time),
-            "requests": self.availability.summary(),
-            "answers": dict(self.availability.versions),
-            "stream": self.stream.sent(),
-            "versions": self.truth.versions(),
-            "cold_start": self.truth.cold_start(),
+            "movies": self.environment.movies.count_released(time),
+            "requests": self.request_stats.summary(),
+            "recommendations": dict(self.request_stats.versions),
+            "log": self.log_writer.summary(),
+            "versions": self.utility_metrics.by_version(),
+            "cold_start": self.utility_metrics.cold_start(),
         }
 
-    def _numbers(self, arrival: Arrival, answer: Answer) -> Iterator[int]:
-        known = self.world.movies.known(arrival.time)
-        for movie in dict.fromkeys(answer.movies):
-            number = self.world.movies.number.get(movie, known)
-            if number < known:
-                yield number
-            else:
-                self.unknown_movies += 1
+    def _movie_indices(self, arrival: Arrival, response: Response) -> list[int]:
+        """Return the recommended movies that are released, without duplicates."""
+        released = self.environment.movies.count_released(arrival.time)
+        index = self.environment.movies.index
+        known = (index.get(movie, released) for movie in dict.fromkeys(response.movies))
+        return [movie for movie in known if movie < released]
 
-    def _tell(self, arrival: Arrival, answer: Answer) -> None:
-        moment = self.world.moment(arrival.time) + timedelta(seconds=answer.seconds)
-        time = self._clock.fraction(moment, arrival.number)
-        server = self.settings.server
-        line = log_format.recommendation(time, arrival.asked_as, server, answer.line_parts())
+    def _log_response(self, arrival: Arrival, response: Response) -> None:
+        moment = self.environment.datetime_at(arrival.time)
+        moment += timedelta(seconds=response.duration_seconds)
+        line = log_format.format_recommendation(
+            self._time_formatter.with_fraction(moment, arrival.number),
+            arrival.path_user,
+            self.settings.server,
+            *response.log_fields(),
+        )
         if arrival.user_id:
-            self.stream.write("recommendations", [line])
+            self.log_writer.write("recommendations", [line])
         else:
-            self.stream.write_refused("user", line)
+            self.log_writer.write_rejected("user", line)
 
-    def _choose(self, arrival: Arrival, movies: list[int], version: str) -> None:
+    def _choose(self, arrival: Arrival, recommended: list[int], version: str) -> None:
         user = arrival.user_id
         watched = self._watched.get(user)
         if watched is None:
-            watched = self._watched[user] = self.world.watched_before(user)
-        choice = choose(self.world, arrival, movies, watched)
-        self.truth.add(version, choice, self.world.people.is_founder(user))
+            watched = self._watched[user] = self.environment.watched_before_start(user)
+        choice = choose_movie(self.environment, arrival, recommended, watched)
+        self.utility_metrics.record(version, choice, self.environment.users.is_in_sample(user))
         if choice.movie is not None:
             watched.add(choice.movie)
-            self._watch(arrival, choice, choice.movie)
+            self._start_watching(arrival, choice, choice.movie)
 
-    def _watch(self, arrival: Arrival, choice: Choice, movie: int) -> None:
-        own = arrival.chance
-        length = int(self.world.movies.lengths[movie])
-        share = 1 / (1 + math.exp(-1.5 * choice.worth - own.normal(0.8, 0.8)))
-        stars = None
-        liked = min(max(round(2.7 + choice.worth + own.normal(0, 0.5)), _LOWEST), _HIGHEST)
-        if own.random() < _RATED_SHARE:
-            scale = self.settings.scale
-            part = (liked - _LOWEST) / (_HIGHEST - _LOWEST)
-            stars = round(scale.min_rating + part * (scale.max_rating - scale.min_rating))
-        minutes = max(1, int(length * share))
-        delay = 1 + int(own.integers(_LONGEST_DELAY))
-        self.viewing.start(delay, arrival.user_id, self.world.movies.ids[movie], minutes, stars)
+    def _start_watching(self, arrival: Arrival, choice: Choice, movie: int) -> None:
+        """Draw watched minutes and rating, as in the sample, and start the session."""
+        rng, movies = arrival.rng, self.environment.movies
+        watched_share = 1 / (1 + math.exp(-1.5 * choice.chosen - rng.normal(0.8, 0.8)))
+        stars = min(max(round(2.7 + choice.chosen + rng.normal(0, 0.5)), _MIN_STARS), _MAX_STARS)
+        is_rated = rng.random() < RATED_SHARE
+        self.watch_sessions.start(
+            delay=1 + int(rng.integers(_MAX_START_DELAY_SECONDS)),
+            user_id=arrival.user_id,
+            movie_id=movies.ids[movie],
+            minutes=max(1, int(int(movies.runtimes[movie]) * watched_share)),
+            stars=self._scale_rating(stars) if is_rated else None,
+        )
+
+    def _scale_rating(self, stars: int) -> int:
+        scale = self.settings.rating_scale
+        share = (stars - _MIN_STARS) / (_MAX_STARS - _MIN_STARS)
+        return round(scale.min_rating + share * (scale.max_rating - scale.min_rating))

@@ -1,4 +1,4 @@
-"""Where lines go: a file, or Kafka."""
+"""Destinations of log lines: a file, standard output, or Kafka."""
 
 import logging
 import sys
@@ -14,23 +14,28 @@ from kafka.errors import KafkaError
 
 from app import logs
 
-#: Lines that may wait for the broker; of more, the newest are lost and counted.
-MOST_WAITING = 500_000
-#: How long the broker may be away before lines are given up.
-_PATIENCE_MS = 600_000
-#: How long the first answer of a broker is waited for.
-_FIRST_PATIENCE_MS = 10_000
+#: Lines that are buffered for the broker; beyond that the newest are dropped and counted.
+MAX_BUFFERED_LINES = 500_000
+#: How long the broker may be unreachable until a buffered line is dropped.
+_DELIVERY_TIMEOUT_MS = 600_000
+_BOOTSTRAP_TIMEOUT_MS = 10_000
+_CLOSE_TIMEOUT_SECONDS = 10
 _log = logs.get(__name__)
 
 
-class FileOutput:
-    """Writes lines to a file, or with `-` to standard output."""
+class FileSink:
+    """Writes lines to a file, or to standard output when the name is `-`."""
 
     def __init__(self, name: str) -> None:
+        """Create or truncate the file.
+
+        Raises:
+            OSError: it cannot be opened.
+        """
         self.lost: Counter[str] = Counter()
-        self._close = name != "-"
+        self._is_stdout = name == "-"
         self._file: IO[str] = (
-            Path(name).open("w", encoding="utf-8") if self._close else sys.stdout  # noqa: SIM115
+            sys.stdout if self._is_stdout else Path(name).open("w", encoding="utf-8")  # noqa: SIM115
         )
 
     def write(self, label: str, lines: Sequence[str]) -> None:
@@ -38,88 +43,92 @@ class FileOutput:
         self._file.write("\n".join(lines) + "\n")
 
     def close(self) -> None:
-        """Nothing is left in memory."""
+        """Flush, and close the file."""
         self._file.flush()
-        if self._close:
+        if not self._is_stdout:
             self._file.close()
 
 
-class KafkaOutput:
-    """Hands lines to a thread that sends them: nobody waits for the broker.
+class KafkaSink:
+    """Sends lines to Kafka from a thread, so that the simulation never waits for the broker.
 
-    A line counts as lost when the broker has not confirmed it in ten minutes, or when too many
-    wait already.
+    A line is lost when the broker has not acknowledged it within ten minutes, or when the buffer
+    is full.
     """
 
-    def __init__(self, servers: str, topic: str, *, may_wait: bool = False) -> None:
-        """With `may_wait`, whoever writes waits while too many lines do (nothing is live).
+    def __init__(self, servers: str, topic: str, *, block_when_full: bool = False) -> None:
+        """Connect.
+
+        Args:
+            servers: broker addresses, `host:port`, separated by commas.
+            topic: where lines go.
+            block_when_full: wait in `write` for space in the buffer instead of dropping lines;
+                for runs that are not in real time.
 
         Raises:
-            KafkaError: no broker answers.
+            KafkaError: no broker responds within ten seconds.
         """
-        # The client tells of every attempt to connect, as an error; what counts is lost lines.
+        # The client logs every failed connection as an error; lost lines are what matters here.
         logging.getLogger("kafka").setLevel(logging.CRITICAL)
         self.lost: Counter[str] = Counter()
         self._topic = topic
-        self._may_wait = may_wait
+        self._block_when_full = block_when_full
         self._producer = KafkaProducer(
             bootstrap_servers=servers.split(","),
-            bootstrap_timeout_ms=_FIRST_PATIENCE_MS,
+            bootstrap_timeout_ms=_BOOTSTRAP_TIMEOUT_MS,
             linger_ms=20,
             batch_size=256 * 1024,
-            delivery_timeout_ms=_PATIENCE_MS,
-            max_block_ms=_PATIENCE_MS,
+            delivery_timeout_ms=_DELIVERY_TIMEOUT_MS,
+            max_block_ms=_DELIVERY_TIMEOUT_MS,
         )
-        self._waiting: SimpleQueue[tuple[str, Sequence[str]] | None] = SimpleQueue()
-        self._room = threading.Condition()
-        self._count = 0
-        self._thread = threading.Thread(target=self._send_all, daemon=True)
+        self._batches: SimpleQueue[tuple[str, Sequence[str]] | None] = SimpleQueue()
+        self._buffer_changed = threading.Condition()
+        self._buffered_lines = 0
+        self._thread = threading.Thread(target=self._send_batches, daemon=True)
         self._thread.start()
 
     @property
-    def waiting(self) -> int:
-        """Lines that wait for the broker."""
-        return self._count
+    def buffered_lines(self) -> int:
+        """Lines that have not been handed to the producer yet."""
+        return self._buffered_lines
 
     def write(self, label: str, lines: Sequence[str]) -> None:
-        """Take lines."""
-        with self._room:
-            if self._may_wait:
-                self._room.wait_for(lambda: self._count < MOST_WAITING)
-            elif self._count >= MOST_WAITING:
+        """Buffer lines."""
+        with self._buffer_changed:
+            if self._block_when_full:
+                self._buffer_changed.wait_for(lambda: self._buffered_lines < MAX_BUFFERED_LINES)
+            elif self._buffered_lines >= MAX_BUFFERED_LINES:
                 self.lost[label] += len(lines)
                 return
-            self._count += len(lines)
-        self._waiting.put((label, lines))
+            self._buffered_lines += len(lines)
+        self._batches.put((label, lines))
 
     def close(self) -> None:
-        """Wait until the broker has confirmed every line, or they are given up."""
-        self._waiting.put(None)
+        """Wait until every line is acknowledged or lost."""
+        self._batches.put(None)
         self._thread.join()
         try:
             self._producer.flush()
         except KafkaError as error:
-            _log.error("the broker did not take everything", error=str(error))
-        self._producer.close(timeout=10)
+            _log.error("kafka flush failed", error=str(error))
+        self._producer.close(timeout=_CLOSE_TIMEOUT_SECONDS)
 
-    def _send_all(self) -> None:
-        while batch := self._waiting.get():
+    def _send_batches(self) -> None:
+        while batch := self._batches.get():
             label, lines = batch
             for line in lines:
                 try:
                     future = self._producer.send(self._topic, line.encode())
-                    future.add_errback(self._lose, label)
+                    future.add_errback(self._count_lost, label)
                 except KafkaError as error:
-                    self._lose(label, error)
-            with self._room:
-                self._count -= len(lines)
-                self._room.notify()
+                    self._count_lost(label, error)
+            with self._buffer_changed:
+                self._buffered_lines -= len(lines)
+                self._buffer_changed.notify()
 
-    def _lose(self, label: str, error: Exception) -> None:
-        with self._room:
+    def _count_lost(self, label: str, error: Exception) -> None:
+        with self._buffer_changed:
             self.lost[label] += 1
-            first = self.lost.total() == 1
-        if first:
-            _log.error(
-                "a line did not reach the broker; further ones are counted", error=str(error)
-            )
+            is_first = self.lost.total() == 1
+        if is_first:
+            _log.error("kafka delivery failed; further lost lines are counted", error=str(error))

@@ -1,95 +1,105 @@
-"""The truth that only the simulator knows: what recommendations were worth, by model version."""
+"""Mean true utility of recommendations by model version, which only a simulator can know."""
 
 import math
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from app.simulator.choice_model import Choice
 
-#: Users by the movies they had watched: up to these, and more.
-_STEPS = (0, 1, 2, 4, 8, 16, 32)
+#: The utilities of a `Choice` that are averaged.
+UTILITIES = ("recommended", "listed", "organic", "chosen", "best")
+#: Upper ends of the groups of users by movies watched; the last group has no end.
+_GROUP_ENDS = (0, 1, 2, 4, 8, 16, 32)
 
 
 @dataclass
-class Sums:
-    """What choices were worth, summed up."""
+class UtilitySums:
+    """Sums of the utilities of choices."""
 
     choices: int = 0
     recommended: float = 0.0
     listed: float = 0.0
-    unaided: float = 0.0
+    organic: float = 0.0
     chosen: float = 0.0
     best: float = 0.0
-    gain_squared: float = 0.0
+    squared_gain: float = 0.0
 
     def add(self, choice: Choice, recommended: float, listed: float) -> None:
-        """Add one."""
+        """Add one choice."""
         self.choices += 1
         self.recommended += recommended
         self.listed += listed
-        self.unaided += choice.unaided
-        self.chosen += choice.worth
+        self.organic += choice.organic
+        self.chosen += choice.chosen
         self.best += choice.best
-        self.gain_squared += (recommended - choice.unaided) ** 2
+        self.squared_gain += (recommended - choice.organic) ** 2
 
     def means(self) -> dict[str, Any]:
-        """Mean true utilities; `gain` is recommended less unaided, `share` is of the best."""
+        """Return the means; `gain` is recommended minus organic utility."""
         count = self.choices
-        gain = (self.recommended - self.unaided) / count
-        error = math.sqrt(max(0.0, self.gain_squared / count - gain**2) / count)
-        names = ("recommended", "listed", "unaided", "chosen", "best")
+        gain = (self.recommended - self.organic) / count
+        standard_error = math.sqrt(max(0.0, self.squared_gain / count - gain**2) / count)
         return {
             "choices": count,
-            **{name: round(getattr(self, name) / count, 4) for name in names},
+            **{name: round(getattr(self, name) / count, 4) for name in UTILITIES},
             "gain": round(gain, 4),
-            "gain_error": round(error, 4),
+            "gain_standard_error": round(standard_error, 4),
             "share_of_best": round(self.recommended / self.best, 4),
-            "share_of_best_unaided": round(self.unaided / self.best, 4),
+            "share_of_best_organic": round(self.organic / self.best, 4),
         }
 
 
-class Truth:
-    """Keeps what choices were worth by version, and by movies watched for those who are new."""
+class UtilityMetrics:
+    """Utilities by model version, and by movies watched for users who are not in the sample."""
 
     def __init__(self) -> None:
-        self._sums: defaultdict[tuple[str, int, bool], Sums] = defaultdict(Sums)
+        #: By version, group of movies watched, and whether the user is in the sample.
+        self._sums: defaultdict[tuple[str, int, bool], UtilitySums] = defaultdict(UtilitySums)
 
-    def add(self, version: str, choice: Choice, is_founder: bool) -> None:
-        """Count one choice of a user who was given something new; others tell nothing."""
-        if choice.recommended is not None and choice.listed is not None:
-            step = next((n for n, most in enumerate(_STEPS) if choice.watched <= most), len(_STEPS))
-            self._sums[version, step, is_founder].add(choice, choice.recommended, choice.listed)
+    def record(self, version: str, choice: Choice, is_in_sample: bool) -> None:
+        """Record a choice; ignored when no recommended movie was new to the user."""
+        if choice.recommended is None or choice.listed is None:
+            return
+        group = next(
+            (n for n, end in enumerate(_GROUP_ENDS) if choice.n_watched <= end), len(_GROUP_ENDS)
+        )
+        key = (version, group, is_in_sample)
+        self._sums[key].add(choice, choice.recommended, choice.listed)
 
-    def versions(self) -> dict[str, dict[str, Any]]:
-        """Means by model version."""
-        kept = list(self._sums.items())  # at once: metrics are read while a run goes on
+    def by_version(self) -> dict[str, dict[str, Any]]:
+        """Return the means by model version."""
+        sums = list(self._sums.items())  # a copy: another thread reads this for Prometheus
         return {
-            name: _sum(sums for (version, _, _), sums in kept if version == name).means()
-            for name in dict.fromkeys(version for (version, _, _), _ in kept)
+            name: _total(part for (version, _, _), part in sums if version == name).means()
+            for name in dict.fromkeys(version for (version, _, _), _ in sums)
         }
 
     def cold_start(self) -> list[dict[str, Any]]:
-        """Means of users the sample does not know, by how many movies they had watched."""
+        """Return the means of users who are not in the sample, by movies watched before."""
         rows = []
-        for step in range(len(_STEPS) + 1):
-            new = [s for (_, n, founder), s in self._sums.items() if n == step and not founder]
-            if new:
-                rows.append({"watched": _step_name(step), **_sum(new).means()})
+        for group in range(len(_GROUP_ENDS) + 1):
+            sums = [
+                part
+                for (_, number, is_in_sample), part in self._sums.items()
+                if number == group and not is_in_sample
+            ]
+            if sums:
+                rows.append({"watched": _group_name(group), **_total(sums).means()})
         return rows
 
 
-def _sum(parts: Iterable[Sums]) -> Sums:
-    total = Sums()
+def _total(parts: Iterable[UtilitySums]) -> UtilitySums:
+    total = UtilitySums()
     for part in parts:
-        for name, value in vars(part).items():
-            setattr(total, name, getattr(total, name) + value)
+        for field in fields(UtilitySums):
+            setattr(total, field.name, getattr(total, field.name) + getattr(part, field.name))
     return total
 
 
-def _step_name(step: int) -> str:
-    if step == len(_STEPS):
-        return f"{_STEPS[-1] + 1}+"
-    low = _STEPS[step - 1] + 1 if step else 0
-    return str(low) if low == _STEPS[step] else f"{low}-{_STEPS[step]}"
+def _group_name(group: int) -> str:
+    if group == len(_GROUP_ENDS):
+        return f"{_GROUP_ENDS[-1] + 1}+"
+    low = _GROUP_ENDS[group - 1] + 1 if group else 0
+    return str(low) if low == _GROUP_ENDS[group] else f"{low}-{_GROUP_ENDS[group]}"

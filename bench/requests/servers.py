@@ -71,7 +71,7 @@ def serving(name: str, model: Path, workers: int = 1, **settings: str) -> Iterat
             "MARQUEE_BIND": f"127.0.0.1:{port}",
             "MARQUEE_WORKERS": str(workers),
             "MARQUEE_LOG_LEVEL": "warning",
-            "MARQUEE_SPOOL_DIR": f"{folder}/queue",
+            "MARQUEE_SPOOL_DIR": f"{folder}/spool",
             "PROMETHEUS_MULTIPROC_DIR": str(metrics),
             **settings,
         }

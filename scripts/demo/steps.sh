@@ -33,7 +33,7 @@ step_collect() {
     step 2 "people ask 20 times a second, choose, watch and rate; what they do is collected from Kafka"
     look "$PROMETHEUS/graph?g0.expr=marquee_ingest_lines_total  $PROMETHEUS/graph?g0.expr=marquee_simulator_requests_total"
     until_true $((VISITS / 20 + 120)) "$VISITS visits" collected
-    show "collected: $(figure 'sum(marquee_ingest_lines_total)') lines ($(figure 'sum(marquee_ingest_lines_total{kind="watches"})') minutes watched, $(figure 'sum(marquee_ingest_lines_total{kind="ratings"})') ratings, $(figure 'sum(marquee_ingest_lines_total{kind="rejected"})') damaged); lost on the way: $(figure 'sum(marquee_simulator_lost_lines_total)')"
+    show "collected: $(figure 'sum(marquee_ingest_lines_total)') lines ($(figure 'sum(marquee_ingest_lines_total{kind="watches"})') minutes watched, $(figure 'sum(marquee_ingest_lines_total{kind="ratings"})') ratings, $(figure 'sum(marquee_ingest_lines_total{kind="rejected"})') damaged); lost on the way: $(figure 'sum(marquee_simulator_lost_log_lines_total)')"
     requests
 }
 
@@ -78,7 +78,7 @@ step_truth() {
     model_of previous "$PLACE/models/$old"
     model_of stable "$PLACE/models/$new"
     quietly on_server .venv/bin/marquee prepare --store data/collected --out "$PLACE/prepared"
-    day=$(figure 'max(marquee_simulator_time_seconds) / 86400' .)
+    day=$(figure 'max(marquee_simulator_simulated_seconds) / 86400' .)
     # Exit status 1 says that the new version is worse; its line says so, too.
     (cd "$PLACE/models"; "$SERVER/.venv/bin/marquee" compare-versions --day "$day" \
         --watches "$PLACE/prepared/watches.parquet" "$old" "$new") >"$PLACE/truth.txt" 2>>"$LOG" ||

@@ -1,4 +1,4 @@
-"""`make run` on a fresh clone, as the README has it."""
+"""`make run` in a fresh clone, as described in the README."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ import requests
 from tests.conftest import ROOT
 from tests.integration.service.conftest import free_port
 
-MINUTES_4 = 240
+TIMEOUT_SECONDS = 240
 
 
 @pytest.fixture
@@ -22,8 +22,8 @@ def clone(tmp_path: Path) -> Path:
     return target
 
 
-def in_group(group: int) -> list[str]:
-    """The processes of a process group."""
+def processes_in_group(group: int) -> list[str]:
+    """List the processes of a process group."""
     rows = subprocess.run(
         ["ps", "-eo", "pgid=,pid=,args="], capture_output=True, text=True, check=True
     ).stdout.splitlines()
@@ -31,7 +31,7 @@ def in_group(group: int) -> list[str]:
 
 
 @pytest.mark.slow
-def test_make_run_answers_and_ctrl_c_stops_everything(clone: Path, tmp_path: Path) -> None:
+def test_make_run_serves_and_ctrl_c_stops_all_processes(clone: Path, tmp_path: Path) -> None:
     port = free_port()
     environment = {k: v for k, v in os.environ.items() if not k.startswith("MAKE")}
     environment |= {"MARQUEE_BIND": f"127.0.0.1:{port}"}
@@ -42,29 +42,29 @@ def test_make_run_answers_and_ctrl_c_stops_everything(clone: Path, tmp_path: Pat
             start_new_session=True,
         )  # fmt: skip
     try:
-        answer = wait_for_answer(make, port, start, tmp_path / "log")
-        assert len(answer.text.split(",")) == 20
-        assert answer.headers["X-Recommendation-Source"] == "personal"
+        response = wait_for_response(make, port, start, tmp_path / "log")
+        assert len(response.text.split(",")) == 20
+        assert response.headers["X-Recommendation-Source"] == "personal"
         status = subprocess.run(
             ["git", "status", "--porcelain"], cwd=clone, capture_output=True, text=True, check=True
         )
-        assert status.stdout == "", "make run leaves files that git does not ignore"
+        assert status.stdout == "", "make run creates files that git does not ignore"
     finally:
         os.killpg(make.pid, signal.SIGINT)
         make.wait(30)
     deadline = time.monotonic() + 10
-    while left := in_group(make.pid):
+    while left := processes_in_group(make.pid):
         assert time.monotonic() < deadline, left
         time.sleep(0.1)
 
 
-def wait_for_answer(
+def wait_for_response(
     make: subprocess.Popen[bytes], port: int, start: float, log: Path
 ) -> requests.Response:
-    while time.monotonic() - start < MINUTES_4:
+    while time.monotonic() - start < TIMEOUT_SECONDS:
         assert make.poll() is None, log.read_text()
         try:
             return requests.get(f"http://127.0.0.1:{port}/recommend/42", timeout=0.6)
         except requests.RequestException:
             time.sleep(0.2)
-    raise AssertionError(f"no answer in four minutes: {log.read_text()}")
+    raise AssertionError(f"no response in {TIMEOUT_SECONDS} s: {log.read_text()}")

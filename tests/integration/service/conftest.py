@@ -1,4 +1,4 @@
-"""The real server: `marquee serve` in a process of its own on a free port."""
+"""Fixtures: `marquee serve` as a child process on a free port."""
 
 import os
 import random
@@ -31,7 +31,7 @@ class Server:
         return f"http://127.0.0.1:{self.port}"
 
     def get(self, path: str) -> requests.Response:
-        """Ask as the simulator does: 600 ms and no longer."""
+        """Send a request with the timeout of clients, 600 ms."""
         return requests.get(self.url + path, timeout=0.6)
 
     def workers(self) -> list[int]:
@@ -40,7 +40,7 @@ class Server:
 
 
 def free_port() -> int:
-    """A port nobody listens on, below those that the kernel gives to connections of clients."""
+    """Find a free port below the kernel's range for outgoing connections."""
     while True:
         port = random.randrange(20_000, 32_000)
         with socket.socket() as probe:
@@ -54,7 +54,7 @@ def free_port() -> int:
 
 @contextmanager
 def serving(model: Path, directory: Path, /, *arguments: str, **settings: str) -> Iterator[Server]:
-    """Run `marquee serve` on a model until the block ends."""
+    """Run `marquee serve` with a model until the end of the block."""
     port = free_port()
     log = directory / "serve.log"
     (directory / "metrics").mkdir(exist_ok=True)
@@ -86,7 +86,7 @@ def wait_until_ready(server: Server) -> None:
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         if server.process.poll() is not None:
-            raise AssertionError(f"the server ended: {server.log.read_text()}")
+            raise AssertionError(f"the server exited: {server.log.read_text()}")
         try:
             if requests.get(server.url + "/ready", timeout=2).ok:
                 return

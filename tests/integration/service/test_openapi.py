@@ -1,4 +1,4 @@
-"""The running service keeps what `/openapi.json` says."""
+"""The running service conforms to `/openapi.json`."""
 
 import re
 import subprocess
@@ -10,9 +10,9 @@ from tests.integration.service.conftest import Server
 SCHEMATHESIS = Path(sys.executable).parent / "schemathesis"
 
 
-def test_the_service_keeps_its_description(server: Server, tmp_path: Path) -> None:
+def test_the_service_conforms_to_its_openapi_description(server: Server, tmp_path: Path) -> None:
     options = ["--max-examples=300", "--checks=all", "--seed=1", "--no-color"]
-    done = subprocess.run(
+    result = subprocess.run(
         [SCHEMATHESIS, "run", server.url + "/openapi.json", *options],
         cwd=tmp_path,
         capture_output=True,
@@ -20,5 +20,5 @@ def test_the_service_keeps_its_description(server: Server, tmp_path: Path) -> No
         timeout=240,
         check=False,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert re.search(r"\d{3,} generated, \d{3,} passed", done.stdout), done.stdout
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert re.search(r"\d{3,} generated, \d{3,} passed", result.stdout), result.stdout

@@ -14,12 +14,12 @@ COUNTS = ("lines", "watches", "ratings", "recommendations", "accounts", "rejecte
 def test_a_collector_counts_what_the_simulator_sent_to_the_broker(
     collecting: Collecting, shared_model: Path
 ) -> None:
-    damage = ["--damage", 0.01, "--random-ids", 0.004, "--invalid", 0.05]
+    damage = ["--corruption", 0.01, "--random-ids", 0.004, "--invalid", 0.05]
     options = ["--days", 0.2, "--rate", 0.03, *damage, "--model", shared_model]
     sent = summary_of(
         "simulate", *options,
         MARQUEE_KAFKA_SERVERS=collecting.broker.servers, MARQUEE_KAFKA_TOPIC=collecting.topic,
-    )["stream"]  # fmt: skip
+    )["log"]  # fmt: skip
     assert sent["lost"] == 0
     collector = collecting.start("--json")
     eventually(lambda: collecting.committed() == sent["lines"], 60, "every line in the store")

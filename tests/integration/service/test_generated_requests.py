@@ -1,4 +1,4 @@
-"""10,000 generated requests, valid and not: an answer to each, and none of them a 5xx."""
+"""10,000 random requests, valid and invalid: each gets a response, and none of them a 5xx."""
 
 import random
 import socket
@@ -28,27 +28,27 @@ _HEADERS = [
 ]
 
 
-def generated(seed: int) -> Iterator[bytes]:
-    chance = random.Random(seed)
+def generate_requests(seed: int) -> Iterator[bytes]:
+    rng = random.Random(seed)
     for _ in range(REQUESTS):
-        if chance.random() < 0.5:
-            yield b"GET /recommend/%d HTTP/1.1\r\nHost: x\r\n" % chance.randrange(2_000_000)
+        if rng.random() < 0.5:
+            yield b"GET /recommend/%d HTTP/1.1\r\nHost: x\r\n" % rng.randrange(2_000_000)
             continue
-        path = b"/recommend/" if chance.random() < 0.7 else b"/"
-        path += b"".join(chance.choices(_PIECES, k=chance.randint(0, 3)))
-        version = chance.choice([b"HTTP/1.1"] * 8 + [b"HTTP/1.0", b"HTTP/9.9", b""])
-        head = chance.choice(_METHODS) + b" " + path + b" " + version + b"\r\nHost: x\r\n"
-        yield head + chance.choice(_HEADERS)
+        path = b"/recommend/" if rng.random() < 0.7 else b"/"
+        path += b"".join(rng.choices(_PIECES, k=rng.randint(0, 3)))
+        version = rng.choice([b"HTTP/1.1"] * 8 + [b"HTTP/1.0", b"HTTP/9.9", b""])
+        head = rng.choice(_METHODS) + b" " + path + b" " + version + b"\r\nHost: x\r\n"
+        yield head + rng.choice(_HEADERS)
 
 
-def ask(port: int, request: bytes) -> bytes:
-    """Send one request and read to the end; the server closes, or answers in 600 ms."""
+def send(port: int, request: bytes) -> bytes:
+    """Send one request and read until the server closes, each time at most 600 ms."""
     with socket.create_connection(("127.0.0.1", port), timeout=0.6) as connection:
         connection.sendall(request + b"Connection: close\r\n\r\nxxxxx")
         received = b""
         try:
-            while piece := connection.recv(65536):
-                received += piece
+            while chunk := connection.recv(65536):
+                received += chunk
         except ConnectionResetError:  # bytes after the end of a refused request
             pass
         return received
@@ -58,10 +58,10 @@ def test_no_request_fails_or_hangs(
     server: Server, record_property: Callable[[str, object], None]
 ) -> None:
     statuses: Counter[bytes] = Counter()
-    for request in generated(seed=20261123):
-        answer = ask(server.port, request)
-        status = answer.split(b" ", 2)[1] if answer.startswith(b"HTTP/1.") else b"closed"
-        assert not status.startswith(b"5"), (request, answer[:200])
+    for request in generate_requests(seed=20261123):
+        response = send(server.port, request)
+        status = response.split(b" ", 2)[1] if response.startswith(b"HTTP/1.") else b"closed"
+        assert not status.startswith(b"5"), (request, response[:200])
         statuses[status] += 1
     record_property(
         "statuses", {status.decode(): count for status, count in sorted(statuses.items())}
