@@ -14,7 +14,7 @@ from app.auto_deployment.errors import DeploymentError
 from app.auto_deployment.thresholds import Checks
 from app.ingest.data_window import Cycle
 from app.ingest.errors import IngestError
-from app.ingest.metadata_files import ATTRIBUTES
+from app.ingest.metadata_files import METADATA_FILES
 from app.ingest.schemas import KEY, TIMESTAMP
 from app.ingest.training_tables import read_ratings, read_watches
 from app.model.artifact import sha256
@@ -173,7 +173,7 @@ def _batch(data: Data, cycle: Cycle, checks: Checks) -> tuple[list[str], dict[st
 def _hash(tables: Path) -> str:
     """One hash for all that is learned from."""
     digest = hashlib.sha256()
-    for name in (_RATINGS, _WATCHES, *ATTRIBUTES):
+    for name in (_RATINGS, _WATCHES, *METADATA_FILES):
         if (tables / name).exists():
             digest.update(f"{name} {sha256(tables / name)}\n".encode())
     return digest.hexdigest()

@@ -11,7 +11,7 @@ from app.auto_deployment.git_dvc import ToolError, Tree
 from app.auto_deployment.workspace import Workspace
 from app.model.manifest import read_manifest
 from app.notifications.notifier import Notifier
-from app.provenance.instance_info import tell_version
+from app.provenance.instance_info import register_version
 from app.settings import Settings
 
 PENDING = "pending.json"
@@ -69,7 +69,7 @@ class Publisher:
             self._workspace.remove(PENDING)
             return False
         self._workspace.step("tracking")
-        tell_version(
+        register_version(
             self._settings.spool_dir,
             read_manifest(tree.path / version_commits.MODEL / "lists", "lists"),
         )

@@ -1,17 +1,22 @@
-"""What is known of users and movies, in the store beside what they did; maybe nothing."""
+"""Where a store keeps the metadata of users and movies, if there is any.
+
+A module of its own, because the code that only copies these files must not import HTTP libraries.
+"""
 
 import shutil
 from pathlib import Path
 
-FOLDER = "attributes"
-#: Users: user_id, age, gender and more. Movies: movie_id, length and more.
-ATTRIBUTES = ("users.parquet", "movies.parquet")
+#: Subdirectory of the store, with a lock of its own.
+METADATA_DIR = "metadata"
+USERS_FILE = "users.parquet"
+MOVIES_FILE = "movies.parquet"
+METADATA_FILES = (USERS_FILE, MOVIES_FILE)
 
 
-def copy_attributes(store: Path, out: Path, also: list[Path]) -> None:
-    """Copy the tables of a store's attributes that are there to each of some directories."""
-    for name in ATTRIBUTES:
-        source = store / FOLDER / name
+def copy_metadata(store: Path, *targets: Path) -> None:
+    """Copy the existing metadata files of a store to each of the target directories."""
+    for name in METADATA_FILES:
+        source = store / METADATA_DIR / name
         if source.is_file():
-            for directory in (out, *also):
-                shutil.copyfile(source, directory / name)
+            for target in targets:
+                shutil.copyfile(source, target / name)

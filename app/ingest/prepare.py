@@ -20,7 +20,7 @@ from app.atomic_files import staged_directory
 from app.ingest.data_window import Cycle
 from app.ingest.errors import IngestError
 from app.ingest.id_repair import Repairs, clean_ratings, clean_watches, find_repairs
-from app.ingest.metadata_files import ATTRIBUTES, copy_attributes
+from app.ingest.metadata_files import METADATA_FILES, copy_metadata
 from app.ingest.schemas import KEY, RATINGS, WATCHES
 from app.ingest.segment import to_arrow
 from app.ingest.store_files import Table
@@ -60,7 +60,7 @@ def prepare_tables(
         cut = _cut(aside, test_share, cycle)
         rows = {table: _write_table(aside, staged, table, cut) for table in TABLES}
         shutil.rmtree(aside)
-        copy_attributes(store, staged, [] if cut is None else [staged / "train"])
+        copy_metadata(store, staged, *([] if cut is None else [staged / "train"]))
     summary: dict[str, Any] = {table: rows[table]["all"] for table in TABLES} | cleaned
     if cut is not None:
         summary["cut"] = cut.isoformat()
@@ -70,7 +70,7 @@ def prepare_tables(
 
 def _check_target(out: Path) -> None:
     """Refuse to replace a directory that holds more than this command writes."""
-    ours = {*SIDES, *ATTRIBUTES, *(f"{table}.parquet" for table in TABLES)}
+    ours = {*SIDES, *METADATA_FILES, *(f"{table}.parquet" for table in TABLES)}
     try:
         others = sorted(file.name for file in out.iterdir() if file.name not in ours)
     except FileNotFoundError:

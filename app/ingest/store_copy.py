@@ -13,7 +13,7 @@ from typing import IO, NamedTuple
 
 from app.atomic_files import fsync, staged_directory
 from app.ingest.errors import IngestError
-from app.ingest.metadata_files import FOLDER, copy_attributes
+from app.ingest.metadata_files import METADATA_DIR, copy_metadata
 from app.ingest.store_files import (
     MANIFEST_NAME,
     Manifest,
@@ -48,8 +48,8 @@ def copy_store(store: Path, out: Path) -> None:
                 with (staged / name).open("wb") as target:
                     shutil.copyfileobj(file, target)
             write_manifest(staged, manifest.model_copy(update={"offsets": {}}))
-            (staged / FOLDER).mkdir()
-            copy_attributes(store, staged / FOLDER, [])
+            (staged / METADATA_DIR).mkdir()
+            copy_metadata(store, staged / METADATA_DIR)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import polars as pl
 from app.training.errors import TrainingError
 
 #: Names that tables give to a movie's length in minutes.
-LENGTHS = ("length", "minutes", "movie_length", "runtime")
+LENGTHS = ("runtime_minutes", "length", "minutes", "movie_length", "runtime")
 _IDS = ("movie_id", "id")
 #: Where a CSV without header has the length.
 _FOURTH = 3

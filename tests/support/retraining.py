@@ -79,7 +79,7 @@ class World:
             "DVC_REMOTE": str(self.remote),
             "WORKSPACE_DIR": str(self.workspace),
             "STORE_DIR": str(self.place / "store"),
-            "SPOOL_DIR": str(self.place / "queue"),
+            "SPOOL_DIR": str(self.place / "spool"),
             "OUTBOX_DIR": str(self.place / "outbox"),
             "SERVICE_URLS": "",
             "SMTP_TLS": "false",

@@ -199,8 +199,7 @@ class SimulatedDays:
 
     def elapsed_days(self) -> float:
         """Return the simulated days since the start."""
-        result = self.stack.query("marquee_simulator_simulated_seconds")
-        return float(result[0]["value"][1]) / _DAY_SECONDS if result else 0.0
+        return self.stack.query_value("marquee_simulator_simulated_seconds") / _DAY_SECONDS
 
     def _retrain_and_release(self, outcome: Outcome) -> None:
         """Train and publish a version, and release it if one was published."""

@@ -11,7 +11,7 @@ from app.ingest.errors import IngestError
 from app.ingest.ingest_files import summarize_lines
 from app.ingest.kafka.collector import Follower, idle
 from app.ingest.kafka.metrics import StreamMetrics
-from app.ingest.metadata.periodic import Enriching
+from app.ingest.metadata.refresher import MetadataRefresher
 from app.ingest.store_writer import open_writer
 from app.settings import Settings
 
@@ -38,7 +38,7 @@ def follow(settings: Settings, seconds: float | None) -> dict[str, Any]:
             return {}
         with open_writer(settings.store_dir) as writer:
             if seconds is None:
-                Enriching(settings, metrics.registry, stop).start()
+                MetadataRefresher(settings, metrics.registry, stop).start()
             follower = Follower(settings, writer, metrics, stop)
             follower.run(seconds)
     finally:

@@ -1,1 +1,1 @@
-"""What the information API knows of users and movies, kept beside the store."""
+"""Fetch metadata of users and movies from the metadata API and store it beside the events."""

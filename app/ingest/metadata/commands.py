@@ -11,26 +11,27 @@ from app.settings import Settings
 
 @click.command(
     epilog="Example: MARQUEE_METADATA_API_URL=http://api:8080 marquee enrich --json;"
-    "  marquee train --users data/store/attributes/users.parquet ..."
+    "  marquee train --users data/store/metadata/users.parquet ..."
 )
 @STORE_OPTION
 @JSON_OPTION
 @click.pass_obj
 def enrich(settings: Settings, store: Path | None, as_json: bool) -> None:
-    """Ask the information API for the store's users and movies that are not known yet.
+    """Fetch missing metadata of the store's users and movies from the metadata API.
 
-    Writes attributes/users.parquet and movies.parquet beside the store's files; interrupted, the
-    next run goes on there. The movies asked for most come first. `collect`, where it follows the
-    stream, does this every hour. Without `metadata_api_url` it does nothing, and says so.
+    Writes metadata/users.parquet and metadata/movies.parquet in the store, movies with the most
+    users first. An interrupted run is continued by the next one. `marquee collect` does this every
+    hour while it consumes a topic. Without `metadata_api_url` it does nothing.
     """
     from threading import Event
 
     from app import logs
-    from app.ingest.metadata.enrich import enrich as run
+    from app.ingest.metadata.enrich import enrich as run_enrich
 
     if not settings.metadata_api_url:
-        logs.get(__name__).info("no information API is configured (MARQUEE_METADATA_API_URL)")
+        logs.get(__name__).info("no metadata: MARQUEE_METADATA_API_URL is not set")
         return
     with explain_errors():
-        told = run(settings.model_copy(update={"store_dir": store or settings.store_dir}), Event())
-    print_summary(told, as_json)
+        store_dir = store or settings.store_dir
+        summary = run_enrich(settings.model_copy(update={"store_dir": store_dir}), Event())
+    print_summary(summary, as_json)

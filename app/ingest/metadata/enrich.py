@@ -1,4 +1,4 @@
-"""`marquee enrich`: asks for users and movies of the store that are not known yet."""
+"""`marquee enrich`: fetch the metadata of users and movies of the store that have none yet."""
 
 import time
 from collections.abc import Callable
@@ -12,104 +12,112 @@ from app import logs
 from app.ingest.errors import IngestError
 from app.ingest.id_repair import find_repairs
 from app.ingest.log_parser import is_movie_id
-from app.ingest.metadata.client import ApiError, InformationApi, Kind
-from app.ingest.metadata.parse import MOVIES, USERS, Row, movie_row, user_row
-from app.ingest.metadata.table import AttributeTable
-from app.ingest.store_files import lock_directory
+from app.ingest.metadata.client import Kind, MetadataApiError, MetadataClient
+from app.ingest.metadata.parse import MOVIES, USERS, Row, parse_movie, parse_user
+from app.ingest.metadata.table import MetadataTable
+from app.ingest.metadata_files import METADATA_DIR, MOVIES_FILE, USERS_FILE
+from app.ingest.store_files import TABLES, lock_directory
 from app.ingest.store_reader import StoreSnapshot, open_store
 from app.ingest.store_stats import count_rows
 from app.settings import Settings
 
-DIRECTORY = "attributes"
-_SAVE_SECONDS = 15.0
+_SAVE_INTERVAL_SECONDS = 15.0
 
 _log = logs.get(__name__)
 
 
-class _Subject(NamedTuple):
+class _Task(NamedTuple):
+    """What to fetch for one table."""
+
     kind: Kind
-    table: AttributeTable
-    wanted: pl.Series
-    row: Callable[[Row], Row]
+    table: MetadataTable
+    ids: pl.Series
+    parse_row: Callable[[Row], Row]
 
 
 def enrich(settings: Settings, stop: Event) -> dict[str, Any]:
-    """Ask for what is missing; returns the command's summary.
+    """Fetch missing metadata; return the summary that `marquee enrich` prints.
 
-    Killed or told to stop, what it learnt so far is kept and the next run goes on there.
+    Rows are saved every 15 seconds; an interrupted run is continued by the next one.
 
     Raises:
-        IngestError: no store, another run is at it, or the API does not answer.
+        IngestError: there is no store, another run writes the metadata, or the API fails.
     """
     started = time.perf_counter()
-    directory = settings.store_dir / DIRECTORY
-    with open_store(settings.store_dir) as view:
-        users, movies = _ids(view, settings.metadata_api_max_user_id)
-    with lock_directory(directory, "the attributes"):
-        subjects = {
-            "movies": _subject("movie", directory / "movies.parquet", movies),
-            "users": _subject("user", directory / "users.parquet", users),
+    directory = settings.store_dir / METADATA_DIR
+    with open_store(settings.store_dir) as snapshot:
+        users = _list_users(snapshot, settings.metadata_api_max_user_id)
+        movies = _list_movies(snapshot)
+    with lock_directory(directory, "the metadata"):
+        tasks = {
+            "movies": _make_task("movie", directory / MOVIES_FILE, movies),
+            "users": _make_task("user", directory / USERS_FILE, users),
         }
-        api = InformationApi(
+        client = MetadataClient(
             settings.metadata_api_url, settings.metadata_api_max_requests_per_second, stop
         )
         try:
-            asked = {name: _ask(api, subject) for name, subject in subjects.items()}
-        except ApiError as error:
+            requested = {name: _fetch_all(client, task) for name, task in tasks.items()}
+        except MetadataApiError as error:
             if not stop.is_set():
-                raise IngestError(f"{error} (what was learnt is kept; run again)") from error
-            asked = dict.fromkeys(subjects, 0)
+                raise IngestError(f"{error} (fetched rows are saved; run again)") from error
+            requested = dict.fromkeys(tasks, 0)
         finally:
-            api.close()
+            client.close()
         return {
-            **{name: _told(subject, asked[name]) for name, subject in subjects.items()},
-            "requests": api.requests,
+            **{name: _summarize(task, requested[name]) for name, task in tasks.items()},
+            "requests": client.request_count,
             "seconds": round(time.perf_counter() - started, 3),
         }
 
 
-def _ids(view: StoreSnapshot, users_to: int) -> tuple[pl.Series, pl.Series]:
-    """The store's users, then all others up to a number; its movies, most frequent first."""
-    counts = count_rows(view).users_by_movie
-    repairs = find_repairs(counts)
-    movies = [
-        movie for movie in sorted(counts, key=lambda f: (-counts[f], f)) if is_movie_id(movie)
+def _list_users(snapshot: StoreSnapshot, max_user_id: int) -> pl.Series:
+    """Return the user ids of the store, then all others from 1 to `max_user_id`."""
+    active = [
+        snapshot.read_keys(table, bucket)["user_id"].unique()
+        for bucket in snapshot.buckets
+        for table in TABLES
     ]
-    seen = [view.read_keys(table, bucket)["user_id"].unique()
-            for bucket in view.buckets for table in ("watches", "ratings")]  # fmt: skip
-    others = pl.Series("user_id", range(1, users_to + 1), pl.Int64)
-    users = pl.concat([*seen, others]).unique(maintain_order=True)
-    return users, pl.Series("movie_id", [f for f in movies if f not in repairs], pl.String)
+    others = pl.Series("user_id", range(1, max_user_id + 1), pl.Int64)
+    return pl.concat([*active, others]).unique(maintain_order=True)
 
 
-def _subject(kind: Kind, path: Path, ids: pl.Series) -> _Subject:
-    users = kind == "user"
-    table = AttributeTable(path, USERS if users else MOVIES)
-    return _Subject(kind, table, table.missing(ids), user_row if users else movie_row)
+def _list_movies(snapshot: StoreSnapshot) -> pl.Series:
+    """Return the valid movie ids of the store, those with the most users first."""
+    users = count_rows(snapshot).users_by_movie
+    repairs = find_repairs(users)
+    by_users = sorted(users, key=lambda movie: (-users[movie], movie))
+    movies = [movie for movie in by_users if is_movie_id(movie) and movie not in repairs]
+    return pl.Series("movie_id", movies, pl.String)
 
 
-def _ask(api: InformationApi, subject: _Subject) -> int:
-    """Ask for all that is missing, keeping it every now and then; how many."""
-    done, save_at = 0, time.monotonic() + _SAVE_SECONDS
-    if len(subject.wanted):
-        _log.info("asking the information API", kind=subject.kind, missing=len(subject.wanted))
+def _make_task(kind: Kind, path: Path, ids: pl.Series) -> _Task:
+    is_user = kind == "user"
+    table = MetadataTable(path, USERS if is_user else MOVIES)
+    return _Task(kind, table, table.select_missing(ids), parse_user if is_user else parse_movie)
+
+
+def _fetch_all(client: MetadataClient, task: _Task) -> int:
+    """Fetch all ids of a task and save them at intervals; return their number."""
+    done, save_at = 0, time.monotonic() + _SAVE_INTERVAL_SECONDS
+    if len(task.ids):
+        _log.info("fetching metadata", kind=task.kind, missing=len(task.ids))
     try:
-        while done < len(subject.wanted):
-            ids = subject.wanted.slice(done, api.size(subject.kind)).to_list()
-            found = api.ask(subject.kind, [str(name) for name in ids])
+        while done < len(task.ids):
+            ids = task.ids.slice(done, client.batch_size(task.kind)).to_list()
+            found = client.fetch(task.kind, [str(name) for name in ids])
             if found is None:
                 continue
-            subject.table.learn(ids, {name: subject.row(row) for name, row in found.items()})
+            task.table.add(ids, {name: task.parse_row(row) for name, row in found.items()})
             done += len(ids)
             if time.monotonic() >= save_at:
-                subject.table.save()
-                save_at = time.monotonic() + _SAVE_SECONDS
-                _log.info("asked", kind=subject.kind, done=done, of=len(subject.wanted))
+                task.table.save()
+                save_at = time.monotonic() + _SAVE_INTERVAL_SECONDS
+                _log.info("fetched metadata", kind=task.kind, done=done, total=len(task.ids))
     finally:
-        subject.table.save()
+        task.table.save()
     return done
 
 
-def _told(subject: _Subject, asked: int) -> dict[str, int]:
-    table = subject.table
-    return {"asked": asked, "rows": table.rows, "known": table.known}
+def _summarize(task: _Task, requested: int) -> dict[str, int]:
+    return {"requested": requested, "rows": task.table.rows, "known": task.table.known_rows}

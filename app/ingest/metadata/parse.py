@@ -1,6 +1,6 @@
-"""The API's answers to rows of our tables, whichever edition gave them.
+"""Parse responses of the metadata API to rows of the tables `users` and `movies`.
 
-Older answers put {} or "null" where newer ones put null, and numbers as text.
+Older editions of the API send {} or "null" for missing values, and numbers as text.
 """
 
 import math
@@ -11,92 +11,99 @@ import polars as pl
 from app.ingest.schemas import TIMESTAMP, Schema
 
 Row = dict[str, Any]
-#: When it was asked; a row of nulls otherwise is something that the API does not know.
-ASKED = "asked"
+#: Time of the request (UTC). All other columns are null where the API does not know the id.
+REQUESTED_AT = "requested_at"
 USERS: Schema = {
     "user_id": pl.Int64(),
     "age": pl.Int64(),
     "gender": pl.String(),
     "occupation": pl.String(),
-    ASKED: TIMESTAMP,
+    REQUESTED_AT: TIMESTAMP,
 }
 MOVIES: Schema = {
     "movie_id": pl.String(),
-    "length": pl.Float32(),
+    "runtime_minutes": pl.Float32(),
     "title": pl.String(),
     "genres": pl.String(),
     "language": pl.String(),
     "release_date": pl.String(),
     "vote_average": pl.Float32(),
     "vote_count": pl.Int64(),
-    ASKED: TIMESTAMP,
+    REQUESTED_AT: TIMESTAMP,
 }
-_NOTHING = ("", "null", "none", "nan")
-#: More than any text of interest; the API is somebody else's.
-_LONGEST = 500
-_MOST = 2**53
+_MISSING_TEXTS = ("", "null", "none", "nan")
+#: Longer texts are cut; what the API sends is not under our control.
+_MAX_TEXT_LENGTH = 500
+_MAX_NUMBER = 2**53
 
 
-def user_row(answer: Row) -> Row:
-    """A user's attributes."""
-    age = number(answer.get("age"))
+def parse_user(fields: Row) -> Row:
+    """Parse the API's object of a user."""
+    age = parse_number(fields.get("age"))
     return {
         "age": None if age is None else int(age),
-        "gender": text(answer.get("gender")),
-        "occupation": text(answer.get("occupation")),
+        "gender": parse_text(fields.get("gender")),
+        "occupation": parse_text(fields.get("occupation")),
     }
 
 
-def movie_row(answer: Row) -> Row:
-    """A movie's attributes; a length of 0 is none."""
-    length, votes = number(answer.get("runtime")), number(answer.get("vote_count"))
+def parse_movie(fields: Row) -> Row:
+    """Parse the API's object of a movie; a runtime of 0 means unknown."""
+    votes = parse_number(fields.get("vote_count"))
     return {
-        "length": length or None,
-        "title": text(answer.get("title")),
-        "genres": _names(answer.get("genres")),
-        "language": text(answer.get("original_language")),
-        "release_date": text(answer.get("release_date")),
-        "vote_average": number(answer.get("vote_average")),
+        "runtime_minutes": parse_number(fields.get("runtime")) or None,
+        "title": parse_text(fields.get("title")),
+        "genres": _parse_genres(fields.get("genres")),
+        "language": parse_text(fields.get("original_language")),
+        "release_date": parse_text(fields.get("release_date")),
+        "vote_average": parse_number(fields.get("vote_average")),
         "vote_count": None if votes is None else int(votes),
     }
 
 
-def number(value: Any) -> float | None:
-    """A number, also one that came as text; None for anything else."""
+def parse_number(value: Any) -> float | None:
+    """Parse a number from 0 on, which may be a text; return None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
-        found = float(value)
+        number = float(value)
     except (ValueError, OverflowError):
         return None
-    return found if math.isfinite(found) and 0 <= found < _MOST else None
+    return number if math.isfinite(number) and 0 <= number < _MAX_NUMBER else None
 
 
-def text(value: Any) -> str | None:
-    """A text that says something; None for anything else."""
-    if not isinstance(value, str) or value.strip().lower() in _NOTHING:
+def parse_text(value: Any) -> str | None:
+    """Parse a text; return None for anything else and for texts that mean a missing value."""
+    if not isinstance(value, str) or value.strip().lower() in _MISSING_TEXTS:
         return None
-    return value.strip()[:_LONGEST]
+    return value.strip()[:_MAX_TEXT_LENGTH]
 
 
-def _names(value: Any) -> str | None:
+def _parse_genres(value: Any) -> str | None:
     genres = value if isinstance(value, list) else []
-    names = [text(genre.get("name")) for genre in genres if isinstance(genre, dict)]
+    names = [parse_text(genre.get("name")) for genre in genres if isinstance(genre, dict)]
     return "|".join(name for name in names if name) or None
 
 
-def pair_up(asked: list[str], answer: Any, keys: tuple[str, ...]) -> dict[str, Row] | None:
-    """What an answer tells of each id: a list of objects, objects by id, or the one asked for.
+def match_rows(ids: list[str], response: Any, id_keys: tuple[str, ...]) -> dict[str, Row] | None:
+    """Assign the objects of a response to the requested ids.
 
-    None where one object answers for many: an edition that takes no batches, and read the first.
+    Args:
+        ids: the requested ids.
+        response: a list of objects, an object of objects by id, or the object of the only id.
+        id_keys: names of the id in an object.
+
+    Returns:
+        Objects by id, without the unknown ones; None where a single object answers a batch (that
+        edition of the API accepts no batches and read the first id only) or in other formats.
     """
-    if isinstance(answer, list):
-        objects = [row for row in answer if isinstance(row, dict)]
-        rows = {str(next((row[k] for k in keys if k in row), "")): row for row in objects}
-    elif isinstance(answer, dict) and set(answer) & set(asked):
-        rows = {name: row for name, row in answer.items() if isinstance(row, dict)}
-    elif isinstance(answer, dict) and len(asked) == 1:
-        rows = {asked[0]: answer} if set(answer) & set(keys) else {}
+    if isinstance(response, list):
+        objects = [row for row in response if isinstance(row, dict)]
+        rows = {str(next((row[k] for k in id_keys if k in row), "")): row for row in objects}
+    elif isinstance(response, dict) and set(response) & set(ids):
+        rows = {name: row for name, row in response.items() if isinstance(row, dict)}
+    elif isinstance(response, dict) and len(ids) == 1:
+        rows = {ids[0]: response} if set(response) & set(id_keys) else {}
     else:
         return None
-    return {name: rows[name] for name in asked if name in rows}
+    return {name: rows[name] for name in ids if name in rows}

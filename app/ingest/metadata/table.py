@@ -1,4 +1,4 @@
-"""One table of attributes: what was asked, beside the store, replaced in one step."""
+"""One table of metadata (users or movies) as a Parquet file, replaced atomically."""
 
 import io
 from datetime import UTC, datetime, timedelta
@@ -8,26 +8,29 @@ import polars as pl
 
 from app.atomic_files import write_file
 from app.ingest.errors import IngestError
-from app.ingest.metadata.parse import ASKED, Row
+from app.ingest.metadata.parse import REQUESTED_AT, Row
 from app.ingest.schemas import Schema
 
-#: What the API did not know is asked for again after this.
-_AGAIN = timedelta(days=30)
+#: Ids that the API did not know are requested again after this time.
+_UNKNOWN_RETRY_INTERVAL = timedelta(days=30)
 
 
-class AttributeTable:
-    """Rows by id (the schema's first column); what was learnt is kept by `save`."""
+class MetadataTable:
+    """The requested ids and their metadata; `add` buffers rows until `save`.
+
+    Args:
+        path: the Parquet file; it may not exist yet.
+        schema: the columns; the first one is the id.
+
+    Raises:
+        IngestError: the file is damaged or has other columns.
+    """
 
     def __init__(self, path: Path, schema: Schema) -> None:
-        """Read what was kept.
-
-        Raises:
-            IngestError: the file is damaged or is another table.
-        """
         self._path = path
         self._schema = schema
-        self._key, *_ = schema
-        self._learnt: list[Row] = []
+        self._id_column = next(iter(schema))
+        self._unsaved: list[Row] = []
         try:
             self._rows = pl.read_parquet(path).select(
                 pl.col(name).cast(kind) for name, kind in schema.items()
@@ -35,46 +38,53 @@ class AttributeTable:
         except FileNotFoundError:
             self._rows = pl.DataFrame(schema=schema)
         except (OSError, pl.exceptions.PolarsError) as error:
-            raise IngestError(f"{path} is no table of attributes (remove it): {error}") from error
+            raise IngestError(f"{path} is not a metadata table (remove it): {error}") from error
 
     @property
     def rows(self) -> int:
-        """How many ids were asked for."""
-        return self._rows.height + len(self._learnt)
+        """Number of ids requested so far."""
+        return self._rows.height + len(self._unsaved)
 
     @property
-    def known(self) -> int:
-        """How many of them the API knows anything of."""
-        return self._rows.filter(self._has_any()).height
+    def known_rows(self) -> int:
+        """Number of saved ids that the API has metadata of."""
+        return self._rows.filter(self._is_known()).height
 
-    def missing(self, ids: pl.Series) -> pl.Series:
-        """Which ids were not asked for, or long ago and in vain, in their order."""
-        recent = pl.col(ASKED) > _now() - _AGAIN
-        settled = self._rows.filter(self._has_any() | recent)[self._key]
-        return ids.filter(~ids.is_in(settled.implode()))
+    def select_missing(self, ids: pl.Series) -> pl.Series:
+        """Return the ids to request, in their order: new ones, and unknown ones after 30 days."""
+        is_recent = pl.col(REQUESTED_AT) > _utc_now() - _UNKNOWN_RETRY_INTERVAL
+        current = self._rows.filter(self._is_known() | is_recent)[self._id_column]
+        return ids.filter(~ids.is_in(current.implode()))
 
-    def learn(self, asked: list[int] | list[str], found: dict[str, Row]) -> None:
-        """Take in what was asked for, and what the API told of some of it."""
-        now = _now()
-        for name in asked:
-            self._learnt.append({self._key: name, ASKED: now, **found.get(str(name), {})})
+    def add(self, ids: list[int] | list[str], rows: dict[str, Row]) -> None:
+        """Buffer the result of a request.
+
+        Args:
+            ids: the requested ids.
+            rows: metadata by id as text; ids that are missing become rows of nulls.
+        """
+        now = _utc_now()
+        for name in ids:
+            row = {self._id_column: name, REQUESTED_AT: now, **rows.get(str(name), {})}
+            self._unsaved.append(row)
 
     def save(self) -> None:
-        """Make what was learnt durable."""
-        if not self._learnt:
+        """Write the buffered rows to the file."""
+        if not self._unsaved:
             return
-        learnt = pl.DataFrame(self._learnt, schema=self._schema)
-        rows = pl.concat([self._rows, learnt]).unique(self._key, keep="last").sort(self._key)
+        added = pl.DataFrame(self._unsaved, schema=self._schema)
+        rows = pl.concat([self._rows, added]).unique(self._id_column, keep="last")
+        rows = rows.sort(self._id_column)
         content = io.BytesIO()
         rows.write_parquet(content)
         write_file(self._path, content.getvalue())
         self._rows = rows
-        self._learnt.clear()
+        self._unsaved.clear()
 
-    def _has_any(self) -> pl.Expr:
-        told = [name for name in self._schema if name not in (self._key, ASKED)]
-        return pl.any_horizontal(pl.col(name).is_not_null() for name in told)
+    def _is_known(self) -> pl.Expr:
+        columns = [name for name in self._schema if name not in (self._id_column, REQUESTED_AT)]
+        return pl.any_horizontal(pl.col(name).is_not_null() for name in columns)
 
 
-def _now() -> datetime:
+def _utc_now() -> datetime:
     return datetime.now(UTC).replace(tzinfo=None)

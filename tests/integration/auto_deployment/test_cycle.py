@@ -10,10 +10,10 @@ import pytest
 from pytest_httpserver import HTTPServer
 
 from app.provenance.database import connect, upgrade
-from app.provenance.lineage import Tracer
+from app.provenance.lineage import Lineage
 from app.provenance.shipper import Shipper
 from app.provenance.shipper_metrics import ShipperMetrics
-from app.provenance.spool_reader import Backlog
+from app.provenance.spool_reader import SpoolReader
 from app.settings import Settings
 from tests.support.mailbox import Mailbox
 from tests.support.retraining import World, git
@@ -101,10 +101,10 @@ def _tables_agree(world: World) -> None:
     """The database knows both versions, before any slot has them."""
     engine = connect(Settings(database=f"sqlite:///{world.place}/provenance.db"))
     upgrade(engine)
-    backlog = Backlog(world.place / "queue")
-    Shipper(backlog, engine, ShipperMetrics(backlog), 90).ship()
+    reader = SpoolReader(world.place / "spool")
+    Shipper(reader, engine, ShipperMetrics(reader), 90).ship()
     for number in (2, 3):
-        found = Tracer(engine).version(number)
+        found = Lineage(engine).find_version(number)
         assert found is not None
         body = git(world.origin, "log", "-1", "--format=%b", f"--grep=\\[{number}\\]", "main")
         assert f"Model {found['model_hash']}" in body

@@ -1,4 +1,4 @@
-"""`marquee enrich` against real HTTP servers that answer as the editions of the API do."""
+"""`marquee enrich` with HTTP servers that respond like the editions of the metadata API."""
 
 import json
 import re
@@ -26,21 +26,21 @@ NEWER = {**MOVIE, "belongs_to_collection": None, "vote_average": 7.9, "vote_coun
 
 
 class Api:
-    """The outside world's API: an edition, the users it knows, and what it was asked."""
+    """A metadata API: its edition, the users it knows, and the ids of each request."""
 
-    def __init__(self, server: HTTPServer, newest: bool, known: int = 10**6) -> None:
-        self.asked: list[list[str]] = []
-        self.failing = 0
+    def __init__(self, server: HTTPServer, newest: bool, max_user_id: int = 10**6) -> None:
+        self.requests: list[list[str]] = []
+        self.failures_left = 0
         self.url = server.url_for("").rstrip("/")
-        self._newest, self._known = newest, known
-        server.expect_request(re.compile("/(user|movie)/.*")).respond_with_handler(self._answer)
+        self._newest, self._max_user_id = newest, max_user_id
+        server.expect_request(re.compile("/(user|movie)/.*")).respond_with_handler(self._respond)
 
-    def _answer(self, request: Request) -> Response:
+    def _respond(self, request: Request) -> Response:
         kind, _, names = request.path.strip("/").partition("/")
         ids = names.split(",")
-        self.asked.append(ids)
-        if self.failing:
-            self.failing -= 1
+        self.requests.append(ids)
+        if self.failures_left:
+            self.failures_left -= 1
             return Response("slow down", 429, {"Retry-After": "0"})
         rows = [row for row in (self._row(kind, name) for name in ids) if row]
         if len(ids) > 1:
@@ -51,7 +51,7 @@ class Api:
         if kind == "movie":
             movie = NEWER if self._newest else MOVIE
             return movie if name == "up+2009" else None
-        if int(name) > self._known:
+        if int(name) > self._max_user_id:
             return None
         return {"user_id": int(name), "age": 34, "occupation": "clerical/admin", "gender": "M"}
 
@@ -62,7 +62,7 @@ def _json(content: object) -> Response:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
-    """Users 1 to 300 saw one movie, one of them another that the API does not know."""
+    """A store where users 1 to 300 watched a movie, and one rated another, unknown to the API."""
     lines = [f"2022-11-14T12:24,{user},GET /data/m/up+2009/0.mpg" for user in range(1, 301)]
     lines.append("2022-11-14T12:24,7,GET /rate/nowhere+1999=4")
     log = "\n".join(lines).encode()
@@ -78,87 +78,91 @@ def enrich(store: Path, api: Api, **settings: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("newest", [True, False])
-def test_both_editions_tell_the_same(store: Path, httpserver: HTTPServer, newest: bool) -> None:
-    api = Api(httpserver, newest, known=290)
-    told = enrich(store, api)
-    assert told["users"] == {"asked": 300, "rows": 300, "known": 290}
-    assert told["movies"] == {"asked": 2, "rows": 2, "known": 1}
-    assert told["requests"] == len(api.asked) == (3 if newest else 304)
-    users = read_users(store / "attributes/users.parquet").drop_nulls()
+def test_both_editions_give_the_same_metadata(
+    store: Path, httpserver: HTTPServer, newest: bool
+) -> None:
+    api = Api(httpserver, newest, max_user_id=290)
+    summary = enrich(store, api)
+    assert summary["users"] == {"requested": 300, "rows": 300, "known": 290}
+    assert summary["movies"] == {"requested": 2, "rows": 2, "known": 1}
+    assert summary["requests"] == len(api.requests) == (3 if newest else 304)
+    users = read_users(store / "metadata/users.parquet").drop_nulls()
     assert users.row(0) == (1, 34, "M")
     assert users.height == 290
-    lengths = read_lengths(store / "attributes/movies.parquet")
-    assert lengths.rows() == [("up+2009", 96.0)]
+    runtimes = read_lengths(store / "metadata/movies.parquet")
+    assert runtimes.rows() == [("up+2009", 96.0)]
 
 
-def test_what_is_known_is_not_asked_again(store: Path, httpserver: HTTPServer) -> None:
-    api = Api(httpserver, newest=True, known=290)
+def test_known_metadata_is_not_requested_again(store: Path, httpserver: HTTPServer) -> None:
+    api = Api(httpserver, newest=True, max_user_id=290)
     enrich(store, api)
-    api.asked.clear()
+    api.requests.clear()
     assert enrich(store, api)["requests"] == 0
     line = b"2022-11-14T12:24,301,GET /data/m/up+2009/0.mpg"
     summary_of("collect", "--file", "-", "--store", store, stdin=line)
-    assert enrich(store, api)["users"] == {"asked": 1, "rows": 301, "known": 290}
-    assert api.asked == [["301"]]
+    assert enrich(store, api)["users"] == {"requested": 1, "rows": 301, "known": 290}
+    assert api.requests == [["301"]]
 
 
-def test_users_who_never_watched_are_asked_for_too(store: Path, httpserver: HTTPServer) -> None:
+def test_users_without_events_are_requested_up_to_the_maximum_id(
+    store: Path, httpserver: HTTPServer
+) -> None:
     api = Api(httpserver, newest=True)
-    told = enrich(store, api, MARQUEE_METADATA_API_MAX_USER_ID="1000")
-    assert told["users"]["known"] == 1000
-    assert max(map(len, api.asked)) == 200
+    summary = enrich(store, api, MARQUEE_METADATA_API_MAX_USER_ID="1000")
+    assert summary["users"]["known"] == 1000
+    assert max(map(len, api.requests)) == 200
 
 
-def test_an_api_that_says_slow_down_is_asked_again(store: Path, httpserver: HTTPServer) -> None:
+def test_requests_with_status_429_are_retried(store: Path, httpserver: HTTPServer) -> None:
     api = Api(httpserver, newest=True)
-    api.failing = 2
+    api.failures_left = 2
     assert enrich(store, api)["users"]["known"] == 300
 
 
-def test_it_asks_no_faster_than_it_may(store: Path, httpserver: HTTPServer) -> None:
+def test_the_rate_limit_is_kept(store: Path, httpserver: HTTPServer) -> None:
     api = Api(httpserver, newest=True)
-    told = enrich(
+    summary = enrich(
         store,
         api,
         MARQUEE_METADATA_API_MAX_USER_ID="1000",
         MARQUEE_METADATA_API_MAX_REQUESTS_PER_SECOND="2",
     )
-    assert told["seconds"] >= (told["requests"] - 1) / 2
+    assert summary["seconds"] >= (summary["requests"] - 1) / 2
 
 
-def test_interrupted_it_goes_on_where_it_was(store: Path, httpserver: HTTPServer) -> None:
+def test_an_interrupted_run_is_continued(store: Path, httpserver: HTTPServer) -> None:
     api = Api(httpserver, newest=False)
     settings = {
         "MARQUEE_METADATA_API_URL": api.url,
         "MARQUEE_METADATA_API_MAX_REQUESTS_PER_SECOND": "100",
     }
     running = subprocess.Popen([MARQUEE, "enrich", "--store", str(store)], env=settings)
-    while len(api.asked) < 50:
+    while len(api.requests) < 50:
         time.sleep(0.02)
     running.send_signal(signal.SIGINT)
     assert running.wait(20) == 1
-    answered = len(api.asked)
-    api.asked.clear()
-    told = enrich(store, api)
-    assert told["users"]["known"] == 300
-    assert told["requests"] <= 304 - answered + 3
+    completed = len(api.requests)
+    api.requests.clear()
+    summary = enrich(store, api)
+    assert summary["users"]["known"] == 300
+    assert summary["requests"] <= 304 - completed + 3
 
 
-def test_an_api_that_is_away_fails_with_a_sentence(store: Path) -> None:
+def test_an_unavailable_api_is_an_error_without_a_traceback(store: Path) -> None:
     done = marquee("enrich", "--store", store, MARQUEE_METADATA_API_URL="http://127.0.0.1:1")
     assert done.returncode == 1
     assert b"run again" in done.stderr
     assert b"Traceback" not in done.stderr
 
 
-def test_nonsense_is_not_taken_for_an_answer(store: Path, httpserver: HTTPServer) -> None:
+def test_a_response_that_is_not_json_is_an_error(store: Path, httpserver: HTTPServer) -> None:
     httpserver.expect_request(re.compile("/.*")).respond_with_data("<html>hello</html>")
     done = marquee("enrich", "--store", store, MARQUEE_METADATA_API_URL=httpserver.url_for(""))
     assert done.returncode == 1
-    assert not list((store / "attributes").glob("*.parquet"))
+    assert not list((store / "metadata").glob("*.parquet"))
 
 
-def test_without_an_api_it_does_nothing_and_says_so(store: Path) -> None:
+def test_without_an_api_it_does_nothing(store: Path) -> None:
     done = marquee("enrich", "--store", store)
     assert done.returncode == 0
-    assert b"no information API is configured" in done.stderr
+    assert b"no metadata: MARQUEE_METADATA_API_URL is not set" in done.stderr
