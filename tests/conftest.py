@@ -20,7 +20,7 @@ def no_recording_into_the_tree(tmp_path_factory: pytest.TempPathFactory) -> Iter
     """Queue and database of a test run lie in its own directory."""
     directory = tmp_path_factory.mktemp("provenance")
     with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("MARQUEE_SPOOL_DIR", str(directory / "queue"))
+        environment.setenv("MARQUEE_SPOOL_DIR", str(directory / "spool"))
         environment.setenv("MARQUEE_DATABASE", f"sqlite:///{directory}/provenance.db")
         environment.setenv("MARQUEE_SHIPPER_BIND", "127.0.0.1:0")
         yield

@@ -1,1 +1,1 @@
-"""What was answered, by which version: recording, shipping to the database, tracing."""
+"""Provenance: record each recommendation, ship the records to a database, trace their lineage."""

@@ -1,6 +1,8 @@
-"""Everything that cannot be made again, in one archive: the database's rows and the event store.
+"""Back up and restore what cannot be made again: the database's rows and the event store.
 
-The archive is written and read as a stream, so that it can go through a pipe out of a container.
+The archive is a compressed tar file that is written and read as a stream, so that it can go through
+a pipe out of a container. Its members: `backup.json` (format and schema revision), then
+`<table>/<number>.jsonl` and `store/<file>`.
 """
 
 import base64
@@ -15,106 +17,114 @@ from typing import IO, Any
 import sqlalchemy as sa
 
 from app import logs
+from app.cli_errors import MarqueeError
 from app.ingest.store_copy import open_store_files, restore_store
-from app.provenance.database import insert, revision, upgrade
-from app.provenance.errors import BackupError
+from app.provenance.database import get_revision, insert_ignore, upgrade
 from app.provenance.tables import metadata
 
-_ROWS = 20_000
+_CHUNK_ROWS = 20_000
 _FORMAT = 1
-_HEAD = "backup.json"
+_HEADER = "backup.json"
 _STORE = "store"
-#: Answers last: whatever was restored before an interruption can be explained.
+#: `reccom` last: the records that an interrupted restore has written can be traced.
 _TABLES = ("tracking", "build", "catalogue", "reccom")
 
 _log = logs.get(__name__)
 
 
-def back_up(engine: sa.Engine, store: Path, out: IO[bytes]) -> dict[str, int]:
-    """Write an archive; how many rows of each table and files of the store are in it."""
-    held = dict.fromkeys((*_TABLES, _STORE), 0)
+class BackupError(MarqueeError):
+    """An archive that cannot be restored."""
+
+
+def write_backup(engine: sa.Engine, store: Path, out: IO[bytes]) -> dict[str, int]:
+    """Write an archive; return the number of rows of each table and of files of the store."""
+    counts = dict.fromkeys((*_TABLES, _STORE), 0)
     with tarfile.open(fileobj=out, mode="w|gz") as archive:
-        head = json.dumps({"format": _FORMAT, "revision": revision(engine)}).encode()
-        _add(archive, _HEAD, io.BytesIO(head), len(head))
-        # One transaction: the tables as they were at one moment.
+        header = json.dumps({"format": _FORMAT, "revision": get_revision(engine)}).encode()
+        _add_member(archive, _HEADER, io.BytesIO(header), len(header))
+        # One transaction: a consistent snapshot of all tables.
         isolation = "SERIALIZABLE" if engine.dialect.name == "sqlite" else "REPEATABLE READ"
         with engine.connect().execution_options(isolation_level=isolation) as connection:
             for name in _TABLES:
-                for number, rows in enumerate(_chunks(connection, metadata.tables[name])):
-                    lines = b"".join(map(_to_line, rows))
-                    _add(archive, f"{name}/{number:06}.jsonl", io.BytesIO(lines), len(lines))
-                    held[name] += len(rows)
+                for number, rows in enumerate(_read_chunks(connection, metadata.tables[name])):
+                    lines = b"".join(map(_encode_row, rows))
+                    member = f"{name}/{number:06}.jsonl"
+                    _add_member(archive, member, io.BytesIO(lines), len(lines))
+                    counts[name] += len(rows)
         with open_store_files(store) as files:
             for file in files:
-                _add(archive, f"{_STORE}/{file.name}", file.content, file.size)
-                held[_STORE] += 1
-    return held
+                _add_member(archive, f"{_STORE}/{file.name}", file.content, file.size)
+                counts[_STORE] += 1
+    return counts
 
 
-def restore(engine: sa.Engine, store: Path, source: IO[bytes]) -> dict[str, int]:
-    """Put an archive's rows into a database, and its store where none holds events.
+def restore_backup(engine: sa.Engine, store: Path, source: IO[bytes]) -> dict[str, int]:
+    """Restore an archive's rows, and its store unless the store has events already.
 
-    Rows that are there already stay as they are, so an interrupted restore may be run again.
+    Rows whose key exists are left as they are, so an interrupted restore may be repeated.
+
+    Returns:
+        The number of rows of each table and of files of the store that were read.
 
     Raises:
-        BackupError: not a whole archive of ours.
-        IngestError: the store is being written by another process, or cannot be.
+        BackupError: the archive is incomplete or not a backup.
+        IngestError: another process writes the store, or it cannot be written.
     """
     if engine.dialect.name == "sqlite":
         upgrade(engine)
-    held = dict.fromkeys((*_TABLES, _STORE), 0)
+    counts = dict.fromkeys((*_TABLES, _STORE), 0)
     try:
         with ExitStack() as stack:
             archive = stack.enter_context(tarfile.open(fileobj=source, mode="r|gz"))
             files = stack.enter_context(restore_store(store))
             if files is None:
-                _log.warning("the store holds events already and stays as it is", store=str(store))
-            for member in _members(archive):
+                _log.warning("the store has events already and is not restored", store=str(store))
+            for member in _read_members(archive):
                 file = archive.extractfile(member)
                 folder, _, name = member.name.partition("/")
                 if file is None or not name:
                     continue
                 if folder in _TABLES:
-                    held[folder] += _restore_rows(engine, metadata.tables[folder], file)
+                    counts[folder] += _restore_rows(engine, metadata.tables[folder], file)
                 elif folder == _STORE and files:
                     files.write_file(name, file)
-                    held[_STORE] += 1
+                    counts[_STORE] += 1
     except (tarfile.TarError, EOFError, OSError, ValueError) as error:
-        raise BackupError(f"not a whole backup: {error}") from error
-    return held
+        raise BackupError(f"cannot restore the backup: {error}") from error
+    return counts
 
 
-def _add(archive: tarfile.TarFile, name: str, content: IO[bytes], size: int) -> None:
+def _add_member(archive: tarfile.TarFile, name: str, content: IO[bytes], size: int) -> None:
     member = tarfile.TarInfo(name)
     member.size = size
     archive.addfile(member, content)
 
 
-def _chunks(connection: sa.Connection, table: sa.Table) -> Iterator[list[dict[str, Any]]]:
-    """Rows in the order of their key, some at a time: MySQL's driver holds a result whole."""
+def _read_chunks(connection: sa.Connection, table: sa.Table) -> Iterator[list[dict[str, Any]]]:
+    """The rows in the order of their key, in chunks: MySQL's driver loads a whole result."""
     key = list(table.primary_key)
-    query = sa.select(table).order_by(*key).limit(_ROWS)
+    query = sa.select(table).order_by(*key).limit(_CHUNK_ROWS)
     rows = [dict(row) for row in connection.execute(query).mappings()]
     while rows:
         yield rows
-        later = query.where(key[0] >= rows[-1][key[0].name], _beyond(key, rows[-1]))
-        rows = [dict(row) for row in connection.execute(later).mappings()]
+        after = query.where(key[0] >= rows[-1][key[0].name], _key_after(key, rows[-1]))
+        rows = [dict(row) for row in connection.execute(after).mappings()]
 
 
-def _beyond(key: list[sa.Column[Any]], row: dict[str, Any]) -> sa.ColumnElement[bool]:
-    """Whether a key comes after a row's; so spelt, MariaDB looks it up (not `(a, b) > (1, 2)`)."""
+def _key_after(key: list[sa.Column[Any]], row: dict[str, Any]) -> sa.ColumnElement[bool]:
+    """Whether a key is after a row's; MariaDB uses the index for this form, not for tuples."""
     first, *others = key
     value = row[first.name]
-    later: sa.ColumnElement[bool] = first > value
-    return sa.or_(later, sa.and_(first == value, _beyond(others, row))) if others else later
+    after: sa.ColumnElement[bool] = first > value
+    return sa.or_(after, sa.and_(first == value, _key_after(others, row))) if others else after
 
 
-def _to_line(row: dict[str, Any]) -> bytes:
-    plain = {
+def _encode_row(row: dict[str, Any]) -> bytes:
+    encoded = {
         name: base64.b64encode(value).decode() if isinstance(value, bytes | bytearray) else value
         for name, value in row.items()
     }
-    return json.dumps(plain, separators=(",", ":")).encode() + b"\n"
+    return json.dumps(encoded, separators=(",", ":")).encode() + b"\n"
 
 
 def _restore_rows(engine: sa.Engine, table: sa.Table, lines: IO[bytes]) -> int:
@@ -124,13 +134,18 @@ def _restore_rows(engine: sa.Engine, table: sa.Table, lines: IO[bytes]) -> int:
         row.update({name: base64.b64decode(row[name]) for name in binary})
     if rows:
         with engine.begin() as connection:
-            insert(connection, table, rows)
+            insert_ignore(connection, table, rows)
     return len(rows)
 
 
-def _members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    head = archive.next()
-    content = archive.extractfile(head) if head and head.name == _HEAD else None
+def _read_members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """The members after the header.
+
+    Raises:
+        BackupError: the header is missing or of another format.
+    """
+    member = archive.next()
+    content = archive.extractfile(member) if member and member.name == _HEADER else None
     if content is None or json.load(content).get("format") != _FORMAT:
         raise BackupError("not a backup that this version can read")
     yield from archive

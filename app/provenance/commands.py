@@ -1,13 +1,12 @@
 """`marquee migrate`, `ship`, `trace`, `backup` and `restore-backup`."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 import click
 
+from app.cli_errors import explain_errors
 from app.settings import Settings
 
 _STORE = click.Path(path_type=Path, file_okay=False)
@@ -16,41 +15,44 @@ _STORE = click.Path(path_type=Path, file_okay=False)
 @click.command(epilog="Example: MARQUEE_DATABASE=sqlite:///data/provenance.db marquee migrate")
 @click.pass_obj
 def migrate(settings: Settings) -> None:
-    """Bring the database's tables up to date; changes nothing where they are."""
+    """Create or upgrade the database's tables; changes nothing where they are up to date."""
     from app import logs
-    from app.provenance.database import connect, revision, upgrade
+    from app.provenance.database import connect, get_revision, translate_errors, upgrade
 
-    with _told_plainly():
+    with explain_errors(), translate_errors():
         engine = connect(settings)
         upgrade(engine)
-        logs.get(__name__).info("the tables are up to date", revision=revision(engine))
+        logs.get(__name__).info("tables are up to date", revision=get_revision(engine))
 
 
 @click.command(epilog="Example (the compose file's): marquee ship")
 @click.option(
-    "--with-parent", is_flag=True, help="End when standard input does, as `serve --ship` runs it."
+    "--exit-with-parent",
+    is_flag=True,
+    help="Exit when standard input is closed, as `serve --ship` runs it.",
 )
 @click.pass_obj
-def ship(settings: Settings, with_parent: bool) -> None:
-    """Take recorded answers from the queue to the database until SIGTERM or Ctrl-C.
+def ship(settings: Settings, exit_with_parent: bool) -> None:
+    """Ship records from the spool to the database until SIGTERM or Ctrl-C.
 
-    One shipper a queue: a second one waits. Answers `/trace/<request_id>`, `/metrics` and
-    `/health` at `shipper_bind`. With SQLite it makes the tables itself.
+    One shipper per spool: a second one waits for the first to end. Serves `/trace/<request_id>`,
+    `/metrics` and `/health` at `shipper_bind`. With SQLite it creates the tables itself.
     """
-    from app.provenance.shipping import run
+    from app.provenance.shipper import run_shipper
 
-    run(settings, with_parent)
+    with explain_errors():
+        run_shipper(settings, exit_with_parent)
 
 
 @click.command(
     epilog="Examples: marquee trace --user 42 --last 3;"
     "  marquee trace --request 1700000000.123-0123456789abcdef0123456789abcdef --json"
 )
-@click.option("--user", type=click.IntRange(0), help="The last answers that a user got.")
+@click.option("--user", type=click.IntRange(0), help="The last recommendations of this user.")
 @click.option("--last", type=click.IntRange(1, 1000), default=1, show_default=True)
-@click.option("--request", "request_id", help="One answer, by its header X-Request-Id.")
-@click.option("--version", "number", type=click.IntRange(0), help="What a version was made from.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--request", "request_id", help="One recommendation, by its header X-Request-Id.")
+@click.option("--version", "number", type=click.IntRange(0), help="A version and its builds.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 @click.pass_obj
 def trace(
     settings: Settings,
@@ -60,30 +62,29 @@ def trace(
     number: int | None,
     as_json: bool,
 ) -> None:
-    """Tell which model, data, code and container made an answer, and what was in it.
+    """Show which model, data, code and container made a recommendation, and its movies.
 
-    Exit status: 0 found, 1 nothing found or the database does not answer, 2 wrong usage.
+    Exit status: 0 found, 1 nothing found or the database is unreachable, 2 wrong usage.
     """
-    from app.provenance.database import connect
-    from app.provenance.lineage import Tracer
-    from app.provenance.printing import lines
+    from app.provenance.database import connect, translate_errors
+    from app.provenance.lineage import Lineage, format_lines
 
-    if sum(asked is not None for asked in (user, request_id, number)) != 1:
+    if sum(option is not None for option in (user, request_id, number)) != 1:
         raise click.UsageError("give one of --user, --request and --version")
-    found: Any
-    with _told_plainly():
-        tracer = Tracer(connect(settings))
+    found: list[dict[str, Any]]
+    with explain_errors(), translate_errors():
+        lineage = Lineage(connect(settings))
         if user is not None:
-            found = tracer.user(user, last)
+            found = lineage.find_user(user, last)
         elif request_id is not None:
-            found = tracer.request(request_id)
+            found = lineage.find_request(request_id)
         else:
-            version = tracer.version(number or 0)
+            version = lineage.find_version(number or 0)
             found = [version] if version else []
     if not found:
-        raise click.ClickException("nothing of the kind was recorded (or it is not shipped yet)")
+        raise click.ClickException("no such record (or it is not shipped yet)")
     for record in found:
-        click.echo(json.dumps(record) if as_json else "\n".join(lines(record)) + "\n")
+        click.echo(json.dumps(record) if as_json else "\n".join(format_lines(record)) + "\n")
 
 
 @click.command(
@@ -94,16 +95,17 @@ def trace(
 @click.option("--store", type=_STORE, default=None, help="[default: setting store_dir]")
 @click.pass_obj
 def backup(settings: Settings, file: IO[bytes], store: Path | None) -> None:
-    """Write what cannot be made again to FILE (- for stdout): the database and the event store.
+    """Back up the database and the event store to FILE (- for stdout).
 
-    Both as they were at one moment each; recording and collecting go on meanwhile.
+    Each is a consistent snapshot; recording and collecting continue meanwhile. Prints the number
+    of rows and files as JSON on stderr.
     """
-    from app.provenance.backup import back_up
-    from app.provenance.database import connect
+    from app.provenance.backup import write_backup
+    from app.provenance.database import connect, translate_errors
 
-    with _told_plainly():
-        held = back_up(connect(settings), store or settings.store_dir, file)
-    click.echo(json.dumps(held), err=True)
+    with explain_errors(), translate_errors():
+        counts = write_backup(connect(settings), store or settings.store_dir, file)
+    click.echo(json.dumps(counts), err=True)
 
 
 @click.command(
@@ -114,30 +116,15 @@ def backup(settings: Settings, file: IO[bytes], store: Path | None) -> None:
 @click.option("--store", type=_STORE, default=None, help="[default: setting store_dir]")
 @click.pass_obj
 def restore_backup(settings: Settings, file: IO[bytes], store: Path | None) -> None:
-    """Put a backup's rows into the database, and its event store where none holds events.
+    """Restore a backup's rows to the database, and its event store unless that has events.
 
-    What is there already stays as it is, so that a restore that was interrupted can be run again.
-    Nobody may write the store meanwhile: a collector that follows a broker is stopped first.
+    Existing rows and events are left as they are, so that an interrupted restore can be repeated.
+    Stop the collector first: no other process may write to the store. Prints the number of rows
+    and files as JSON on stderr.
     """
-    from app.provenance.backup import restore
-    from app.provenance.database import connect
+    from app.provenance.backup import restore_backup as restore
+    from app.provenance.database import connect, translate_errors
 
-    with _told_plainly():
-        held = restore(connect(settings), store or settings.store_dir, file)
-    click.echo(json.dumps(held), err=True)
-
-
-@contextmanager
-def _told_plainly() -> Iterator[None]:
-    from sqlalchemy.exc import SQLAlchemyError
-
-    from app.ingest.errors import IngestError
-    from app.provenance.database import plainly
-    from app.provenance.errors import BackupError
-
-    try:
-        yield
-    except SQLAlchemyError as error:
-        raise click.ClickException(f"database: {plainly(error)}") from error
-    except (BackupError, IngestError) as error:
-        raise click.ClickException(str(error)) from error
+    with explain_errors(), translate_errors():
+        counts = restore(connect(settings), store or settings.store_dir, file)
+    click.echo(json.dumps(counts), err=True)

@@ -1,4 +1,4 @@
-"""What a slot says of itself at its start, and who made a version of that version."""
+"""What the database must know before an instance's records: its version, build and catalogue."""
 
 import base64
 import json
@@ -9,34 +9,23 @@ from typing import Any
 from app.atomic_files import write_file
 from app.model.manifest import Manifest
 from app.model.recommendation_lists import RecommendationLists
-from app.provenance.spool_writer import ABOUT_SUFFIX
+from app.provenance.record_format import SegmentHeader
+from app.provenance.spool_writer import INSTANCE_INFO_SUFFIX
 from app.settings import Settings
 
 
-def build_id(settings: Settings, manifest: Manifest) -> str:
-    """The build id given to the container; where none was, the model's hash tells builds apart."""
-    if settings.build_id != "unknown":
-        return settings.build_id
-    return f"unknown-{manifest.model_hash[:12]}"
+def segment_header(settings: Settings, manifest: Manifest) -> SegmentHeader:
+    """The fields that are equal in all records of this process."""
+    return SegmentHeader(settings.slot, manifest.version, _build_id(settings, manifest))
 
 
-def head(settings: Settings, lists: RecommendationLists) -> dict[str, Any]:
-    """What holds for every record of this process."""
-    return {
-        "slot": settings.slot,
-        "version_number": lists.manifest.version,
-        "build_id": build_id(settings, lists.manifest),
-    }
-
-
-def about(settings: Settings, lists: RecommendationLists) -> dict[str, Any]:
-    """The rows of `tracking`, `build` and `catalogue`, ready for JSON."""
+def describe_instance(settings: Settings, lists: RecommendationLists) -> dict[str, Any]:
+    """The instance's rows of `tracking`, `build` and `catalogue` by table, ready for JSON."""
     manifest = lists.manifest
-    names = zlib.compress("\n".join(lists.movie_ids).encode())
     return {
-        "tracking": tracking_row(manifest),
+        "tracking": _tracking_row(manifest),
         "build": {
-            "build_id": build_id(settings, manifest),
+            "build_id": _build_id(settings, manifest),
             "version_number": manifest.version,
             "model_hash": manifest.model_hash,
             "git_commit": settings.commit,
@@ -44,21 +33,46 @@ def about(settings: Settings, lists: RecommendationLists) -> dict[str, Any]:
         },
         "catalogue": {
             "model_hash": manifest.model_hash,
-            "movies": manifest.movies,
-            "names": base64.b64encode(names).decode(),
+            "movie_count": manifest.movies,
+            "movie_ids": base64.b64encode(compress_movie_ids(lists.movie_ids)).decode(),
         },
     }
 
 
-def tell_version(queue: Path, manifest: Manifest) -> None:
-    """Put the row of `tracking` into the queue, the same that slots with this model will tell."""
-    queue.mkdir(parents=True, exist_ok=True)
-    row = {"tracking": tracking_row(manifest)}
-    write_file(queue / f"version-{manifest.version}{ABOUT_SUFFIX}", json.dumps(row).encode())
+def register_version(spool: Path, manifest: Manifest) -> None:
+    """Write a version's row of `tracking` to the spool, as instances with this model will."""
+    spool.mkdir(parents=True, exist_ok=True)
+    info = json.dumps({"tracking": _tracking_row(manifest)}).encode()
+    write_file(spool / f"version-{manifest.version}{INSTANCE_INFO_SUFFIX}", info)
 
 
-def tracking_row(manifest: Manifest) -> dict[str, Any]:
-    """What a version was made from."""
+def table_rows(info: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The row of each table in a description read back from JSON."""
+    rows = dict(info)
+    if "catalogue" in rows:
+        packed = base64.b64decode(rows["catalogue"]["movie_ids"])
+        rows["catalogue"] = {**rows["catalogue"], "movie_ids": packed}
+    return rows
+
+
+def compress_movie_ids(movie_ids: list[str]) -> bytes:
+    """Movie ids in the order of their movie numbers, compressed for the table `catalogue`."""
+    return zlib.compress("\n".join(movie_ids).encode())
+
+
+def decompress_movie_ids(packed: bytes) -> list[str]:
+    """The inverse of `compress_movie_ids`."""
+    return zlib.decompress(packed).decode().split("\n")
+
+
+def _build_id(settings: Settings, manifest: Manifest) -> str:
+    """The configured build id; without one, the model's hash distinguishes builds."""
+    if settings.build_id != "unknown":
+        return settings.build_id
+    return f"unknown-{manifest.model_hash[:12]}"
+
+
+def _tracking_row(manifest: Manifest) -> dict[str, Any]:
     svd = manifest.metrics.get("svd") or {}
     rmse = manifest.metrics.get("rmse", svd.get("rmse", svd.get("training_rmse")))
     code = dict(manifest.code)
@@ -69,7 +83,7 @@ def tracking_row(manifest: Manifest) -> dict[str, Any]:
         "trained_on": manifest.created,
         "model_rmse": rmse,
         "ranking_metrics": json.dumps(manifest.metrics),
-        "data_hash": manifest.data.get("sha256"),
+        "data_hash": manifest.data.get("data_hash"),
         "model_hash": manifest.model_hash,
         "trained_by_commit": commit,
         "libraries": json.dumps(code),

@@ -1,7 +1,7 @@
-"""From an answer back to what made it."""
+"""Trace a recommendation back to the model, data, code and container that made it."""
 
 import json
-import zlib
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,107 +9,141 @@ import numpy as np
 import sqlalchemy as sa
 
 from app.model.recommendation_lists import movie_number_dtype
-from app.provenance.database import day_of, time_of_id
-from app.provenance.tables import build, catalogue, reccom, tracking
+from app.provenance.instance_info import decompress_movie_ids
+from app.provenance.record_format import Number, Record, SegmentHeader, field_types
+from app.provenance.tables import (
+    build,
+    catalogue,
+    partition_day,
+    reccom,
+    request_time_us,
+    tracking,
+)
 
 _UNKNOWN = "unknown"
-_JSON = ("ranking_metrics", "libraries", "parameters")
+_JSON_COLUMNS = ("ranking_metrics", "libraries", "parameters")
+_FIELD_TYPES = field_types(SegmentHeader) | field_types(Record)
+_LABEL_WIDTH = 26
 
 
-class Tracer:
-    """Reads the database; keeps the catalogues it has unpacked."""
+class Lineage:
+    """Reads the database; caches the catalogues it has unpacked."""
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
-        self._names: dict[str, list[str]] = {}
+        self._movie_ids: dict[str, list[str]] = {}
 
-    def request(self, request_id: str) -> list[dict[str, Any]]:
-        """Every record of a request: more than one where the edge asked a second slot."""
+    def find_request(self, request_id: str) -> list[dict[str, Any]]:
+        """The records of a request: several where NGINX tried more than one slot."""
         query = sa.select(reccom).where(reccom.c.request_id == request_id)
-        if time_of_id(request_id) is not None:
-            query = query.where(reccom.c.day == day_of(request_id, 0))
-        return self._trace(query.order_by(reccom.c.time))
+        if request_time_us(request_id) is not None:
+            query = query.where(reccom.c.day == partition_day(request_id, 0))
+        return self._trace(query.order_by(reccom.c.answered_at_us))
 
-    def user(self, user_id: int, last: int) -> list[dict[str, Any]]:
-        """A user's last answers, newest first."""
+    def find_user(self, user_id: int, limit: int) -> list[dict[str, Any]]:
+        """A user's last records, newest first."""
         query = sa.select(reccom).where(reccom.c.user_id == user_id)
-        return self._trace(query.order_by(reccom.c.time.desc()).limit(last))
+        return self._trace(query.order_by(reccom.c.answered_at_us.desc()).limit(limit))
 
-    def version(self, number: int) -> dict[str, Any] | None:
-        """What a version was made from, and its builds; None: nobody ever served it."""
+    def find_version(self, number: int) -> dict[str, Any] | None:
+        """The row of `tracking` of a version, with its builds; None for an unknown version."""
         with self._engine.connect() as connection:
-            made_from = _tracked(connection, number)
+            version = _read_version(connection, number)
             query = sa.select(build).where(build.c.version_number == number)
             builds = [dict(row) for row in connection.execute(query).mappings()]
-            answers = sa.select(reccom.c.time).where(reccom.c.version_number == number)
-            answered = connection.execute(answers.limit(1)).first() is not None
-        if made_from is None and not builds:
+            records = sa.select(reccom.c.day).where(reccom.c.version_number == number).limit(1)
+            has_records = connection.execute(records).first() is not None
+        if version is None and not builds:
             return None
-        restore = [restore_command(one, made_from) for one in builds]
         return {
-            **(made_from or {"version_number": number}),
-            "builds": [{**one, "restore": how} for one, how in zip(builds, restore, strict=True)],
-            "answered": answered,
+            **(version or {"version_number": number}),
+            "builds": [{**one, "restore_command": restore_command(one, version)} for one in builds],
+            "has_records": has_records,
         }
 
     def _trace(self, query: sa.Select[Any]) -> list[dict[str, Any]]:
         with self._engine.connect() as connection:
             rows = [dict(row) for row in connection.execute(query).mappings()]
-            return [self._explain(connection, row) for row in rows]
+            return [self._describe(connection, row) for row in rows]
 
-    def _explain(self, connection: sa.Connection, row: dict[str, Any]) -> dict[str, Any]:
-        of_build = sa.select(build).where(build.c.build_id == row["build_id"])
-        built = connection.execute(of_build).mappings().first()
-        made_from = _tracked(connection, row["version_number"])
-        model_hash = (built or made_from or {}).get("model_hash")
+    def _describe(self, connection: sa.Connection, row: dict[str, Any]) -> dict[str, Any]:
+        query = sa.select(build).where(build.c.build_id == row["build_id"])
+        found = connection.execute(query).mappings().first()
+        built = dict(found) if found else None
+        version = _read_version(connection, row["version_number"])
+        model_hash = (built or version or {}).get("model_hash")
+        movie_ids = self._read_movie_ids(connection, model_hash, row.pop("movie_numbers"))
         return {
-            "request_id": row["request_id"],
-            "slot": row["slot"],
-            "time": datetime.fromtimestamp(row["time"] / 1e6, UTC).isoformat(),
-            "user_id": row["user_id"],
-            "source": row["source"],
-            "version_number": row["version_number"],
-            "took_ms": row["took"] / 1000,
-            "given_up": bool(row["given_up"]),
-            "asked_again": bool(row["asked_again"]),
-            "movie_ids": self._movies(connection, model_hash, row["movies"]),
-            "build": {"build_id": row["build_id"], **(dict(built) if built else {})},
-            "made_from": made_from,
-            "restore": restore_command(dict(built) if built else None, made_from),
+            **_describe_fields(row),
+            "movie_ids": movie_ids,
+            "build": built,
+            "version": version,
+            "restore_command": restore_command(built, version),
         }
 
-    def _movies(
-        self, connection: sa.Connection, model_hash: str | None, movies: bytes
+    def _read_movie_ids(
+        self, connection: sa.Connection, model_hash: str | None, movie_numbers: bytes
     ) -> list[str] | None:
-        """The ids of packed movie numbers; None where the catalogue is not known."""
+        """The ids of packed movie numbers; None without the model's catalogue."""
         if model_hash is None:
             return None
-        if model_hash not in self._names:
-            query = sa.select(catalogue.c.names).where(catalogue.c.model_hash == model_hash)
+        if model_hash not in self._movie_ids:
+            query = sa.select(catalogue.c.movie_ids).where(catalogue.c.model_hash == model_hash)
             packed = connection.scalar(query)
             if packed is None:
                 return None
-            self._names[model_hash] = zlib.decompress(packed).decode().split("\n")
-        names = self._names[model_hash]
-        return [
-            names[number]
-            for number in np.frombuffer(movies, movie_number_dtype(len(names))).tolist()
-        ]
+            self._movie_ids[model_hash] = decompress_movie_ids(packed)
+        ids = self._movie_ids[model_hash]
+        numbers = np.frombuffer(movie_numbers, movie_number_dtype(len(ids)))
+        return [ids[number] for number in numbers.tolist()]
 
 
-def restore_command(built: dict[str, Any] | None, made_from: dict[str, Any] | None) -> str | None:
-    """What brings that code, data and model back into a clone; None where no commit is known."""
+def restore_command(built: dict[str, Any] | None, version: dict[str, Any] | None) -> str | None:
+    """The command that restores code, data and model in a clone; None without a known commit."""
     commit = (built or {}).get("git_commit", _UNKNOWN)
     if commit == _UNKNOWN:
-        commit = (made_from or {}).get("trained_by_commit")
+        commit = (version or {}).get("trained_by_commit")
     return f"git checkout {commit} && dvc pull" if commit else None
 
 
-def _tracked(connection: sa.Connection, number: int) -> dict[str, Any] | None:
+def format_lines(record: dict[str, Any], indent: str = "") -> Iterator[str]:
+    """A record as a table: one field per line, nested ones indented, lists of movies numbered."""
+    for name, value in record.items():
+        label = f"{indent}{name:<{_LABEL_WIDTH - len(indent)}}"
+        if isinstance(value, dict):
+            yield f"{indent}{name}"
+            yield from format_lines(value, indent + "  ")
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            for item in value:
+                yield f"{indent}{name}"
+                yield from format_lines(item, indent + "  ")
+        elif isinstance(value, list):
+            yield f"{indent}{name}"
+            yield from (f"{indent}  {rank:>2}  {item}" for rank, item in enumerate(value, 1))
+        else:
+            yield f"{label}{'unknown' if value is None else value}"
+
+
+def _describe_fields(row: dict[str, Any]) -> dict[str, Any]:
+    """The declared fields in a row of `reccom`; timestamps as text instead of microseconds."""
+    fields = {}
+    for name, type_ in _FIELD_TYPES.items():
+        if name not in row:
+            continue
+        if isinstance(type_, Number) and type_.is_timestamp:
+            moment = datetime.fromtimestamp(row[name] / 1e6, UTC)
+            fields[name.removesuffix("_us")] = moment.isoformat()
+        else:
+            fields[name] = row[name]
+    return fields
+
+
+def _read_version(connection: sa.Connection, number: int) -> dict[str, Any] | None:
     query = sa.select(tracking).where(tracking.c.version_number == number)
     row = connection.execute(query).mappings().first()
     if row is None:
         return None
     return {
-        name: json.loads(value) if name in _JSON and value else value for name, value in row.items()
+        name: json.loads(value) if name in _JSON_COLUMNS and value else value
+        for name, value in row.items()
     }

@@ -1,80 +1,196 @@
-"""The form of a record in the queue: framed so that a torn one is recognised.
+"""The fields of a provenance record, declared once, and the binary format of the spool.
 
-A frame is a CRC-32 of all that follows, the length of its body, and the body. The first frame of a
-segment says what holds for all its records, as JSON; each further one is an answer. Numbers are
-little-endian.
+Whatever knows the fields derives them from `SegmentHeader` and `Record`: the packed format below,
+the columns of the table `reccom` (`tables`), and the output of `marquee trace` (`lineage`).
+
+A segment of the spool is a sequence of frames. A frame is a CRC-32 of all that follows it, the
+length of the payload, and the payload; numbers are little-endian. The payload of the first frame is
+the `SegmentHeader` as JSON; each further one is a packed `Record`.
 """
 
+import json
 import struct
 from collections.abc import Iterator
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Annotated, NamedTuple, get_args, get_type_hints
 from zlib import crc32
 
+from app.model.recommendation_lists import Source
+
+
+@dataclass(frozen=True)
+class Number:
+    """An integer or a boolean.
+
+    Attributes:
+        code: its format character in the `struct` module.
+        is_timestamp: whether it counts microseconds since 1970, UTC.
+    """
+
+    code: str
+    is_timestamp: bool = False
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of a few texts, packed as its index."""
+
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Text:
+    """ASCII of variable length."""
+
+    max_bytes: int
+
+
+@dataclass(frozen=True)
+class Binary:
+    """Bytes of variable length."""
+
+    max_bytes: int
+
+
+FieldType = Number | Choice | Text | Binary
+
+
+class SegmentHeader(NamedTuple):
+    """The fields that are equal in all records of a segment."""
+
+    #: The instance that answered.
+    slot: Annotated[str, Text(40)]
+    #: The version of its model.
+    version_number: Annotated[int, Number("i")]
+    #: The build of its image.
+    build_id: Annotated[str, Text(72)]
+
+
+class Record(NamedTuple):
+    """The fields of one recommendation that was answered."""
+
+    #: The response's header `X-Request-Id`.
+    request_id: Annotated[str, Text(64)]
+    #: When the response was ready.
+    answered_at_us: Annotated[int, Number("Q", is_timestamp=True)]
+    user_id: Annotated[int, Number("Q")]
+    #: Where the list came from: the response's header `X-Recommendation-Source`.
+    source: Annotated[Source, Choice(get_args(Source))]
+    #: Time in the service.
+    duration_us: Annotated[int, Number("Q")]
+    #: Whether NGINX had closed the connection before the response was ready.
+    client_gone: Annotated[bool, Number("?")]
+    #: Whether NGINX sent the request again because no slot could be reached.
+    is_retry: Annotated[bool, Number("?")]
+    #: Movie numbers, best first: two bytes each, four in a model of more than 65,535 movies.
+    movie_numbers: Annotated[bytes, Binary(200)]
+
+
+def field_types(declaration: type[SegmentHeader] | type[Record]) -> dict[str, FieldType]:
+    """The types of the declared fields, by name, in their order."""
+    hints = get_type_hints(declaration, include_extras=True)
+    return {name: hint.__metadata__[0] for name, hint in hints.items()}
+
+
+# A packed record: the fields of fixed width in their order, the length of the request id, the
+# request id, the movie numbers.
+_FIXED_TYPES = [t for t in field_types(Record).values() if isinstance(t, Number | Choice)]
+_FIXED_CODES = "".join(t.code if isinstance(t, Number) else "B" for t in _FIXED_TYPES) + "B"
+_FIXED = struct.Struct("<" + _FIXED_CODES)
+_FIXED_SIZE = _FIXED.size
+_CHOICES = [(i, t.values) for i, t in enumerate(_FIXED_TYPES) if isinstance(t, Choice)]
+_SOURCE_CODES = {source: code for code, source in enumerate(get_args(Source))}
+
 _FRAME = struct.Struct("<IH")
-_LENGTH = struct.Struct("<H")
-_ANSWER = struct.Struct("<HQQQBB")  # length, time, user, took, flags, length of the request id
 _CRC = struct.Struct("<I")
-_AFTER_CRC = _CRC.size
-_FIXED = _ANSWER.size - _LENGTH.size
-
-#: Bits of `flags`.
-PERSONAL, GIVEN_UP, ASKED_AGAIN = 1, 2, 4
+_LENGTH = struct.Struct("<H")
+_pack_crc = _CRC.pack
+_pack_length_and_fixed = struct.Struct("<H" + _FIXED_CODES).pack
 
 
-class Answered(NamedTuple):
-    """One answer, as it stands in the queue."""
-
-    time: int  # microseconds since 1970, when the answer was made
-    user_id: int
-    took: int  # microseconds in the service
-    flags: int
-    request_id: str
-    movies: bytes  # movie numbers, best first, two bytes each (four beyond 65,535 movies)
-
-
-def frame(body: bytes) -> bytes:
-    """A frame around any body."""
-    rest = _LENGTH.pack(len(body)) + body
-    return _CRC.pack(crc32(rest)) + rest
-
-
-def answer_frame(
-    time: int, user_id: int, took: int, flags: int, request_id: str, movies: bytes
+def encode_record(  # noqa: PLR0913, PLR0917 - one parameter a field
+    request_id: str,
+    answered_at_us: int,
+    user_id: int,
+    source: Source,
+    duration_us: int,
+    client_gone: bool,
+    is_retry: bool,
+    movie_numbers: bytes,
 ) -> bytes:
-    """A frame around the fields of `Answered`."""
-    name = request_id.encode()
-    length = _FIXED + len(name) + len(movies)
-    rest = _ANSWER.pack(length, time, user_id, took, flags, len(name)) + name + movies
-    return _CRC.pack(crc32(rest)) + rest
+    """A frame with the packed fields of a `Record`.
+
+    Called for each request: the fields are written out because passing them as one tuple would
+    cost a further 0.3 µs. A test compares them with the declaration.
+    """
+    id_bytes = request_id.encode()
+    checked = (
+        _pack_length_and_fixed(
+            _FIXED_SIZE + len(id_bytes) + len(movie_numbers),
+            answered_at_us,
+            user_id,
+            _SOURCE_CODES[source],
+            duration_us,
+            client_gone,
+            is_retry,
+            len(id_bytes),
+        )
+        + id_bytes
+        + movie_numbers
+    )
+    return _pack_crc(crc32(checked)) + checked
 
 
-def bodies(data: bytes, start: int = 0) -> Iterator[tuple[bytes, int]]:
-    """Each whole frame's body and where it ends; stops before one that is torn or damaged."""
+def decode_record(payload: bytes) -> Record:
+    """The record in a frame's payload."""
+    *fixed, id_length = _FIXED.unpack_from(payload)
+    for position, values in _CHOICES:
+        fixed[position] = values[fixed[position]]
+    id_end = _FIXED_SIZE + id_length
+    return Record._make([payload[_FIXED_SIZE:id_end].decode(), *fixed, payload[id_end:]])
+
+
+def encode_header(header: SegmentHeader) -> bytes:
+    """The first frame of a segment."""
+    return encode_frame(json.dumps(header._asdict()).encode())
+
+
+def decode_header(payload: bytes) -> SegmentHeader:
+    """The header in a frame's payload.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        return SegmentHeader(**json.loads(payload))
+    except TypeError as error:
+        raise ValueError(f"not a segment header: {error}") from error
+
+
+def encode_frame(payload: bytes) -> bytes:
+    """A frame around any payload."""
+    checked = _LENGTH.pack(len(payload)) + payload
+    return _pack_crc(crc32(checked)) + checked
+
+
+def read_frames(data: bytes, start: int = 0) -> Iterator[tuple[bytes, int]]:
+    """Each frame's payload and the offset of its end; stops before a torn or damaged frame."""
     end = start
     while end + _FRAME.size <= len(data):
         crc, length = _FRAME.unpack_from(data, end)
         start, end = end, end + _FRAME.size + length
-        if end > len(data) or crc32(data[start + _AFTER_CRC : end]) != crc:
+        if end > len(data) or crc32(data[start + _CRC.size : end]) != crc:
             return
         yield data[start + _FRAME.size : end], end
 
 
-def count(data: bytes) -> tuple[int, int]:
-    """How many whole frames there are, by their lengths alone, and where the last one ends."""
-    number = end = 0
+def count_frames(data: bytes) -> tuple[int, int]:
+    """The number of whole frames, by their lengths alone, and the offset of the last one's end."""
+    count = end = 0
     while end + _FRAME.size <= len(data):
         length = _FRAME.unpack_from(data, end)[1]
-        after = end + _FRAME.size + length
-        if length == 0 or after > len(data):  # no length: space that is not written yet
+        frame_end = end + _FRAME.size + length
+        if length == 0 or frame_end > len(data):  # a length of 0: space that is not written yet
             break
-        number, end = number + 1, after
-    return number, end
-
-
-def parse_answer(body: bytes) -> Answered:
-    """The answer in a body."""
-    _, time, user_id, took, flags, size = _ANSWER.unpack(b"\0\0" + body[:_FIXED])
-    name_end = _FIXED + size
-    return Answered(
-        time, user_id, took, flags, body[_FIXED:name_end].decode(), bytes(body[name_end:])
-    )
+        count, end = count + 1, frame_end
+    return count, end

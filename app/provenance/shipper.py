@@ -1,130 +1,217 @@
-"""Takes what waits in the queue to the database: in batches, again after a failure, each once.
+"""The shipper: write the records of the spool to the database in batches, with retries.
 
-Killed at any moment it begins where its last commit is known to be; what it sends a second time
-has its key in the database already and changes nothing.
+A shipper that was killed continues at the last committed offset. Records that are sent twice change
+nothing, because their key is in the database already.
 """
 
-import random
+import sys
 import time
 from collections.abc import Iterator
-from threading import Event
+from contextlib import ExitStack
+from pathlib import Path
+from threading import Event, Thread
 
 import sqlalchemy as sa
+from flask import Flask, Response, jsonify
 from sqlalchemy.exc import SQLAlchemyError
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception_type,
+    sleep_using_event,
+    stop_when_event_set,
+    wait_random_exponential,
+)
 
-from app import logs
-from app.provenance.database import insert, plainly, upkeep
-from app.provenance.rows import about_rows, answer_rows
-from app.provenance.shipper_metrics import ShipperMetrics
-from app.provenance.spool_reader import Backlog, Piece
-from app.provenance.spool_writer import segments
-from app.provenance.tables import metadata, reccom, tracking
+from app import http_server, logs
+from app.locks import LockHeldError, exclusive_lock
+from app.problem_details import problem
+from app.provenance.database import (
+    connect,
+    describe_error,
+    enforce_retention,
+    insert_ignore,
+    upgrade,
+)
+from app.provenance.instance_info import table_rows
+from app.provenance.lineage import Lineage
+from app.provenance.shipper_metrics import DATABASE, SPOOL, ShipperMetrics
+from app.provenance.spool_reader import RecordBatch, SpoolReader
+from app.provenance.spool_writer import list_segments
+from app.provenance.tables import metadata, reccom, record_rows, tracking
+from app.settings import Settings
+from app.shutdown import stop_event
 
-BATCH = 2000
-_IDLE_SECONDS = 0.5
-_LONGEST_WAIT = 15.0
-_UPKEEP_SECONDS = 3600.0
+BATCH_RECORDS = 2000
+_LOCK_FILE = "shipper.lock"
+_POLL_SECONDS = 0.5
+_MAX_RETRY_SECONDS = 15.0
+_RETENTION_INTERVAL_SECONDS = 3600.0
 
 _log = logs.get(__name__)
 
 
 class Shipper:
-    """One shipper over one queue."""
+    """Ships the records of one spool."""
 
     def __init__(
-        self, backlog: Backlog, engine: sa.Engine, metrics: ShipperMetrics, keep_days: int
+        self, reader: SpoolReader, engine: sa.Engine, metrics: ShipperMetrics, retention_days: int
     ) -> None:
-        self._backlog = backlog
+        self._reader = reader
         self._engine = engine
         self._metrics = metrics
-        self._keep_days = keep_days
-        self._upkeep_at = 0.0
+        self._retention_days = retention_days
+        self._retention_due_at = 0.0
 
     def run(self, stop: Event) -> None:
-        """Ship until told to stop, then once more what is there."""
-        failures = 0
+        """Ship until `stop` is set, then once more what was written before."""
+        retry = Retrying(
+            retry=retry_if_exception_type((SQLAlchemyError, OSError)),
+            wait=wait_random_exponential(_POLL_SECONDS, _MAX_RETRY_SECONDS, min=_POLL_SECONDS),
+            sleep=sleep_using_event(stop),
+            stop=stop_when_event_set(stop),
+            after=self._report_failure,
+            retry_error_callback=lambda _: None,
+        )
         while not stop.is_set():
-            if self._cycle():
-                if failures:
-                    _log.info("the database takes records again", after_failures=failures)
-                failures = 0
-                stop.wait(_IDLE_SECONDS)
-            else:
-                failures += 1
-                longest = min(_LONGEST_WAIT, _IDLE_SECONDS * 2 ** min(failures, 10))
-                stop.wait(random.uniform(longest / 2, longest))  # noqa: S311 - spreads retries
-        self._cycle()
+            retry(self.run_once)
+            if (attempts := retry.statistics["attempt_number"]) > 1 and not stop.is_set():
+                _log.info("shipping again", failed_attempts=attempts - 1)
+            stop.wait(_POLL_SECONDS)
+        retry(self.run_once)
 
-    def _cycle(self) -> bool:
-        """Ship all that waits; whether it went well."""
-        self._metrics.alive()
-        try:
-            self.ship()
-            self._keep_up()
-        except SQLAlchemyError as error:
-            self._failed("database", plainly(error))
-        except OSError as error:
-            self._failed("queue", str(error))
-        else:
-            return True
-        return False
+    def run_once(self) -> None:
+        """Ship all records that wait now, and enforce the retention once an hour.
 
-    def _failed(self, where: str, why: str) -> None:
-        self._metrics.failed(where)
-        _log.error("records wait; trying again", failed=where, why=why)
+        Raises:
+            SQLAlchemyError: the database is unreachable or refuses.
+            OSError: the spool cannot be read or written.
+        """
+        self._metrics.heartbeat()
+        self.ship()
+        if time.monotonic() >= self._retention_due_at:
+            enforce_retention(self._engine, time.time_ns() // 1000, self._retention_days)
+            self._retention_due_at = time.monotonic() + _RETENTION_INTERVAL_SECONDS
 
     def ship(self) -> int:
-        """Take everything that waits now to the database; how many answers."""
-        # Segments are listed first: whoever writes one has said before which version it is.
-        waiting = segments(self._backlog.directory)
-        self._ship_abouts()
-        shipped = 0
-        pieces = (p for s in waiting for p in self._backlog.pieces(s, BATCH))
-        for batch in _batches(pieces):
-            shipped += self._ship_batch(batch)
-        for segment in waiting:
-            self._backlog.finish(segment)
-        self._metrics.torn(self._backlog.torn)
+        """Write all records that wait now to the database; return their number."""
+        # Segments are listed first: a process describes itself before it writes a segment.
+        segments = list_segments(self._reader.directory)
+        self._ship_instance_infos()
+        batches = (b for s in segments for b in self._reader.read_batches(s, BATCH_RECORDS))
+        shipped = sum(self._ship_batches(group) for group in _group(batches))
+        for segment in segments:
+            self._reader.remove_if_shipped(segment)
+        self._metrics.set_torn_segments(self._reader.torn_segments)
         return shipped
 
-    def _ship_abouts(self) -> None:
-        for path, about in self._backlog.abouts():
+    def _ship_instance_infos(self) -> None:
+        for path, info in self._reader.read_instance_infos():
             with self._engine.begin() as connection:
-                for name, row in about_rows(about).items():
-                    insert(connection, metadata.tables[name], [row])
-                self._compare(connection, about["tracking"])
+                for name, row in table_rows(info).items():
+                    insert_ignore(connection, metadata.tables[name], [row])
+                self._check_version_conflict(connection, info["tracking"])
             path.unlink(missing_ok=True)
 
-    def _compare(self, connection: sa.Connection, said: dict[str, object]) -> None:
-        """Two models under one number can only be told apart by the build: say so."""
-        number = said["version_number"]
+    def _check_version_conflict(self, connection: sa.Connection, row: dict[str, object]) -> None:
+        """Report two models with one version number: only their builds distinguish them."""
+        number = row["version_number"]
         query = sa.select(tracking.c.model_hash).where(tracking.c.version_number == number)
-        if connection.scalar(query) != said["model_hash"]:
-            self._metrics.contradicted()
-            _log.error("another model had this version number before", version=number)
+        if connection.scalar(query) != row["model_hash"]:
+            self._metrics.version_conflict()
+            _log.error("another model has this version number already", version=number)
 
-    def _ship_batch(self, batch: list[Piece]) -> int:
-        rows = [row for piece in batch for row in answer_rows(piece)]
+    def _ship_batches(self, batches: list[RecordBatch]) -> int:
+        rows = [row for batch in batches for row in record_rows(batch)]
         started = time.monotonic()
         with self._engine.begin() as connection:
-            insert(connection, reccom, rows)
-        self._backlog.taken(batch)
-        self._metrics.written(len(rows), time.monotonic() - started)
+            insert_ignore(connection, reccom, rows)
+        self._reader.commit(batches)
+        self._metrics.batch_written(len(rows), time.monotonic() - started)
         return len(rows)
 
-    def _keep_up(self) -> None:
-        if time.monotonic() >= self._upkeep_at:
-            upkeep(self._engine, time.time_ns() // 1000, self._keep_days)
-            self._upkeep_at = time.monotonic() + _UPKEEP_SECONDS
+    def _report_failure(self, state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        if isinstance(error, SQLAlchemyError):
+            failed, message = DATABASE, describe_error(error)
+        else:
+            failed, message = SPOOL, str(error)
+        self._metrics.attempt_failed(failed)
+        _log.error(
+            "cannot ship; records stay in the spool",
+            failed=failed,
+            error=message,
+            attempt=state.attempt_number,
+        )
 
 
-def _batches(pieces: Iterator[Piece]) -> Iterator[list[Piece]]:
-    """Pieces together, until they hold a batch: many small segments cost one commit."""
-    batch: list[Piece] = []
-    for piece in pieces:
-        batch.append(piece)
-        if sum(len(p.records) for p in batch) >= BATCH:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
+def _group(batches: Iterator[RecordBatch]) -> Iterator[list[RecordBatch]]:
+    """Group the batches of small segments, so that they cost one commit."""
+    group: list[RecordBatch] = []
+    for batch in batches:
+        group.append(batch)
+        if sum(len(b.records) for b in group) >= BATCH_RECORDS:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def create_app(metrics: ShipperMetrics, lineage: Lineage) -> Flask:
+    """The shipper's HTTP server: `/trace/<request_id>`, `/metrics` and `/health`."""
+    app = http_server.create_app(metrics.registry, metrics.is_alive)
+
+    @app.get("/trace/<request_id>")
+    def trace(request_id: str) -> Response:
+        try:
+            records = lineage.find_request(request_id)
+        except SQLAlchemyError:
+            return problem(503, "Service Unavailable", "the database is unreachable")
+        if not records:
+            return problem(404, "Not Found", "no record of this request (yet)")
+        return jsonify(records=records)
+
+    return app
+
+
+def run_shipper(settings: Settings, exit_with_parent: bool) -> None:
+    """Run the shipper until SIGTERM, SIGINT or, with `exit_with_parent`, the end of stdin."""
+    settings.spool_dir.mkdir(parents=True, exist_ok=True)
+    # Ctrl-C reaches parent and child; the child has to outlast the parent's last responses.
+    stop = stop_event(ignore_sigint=exit_with_parent)
+    if exit_with_parent:
+        Thread(target=_stop_at_end_of_stdin, args=(stop,), daemon=True).start()
+    with ExitStack() as stack:
+        _lock_spool(stack, settings.spool_dir / _LOCK_FILE)
+        engine = connect(settings)
+        _create_tables(engine)
+        reader = SpoolReader(settings.spool_dir)
+        reader.clean_up()
+        metrics = ShipperMetrics(reader)
+        app = create_app(metrics, Lineage(engine))
+        if server := http_server.start_server(settings.shipper_bind, app):
+            stack.callback(server.stop)
+        _log.info("shipper started", spool=str(settings.spool_dir), database=settings.database)
+        Shipper(reader, engine, metrics, settings.provenance_retention_days).run(stop)
+
+
+def _stop_at_end_of_stdin(stop: Event) -> None:
+    sys.stdin.buffer.read()
+    stop.set()
+
+
+def _lock_spool(stack: ExitStack, path: Path) -> None:
+    try:
+        stack.enter_context(exclusive_lock(path))
+    except LockHeldError as error:
+        _log.warning("waiting for another shipper of this spool to end", owner=error.owner)
+        stack.enter_context(exclusive_lock(path, timeout_seconds=-1))
+
+
+def _create_tables(engine: sa.Engine) -> None:
+    """Run the migrations in SQLite; elsewhere another user owns the tables."""
+    if engine.dialect.name == "sqlite":
+        try:
+            upgrade(engine)
+        except SQLAlchemyError as error:
+            _log.error("cannot create the tables", error=describe_error(error))

@@ -1,4 +1,4 @@
-"""What Prometheus learns of the queue and of the shipper."""
+"""The metrics of the shipper and of the spool it reads."""
 
 import time
 from collections.abc import Iterator
@@ -7,94 +7,103 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from app.provenance.spool_reader import Backlog
-from app.provenance.spool_size import QueueLength
+from app.provenance.spool_reader import SpoolReader
+from app.provenance.spool_size import SpoolSize
+
+#: What can fail: the label `failed` of `marquee_shipper_failures_total`.
+DATABASE, SPOOL = "database", "spool"
+#: The shipper's loop runs at least this often unless it hangs.
+_MAX_HEARTBEAT_AGE_SECONDS = 180
 
 
 class ShipperMetrics:
     """The metrics of one shipper, in a registry of its own."""
 
-    def __init__(self, backlog: Backlog) -> None:
+    def __init__(self, reader: SpoolReader) -> None:
         self.registry = CollectorRegistry()
         self._written = Counter(
             "marquee_provenance_records_written_total",
-            "Records in the database (a record sent twice counts twice).",
+            "Records written to the database (a record sent twice counts twice).",
             registry=self.registry,
         )
-        self._seconds = Histogram(
+        self._batch_duration = Histogram(
             "marquee_shipper_batch_duration_seconds",
-            "Time of a batch's transaction.",
+            "Duration of a batch's transaction.",
             registry=self.registry,
         )
         self._failures = Counter(
             "marquee_shipper_failures_total",
-            "Attempts that failed and are made again, by what failed.",
+            "Failed attempts to ship, each retried, by what failed.",
             ["failed"],
             registry=self.registry,
         )
-        for where in ("database", "queue"):
-            self._failures.labels(where)
+        for failed in (DATABASE, SPOOL):
+            self._failures.labels(failed)
         self._torn = Gauge(
             "marquee_provenance_records_torn",
             "Segments whose end was torn since the shipper started.",
             registry=self.registry,
         )
-        self._contradictions = Counter(
+        self._version_conflicts = Counter(
             "marquee_provenance_version_conflicts_total",
-            "Models that came with a version number another model had.",
+            "Models with a version number that another model had before.",
             registry=self.registry,
         )
-        self._last = Gauge(
+        self._last_success = Gauge(
             "marquee_shipper_last_success_timestamp_seconds",
-            "When a batch was last written.",
+            "Time of the last written batch.",
             registry=self.registry,
         )
-        self.beat = time.monotonic()
-        self.registry.register(_Queue(backlog))
+        self._heartbeat = time.monotonic()
+        self.registry.register(_SpoolCollector(reader))
 
-    def alive(self) -> None:
-        """The loop goes round."""
-        self.beat = time.monotonic()
+    def heartbeat(self) -> None:
+        """Note that the loop runs."""
+        self._heartbeat = time.monotonic()
 
-    def written(self, records: int, seconds: float) -> None:
-        """A batch is in the database."""
+    def is_alive(self) -> bool:
+        """Whether the loop has run lately."""
+        return time.monotonic() - self._heartbeat < _MAX_HEARTBEAT_AGE_SECONDS
+
+    def batch_written(self, records: int, duration_seconds: float) -> None:
+        """Count a batch that was committed."""
         self._written.inc(records)
-        self._seconds.observe(seconds)
-        self._last.set_to_current_time()
+        self._batch_duration.observe(duration_seconds)
+        self._last_success.set_to_current_time()
 
-    def failed(self, where: str) -> None:
-        """An attempt failed, at the `database` or at the `queue`."""
-        self._failures.labels(where).inc()
+    def attempt_failed(self, failed: str) -> None:
+        """Count a failed attempt, of the `DATABASE` or the `SPOOL`."""
+        self._failures.labels(failed).inc()
 
-    def torn(self, segments: int) -> None:
-        """So many segments had a torn end."""
+    def set_torn_segments(self, segments: int) -> None:
+        """Set the number of segments whose end was torn."""
         self._torn.set(segments)
 
-    def contradicted(self) -> None:
-        """A version number stands for two models."""
-        self._contradictions.inc()
+    def version_conflict(self) -> None:
+        """Count a version number that two models have."""
+        self._version_conflicts.inc()
 
 
-class _Queue(Collector):
-    """Looks into the queue when it is asked."""
+class _SpoolCollector(Collector):
+    """Measures the spool at each scrape."""
 
-    def __init__(self, backlog: Backlog) -> None:
-        self._length = QueueLength(backlog)
+    def __init__(self, reader: SpoolReader) -> None:
+        self._size = SpoolSize(reader)
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        length = self._length.measure()
+        backlog = self._size.measure()
         yield GaugeMetricFamily(
             "marquee_provenance_spool_bytes",
-            "Records that wait for the database, in bytes.",
-            length.bytes,
+            "Bytes of the records that wait for the database.",
+            backlog.bytes,
         )
         yield GaugeMetricFamily(
             "marquee_provenance_spool_records",
             "Records that wait for the database.",
-            length.records,
+            backlog.records,
         )
         yield GaugeMetricFamily(
             "marquee_provenance_spool_oldest_seconds",
-            "Age of the oldest record that waits; 0 when none does.",
-            length.oldest_seconds,
+            "Age of the oldest record that waits; 0 without any.",
+            backlog.oldest_age_seconds,
         )

@@ -1,4 +1,4 @@
-"""The reading end of the queue: what waits, how far it was taken, and what is done with."""
+"""Read the spool: records that are not in the database yet, and the offsets of those that are."""
 
 import contextlib
 import json
@@ -10,138 +10,160 @@ from pathlib import Path
 from typing import Any
 
 from app import logs
-from app.provenance.record_format import Answered, bodies, parse_answer
-from app.provenance.spool_writer import ABOUT_SUFFIX, SEGMENT_BYTES, segments, try_lock
+from app.provenance.record_format import (
+    Record,
+    SegmentHeader,
+    decode_header,
+    decode_record,
+    read_frames,
+)
+from app.provenance.spool_writer import (
+    INSTANCE_INFO_SUFFIX,
+    SEGMENT_BYTES,
+    list_segments,
+    lock_finished_segment,
+)
 
-POSITIONS = "shipped.json"
-#: A file under a hidden name that is older than this was left by a process that was killed.
-_LEFT_OVER_SECONDS = 60
+OFFSETS_FILE = "offsets.json"
+#: A hidden file that is older than this was left behind by a process that was killed.
+_LEFTOVER_AGE_SECONDS = 60
+#: More than the one record that a killed process can leave torn.
+_DAMAGED_BYTES = SEGMENT_BYTES >> 8
 
 _log = logs.get(__name__)
 
 
 @dataclass(frozen=True)
-class Piece:
-    """Consecutive records of one segment, not yet in the database."""
+class RecordBatch:
+    """Consecutive records of one segment that are not committed yet.
+
+    Attributes:
+        segment: the file they were read from.
+        end_offset: where the last one ends in it, in bytes.
+        header: the fields that are equal in all of them.
+        records: the records, in the order they were written.
+    """
 
     segment: Path
-    end: int
-    head: dict[str, Any]
-    records: list[Answered]
+    end_offset: int
+    header: SegmentHeader
+    records: list[Record]
 
 
-class Backlog:
-    """What waits in a queue directory; one reader at a time."""
+class SpoolReader:
+    """Reads a spool directory; there must be one reader at a time.
+
+    Attributes:
+        directory: the spool.
+        torn_segments: the number of segments so far whose end was torn or damaged.
+    """
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.torn = 0
-        self._positions: dict[str, int] = _read_positions(directory / POSITIONS)
+        self.torn_segments = 0
+        self._offsets: dict[str, int] = _read_offsets(directory / OFFSETS_FILE)
 
-    def abouts(self) -> Iterator[tuple[Path, dict[str, Any]]]:
-        """What slots say of themselves. A file that makes no sense is put aside."""
-        for path in sorted(self.directory.glob(f"[!.]*{ABOUT_SUFFIX}")):
+    def read_instance_infos(self) -> Iterator[tuple[Path, dict[str, Any]]]:
+        """The files that describe instances and versions; one that is damaged is renamed."""
+        for path in sorted(self.directory.glob(f"[!.]*{INSTANCE_INFO_SUFFIX}")):
             try:
                 yield path, json.loads(path.read_bytes())
             except (ValueError, OSError) as error:
-                _put_aside(path, str(error))
+                _rename_damaged(path, str(error))
 
-    def pieces(self, segment: Path, most: int) -> Iterator[Piece]:
-        """The records of a segment that are not taken yet, at most so many at a time."""
-        start = self.position(segment)
-        data, head = _read(segment)
-        if head is None or start >= len(data):
+    def read_batches(self, segment: Path, max_records: int) -> Iterator[RecordBatch]:
+        """The records of a segment that are not committed yet, so many at a time."""
+        data, header, header_end = _read_segment(segment)
+        if header is None:
             return
-        start = max(start, head[1])
-        records: list[Answered] = []
-        end = start
-        for body, end in bodies(data, start):
-            records.append(parse_answer(body))
-            if len(records) >= most:
-                yield Piece(segment, end, head[0], records)
+        records: list[Record] = []
+        end = 0
+        for payload, end in read_frames(data, max(header_end, self.committed_offset(segment))):
+            records.append(decode_record(payload))
+            if len(records) >= max_records:
+                yield RecordBatch(segment, end, header, records)
                 records = []
         if records:
-            yield Piece(segment, end, head[0], records)
+            yield RecordBatch(segment, end, header, records)
 
-    def taken(self, pieces: list[Piece]) -> None:
-        """Keep in mind, also after a restart, that these are in the database."""
-        for piece in pieces:
-            self._positions[piece.segment.name] = piece.end
-        self._write_positions()
+    def commit(self, batches: list[RecordBatch]) -> None:
+        """Save, also for after a restart, that these batches are in the database."""
+        for batch in batches:
+            self._offsets[batch.segment.name] = batch.end_offset
+        self._write_offsets()
 
-    def finish(self, segment: Path) -> None:
-        """Remove a segment that nobody writes any more, if all of it is taken."""
-        descriptor = try_lock(segment)
+    def committed_offset(self, segment: Path) -> int:
+        """The offset in a segment, in bytes, up to which its records are in the database."""
+        return self._offsets.get(segment.name, 0)
+
+    def remove_if_shipped(self, segment: Path) -> None:
+        """Remove a segment that no process writes any more and whose records are all committed."""
+        descriptor = lock_finished_segment(segment)
         if descriptor is None:
             return
         try:
-            data, head = _read(segment)
-            position = self._positions.get(segment.name, head[1] if head else 0)
-            if next(bodies(data, position), None) is not None:
-                return  # written after it was read last
-            if rest := len(data[position:].rstrip(b"\0")):  # zeros: space that was not used
-                self._note_torn(segment, rest)
+            data, _, header_end = _read_segment(segment)
+            offset = self._offsets.get(segment.name, header_end)
+            if next(read_frames(data, offset), None) is not None:
+                return  # written after it was last read
+            if torn_bytes := len(data[offset:].rstrip(b"\0")):  # zeros: space that was not used
+                self._report_torn(segment, torn_bytes)
             segment.unlink(missing_ok=True)
         finally:
             os.close(descriptor)
-        if self._positions.pop(segment.name, None) is not None:
-            self._write_positions()
+        if self._offsets.pop(segment.name, None) is not None:
+            self._write_offsets()
 
-    def tidy(self) -> None:
-        """Remove what killed processes left under hidden names, and positions of no segment."""
+    def clean_up(self) -> None:
+        """Remove hidden files that killed processes left, and offsets of segments that are gone."""
         for path in self.directory.glob(".*"):
             with contextlib.suppress(FileNotFoundError):
-                if path.is_file() and path.stat().st_mtime < time.time() - _LEFT_OVER_SECONDS:
+                if path.is_file() and path.stat().st_mtime < time.time() - _LEFTOVER_AGE_SECONDS:
                     path.unlink()
-        present = {path.name for path in segments(self.directory)}
-        self._positions = {k: v for k, v in self._positions.items() if k in present}
+        present = {path.name for path in list_segments(self.directory)}
+        self._offsets = {k: v for k, v in self._offsets.items() if k in present}
 
-    def position(self, segment: Path) -> int:
-        """How far a segment is in the database (bytes)."""
-        return self._positions.get(segment.name, 0)
-
-    def _note_torn(self, segment: Path, rest: int) -> None:
-        self.torn += 1
-        if rest > SEGMENT_BYTES >> 8:  # more than the one record a kill can tear
+    def _report_torn(self, segment: Path, torn_bytes: int) -> None:
+        self.torn_segments += 1
+        if torn_bytes > _DAMAGED_BYTES:
             kept = segment.with_suffix(".damaged")
             with contextlib.suppress(OSError):
                 os.link(segment, kept)
-            _log.error("a segment is damaged; the rest of it is kept", file=kept.name, bytes=rest)
+            _log.error("segment damaged; a copy is kept", file=kept.name, bytes=torn_bytes)
         else:
-            _log.warning("a record was torn when its process was killed", bytes=rest)
+            _log.warning("a record was torn when its process was killed", bytes=torn_bytes)
 
-    def _write_positions(self) -> None:
-        aside = self.directory / f".{POSITIONS}"
-        aside.write_text(json.dumps(self._positions))
-        aside.rename(self.directory / POSITIONS)
+    def _write_offsets(self) -> None:
+        # Without fsync: an offset that is lost makes records be sent again, which changes nothing.
+        temporary = self.directory / f".{OFFSETS_FILE}"
+        temporary.write_text(json.dumps(self._offsets))
+        temporary.rename(self.directory / OFFSETS_FILE)
 
 
-def _read(segment: Path) -> tuple[bytes, tuple[dict[str, Any], int] | None]:
-    """A segment's content, its head and where that ends; no head: gone, or not a segment."""
+def _read_segment(segment: Path) -> tuple[bytes, SegmentHeader | None, int]:
+    """A segment's content, its header and where that ends; no header: gone, or not a segment."""
     try:
         data = segment.read_bytes()
-        body, end = next(bodies(data))
-        return data, (json.loads(body), end)
+        payload, end = next(read_frames(data))
+        return data, decode_header(payload), end
     except FileNotFoundError:
-        return b"", None
+        return b"", None, 0
     except (StopIteration, ValueError):
-        _put_aside(segment, "no head")
-        return b"", None
+        _rename_damaged(segment, "no segment header")
+        return b"", None, 0
 
 
-def _read_positions(path: Path) -> dict[str, int]:
+def _read_offsets(path: Path) -> dict[str, int]:
     try:
         return {str(k): int(v) for k, v in json.loads(path.read_bytes()).items()}
     except FileNotFoundError:
         return {}
-    except (ValueError, AttributeError):  # records are then sent again, which changes nothing
-        _log.warning("the shipper's position cannot be read; records are sent again")
+    except (ValueError, AttributeError):
+        _log.warning("cannot read the committed offsets; records are sent again", file=path.name)
         return {}
 
 
-def _put_aside(path: Path, reason: str) -> None:
+def _rename_damaged(path: Path, reason: str) -> None:
     with contextlib.suppress(FileNotFoundError):
         path.rename(path.with_suffix(".damaged"))
-        _log.error(
-            "a file of the queue makes no sense and is put aside", file=path.name, why=reason
-        )
+        _log.error("damaged file in the spool, renamed", file=path.name, error=reason)

@@ -1,4 +1,7 @@
-"""The tables of provenance, for SQLite and MariaDB alike. `docs/provenance.md` describes them."""
+"""The tables of provenance, for SQLite and MariaDB alike; `docs/provenance.md` describes them."""
+
+import re
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -9,45 +12,66 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    PrimaryKeyConstraint,
     String,
     Table,
     Text,
 )
 from sqlalchemy.dialects.mysql import LONGBLOB, VARBINARY, VARCHAR
+from sqlalchemy.types import TypeEngine
+
+from app.provenance import record_format
+from app.provenance.record_format import FieldType, Record, SegmentHeader, field_types
+from app.provenance.spool_reader import RecordBatch
+
+US_PER_DAY = 86_400_000_000
+_NGINX_ID = re.compile(r"(\d{10})\.(\d{3})-")  # seconds, milliseconds, random (nginx.conf)
+_SLOT_ID = re.compile(r"(1[0-9a-f]{15})[0-9a-f]{8}")  # nanoseconds, random (app.service.recommend)
 
 metadata = MetaData()
 
 
 def _ascii(length: int) -> String:
-    """Text that is ASCII by its form: a byte a character, compared byte by byte."""
+    """Text of ASCII characters: one byte each, compared byte by byte."""
     return String(length).with_variant(
         VARCHAR(length, charset="ascii", collation="ascii_bin"), "mysql"
     )
 
 
-#: One row an answer. The day is that of the request id, so that the same request at the same slot
-#: is the same row whenever its record arrives; MariaDB has a partition a day.
+def _column_type(type_: FieldType) -> TypeEngine[Any]:
+    match type_:
+        case record_format.Number(code="?"):
+            return Boolean(create_constraint=False)
+        case record_format.Number(code="i"):
+            return Integer()
+        case record_format.Number():
+            return BigInteger()
+        case record_format.Choice(values):
+            return _ascii(max(map(len, values)))
+        case record_format.Text(max_bytes):
+            return _ascii(max_bytes)
+        case record_format.Binary(max_bytes):
+            return LargeBinary().with_variant(VARBINARY(max_bytes), "mysql")
+
+
+#: One row for each recommendation. `day` (days since 1970) is derived from the request id, so that
+#: the same request at the same slot has the same key whenever its record arrives. MariaDB has one
+#: partition for each day.
 reccom = Table(
     "reccom",
     metadata,
-    Column("day", Integer, primary_key=True, autoincrement=False),
-    Column("request_id", _ascii(64), primary_key=True),
-    Column("slot", _ascii(40), primary_key=True),
-    Column("version_number", Integer, nullable=False),
-    Column("user_id", BigInteger, nullable=False),
-    Column("time", BigInteger, nullable=False),
-    Column("source", _ascii(8), nullable=False),
-    Column("took", BigInteger, nullable=False),
-    Column("given_up", Boolean(create_constraint=False), nullable=False),
-    Column("asked_again", Boolean(create_constraint=False), nullable=False),
-    Column("build_id", _ascii(72), nullable=False),
-    Column("movies", LargeBinary().with_variant(VARBINARY(200), "mysql"), nullable=False),
-    Index("reccom_user", "user_id", "time"),
+    Column("day", Integer, nullable=False, autoincrement=False),
+    *(
+        Column(name, _column_type(type_), nullable=False)
+        for name, type_ in (field_types(SegmentHeader) | field_types(Record)).items()
+    ),
+    PrimaryKeyConstraint("day", "request_id", "slot"),
+    Index("reccom_user", "user_id", "answered_at_us"),
     Index("reccom_version", "version_number"),
     sqlite_with_rowid=False,
 )
 
-#: One row a version: the data and the model.
+#: One row for each version: its data and its model.
 tracking = Table(
     "tracking",
     metadata,
@@ -63,7 +87,7 @@ tracking = Table(
     Column("parameters", Text),
 )
 
-#: One row an image: the code, and which model is in it.
+#: One row for each build of an image: its code, and the model in it.
 build = Table(
     "build",
     metadata,
@@ -74,11 +98,38 @@ build = Table(
     Column("image_digest", _ascii(80), nullable=False),
 )
 
-#: One row a model: what its movie numbers mean, so that an old answer can still be read.
+#: One row for each model: the movie ids of its movie numbers, so that old records can be read.
 catalogue = Table(
     "catalogue",
     metadata,
     Column("model_hash", _ascii(64), primary_key=True),
-    Column("movies", Integer, nullable=False),
-    Column("names", LargeBinary().with_variant(LONGBLOB(), "mysql"), nullable=False),
+    Column("movie_count", Integer, nullable=False),
+    Column("movie_ids", LargeBinary().with_variant(LONGBLOB(), "mysql"), nullable=False),
 )
+
+
+def record_rows(batch: RecordBatch) -> list[dict[str, Any]]:
+    """The rows of `reccom` for the records of a batch."""
+    header = batch.header._asdict()
+    return [
+        {
+            "day": partition_day(record.request_id, record.answered_at_us),
+            **header,
+            **record._asdict(),
+        }
+        for record in batch.records
+    ]
+
+
+def partition_day(request_id: str, answered_at_us: int) -> int:
+    """The days since 1970 of a request's id; of its answer, for an id without a time."""
+    return (request_time_us(request_id) or answered_at_us) // US_PER_DAY
+
+
+def request_time_us(request_id: str) -> int | None:
+    """The time in an id that NGINX or a slot made, in microseconds since 1970; None without one."""
+    if from_nginx := _NGINX_ID.match(request_id):
+        return int(from_nginx[1] + from_nginx[2]) * 1000
+    if from_slot := _SLOT_ID.fullmatch(request_id):
+        return int(from_slot[1], 16) // 1000
+    return None

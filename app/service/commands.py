@@ -47,7 +47,7 @@ def _start_shipper() -> None:
     means that the last of them has ended, by whatever cause. It then ships the rest and exits.
     """
     pipe = subprocess.Popen(
-        [sys.executable, "-m", "app", "ship", "--with-parent"], stdin=subprocess.PIPE
+        [sys.executable, "-m", "app", "ship", "--exit-with-parent"], stdin=subprocess.PIPE
     ).stdin
     assert pipe is not None  # noqa: S101 - because of PIPE
     os.set_inheritable(pipe.fileno(), True)

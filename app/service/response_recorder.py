@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from prometheus_client import Counter
 
 from app.model.recommendation_lists import Recommendation, RecommendationLists
-from app.provenance.instance_info import about, head
-from app.provenance.record_format import ASKED_AGAIN, GIVEN_UP, PERSONAL, answer_frame
-from app.provenance.spool_writer import Recorder
+from app.provenance.instance_info import describe_instance, segment_header
+from app.provenance.record_format import encode_record
+from app.provenance.spool_writer import DROP_REASONS, SpoolWriter
 from app.service.metrics import START
 from app.settings import Settings
 
@@ -29,15 +29,15 @@ class ResponseRecorder:
     """Records the responses of one process."""
 
     def __init__(self, settings: Settings, lists: RecommendationLists, dropped: Counter) -> None:
-        counters = {reason: dropped.labels(reason) for reason in ("dropped", "failed")}
-        self._recorder = Recorder(
+        counters = {reason: dropped.labels(reason) for reason in DROP_REASONS}
+        self._writer = SpoolWriter(
             settings.spool_dir,
-            head(settings, lists),
-            about(settings, lists),
+            segment_header(settings, lists.manifest),
+            describe_instance(settings, lists),
             settings.spool_max_mb << 20,
             lambda reason, records: counters[reason].inc(records),
         )
-        self._recorder.tell()
+        self._writer.write_instance_info()
 
     def record(
         self,
@@ -49,19 +49,17 @@ class ResponseRecorder:
         """Append the record of one response."""
         duration_us = int((perf_counter() - environ[START]) * 1e6)
         now = time.time()
-        flags = PERSONAL if recommendation.source == "personal" else 0
-        if "HTTP_X_MARQUEE_RETRY" in environ:
-            flags |= ASKED_AGAIN
         # Only for a late response: the check is a system call.
-        if is_late(request_id, now) and client_disconnected(environ):
-            flags |= GIVEN_UP
-        self._recorder.append(
-            answer_frame(
+        client_gone = is_late(request_id, now) and client_disconnected(environ)
+        self._writer.append(
+            encode_record(
+                request_id,
                 int(now * 1e6),
                 user_id,
+                recommendation.source,
                 duration_us,
-                flags,
-                request_id,
+                client_gone,
+                "HTTP_X_MARQUEE_RETRY" in environ,
                 recommendation.movie_numbers,
             )
         )

@@ -104,7 +104,7 @@ class SimulatorMetrics(Collector):
             f"{_PREFIX}log_lines", "Valid log lines by kind.", labels=["kind"]
         )
         rejected = CounterMetricFamily(
-            f"{_PREFIX}invalid_log_lines",
+            f"{_PREFIX}rejected_log_lines",
             "Log lines that a reader must reject, by reason.",
             labels=["reason"],
         )

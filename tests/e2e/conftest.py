@@ -1,7 +1,6 @@
-"""One stack for the whole suite, from a fresh clone; skipped with its reason where none can run."""
+"""One stack for all tests here, built from a fresh clone; skipped where none can run."""
 
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -12,62 +11,81 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.support.releases import Receivers, Releases
-from tests.support.stack import PROJECT, Stack, docker
+from tests.support.stack import PROJECT, Stack, docker, find_missing_requirement
+
+#: Measured values, printed at the end of the output.
+MEASUREMENTS = pytest.StashKey[list[str]]()
 
 
-def why_not() -> str | None:
-    """Why the suite cannot run here; None where it can."""
-    if shutil.which("docker") is None:
-        return "there is no docker command"
-    if subprocess.run(["docker", "info"], capture_output=True, check=False).returncode != 0:
-        return "no Docker engine answers (make test SYSTEM=1 installs and starts one)"
-    for port in (8082, 8083, 9090, 9093):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                return f"port {port} of 127.0.0.1 is in use"
-    return None
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run these tests last: first those without the stack, then those that leave it unchanged.
+
+    The demo needs the stack's ports, and releases replace the version in its slots. This follows
+    from the fixtures of a test, not from the names of files.
+    """
+    directory = Path(__file__).parent
+
+    def order(item: pytest.Item) -> int:
+        if not item.path.is_relative_to(directory):
+            return 0
+        fixtures = getattr(item, "fixturenames", ())
+        return 1 + ("stack" in fixtures) + ("shared_releases" in fixtures)
+
+    items.sort(key=order)
 
 
 @pytest.fixture(scope="session")
-def figures() -> Iterator[Callable[[str], None]]:
-    """Says a measured figure; all stand at the end of the suite's output."""
-    said: list[str] = []
-    yield said.append
-    (ROOT / "build").mkdir(exist_ok=True)
-    (ROOT / "build" / "figures.txt").write_text("\n".join(said) + "\n")
+def record_measurement(pytestconfig: pytest.Config) -> Callable[[str], None]:
+    """A function that adds a line to the measurements at the end of the output."""
+    return pytestconfig.stash.setdefault(MEASUREMENTS, []).append
+
+
+@pytest.fixture(scope="session")
+def figures(record_measurement: Callable[[str], None]) -> Callable[[str], None]:
+    return record_measurement
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Print the measurements."""
+    if lines := config.stash.get(MEASUREMENTS, []):
+        terminalreporter.section("measurements")
+        terminalreporter.write("\n".join(lines) + "\n")
 
 
 @pytest.fixture(scope="session")
 def stack(
-    tmp_path_factory: pytest.TempPathFactory, figures: Callable[[str], None]
+    tmp_path_factory: pytest.TempPathFactory, record_measurement: Callable[[str], None]
 ) -> Iterator[Stack]:
     """The stack, up and healthy."""
-    if reason := why_not():
-        pytest.skip(f"the container suite: {reason}")
+    if reason := find_missing_requirement():
+        pytest.skip(f"container tests: {reason}")
     clone = tmp_path_factory.mktemp("e2e") / "marquee"
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
-    running = Stack(clone)
-    remove(running)
+    stack = Stack(clone)
+    remove(stack)
     try:
         start = time.monotonic()
-        running.compose("up", "-d", "--wait", timeout=1500)
-        figures(f"docker compose up -d --wait on a fresh clone: {time.monotonic() - start:.0f} s")
-        yield running
+        stack.compose("up", "-d", "--wait", timeout=1500)
+        seconds = time.monotonic() - start
+        record_measurement(f"docker compose up -d --wait on a fresh clone: {seconds:.0f} s")
+        yield stack
     finally:
-        save_logs(running)
-        remove(running)
-    left = docker("ps", "-aq", "--filter", f"label=com.docker.compose.project={PROJECT}")
-    left += docker("volume", "ls", "-q", "--filter", f"label=com.docker.compose.project={PROJECT}")
-    left += docker("network", "ls", "-q", "--filter", f"name={PROJECT}")
-    assert left == "", "docker compose down -v left something behind"
+        save_logs(stack)
+        remove(stack)
+    remaining = docker("ps", "-aq", "--filter", f"label=com.docker.compose.project={PROJECT}")
+    for kind, filter_ in (
+        ("volume", f"label=com.docker.compose.project={PROJECT}"),
+        ("network", f"name={PROJECT}"),
+    ):
+        remaining += docker(kind, "ls", "-q", "--filter", filter_)
+    assert remaining == "", "docker compose down -v left something behind"
 
 
 @pytest.fixture(scope="session")
 def shared_releases(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Releases]:
-    """The stack with slots scraped each second, a model, and receivers of messages."""
+    """Releases in the stack, with a scrape each second and receivers of notifications."""
     model = tmp_path_factory.mktemp("release") / "model"
     sample = ROOT / "data" / "sample"
     subprocess.run(
@@ -91,7 +109,7 @@ def shared_releases(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> I
 
 @pytest.fixture
 def releases(shared_releases: Releases) -> Releases:
-    """The release script with the suite's settings, and no fault in its next build."""
+    """Releases with the default settings, no fault in the next build, and no old notifications."""
     shared_releases.settings = {}
     shared_releases.fault("")
     shared_releases.told()
@@ -99,24 +117,15 @@ def releases(shared_releases: Releases) -> Releases:
 
 
 def save_logs(stack: Stack) -> None:
-    """Keep the containers' logs for whoever reads a failure."""
+    """Save the containers' logs, to explain failures."""
     (ROOT / "build").mkdir(exist_ok=True)
     (ROOT / "build" / "e2e.log").write_text(stack.compose("logs", "--no-color", "--timestamps"))
 
 
 def remove(stack: Stack) -> None:
-    """Take the project down: volumes, and images, which would be those of an earlier commit."""
+    """Remove containers, volumes and images; images may be those of an earlier commit."""
     stack.compose("--profile", "*", "down", "--volumes", "--timeout", "5")
     for name in (PROJECT, f"{PROJECT}-base", f"{PROJECT}-candidate"):
         images = docker("image", "ls", "--quiet", name).split()
         if images:
             docker("image", "rm", "--force", *images)
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the figures where a person sees them."""
-    path = Path(ROOT / "build" / "figures.txt")
-    if path.exists():
-        terminalreporter.section("figures")
-        terminalreporter.write(path.read_text())
-        path.unlink()

@@ -1,4 +1,4 @@
-"""Every configuration is checked by the program that reads it."""
+"""Every configuration file is valid for the program that reads it."""
 
 import os
 import subprocess
@@ -18,15 +18,15 @@ HADOLINT = Path(sys.executable).parent / "hadolint"
 
 
 def run_in(image: str, program: str, *arguments: str, mounts: dict[Path, str]) -> str:
-    """Run a program of an image over files of the tree; its output, asserted to succeed."""
+    """Run a program of an image on files of the repository; return its output, or fail."""
     volumes = [f"--volume={source}:{target}:ro" for source, target in mounts.items()]
-    done = subprocess.run(
+    process = subprocess.run(
         ["docker", "run", "--rm", "--network=none", "--tmpfs=/tmp", *volumes,
          f"--entrypoint={program}", image, *arguments],
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
+    assert process.returncode == 0, process.stdout + process.stderr
+    return process.stdout + process.stderr
 
 
 def promtool(*arguments: str) -> str:
@@ -38,16 +38,16 @@ def promtool(*arguments: str) -> str:
     )
 
 
-def test_prometheus_takes_its_configuration(stack: Stack) -> None:
+def test_the_configuration_of_prometheus_is_valid(stack: Stack) -> None:
     assert "SUCCESS" in promtool("check", "config", "/etc/prometheus/prometheus.yml")
 
 
 @pytest.mark.parametrize("file", sorted(p.name for p in (PROMETHEUS / "tests").glob("*.yml")))
-def test_rules_fire_when_they_must(stack: Stack, file: str) -> None:
+def test_rules_pass_their_unit_tests(stack: Stack, file: str) -> None:
     assert "SUCCESS" in promtool("test", "rules", f"/etc/prometheus/tests/{file}")
 
 
-def test_every_alert_is_tested_and_has_its_page_in_the_runbook() -> None:
+def test_every_alert_has_a_unit_test_and_a_runbook_section() -> None:
     rules = yaml.safe_load((PROMETHEUS / "rules" / "alerts.yml").read_text())
     tests = "".join(p.read_text() for p in (PROMETHEUS / "tests").glob("*.yml"))
     runbook = (ROOT / "docs" / "operations.md").read_text()
@@ -56,7 +56,7 @@ def test_every_alert_is_tested_and_has_its_page_in_the_runbook() -> None:
         assert f"### {rule['alert']}\n" in runbook, rule["alert"]
 
 
-def test_alertmanager_takes_its_configuration_with_and_without_channels(
+def test_the_configuration_of_alertmanager_is_valid_with_and_without_receivers(
     stack: Stack, tmp_path: Path
 ) -> None:
     template = ROOT / "monitoring" / "alertmanager" / "alertmanager.yml"
@@ -84,7 +84,7 @@ def test_alertmanager_takes_its_configuration_with_and_without_channels(
         assert ("email_configs" in (target / "alertmanager.yml").read_text()) == (name == "both")
 
 
-def test_nginx_takes_its_configuration(stack: Stack) -> None:
+def test_the_configuration_of_nginx_is_valid(stack: Stack) -> None:
     mounts = {
         ROOT / "nginx" / "nginx.conf": "/etc/nginx/nginx.conf",
         ROOT / "nginx" / "tls": "/etc/nginx/tls",
@@ -92,16 +92,16 @@ def test_nginx_takes_its_configuration(stack: Stack) -> None:
     assert "test is successful" in run_in("nginx:1.30", "nginx", "-t", mounts=mounts)
 
 
-def test_compose_takes_its_file(stack: Stack) -> None:
+def test_the_compose_file_is_valid(stack: Stack) -> None:
     assert stack.compose("--profile", "*", "config", "--quiet") == ""
 
 
-def test_hadolint_finds_nothing() -> None:
-    done = subprocess.run(
+def test_hadolint_reports_no_problem_in_the_dockerfile() -> None:
+    process = subprocess.run(
         [HADOLINT, str(ROOT / "app" / "Dockerfile")],
         capture_output=True,
         text=True,
         env={**os.environ, "NO_COLOR": "1"},
         check=False,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert process.returncode == 0, process.stdout + process.stderr

@@ -13,8 +13,7 @@ import pytest
 import requests
 
 from tests.conftest import ROOT
-from tests.e2e.conftest import why_not
-from tests.support.stack import URL, docker
+from tests.support.stack import URL, docker, find_missing_requirement
 
 PROJECT = "marquee-demo"
 #: Shortened, where it is the length alone that is shortened.
@@ -38,7 +37,7 @@ SHOWN = (
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    if reason := why_not():
+    if reason := find_missing_requirement():
         pytest.skip(f"the demo: {reason}")
     place = tmp_path_factory.mktemp("demo") / "marquee"
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(place)], check=True)

@@ -49,10 +49,10 @@ def test_kafka_delivers_a_line(demo: Stack) -> None:
 
 def test_the_simulator_sends_requests_to_nginx_and_lines_to_kafka(demo: Stack) -> None:
     ok = 'sum(marquee_simulator_requests_total{outcome="ok"})'
-    eventually(lambda: query_value(demo, ok) > 20, 60, "requests of the simulator")
-    assert query_value(demo, f"{ok} / sum(marquee_simulator_requests_total)") > 0.95
-    assert query_value(demo, "sum(marquee_simulator_choices_total)") > 0
-    assert query_value(demo, "marquee_simulator_lost_log_lines_total") == 0
+    eventually(lambda: demo.query_value(ok) > 20, 60, "requests of the simulator")
+    assert demo.query_value(f"{ok} / sum(marquee_simulator_requests_total)") > 0.95
+    assert demo.query_value("sum(marquee_simulator_choices_total)") > 0
+    assert demo.query_value("marquee_simulator_lost_log_lines_total") == 0
     tool = "/opt/kafka/bin/kafka-console-consumer.sh --bootstrap-server kafka:9092"
     consume = f"{tool} --topic movielog --from-beginning --max-messages 200"
     lines = demo.compose("exec", "-T", "kafka", "bash", "-c", consume).splitlines()
@@ -67,11 +67,6 @@ def test_the_metadata_api_responds_inside_the_stack(demo: Stack) -> None:
     )
     output = demo.compose("exec", "-T", "simulator", "python", "-c", fetch)
     assert json.loads(output)["user_id"] == 7
-
-
-def query_value(stack: Stack, expression: str) -> float:
-    result = stack.query(expression)
-    return float(result[0]["value"][1]) if result else 0.0
 
 
 def test_no_line_is_lost_when_the_collector_is_stopped_or_killed(demo: Stack) -> None:
@@ -111,7 +106,7 @@ def count_pairs(demo: Stack) -> int:
 def wait_for_stable_store(demo: Stack) -> int:
     """Wait until the consumer lag is 0 and the store stops growing; return its pairs."""
     eventually(
-        lambda: query_value(demo, "marquee_kafka_consumer_lag") == 0, 60, "a consumer lag of 0"
+        lambda: demo.query_value("marquee_kafka_consumer_lag") == 0, 60, "a consumer lag of 0"
     )
     counts = [count_pairs(demo)]
 

@@ -10,8 +10,8 @@ import pytest
 
 from app.simulator.responses import OUTCOMES
 from tests.conftest import ROOT
-from tests.e2e.test_provenance import drained
 from tests.support.releases import Releases
+from tests.support.shipper import wait_until_shipped
 from tests.support.simulated_days import Outcome, Scenario, SimulatedDays
 from tests.support.stack import Stack
 
@@ -42,7 +42,7 @@ def simulated_days(
     days = SimulatedDays(shared_releases, tmp_path_factory.mktemp("days"))
     try:
         days.set_up()
-        drained(days.stack)
+        wait_until_shipped()
         days.stack.sql("truncate reccom")
         yield days
     finally:
@@ -50,11 +50,11 @@ def simulated_days(
 
 
 @pytest.fixture(scope="module")
-def outcome(simulated_days: SimulatedDays, figures: Callable[[str], None]) -> Outcome:
+def outcome(simulated_days: SimulatedDays, record_measurement: Callable[[str], None]) -> Outcome:
     result = simulated_days.run(SCENARIO)
     write_report("outcome", asdict(result))
     for row in (*result.retrainings, *result.releases):
-        figures(f"simulated days: {row}")
+        record_measurement(f"simulated days: {row}")
     return result
 
 
@@ -64,10 +64,10 @@ def write_report(name: str, content: object) -> None:
 
 
 def test_the_service_is_available_throughout(
-    outcome: Outcome, figures: Callable[[str], None]
+    outcome: Outcome, record_measurement: Callable[[str], None]
 ) -> None:
     requests = outcome.summary["requests"]
-    figures(f"simulated days: {outcome.summary['days']} days, requests {requests}")
+    record_measurement(f"simulated days: {outcome.summary['days']} days, requests {requests}")
     assert outcome.summary["days"] == pytest.approx(SCENARIO.days, abs=0.01)
     assert requests["availability"] >= MIN_AVAILABILITY
     assert outcome.summary["log"]["lost"] == 0
@@ -80,10 +80,10 @@ def test_versions_are_trained_and_promoted_without_intervention(outcome: Outcome
 
 
 def test_every_recommendation_is_in_the_database_with_its_version(
-    simulated_days: SimulatedDays, outcome: Outcome, figures: Callable[[str], None]
+    simulated_days: SimulatedDays, outcome: Outcome, record_measurement: Callable[[str], None]
 ) -> None:
     stack = simulated_days.stack
-    drained(stack)
+    wait_until_shipped()
     grouped = "select version_number, count(*), count(distinct request_id) from reccom"
     rows = {
         int(version): (int(tries), int(requests))
@@ -102,7 +102,7 @@ def test_every_recommendation_is_in_the_database_with_its_version(
     assert versions_in(stack, "build") >= received.keys()
     join = "select count(*) from reccom left join build using (build_id)"
     assert stack.sql(f"{join} where build.build_id is null") == [["0"]]
-    figures(
+    record_measurement(
         f"simulated days: reccom has {total[0]} rows of {total[1]} requests;"
         f" clients received {received}"
     )
@@ -113,7 +113,7 @@ def versions_in(stack: Stack, table: str) -> set[int]:
 
 
 def test_no_version_has_a_lower_true_utility_than_the_one_before(
-    simulated_days: SimulatedDays, outcome: Outcome, figures: Callable[[str], None]
+    simulated_days: SimulatedDays, outcome: Outcome, record_measurement: Callable[[str], None]
 ) -> None:
     models = simulated_days.restore_models(outcome.served_versions)
     by_day = {
@@ -123,13 +123,13 @@ def test_no_version_has_a_lower_true_utility_than_the_one_before(
     last = by_day[SCENARIO.days]
     for version, row in zip(outcome.served_versions, last["versions"], strict=True):
         observed: dict[str, Any] = outcome.summary["versions"].get(str(version), {})
-        figures(
+        record_measurement(
             f"simulated days: version {version}: listed {row['listed']},"
             f" {row['share_of_best']:.1%} of the best; in service:"
             f" {observed.get('choices', 0)} choices, gain {observed.get('gain')}"
         )
     for row in last["comparisons"]:
-        figures(
+        record_measurement(
             f"simulated days: {row['before'][-4:]} to {row['after'][-4:]}: "
             f"{row['difference']:+.4f} +- {row['standard_error']:.4f}, {row['users']} users"
         )
@@ -138,14 +138,14 @@ def test_no_version_has_a_lower_true_utility_than_the_one_before(
 
 
 def test_the_memory_of_services_does_not_grow(
-    simulated_days: SimulatedDays, outcome: Outcome, figures: Callable[[str], None]
+    simulated_days: SimulatedDays, outcome: Outcome, record_measurement: Callable[[str], None]
 ) -> None:
     memory = simulated_days.memory_by_service(outcome)
     write_report("memory", memory)
     for service, quarters in memory.items():
         reason = GROWING_SERVICES.get(service)
         unchecked = f" (not checked: {reason})" if reason else ""
-        figures(f"simulated days: {service} has {quarters} MiB by quarters{unchecked}")
+        record_measurement(f"simulated days: {service} has {quarters} MiB by quarters{unchecked}")
     assert memory.keys() > {"stable-1", "stable-2", "canary", "nginx", "mysql", "shipper"}
     if not IS_SOAK:
         pytest.skip("memory is checked over fourteen days: make soak")

@@ -1,4 +1,4 @@
-"""A fresh clone comes up whole."""
+"""After `docker compose up` every service is healthy and the API follows the contract."""
 
 import re
 from collections.abc import Callable
@@ -7,10 +7,10 @@ import requests
 
 from tests.support.stack import PROJECT, URL, Stack, docker
 
-MOVIE = r"[a-z0-9+_.*%-]+"
+MOVIE_ID = r"[a-z0-9+_.*%-]+"
 
 
-def test_everything_is_healthy(stack: Stack) -> None:
+def test_every_service_is_healthy(stack: Stack) -> None:
     for service, row in stack.services().items():
         if service in ("init", "migrate"):
             assert (row["State"], row["ExitCode"]) == ("exited", 0)
@@ -19,43 +19,46 @@ def test_everything_is_healthy(stack: Stack) -> None:
             assert row["Health"] in ("healthy", ""), (service, row["Health"])
 
 
-def test_what_is_not_configured_idles_and_says_so(stack: Stack) -> None:
+def test_the_collector_idles_without_a_broker(stack: Stack) -> None:
     assert "idle: no broker is configured" in stack.compose("logs", "collector")
 
 
-def test_it_answers_in_the_contracts_form(stack: Stack) -> None:
-    answer = requests.get(f"{URL}/recommend/42", timeout=0.6)
-    assert answer.status_code == 200
-    assert re.fullmatch(rf"{MOVIE}(,{MOVIE}){{19}}", answer.text)
-    assert answer.headers["X-Model-Version"] == "1"
-    assert re.fullmatch(r"\d{10}\.\d{3}-[0-9a-f]{32}", answer.headers["X-Request-Id"])
+def test_a_response_has_the_form_of_the_contract(stack: Stack) -> None:
+    response = requests.get(f"{URL}/recommend/42", timeout=0.6)
+    assert response.status_code == 200
+    assert re.fullmatch(rf"{MOVIE_ID}(,{MOVIE_ID}){{19}}", response.text)
+    assert response.headers["X-Model-Version"] == "1"
+    assert re.fullmatch(r"\d{10}\.\d{3}-[0-9a-f]{32}", response.headers["X-Request-Id"])
 
 
-def test_what_is_not_for_clients_is_not_reachable(stack: Stack) -> None:
+def test_internal_paths_are_not_reachable_by_clients(stack: Stack) -> None:
     for path in ("/metrics", "/ready", "/version", "/status", "/recommend/../metrics", "/"):
-        answer = requests.get(URL + path, timeout=0.6)
-        assert answer.status_code == 404, path
-        assert answer.headers["Content-Type"] == "application/problem+json"
+        response = requests.get(URL + path, timeout=0.6)
+        assert response.status_code == 404, path
+        assert response.headers["Content-Type"] == "application/problem+json"
 
 
-def test_invalid_requests_are_problems_at_the_edge_too(stack: Stack) -> None:
-    answer = requests.get(f"{URL}/recommend/abc", timeout=0.6)
-    assert answer.status_code == 400
-    assert answer.headers["Content-Type"] == "application/problem+json"
+def test_invalid_requests_are_rejected_with_problem_details(stack: Stack) -> None:
+    response = requests.get(f"{URL}/recommend/abc", timeout=0.6)
+    assert response.status_code == 400
+    assert response.headers["Content-Type"] == "application/problem+json"
     assert requests.post(f"{URL}/recommend/42", data="x" * 2000, timeout=0.6).status_code == 413
 
 
-def test_a_clients_request_id_is_not_believed(stack: Stack) -> None:
-    answer = requests.get(f"{URL}/recommend/42", headers={"X-Request-Id": "mine"}, timeout=0.6)
-    assert answer.headers["X-Request-Id"] != "mine"
+def test_the_request_id_of_a_client_is_replaced(stack: Stack) -> None:
+    response = requests.get(f"{URL}/recommend/42", headers={"X-Request-Id": "mine"}, timeout=0.6)
+    assert response.headers["X-Request-Id"] != "mine"
 
 
-def test_the_images_are_small(stack: Stack, figures: Callable[[str], None]) -> None:
+def test_the_image_of_a_slot_has_no_training_libraries(
+    stack: Stack, record_measurement: Callable[[str], None]
+) -> None:
     rows = docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}} {{.Size}}", PROJECT)
     for row in sorted(rows.split("\n")):
         if row:
-            figures(f"image {row}")
-    held = stack.compose("exec", "-T", "stable-1", "ls", "/opt/venv/lib/python3.13/site-packages")
+            record_measurement(f"image {row}")
+    packages = "/opt/venv/lib/python3.13/site-packages"
+    installed = stack.compose("exec", "-T", "stable-1", "ls", packages)
     for library in (
         "surprise",
         "implicit",
@@ -66,10 +69,10 @@ def test_the_images_are_small(stack: Stack, figures: Callable[[str], None]) -> N
         "pip",
         "sqlalchemy",
     ):
-        assert f"\n{library}\n" not in held
+        assert f"\n{library}\n" not in installed
 
 
-def test_no_compiler_is_left(stack: Stack) -> None:
+def test_the_image_of_a_slot_has_no_compiler(stack: Stack) -> None:
     found = stack.compose(
         "exec", "-T", "stable-1", "sh", "-c", "command -v gcc cc g++ make uv || true"
     )
@@ -80,4 +83,4 @@ def test_gunicorn_is_process_1(stack: Stack) -> None:
     command = stack.compose("exec", "-T", "stable-1", "cat", "/proc/1/cmdline").split("\0")
     assert command[1:] == ["/opt/venv/bin/marquee", "serve", ""]
     children = stack.compose("exec", "-T", "stable-1", "cat", "/proc/1/task/1/children")
-    assert len(children.split()) == 2  # gunicorn's workers, nothing in between
+    assert len(children.split()) == 2  # the workers of gunicorn, without a shell in between

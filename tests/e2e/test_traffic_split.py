@@ -1,4 +1,4 @@
-"""80/20 over named slots."""
+"""NGINX sends 80 % of the requests to the stable slots and 20 % to the canary."""
 
 import random
 from collections.abc import Callable
@@ -9,15 +9,17 @@ from tests.support.stack import URL, Stack
 REQUESTS = 10_000
 
 
-def test_the_split_is_80_to_20(stack: Stack, figures: Callable[[str], None]) -> None:
+def test_80_percent_of_requests_go_to_stable_slots_in_equal_parts(
+    stack: Stack, record_measurement: Callable[[str], None]
+) -> None:
     users = random.Random(1).choices(range(1_000_000), k=REQUESTS)
     result = attack(URL, users, rate=500, seconds=REQUESTS / 500 + 0.1)
-    shares = {slot: 100 * count / result.sent for slot, count in result.slots.items()}
-    figures(
-        f"split over {result.sent} requests: "
-        + ", ".join(f"{slot} {share:.2f} %" for slot, share in sorted(shares.items()))
+    percent = {slot: 100 * count / result.sent for slot, count in result.slots.items()}
+    record_measurement(
+        f"split of {result.sent} requests: "
+        + ", ".join(f"{slot} {share:.2f} %" for slot, share in sorted(percent.items()))
     )
     assert result.sent >= REQUESTS
     assert result.failed == 0, result
-    assert abs(shares["stable-1"] + shares["stable-2"] - 80) <= 1
-    assert abs(shares["stable-1"] - shares["stable-2"]) <= 2
+    assert abs(percent["stable-1"] + percent["stable-2"] - 80) <= 1
+    assert abs(percent["stable-1"] - percent["stable-2"]) <= 2

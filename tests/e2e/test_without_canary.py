@@ -1,4 +1,4 @@
-"""The stack serves without any canary, also after Docker itself was restarted."""
+"""The stack serves without a canary, also after a restart of the Docker daemon."""
 
 import os
 import shutil
@@ -17,8 +17,8 @@ from tests.support.stack import PROJECT, URL, Stack, docker, eventually
 
 
 @pytest.fixture(scope="module")
-def without_canary(stack: Stack) -> Iterator[Stack]:
-    """The edge and the stables, started where no canary image exists."""
+def stack_without_canary(stack: Stack) -> Iterator[Stack]:
+    """NGINX and the stable slots, started while there is no canary image."""
     stack.compose("rm", "--stop", "--force", "canary", "nginx", "stable-1", "stable-2")
     docker("image", "rm", f"{PROJECT}:canary")
     stack.compose("up", "-d", "--no-build", "--wait", "nginx", "stable-1", "stable-2")
@@ -26,30 +26,31 @@ def without_canary(stack: Stack) -> Iterator[Stack]:
     stack.compose("up", "-d", "--wait")
 
 
-def test_it_serves_without_a_canary_image(without_canary: Stack) -> None:
-    assert "canary" not in without_canary.services()
+def test_no_request_fails_without_a_canary_image(stack_without_canary: Stack) -> None:
+    assert "canary" not in stack_without_canary.services()
     result = attack(URL, range(1000), rate=200, seconds=5)
     assert result.failed == 0, result
     assert set(result.slots) == {"stable-1", "stable-2"}
 
 
-def test_it_serves_after_docker_was_restarted(without_canary: Stack) -> None:
-    if os.environ.get("SYSTEM") != "1":
-        pytest.skip("restarting the machine's Docker daemon: only with SYSTEM=1")
+@pytest.mark.skipif(
+    os.environ.get("SYSTEM") != "1", reason="restarts the machine's Docker daemon: SYSTEM=1"
+)
+def test_the_stack_serves_again_after_a_restart_of_docker(stack_without_canary: Stack) -> None:
     restart_docker()
 
-    def answers() -> bool:
+    def responds() -> bool:
         try:
             return requests.get(f"{URL}/recommend/42", timeout=0.6).ok
         except requests.RequestException:
             return False
 
-    eventually(answers, 90, "an answer after the restart of Docker")
-    eventually(lambda: attack(URL, range(100), 100, 2).failed == 0, 30, "no failure any more")
+    eventually(responds, 90, "a response after the restart of Docker")
+    eventually(lambda: attack(URL, range(100), 100, 2).failed == 0, 30, "no failed request")
 
 
 def restart_docker() -> None:
-    """Stop the daemon and start it as scripts/install_system.sh does."""
+    """Restart the daemon by systemd, or else as scripts/install_system.sh starts it."""
     if Path("/run/systemd/system").is_dir() and shutil.which("systemctl"):
         subprocess.run(["systemctl", "restart", "docker"], check=True, timeout=120)
         return

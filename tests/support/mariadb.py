@@ -1,4 +1,4 @@
-"""A real MariaDB in a container of its own on a free loopback port, set up as the stack's is."""
+"""A real MariaDB in a container on a free loopback port, configured as in the stack."""
 
 import os
 import shutil
@@ -30,7 +30,7 @@ class Database:
     passwords: Path
 
     def settings(self, user: str = "marquee") -> dict[str, str]:
-        """What a process needs to use it."""
+        """The settings of a process that connects as this user."""
         secret = {"marquee": "database_password", "marquee_owner": "database_owner_password"}
         return {
             "MARQUEE_DATABASE": f"mysql+mysqlconnector://{user}@127.0.0.1:{self.port}/marquee",
@@ -38,16 +38,16 @@ class Database:
         }
 
     def engine(self, user: str = "marquee") -> sa.Engine:
-        given = self.settings(user)
-        password = Path(given["MARQUEE_DATABASE_PASSWORD_FILE"]).read_text()
-        return connect(Settings(database=given["MARQUEE_DATABASE"], database_password=password))
+        settings = self.settings(user)
+        password = Path(settings["MARQUEE_DATABASE_PASSWORD_FILE"]).read_text()
+        return connect(Settings(database=settings["MARQUEE_DATABASE"], database_password=password))
 
-    def query(self, statement: str, seconds: float = 120) -> str:
-        """What the database's own client prints, within these seconds."""
+    def query(self, statement: str, timeout_seconds: float = 120) -> str:
+        """Run a statement in MariaDB's own client; return what it prints."""
         return docker(
             "exec", self.container, "mariadb", "--user=mysql", "--skip-column-names",
             "--socket=/run/mysqld/mysqld.sock", "--database=marquee", f"--execute={statement}",
-            seconds=seconds,
+            timeout_seconds=timeout_seconds,
         )  # fmt: skip
 
     def stop(self) -> None:
@@ -65,23 +65,23 @@ class Database:
         raise AssertionError(docker("logs", self.container))
 
     def clear(self) -> None:
-        """Take everything out but the tables."""
+        """Delete all rows."""
         for table in ("reccom", "tracking", "build", "catalogue"):
             self.query(f"truncate {table}")
 
 
-def docker(*arguments: str, seconds: float = 120) -> str:
+def docker(*arguments: str, timeout_seconds: float = 120) -> str:
     done = subprocess.run(
-        ["docker", *arguments], capture_output=True, text=True, timeout=seconds, check=False
+        ["docker", *arguments], capture_output=True, text=True, timeout=timeout_seconds, check=False
     )
     assert done.returncode == 0, f"docker {arguments}: {done.stderr}"
     return done.stdout
 
 
-def why_not() -> str | None:
-    """Why there can be no real database here; None where there can."""
+def skip_reason() -> str | None:
+    """Why no database can be started here; None where one can."""
     if os.geteuid() != 0:
-        return "giving the database's files their owner needs root"
+        return "changing the owner of the database's files needs root"
     if shutil.which("docker") is None:
         return "there is no docker command"
     found = subprocess.run(["docker", "image", "inspect", IMAGE], capture_output=True, check=False)
@@ -89,7 +89,7 @@ def why_not() -> str | None:
 
 
 def marquee(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end."""
+    """Run a command and wait for its end."""
     return subprocess.run(
         [sys.executable, "-m", "app", *arguments],
         cwd=ROOT, env={**os.environ, **settings}, capture_output=True, text=True, timeout=60,
@@ -98,36 +98,38 @@ def marquee(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str
 
 
 @contextmanager
-def running(
-    place: Path, *options: str, data: Path | None = None, scratch: Path | None = None
+def running_database(
+    config: Path, *options: str, data: Path | None = None, temporary: Path | None = None
 ) -> Iterator[Database]:
-    """A database with our tables until the block ends.
+    """Run a database with our tables until the block ends.
 
     Args:
-        place: where its passwords and its start file lie.
-        options: the server's own.
-        data: directory of its files; a volume of its own without one.
-        scratch: directory where it sorts what an index is made of; its small `/tmp` without one.
+        config: an empty directory for its passwords and its start file.
+        options: options of the server.
+        data: directory of the database's files; a volume without one.
+        temporary: directory where it sorts while it creates an index; its small `/tmp` without one.
     """
-    place.chmod(0o755)
+    config.chmod(0o755)
     for name in ("kept", "shipper", "owner"):
-        (place / name).mkdir()
-    provision_database(place / "kept", place / "none", place, place / "shipper", place / "owner")
-    aside: tuple[str, ...] = ()
-    if scratch:
-        scratch.chmod(0o777)
-        aside, options = (f"--volume={scratch}:/scratch",), ("--innodb-tmpdir=/scratch", *options)
+        (config / name).mkdir()
+    provision_database(
+        config / "kept", config / "none", config, config / "shipper", config / "owner"
+    )
+    volumes = [f"--volume={data}:/var/lib/mysql" if data else "--volume=/var/lib/mysql"]
+    if temporary:
+        temporary.chmod(0o777)
+        volumes.append(f"--volume={temporary}:/temporary")
+        options = ("--innodb-tmpdir=/temporary", *options)
     port = free_port()
     container = docker(
         "run", "--detach", f"--publish=127.0.0.1:{port}:3306", "--user=999:999", "--read-only",
         "--memory=1g", "--tmpfs=/tmp", "--tmpfs=/run/mysqld:uid=999,gid=999", "--entrypoint=bash",
         f"--volume={ROOT}/scripts/database/start.sh:/etc/marquee/start.sh:ro",
-        f"--volume={place}:/run/marquee:ro",
-        f"--volume={data}:/var/lib/mysql" if data else "--volume=/var/lib/mysql", *aside, IMAGE,
+        f"--volume={config}:/run/marquee:ro", *volumes, IMAGE,
         "/etc/marquee/start.sh", "--bind-address=0.0.0.0", "--skip-name-resolve",
         "--character-set-server=utf8mb4", "--collation-server=utf8mb4_bin", *options,
     ).strip()  # fmt: skip
-    database = Database(container, port, place / "kept")
+    database = Database(container, port, config / "kept")
     try:
         database.start()
         done = marquee("migrate", **database.settings("marquee_owner"))

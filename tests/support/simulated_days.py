@@ -22,7 +22,7 @@ SERVICES = ("kafka", "collector", "scheduler")
 _DAY_SECONDS = 86_400
 _RETRY_DAYS = 0.25
 #: The first version that is trained on the log changes what is watched by more than the default.
-_DEFAULT_CHECK, _RELAXED_CHECK = "popularity_psi: 0.5\n", "popularity_psi: 1\n"
+_DEFAULT_CHECK, _RELAXED_CHECK = "max_popularity_psi: 0.5\n", "max_popularity_psi: 1\n"
 #: Long enough for a machine that also runs other things.
 _RETRAIN_TIMEOUT_SECONDS, _RELEASE_TIMEOUT_SECONDS = 400, 400
 
@@ -199,8 +199,7 @@ class SimulatedDays:
 
     def elapsed_days(self) -> float:
         """Return the simulated days since the start."""
-        result = self.stack.query("marquee_simulator_simulated_seconds")
-        return float(result[0]["value"][1]) / _DAY_SECONDS if result else 0.0
+        return self.stack.query_value("marquee_simulator_simulated_seconds") / _DAY_SECONDS
 
     def _retrain_and_release(self, outcome: Outcome) -> None:
         """Train and publish a version, and release it if one was published."""

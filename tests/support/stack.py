@@ -1,7 +1,9 @@
-"""The compose file, unchanged, as a project of its own beside whatever else runs here."""
+"""The unchanged compose file as a project of its own, separate from any other on the machine."""
 
 import json
 import os
+import shutil
+import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -14,18 +16,35 @@ import requests
 PROJECT = "marquee-e2e"
 URL = "http://127.0.0.1:8082"
 PROMETHEUS = "http://127.0.0.1:9090"
+PORTS = (8082, 8083, 9090, 9093)
 SLOTS = ("stable-1", "stable-2", "canary")
+
+
+def find_missing_requirement() -> str | None:
+    """Return why no stack can run on this machine; None where one can."""
+    if shutil.which("docker") is None:
+        return "there is no docker command"
+    if subprocess.run(["docker", "info"], capture_output=True, check=False).returncode != 0:
+        return "no Docker engine responds (make test SYSTEM=1 installs and starts one)"
+    for port in PORTS:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                return f"port {port} of 127.0.0.1 is in use"
+    return None
 
 
 @dataclass
 class Stack:
-    """A clone of the repository whose compose file is up (or is about to be)."""
+    """A clone of the repository and the containers of its compose file."""
 
     clone: Path
 
     @property
     def environment(self) -> dict[str, str]:
-        """Its own names for images, and the certificates this machine's builds need."""
+        """Environment of `docker compose`: own image names, and this machine's certificates."""
         bundle = os.environ.get("SSL_CERT_FILE", "")
         return {
             **os.environ,
@@ -35,8 +54,8 @@ class Stack:
         }
 
     def compose(self, *arguments: str, timeout: float = 600) -> str:
-        """Run `docker compose` in the clone; its output, or an assertion with its errors."""
-        done = subprocess.run(
+        """Run `docker compose` in the clone; return its output, or fail with its errors."""
+        process = subprocess.run(
             ["docker", "compose", *arguments],
             cwd=self.clone,
             env=self.environment,
@@ -45,11 +64,12 @@ class Stack:
             timeout=timeout,
             check=False,
         )
-        assert done.returncode == 0, f"docker compose {arguments}: {done.stdout}{done.stderr}"
-        return done.stdout
+        output = process.stdout
+        assert process.returncode == 0, f"docker compose {arguments}: {output}{process.stderr}"
+        return output
 
     def sql(self, statement: str) -> list[list[str]]:
-        """Rows, through the database's own client."""
+        """Run a statement with the database's own client; return the rows."""
         output = self.compose(
             "exec", "-T", "mysql", "mariadb", "--user=mysql", "--socket=/run/mysqld/mysqld.sock",
             "--skip-column-names", "--database=marquee", f"--execute={statement}",
@@ -57,45 +77,50 @@ class Stack:
         return [line.split("\t") for line in output.splitlines()]
 
     def services(self) -> dict[str, dict[str, Any]]:
-        """Every container of the project by service, ended ones too."""
+        """Return every container of the project by service, exited ones included."""
         lines = self.compose("ps", "--all", "--format", "json").splitlines()
         return {row["Service"]: row for row in map(json.loads, lines)}
 
     def container(self, service: str) -> str:
-        """The id of a service's container."""
+        """Return the id of a service's container."""
         return self.compose("ps", "--all", "--quiet", service).strip()
 
     def inspect(self, service: str) -> dict[str, Any]:
-        """What Docker knows of a service's container."""
-        found: list[dict[str, Any]] = json.loads(docker("inspect", self.container(service)))
-        return found[0]
+        """Return the `docker inspect` document of a service's container."""
+        documents: list[dict[str, Any]] = json.loads(docker("inspect", self.container(service)))
+        return documents[0]
 
-    def replace(self, service: str) -> None:
+    def recreate(self, service: str) -> None:
         """Recreate one container and wait until it is healthy, as a release does."""
         self.compose("up", "-d", "--no-deps", "--force-recreate", "--wait", service)
 
     def query(self, expression: str) -> list[dict[str, Any]]:
-        """An instant query: Prometheus' result vector."""
-        answer = requests.get(
+        """Run an instant query; return the result vector of Prometheus."""
+        response = requests.get(
             f"{PROMETHEUS}/api/v1/query", params={"query": expression}, timeout=5
         ).json()
-        assert answer["status"] == "success", answer
-        result: list[dict[str, Any]] = answer["data"]["result"]
+        assert response["status"] == "success", response
+        result: list[dict[str, Any]] = response["data"]["result"]
         return result
+
+    def query_value(self, expression: str) -> float:
+        """Run an instant query; return the first value, 0 without one."""
+        result = self.query(expression)
+        return float(result[0]["value"][1]) if result else 0.0
 
 
 def docker(*arguments: str) -> str:
-    """Run `docker`; its output."""
-    done = subprocess.run(
+    """Run `docker`; return its output, or fail with its errors."""
+    process = subprocess.run(
         ["docker", *arguments], capture_output=True, text=True, timeout=300, check=False
     )
-    assert done.returncode == 0, f"docker {arguments}: {done.stderr}"
-    return done.stdout
+    assert process.returncode == 0, f"docker {arguments}: {process.stderr}"
+    return process.stdout
 
 
-def eventually(check: Callable[[], bool], seconds: float, what: str) -> None:
-    """Wait until something is true, no longer than `seconds`."""
-    deadline = time.monotonic() + seconds
+def eventually(check: Callable[[], bool], timeout_seconds: float, what: str) -> None:
+    """Wait until a check is true; fail after the timeout with a description of what was awaited."""
+    deadline = time.monotonic() + timeout_seconds
     while not check():
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        assert time.monotonic() < deadline, f"not within {timeout_seconds} s: {what}"
         time.sleep(0.5)

@@ -1,1 +1,1 @@
-"""Changes of the schema, in order, each readable by the version before it."""
+"""Alembic migrations; each leaves a schema that the version before it can use."""

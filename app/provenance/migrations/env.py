@@ -1,4 +1,4 @@
-"""What alembic runs: the migrations over the connection that `app.provenance.database` hands in."""
+"""Alembic's environment: runs the migrations over the connection of `database.upgrade`."""
 
 from alembic import context
 

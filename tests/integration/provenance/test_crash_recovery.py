@@ -1,4 +1,4 @@
-"""Whatever is killed, and whenever: every delivered answer is in the database, and once."""
+"""Processes killed at random: every delivered response is in the database exactly once."""
 
 import os
 import random
@@ -12,76 +12,102 @@ import sqlalchemy as sa
 
 from app.provenance.database import connect
 from app.settings import Settings
-from tests.integration.provenance.client import asking, check_each, shipping, waiting
+from tests.integration.provenance.clients import check_records, running_shipper, sending_requests
 from tests.integration.service.conftest import free_port, serving
 from tests.support.mariadb import Database
 
 
-def eventually_empty(queue: Path, seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while waiting(queue):
-        assert time.monotonic() < deadline, list(queue.iterdir())
+def wait_until_empty(spool: Path, timeout_seconds: float = 30) -> None:
+    """Wait until no segment and no description of an instance is left."""
+    deadline = time.monotonic() + timeout_seconds
+    while [*spool.glob("[!.]*.segment"), *spool.glob("[!.]*.info.json")]:
+        assert time.monotonic() < deadline, list(spool.iterdir())
         time.sleep(0.2)
 
 
-def kill_about(model: Path, place: Path, database: dict[str, str], engine: sa.Engine) -> None:
-    """Kill workers and the shipper at random moments under load; then compare."""
-    chance = random.Random(6)
-    queue = {"MARQUEE_SPOOL_DIR": str(place / "queue"), "MARQUEE_LOG_LEVEL": "warning"}
-    log = place / "ship.log"
-    with serving(model, place, **queue) as service:
-        with asking(service.url) as answers:
+def kill_under_load(
+    model: Path, directory: Path, database: dict[str, str], engine: sa.Engine
+) -> None:
+    """Kill workers and the shipper at random times under load; then check every record."""
+    rng = random.Random(6)
+    spool = {"MARQUEE_SPOOL_DIR": str(directory / "spool"), "MARQUEE_LOG_LEVEL": "warning"}
+    log = directory / "ship.log"
+    with serving(model, directory, **spool) as service:
+        with sending_requests(service.url) as responses:
             for _ in range(8):
-                with shipping(log, **queue, **database) as shipper:
-                    time.sleep(chance.uniform(0.3, 1.5))
-                    victim = chance.choice(service.workers())
-                    os.kill(victim, signal.SIGKILL)
-                    time.sleep(chance.uniform(0, 0.6))
+                with running_shipper(log, **spool, **database) as shipper:
+                    time.sleep(rng.uniform(0.3, 1.5))
+                    os.kill(rng.choice(service.workers()), signal.SIGKILL)
+                    time.sleep(rng.uniform(0, 0.6))
                     shipper.kill()
-        assert len(answers.got) > 300
-    with shipping(log, **queue, **database):
-        check_each(engine, model, answers)
-        eventually_empty(place / "queue")
+        assert len(responses.received) > 300
+    with running_shipper(log, **spool, **database):
+        check_records(engine, model, responses)
+        wait_until_empty(directory / "spool")
 
 
-def test_workers_and_shipper_killed_with_sqlite(shared_model: Path, tmp_path: Path) -> None:
+def test_no_record_is_lost_with_sqlite_when_workers_and_shipper_are_killed(
+    shared_model: Path, tmp_path: Path
+) -> None:
     database = {"MARQUEE_DATABASE": f"sqlite:///{tmp_path}/p.db"}
     engine = connect(Settings(database=database["MARQUEE_DATABASE"]))
-    kill_about(shared_model, tmp_path, database, engine)
+    kill_under_load(shared_model, tmp_path, database, engine)
 
 
-def test_workers_and_shipper_killed_with_mariadb(
+def test_no_record_is_lost_with_mariadb_when_workers_and_shipper_are_killed(
     mariadb: Database, shared_model: Path, tmp_path: Path
 ) -> None:
-    kill_about(shared_model, tmp_path, mariadb.settings(), mariadb.engine())
+    kill_under_load(shared_model, tmp_path, mariadb.settings(), mariadb.engine())
 
 
-def test_the_embedded_shipper_outlasts_a_killed_service_and_ends(
+def test_a_second_shipper_waits_for_the_first(shared_model: Path, tmp_path: Path) -> None:
+    settings = {
+        "MARQUEE_SPOOL_DIR": str(tmp_path / "spool"),
+        "MARQUEE_DATABASE": f"sqlite:///{tmp_path}/p.db",
+        "MARQUEE_SHIPPER_BIND": f"127.0.0.1:{free_port()}",
+    }
+    first_log, second_log = tmp_path / "first.log", tmp_path / "second.log"
+    with running_shipper(first_log, **settings) as first:
+        wait_for_line(first_log, "shipper started")
+        with running_shipper(second_log, **settings):
+            wait_for_line(second_log, "waiting for another shipper")
+            first.kill()
+            wait_for_line(second_log, "shipper started")
+
+
+def wait_for_line(log: Path, text: str, timeout_seconds: float = 20) -> None:
+    deadline = time.monotonic() + timeout_seconds
+    while text not in log.read_text():
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.1)
+
+
+def test_the_embedded_shipper_outlives_a_killed_service_and_exits(
     shared_model: Path, tmp_path: Path
 ) -> None:
     database = f"sqlite:///{tmp_path}/p.db"
     bind = f"127.0.0.1:{free_port()}"
     settings = {
-        "MARQUEE_SPOOL_DIR": str(tmp_path / "queue"),
+        "MARQUEE_SPOOL_DIR": str(tmp_path / "spool"),
         "MARQUEE_DATABASE": database,
         "MARQUEE_SHIPPER_BIND": bind,
     }
     with serving(shared_model, tmp_path, "--ship", **settings) as service:
-        with asking(service.url) as answers:
+        with sending_requests(service.url) as responses:
             time.sleep(1)
-        request_id = next(iter(answers.got))
-        check_each(connect(Settings(database=database)), shared_model, answers)
+        request_id = next(iter(responses.received))
+        check_records(connect(Settings(database=database)), shared_model, responses)
         traced = requests.get(f"http://{bind}/trace/{request_id}", timeout=2)
         assert traced.json()["records"][0]["request_id"] == request_id
         assert requests.get(f"http://{bind}/trace/none", timeout=2).status_code == 404
         assert requests.get(f"http://{bind}/health", timeout=2).json() == {"status": "alive"}
-        with asking(service.url) as last:
+        with sending_requests(service.url) as last:
             time.sleep(0.3)
         children = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in service.workers()}
         service.process.kill()
         for pid in (pid for pid, command in children.items() if b"gunicorn" in command):
             os.kill(pid, signal.SIGKILL)
-        check_each(connect(Settings(database=database)), shared_model, last)
+        check_records(connect(Settings(database=database)), shared_model, last)
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
         try:
@@ -89,4 +115,4 @@ def test_the_embedded_shipper_outlasts_a_killed_service_and_ends(
         except requests.ConnectionError:
             return
         time.sleep(0.1)
-    pytest.fail("the shipper goes on without its parent")
+    pytest.fail("the shipper still runs without its parent")

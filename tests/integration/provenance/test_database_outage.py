@@ -1,4 +1,4 @@
-"""A database that is away, slow, refuses or is full: answers go on, and nothing is lost."""
+"""A database that is stopped, slow, read-only or full: no request fails, no record is lost."""
 
 import contextlib
 import os
@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.integration.provenance.client import asking, check_each, shipping
-from tests.integration.provenance.conftest import lines_of
+from tests.integration.provenance.clients import check_records, running_shipper, sending_requests
+from tests.integration.provenance.conftest import read_log
 from tests.integration.service.conftest import Server, free_port, serving
-from tests.support.mariadb import Database, running, why_not
+from tests.support.mariadb import Database, running_database, skip_reason
 
-AWAY = float(os.environ.get("MARQUEE_AWAY_SECONDS", "10"))
+OUTAGE_SECONDS = float(os.environ.get("MARQUEE_OUTAGE_SECONDS", "10"))
 
 
 def metric(bind: str, name: str) -> float:
@@ -26,21 +26,21 @@ def metric(bind: str, name: str) -> float:
     return sum(float(x.rsplit(" ", 1)[1]) for x in text.splitlines() if x.startswith(name))
 
 
-class Setting:
-    """A service and what its shipper needs."""
+class Environment:
+    """A service, its database, and the settings of a shipper between them."""
 
-    def __init__(self, service: Server, place: Path, database: Database) -> None:
-        self.service, self.place, self.database = service, place, database
+    def __init__(self, service: Server, directory: Path, database: Database) -> None:
+        self.service, self.database = service, database
         self.bind = f"127.0.0.1:{free_port()}"
-        self.log = place / "ship.log"
+        self.log = directory / "ship.log"
         self.shipper = {
             **database.settings(),
-            "MARQUEE_SPOOL_DIR": str(place / "queue"),
+            "MARQUEE_SPOOL_DIR": str(directory / "spool"),
             "MARQUEE_SHIPPER_BIND": self.bind,
         }
 
-    def eventually(self, name: str, at_least: float) -> None:
-        """Wait until a metric of the shipper is so high."""
+    def wait_for_metric(self, name: str, at_least: float) -> None:
+        """Wait until a metric of the shipper has at least this value."""
         deadline = time.monotonic() + 30
         while True:
             with contextlib.suppress(requests.ConnectionError):
@@ -50,41 +50,44 @@ class Setting:
             time.sleep(0.2)
 
     def errors(self) -> list[str]:
-        return [str(x["why"]) for x in lines_of(self.log) if x["level"] == "error" and "why" in x]
+        return [str(line["error"]) for line in read_log(self.log) if "error" in line]
 
 
 @pytest.fixture
-def setting(mariadb: Database, shared_model: Path, tmp_path: Path) -> Iterator[Setting]:
-    with serving(shared_model, tmp_path, MARQUEE_SPOOL_DIR=str(tmp_path / "queue")) as service:
-        yield Setting(service, tmp_path, mariadb)
+def environment(mariadb: Database, shared_model: Path, tmp_path: Path) -> Iterator[Environment]:
+    with serving(shared_model, tmp_path, MARQUEE_SPOOL_DIR=str(tmp_path / "spool")) as service:
+        yield Environment(service, tmp_path, mariadb)
 
 
-def test_a_stopped_database_costs_no_answer_and_no_record(
-    setting: Setting, shared_model: Path
+def test_no_request_fails_and_no_record_is_lost_while_the_database_is_stopped(
+    environment: Environment, shared_model: Path
 ) -> None:
-    database = setting.database
-    database.stop()  # also before the first answer
-    with shipping(setting.log, **setting.shipper), asking(setting.service.url) as answers:
-        time.sleep(AWAY / 3)
-        setting.eventually('marquee_shipper_failures_total{failed="database"', 1)
-        setting.eventually("marquee_provenance_spool_records ", 100)
-        assert metric(setting.bind, "marquee_provenance_spool_oldest_seconds ") > 1
+    database = environment.database
+    database.stop()  # also before the first request
+    with (
+        running_shipper(environment.log, **environment.shipper),
+        sending_requests(environment.service.url) as responses,
+    ):
+        time.sleep(OUTAGE_SECONDS / 3)
+        environment.wait_for_metric('marquee_shipper_failures_total{failed="database"', 1)
+        environment.wait_for_metric("marquee_provenance_spool_records ", 100)
+        assert metric(environment.bind, "marquee_provenance_spool_oldest_seconds ") > 1
         database.start()
         time.sleep(3)
         database.stop()
-        time.sleep(AWAY)
+        time.sleep(OUTAGE_SECONDS)
         database.start()
-    with shipping(setting.log, **setting.shipper):
-        check_each(database.engine(), shared_model, answers)
-    assert not answers.failed
-    assert any("Can't connect" in why for why in setting.errors())
+    with running_shipper(environment.log, **environment.shipper):
+        check_records(database.engine(), shared_model, responses)
+    assert not responses.failed
+    assert any("Can't connect" in error for error in environment.errors())
 
 
 @contextmanager
-def slow_way_to(port: int, seconds: float) -> Iterator[int]:
-    """A port through which every packet to the server takes a while."""
+def slow_proxy(port: int, delay_seconds: float) -> Iterator[int]:
+    """A port that forwards to `port`, each packet to it with a delay."""
 
-    def carry(source: socket.socket, target: socket.socket, wait: float) -> None:
+    def forward(source: socket.socket, target: socket.socket, wait: float) -> None:
         try:
             while data := source.recv(1 << 16):
                 time.sleep(wait)
@@ -100,8 +103,8 @@ def slow_way_to(port: int, seconds: float) -> Iterator[int]:
             except OSError:
                 return
             server = socket.create_connection(("127.0.0.1", port))
-            for ends in ((client, server, seconds), (server, client, 0.0)):
-                threading.Thread(target=carry, args=ends, daemon=True).start()
+            for ends in ((client, server, delay_seconds), (server, client, 0.0)):
+                threading.Thread(target=forward, args=ends, daemon=True).start()
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         threading.Thread(target=accept, args=(listener,), daemon=True).start()
@@ -109,23 +112,30 @@ def slow_way_to(port: int, seconds: float) -> Iterator[int]:
         listener.shutdown(socket.SHUT_RDWR)
 
 
-def test_a_slow_database_costs_no_answer_and_no_record(
-    setting: Setting, shared_model: Path
+def test_no_request_fails_and_no_record_is_lost_with_a_slow_database(
+    environment: Environment, shared_model: Path
 ) -> None:
-    with slow_way_to(setting.database.port, 0.5) as port:
+    with slow_proxy(environment.database.port, 0.5) as port:
         slow = f"mysql+mysqlconnector://marquee@127.0.0.1:{port}/marquee"
-        settings = {**setting.shipper, "MARQUEE_DATABASE": slow}
-        with shipping(setting.log, **settings), asking(setting.service.url) as answers:
+        settings = {**environment.shipper, "MARQUEE_DATABASE": slow}
+        with (
+            running_shipper(environment.log, **settings),
+            sending_requests(environment.service.url) as responses,
+        ):
             time.sleep(8)
-        with shipping(setting.log, **settings):
-            check_each(setting.database.engine(), shared_model, answers)
-    assert not answers.failed
+        with running_shipper(environment.log, **settings):
+            check_records(environment.database.engine(), shared_model, responses)
+    assert not responses.failed
 
 
 @pytest.mark.parametrize(
-    ("broken", "mended", "said"),
+    ("break_it", "repair_it", "message"),
     [
-        ("alter table reccom rename to away", "alter table away rename to reccom", "doesn't exist"),
+        (
+            "alter table reccom rename to hidden",
+            "alter table hidden rename to reccom",
+            "doesn't exist",
+        ),
         ("set global read_only = 1", "set global read_only = 0", "read-only"),
         (
             "alter user marquee@'%' identified by 'another'",
@@ -134,84 +144,90 @@ def test_a_slow_database_costs_no_answer_and_no_record(
         ),
     ],
 )
-def test_a_database_that_refuses_is_told_and_tried_again(
-    setting: Setting, shared_model: Path, broken: str, mended: str, said: str
+def test_a_database_that_refuses_records_is_reported_and_retried(
+    environment: Environment, shared_model: Path, break_it: str, repair_it: str, message: str
 ) -> None:
-    database = setting.database
+    database = environment.database
     password = (database.passwords / "database_password").read_text()
-    database.query(broken)
+    database.query(break_it)
     try:
-        with shipping(setting.log, **setting.shipper), asking(setting.service.url) as answers:
-            setting.eventually('marquee_shipper_failures_total{failed="database"', 2)
+        with (
+            running_shipper(environment.log, **environment.shipper),
+            sending_requests(environment.service.url) as responses,
+        ):
+            environment.wait_for_metric('marquee_shipper_failures_total{failed="database"', 2)
     finally:
-        database.query(mended.format(password=password))
-    assert any(said in why for why in setting.errors()), setting.log.read_text()
-    assert not answers.failed
-    with shipping(setting.log, **setting.shipper):
-        check_each(database.engine(), shared_model, answers)
+        database.query(repair_it.format(password=password))
+    assert any(message in error for error in environment.errors()), environment.log.read_text()
+    assert not responses.failed
+    with running_shipper(environment.log, **environment.shipper):
+        check_records(database.engine(), shared_model, responses)
 
 
 @contextmanager
-def small_disk(place: Path, size: str) -> Iterator[Path]:
-    """A disk of its own; skips the test where none can be mounted."""
+def small_disk(directory: Path, size: str) -> Iterator[Path]:
+    """A small file system in memory; skips the test where none can be mounted."""
     if os.geteuid() != 0:
         pytest.skip("mounting a small disk needs root")
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)]
+    directory.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(directory)]
     if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
-        pytest.skip("nothing can be mounted here")
+        pytest.skip("cannot mount a tmpfs")
     try:
-        yield place
+        yield directory
     finally:
-        subprocess.run(["umount", "--lazy", str(place)], check=True)
+        subprocess.run(["umount", "--lazy", str(directory)], check=True)
 
 
-def test_a_full_disk_of_the_queue_costs_no_answer_and_is_told(
+def test_a_full_disk_of_the_spool_fails_no_request_and_is_reported(
     shared_model: Path, tmp_path: Path
 ) -> None:
     with (
         small_disk(tmp_path / "disk", "128k") as disk,
-        serving(shared_model, tmp_path, MARQUEE_SPOOL_DIR=str(disk / "queue")) as service,
+        serving(shared_model, tmp_path, MARQUEE_SPOOL_DIR=str(disk / "spool")) as service,
     ):
-        with asking(service.url, pause=0) as answers:
+        with sending_requests(service.url, pause_seconds=0) as responses:
             deadline = time.monotonic() + 20
-            while "answers are not recorded" not in service.log.read_text():
+            while "cannot write to the spool" not in service.log.read_text():
                 assert time.monotonic() < deadline
                 time.sleep(0.1)
-        assert not answers.failed
-        lost = metric(
-            f"127.0.0.1:{service.port}", 'marquee_provenance_records_dropped_total{reason="failed"}'
+        assert not responses.failed
+        dropped = metric(
+            f"127.0.0.1:{service.port}",
+            'marquee_provenance_records_dropped_total{reason="write_failed"}',
         )
-        assert lost > 0
+        assert dropped > 0
         assert "No space left" in service.log.read_text()
 
 
-def test_a_full_disk_of_the_database_costs_no_answer_and_no_record(
+def test_no_request_fails_and_no_record_is_lost_with_a_full_disk_of_the_database(
     shared_model: Path, tmp_path: Path
 ) -> None:
-    if reason := why_not():
+    if reason := skip_reason():
         pytest.skip(f"a real MariaDB: {reason}")
     (tmp_path / "database").mkdir()
     small = ("--innodb-log-file-size=8M", "--innodb-temp-data-file-path=ibtmp1:2M:autoextend")
-    queue = {"MARQUEE_SPOOL_DIR": str(tmp_path / "queue")}
+    spool = {"MARQUEE_SPOOL_DIR": str(tmp_path / "spool")}
     with small_disk(tmp_path / "disk", "400m") as disk:
         os.chown(disk, 999, 999)
         with (
-            running(tmp_path / "database", *small, data=disk) as database,
-            serving(shared_model, tmp_path, **queue) as service,
+            running_database(tmp_path / "database", *small, data=disk) as database,
+            serving(shared_model, tmp_path, **spool) as service,
         ):
-            setting = Setting(service, tmp_path, database)
+            environment = Environment(service, tmp_path, database)
             filler = disk / "filler"
             with contextlib.suppress(OSError), filler.open("wb", buffering=0) as rest:
                 while True:
                     rest.write(b"0" * 4096)
             with (
-                shipping(setting.log, **setting.shipper),
-                asking(service.url, pause=0) as answers,
+                running_shipper(environment.log, **environment.shipper),
+                sending_requests(service.url, pause_seconds=0) as responses,
             ):
-                setting.eventually('marquee_shipper_failures_total{failed="database"', 1)
-            assert any("full" in why for why in setting.errors()), setting.log.read_text()
-            assert not answers.failed
+                environment.wait_for_metric('marquee_shipper_failures_total{failed="database"', 1)
+            assert any("full" in error for error in environment.errors()), (
+                environment.log.read_text()
+            )
+            assert not responses.failed
             filler.unlink()
-            with shipping(setting.log, **setting.shipper):
-                check_each(database.engine(), shared_model, answers)
+            with running_shipper(environment.log, **environment.shipper):
+                check_records(database.engine(), shared_model, responses)

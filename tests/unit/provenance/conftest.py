@@ -1,4 +1,4 @@
-"""A queue, a SQLite database and what they need."""
+"""A spool, a SQLite database, and what writes and reads them."""
 
 from pathlib import Path
 
@@ -7,48 +7,62 @@ import sqlalchemy as sa
 
 from app.model.recommendation_lists import RecommendationLists
 from app.provenance.database import connect, upgrade
-from app.provenance.instance_info import about, head
-from app.provenance.record_format import PERSONAL, Answered
+from app.provenance.instance_info import describe_instance, segment_header
+from app.provenance.record_format import Record, encode_record
 from app.provenance.shipper import Shipper
 from app.provenance.shipper_metrics import ShipperMetrics
-from app.provenance.spool_reader import Backlog
-from app.provenance.spool_writer import Recorder
+from app.provenance.spool_reader import SpoolReader
+from app.provenance.spool_writer import SpoolWriter
 from app.settings import Settings
 
-NOW = 1_700_000_000_000_000
-CHANCE = "0123456789abcdef0123456789abcdef"
+NOW_US = 1_700_000_000_000_000
+RANDOM_PART = "0123456789abcdef0123456789abcdef"
 
 
-def answered(number: int = 0, **changes: object) -> Answered:
-    """An answer at the edge's time NOW plus `number` milliseconds."""
-    moment = NOW + number * 1000
-    name = f"{moment // 1_000_000}.{moment // 1000 % 1000:03d}-{CHANCE}"
-    answer = Answered(moment, 42, 80, PERSONAL, name, bytes([1, 0, 2, 0]))
-    return answer._replace(**changes)  # type: ignore[arg-type]
+def make_record(number: int = 0, **changes: object) -> Record:
+    """A record with a request id of NGINX, at NOW_US plus `number` milliseconds."""
+    moment = NOW_US + number * 1000
+    request_id = f"{moment // 1_000_000}.{moment // 1000 % 1000:03d}-{RANDOM_PART}"
+    record = Record(
+        request_id=request_id,
+        answered_at_us=moment,
+        user_id=42,
+        source="personal",
+        duration_us=80,
+        client_gone=False,
+        is_retry=False,
+        movie_numbers=bytes([1, 0, 2, 0]),
+    )
+    return record._replace(**changes)  # type: ignore[arg-type]
 
 
-class Place:
-    """One queue with what writes and reads it."""
+def encoded(number: int = 0, **changes: object) -> bytes:
+    """The same record as it is written to the spool."""
+    return encode_record(*make_record(number, **changes))
+
+
+class Environment:
+    """One spool with its writers, its reader and its database."""
 
     def __init__(self, directory: Path, model: Path) -> None:
         self.settings = Settings(
             model_dir=model,
             slot="stable-1",
-            spool_dir=directory / "queue",
+            spool_dir=directory / "spool",
             database=f"sqlite:///{directory}/provenance.db",
         )
-        self.queue = self.settings.spool_dir
+        self.spool = self.settings.spool_dir
         self.lists = RecommendationLists.open(model)
-        self.lost: list[tuple[str, int]] = []
+        self.dropped: list[tuple[str, int]] = []
 
-    def recorder(self, slot: str = "stable-1", max_bytes: int = 1 << 30) -> Recorder:
+    def writer(self, slot: str = "stable-1", max_bytes: int = 1 << 30) -> SpoolWriter:
         settings = self.settings.model_copy(update={"slot": slot})
-        return Recorder(
-            self.queue,
-            head(settings, self.lists),
-            about(settings, self.lists),
+        return SpoolWriter(
+            self.spool,
+            segment_header(settings, self.lists.manifest),
+            describe_instance(settings, self.lists),
             max_bytes,
-            lambda kind, records: self.lost.append((kind, records)),
+            lambda reason, records: self.dropped.append((reason, records)),
         )
 
     def engine(self) -> sa.Engine:
@@ -56,11 +70,11 @@ class Place:
         upgrade(engine)
         return engine
 
-    def shipper(self, engine: sa.Engine, keep_days: int = 36_500) -> Shipper:
-        backlog = Backlog(self.queue)
-        return Shipper(backlog, engine, ShipperMetrics(backlog), keep_days)
+    def shipper(self, engine: sa.Engine, retention_days: int = 36_500) -> Shipper:
+        reader = SpoolReader(self.spool)
+        return Shipper(reader, engine, ShipperMetrics(reader), retention_days)
 
 
 @pytest.fixture
-def place(tmp_path: Path, shared_model: Path) -> Place:
-    return Place(tmp_path, shared_model)
+def environment(tmp_path: Path, shared_model: Path) -> Environment:
+    return Environment(tmp_path, shared_model)

@@ -12,27 +12,25 @@ from app.ingest.errors import IngestError
 from app.ingest.ingest_files import ingest_log_files
 from app.ingest.log_parser import RatingScale
 from app.ingest.store_files import LOCK_NAME, Manifest, lock_directory, write_manifest
-from app.provenance.backup import back_up, restore
+from app.provenance.backup import BackupError, restore_backup, write_backup
 from app.provenance.database import connect
-from app.provenance.errors import BackupError
-from app.provenance.lineage import Tracer
-from app.provenance.record_format import answer_frame
+from app.provenance.lineage import Lineage
 from app.provenance.tables import metadata
 from app.settings import Settings
 from tests.conftest import ROOT
-from tests.unit.provenance.conftest import Place, answered
+from tests.unit.provenance.conftest import Environment, encoded, make_record
 
 
 @pytest.fixture
-def filled(place: Place, tmp_path: Path) -> Place:
-    recorder = place.recorder()
+def filled(environment: Environment, tmp_path: Path) -> Environment:
+    writer = environment.writer()
     for number in range(500):
-        recorder.append(answer_frame(*answered(number)))
-    place.shipper(place.engine()).ship()
+        writer.append(encoded(number))
+    environment.shipper(environment.engine()).ship()
     log = tmp_path / "stream.log"
     log.write_text("2022-11-14T12:24,388907,GET /data/m/whiplash+2014/42.mpg\n")
     ingest_log_files([str(log)], tmp_path / "store", RatingScale(1, 5))
-    return place
+    return environment
 
 
 def content(engine: sa.Engine) -> dict[str, list[tuple[object, ...]]]:
@@ -44,38 +42,38 @@ def content(engine: sa.Engine) -> dict[str, list[tuple[object, ...]]]:
 
 
 @pytest.mark.parametrize("rows", [20_000, 500, 7])
-def test_a_backup_restored_into_nothing_is_all_that_was(
-    filled: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int
+def test_a_restored_backup_equals_the_original(
+    filled: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int
 ) -> None:
-    monkeypatch.setattr("app.provenance.backup._ROWS", rows)
+    monkeypatch.setattr("app.provenance.backup._CHUNK_ROWS", rows)
     archive = io.BytesIO()
-    held = back_up(filled.engine(), tmp_path / "store", archive)
-    assert held == {"tracking": 1, "build": 1, "catalogue": 1, "reccom": 500, "store": 2}
+    counts = write_backup(filled.engine(), tmp_path / "store", archive)
+    assert counts == {"tracking": 1, "build": 1, "catalogue": 1, "reccom": 500, "store": 2}
     archive.seek(0)
     empty = connect(Settings(database=f"sqlite:///{tmp_path}/empty.db"))
-    assert restore(empty, tmp_path / "new" / "store", archive) == held
+    assert restore_backup(empty, tmp_path / "new" / "store", archive) == counts
     assert content(empty) == content(filled.engine())
     for file in (tmp_path / "store").iterdir():
         if file.suffix in (".json", ".parquet"):
             assert (tmp_path / "new" / "store" / file.name).read_bytes() == file.read_bytes()
-    (traced,) = Tracer(empty).request(answered(3).request_id)
+    (traced,) = Lineage(empty).find_request(make_record(3).request_id)
     assert traced["movie_ids"]
 
 
-def test_restoring_again_changes_nothing(filled: Place, tmp_path: Path) -> None:
+def test_restoring_again_changes_nothing(filled: Environment, tmp_path: Path) -> None:
     archive = io.BytesIO()
-    back_up(filled.engine(), tmp_path / "store", archive)
+    write_backup(filled.engine(), tmp_path / "store", archive)
     before = content(filled.engine())
     archive.seek(0)
-    held = restore(filled.engine(), tmp_path / "store", archive)
-    assert held["store"] == 0
+    counts = restore_backup(filled.engine(), tmp_path / "store", archive)
+    assert counts["store"] == 0
     assert content(filled.engine()) == before
 
 
-def test_a_store_without_events_takes_those_of_the_backup(filled: Place, tmp_path: Path) -> None:
-    """As a collector makes one that finds nothing at its broker yet."""
+def test_a_store_without_events_is_restored(filled: Environment, tmp_path: Path) -> None:
+    """The store of a collector that has not received any message yet."""
     archive = io.BytesIO()
-    back_up(filled.engine(), tmp_path / "store", archive)
+    write_backup(filled.engine(), tmp_path / "store", archive)
     archive.seek(0)
     new = tmp_path / "new"
     new.mkdir()
@@ -84,49 +82,53 @@ def test_a_store_without_events_takes_those_of_the_backup(filled: Place, tmp_pat
         lock_directory(new, "the store"),
         pytest.raises(IngestError, match="being written by process"),
     ):
-        restore(filled.engine(), new, archive)
+        restore_backup(filled.engine(), new, archive)
     archive.seek(0)
-    assert restore(filled.engine(), new, archive)["store"] == 2
+    assert restore_backup(filled.engine(), new, archive)["store"] == 2
     assert (new / "manifest.json").read_bytes() == (
         tmp_path / "store" / "manifest.json"
     ).read_bytes()
-    write_manifest(new, Manifest())  # nothing of the files that no manifest names is in the way
+    write_manifest(new, Manifest())  # files that no manifest names are overwritten
     archive.seek(0)
-    assert restore(filled.engine(), new, archive)["store"] == 2
+    assert restore_backup(filled.engine(), new, archive)["store"] == 2
 
 
 @pytest.mark.parametrize("share", [0, 0.3, 0.9])
-def test_half_a_backup_is_refused(filled: Place, tmp_path: Path, share: float) -> None:
+def test_an_incomplete_backup_is_rejected(
+    filled: Environment, tmp_path: Path, share: float
+) -> None:
     archive = io.BytesIO()
-    back_up(filled.engine(), tmp_path / "store", archive)
-    half = io.BytesIO(archive.getvalue()[: int(len(archive.getvalue()) * share)])
+    write_backup(filled.engine(), tmp_path / "store", archive)
+    incomplete = io.BytesIO(archive.getvalue()[: int(len(archive.getvalue()) * share)])
     empty = connect(Settings(database=f"sqlite:///{tmp_path}/empty.db"))
     with pytest.raises(BackupError):
-        restore(empty, tmp_path / "new", half)
+        restore_backup(empty, tmp_path / "new", incomplete)
     assert {file.name for file in (tmp_path / "new").glob("*")} <= {LOCK_NAME}
 
 
-def test_another_archive_is_refused(place: Place, tmp_path: Path) -> None:
+def test_another_archive_is_rejected(environment: Environment, tmp_path: Path) -> None:
     other = io.BytesIO()
     with tarfile.open(fileobj=other, mode="w:gz") as archive:
         archive.add(ROOT / "README.md", "backup.json")
     other.seek(0)
     with pytest.raises(BackupError):
-        restore(place.engine(), tmp_path / "new", other)
+        restore_backup(environment.engine(), tmp_path / "new", other)
 
 
-def test_the_commands_go_through_a_file(filled: Place, tmp_path: Path) -> None:
-    environment = {
+def test_the_commands_back_up_to_a_file_and_restore_from_it(
+    filled: Environment, tmp_path: Path
+) -> None:
+    variables = {
         "MARQUEE_DATABASE": filled.settings.database,
         "MARQUEE_STORE_DIR": str(tmp_path / "store"),
         "MARQUEE_LOG_LEVEL": "error",
     }
     file = str(tmp_path / "all.tar.gz")
     runner = CliRunner()
-    assert runner.invoke(marquee, ["backup", file], env=environment).exit_code == 0
-    environment["MARQUEE_DATABASE"] = f"sqlite:///{tmp_path}/again.db"
-    environment["MARQUEE_STORE_DIR"] = str(tmp_path / "again")
-    result = runner.invoke(marquee, ["restore-backup", file], env=environment)
+    assert runner.invoke(marquee, ["backup", file], env=variables).exit_code == 0
+    variables["MARQUEE_DATABASE"] = f"sqlite:///{tmp_path}/again.db"
+    variables["MARQUEE_STORE_DIR"] = str(tmp_path / "again")
+    result = runner.invoke(marquee, ["restore-backup", file], env=variables)
     assert result.exit_code == 0, result.stderr
     assert json.loads(result.stderr)["reccom"] == 500
     assert (tmp_path / "again" / "manifest.json").exists()

@@ -1,44 +1,73 @@
+import inspect
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.provenance.record_format import Answered, answer_frame, bodies, count, frame, parse_answer
-from tests.unit.provenance.conftest import answered
+from app.provenance.record_format import (
+    Record,
+    SegmentHeader,
+    count_frames,
+    decode_header,
+    decode_record,
+    encode_frame,
+    encode_header,
+    encode_record,
+    read_frames,
+)
+from tests.unit.provenance.conftest import encoded, make_record
 
-ANSWERS = st.builds(
-    Answered,
-    time=st.integers(0, 2**63),
-    user_id=st.integers(0, 10**18 - 1),
-    took=st.integers(0, 2**63),
-    flags=st.integers(0, 7),
+RECORDS = st.builds(
+    Record,
     request_id=st.text("abc0123._-", min_size=1, max_size=64),
-    movies=st.binary(max_size=200),
+    answered_at_us=st.integers(0, 2**63),
+    user_id=st.integers(0, 10**18 - 1),
+    source=st.sampled_from(["personal", "popular"]),
+    duration_us=st.integers(0, 2**63),
+    client_gone=st.booleans(),
+    is_retry=st.booleans(),
+    movie_numbers=st.binary(max_size=200),
 )
 
 
-@given(st.lists(ANSWERS, max_size=5))
-def test_what_was_framed_is_read_back(answers: list[Answered]) -> None:
-    data = b"".join(answer_frame(*answer) for answer in answers)
-    assert [parse_answer(body) for body, _ in bodies(data)] == answers
-    assert count(data) == (len(answers), len(data))
+@given(st.lists(RECORDS, max_size=5))
+def test_encoded_records_are_decoded_unchanged(records: list[Record]) -> None:
+    data = b"".join(encode_record(*record) for record in records)
+    assert [decode_record(payload) for payload, _ in read_frames(data)] == records
+    assert count_frames(data) == (len(records), len(data))
+
+
+def test_the_encoder_takes_the_declared_fields_in_their_order() -> None:
+    assert tuple(inspect.signature(encode_record).parameters) == Record._fields
 
 
 @given(st.integers(0, 10_000))
-def test_a_torn_end_is_left_out(cut: int) -> None:
-    data = b"".join(answer_frame(*answered(i)) for i in range(50))
+def test_a_torn_record_is_left_out(cut: int) -> None:
+    data = b"".join(encoded(i) for i in range(50))
     torn = data[: cut % len(data)]
-    read = list(bodies(torn))
-    assert [parse_answer(body) for body, _ in read] == [answered(i) for i in range(len(read))]
-    assert count(torn)[0] == len(read)
-    assert len(torn) - count(torn)[1] < len(answer_frame(*answered()))
+    frames = list(read_frames(torn))
+    assert [decode_record(payload) for payload, _ in frames] == [
+        make_record(i) for i in range(len(frames))
+    ]
+    assert count_frames(torn)[0] == len(frames)
+    assert len(torn) - count_frames(torn)[1] < len(encoded())
 
 
-@pytest.mark.parametrize("place", range(0, 80, 7))
-def test_a_changed_byte_is_noticed(place: int) -> None:
-    data = bytearray(answer_frame(*answered()))
-    data[place] ^= 1
-    assert not list(bodies(bytes(data)))
+@pytest.mark.parametrize("offset", range(0, 80, 7))
+def test_a_changed_byte_is_detected(offset: int) -> None:
+    data = bytearray(encoded())
+    data[offset] ^= 1
+    assert not list(read_frames(bytes(data)))
 
 
-def test_a_body_of_any_kind_has_the_same_frame() -> None:
-    assert list(bodies(frame(b"{}"))) == [(b"{}", 8)]
+def test_a_segment_header_is_decoded_unchanged() -> None:
+    header = SegmentHeader("canary", 7, "7-0123456789ab")
+    ((payload, _),) = read_frames(encode_header(header))
+    assert decode_header(payload) == header
+
+
+@pytest.mark.parametrize("payload", [b"{}", b"[]", b"\0\1", b'{"slot": "canary"}'])
+def test_another_payload_is_not_a_segment_header(payload: bytes) -> None:
+    assert list(read_frames(encode_frame(payload))) == [(payload, 6 + len(payload))]
+    with pytest.raises(ValueError):
+        decode_header(payload)

@@ -1,17 +1,27 @@
 import json
+import threading
+import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
-from app.provenance.database import day_of, time_of_id, upkeep
-from app.provenance.record_format import GIVEN_UP, answer_frame
-from app.provenance.spool_reader import Backlog
-from app.provenance.spool_size import QueueLength
-from app.provenance.spool_writer import segments
+from app.provenance.database import enforce_retention
+from app.provenance.lineage import Lineage
+from app.provenance.shipper import Shipper, create_app
+from app.provenance.shipper_metrics import ShipperMetrics
+from app.provenance.spool_reader import SpoolReader
+from app.provenance.spool_size import SpoolSize
+from app.provenance.spool_writer import list_segments
 from app.provenance.tables import build, catalogue, reccom, tracking
-from app.service.recommend import new_request_id
-from tests.unit.provenance.conftest import CHANCE, NOW, Place, answered
+from tests.unit.provenance.conftest import (
+    NOW_US,
+    RANDOM_PART,
+    Environment,
+    encoded,
+    make_record,
+)
 
 JOIN = """
 select A.version_number, A.user_id, B.data_creation, B.trained_on, B.model_rmse
@@ -25,194 +35,226 @@ def rows(engine: sa.Engine, table: sa.Table) -> list[dict[str, Any]]:
         return [dict(row) for row in connection.execute(sa.select(table)).mappings()]
 
 
-def test_every_record_arrives_once_and_the_queue_is_empty(place: Place) -> None:
-    recorder = place.recorder()
+def metric(shipper: Shipper, name: str, **labels: str) -> float | None:
+    return shipper._metrics.registry.get_sample_value(name, labels)
+
+
+def wait_until(condition: Callable[[], bool], timeout_seconds: float = 10) -> None:
+    deadline = time.monotonic() + timeout_seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_every_record_is_shipped_once_and_the_spool_is_empty(environment: Environment) -> None:
+    writer = environment.writer()
     for number in range(5000):
-        recorder.append(answer_frame(*answered(number)))
-    recorder.close()
-    engine = place.engine()
-    assert place.shipper(engine).ship() == 5000
-    assert place.shipper(engine).ship() == 0
+        writer.append(encoded(number))
+    writer.close()
+    engine = environment.engine()
+    assert environment.shipper(engine).ship() == 5000
+    assert environment.shipper(engine).ship() == 0
     found = rows(engine, reccom)
     assert len({row["request_id"] for row in found}) == 5000
     assert found[0]["slot"] == "stable-1"
     assert found[0]["version_number"] == 3
-    assert found[0]["movies"] == bytes([1, 0, 2, 0])
-    assert not segments(place.queue)
+    assert not list_segments(environment.spool)
 
 
-def test_what_made_the_answers_is_there_first(place: Place) -> None:
-    place.recorder().tell()
-    engine = place.engine()
-    place.shipper(engine).ship()
+def test_a_row_has_every_field_of_its_record(environment: Environment) -> None:
+    environment.writer().append(encoded(5, client_gone=True))
+    engine = environment.engine()
+    environment.shipper(engine).ship()
+    (row,) = rows(engine, reccom)
+    record = make_record(5, client_gone=True)
+    assert {name: row[name] for name in record._fields} == record._asdict()
+    assert row["day"] == NOW_US // 86_400_000_000
+
+
+def test_the_instance_is_described_before_its_records(environment: Environment) -> None:
+    environment.writer().write_instance_info()
+    engine = environment.engine()
+    environment.shipper(engine).ship()
     assert [row["version_number"] for row in rows(engine, tracking)] == [3]
     assert [row["build_id"][:8] for row in rows(engine, build)] == ["unknown-"]
-    assert [row["movies"] for row in rows(engine, catalogue)] == [60]
-    assert not list(place.queue.glob("*.about"))
+    assert [row["movie_count"] for row in rows(engine, catalogue)] == [60]
+    assert not list(environment.spool.glob("*.info.json"))
 
 
-def test_the_join_of_old_works(place: Place) -> None:
-    recorder = place.recorder()
-    recorder.append(answer_frame(*answered()))
-    engine = place.engine()
-    place.shipper(engine).ship()
+def test_reccom_can_be_joined_with_tracking(environment: Environment) -> None:
+    environment.writer().append(encoded())
+    engine = environment.engine()
+    environment.shipper(engine).ship()
     with engine.connect() as connection:
         assert [tuple(row)[:2] for row in connection.execute(sa.text(JOIN))] == [(3, 42)]
 
 
-def test_a_record_sent_twice_is_one_row(place: Place) -> None:
-    recorder = place.recorder()
-    recorder.append(answer_frame(*answered()))
-    engine = place.engine()
-    place.shipper(engine).ship()
-    (place.queue / "shipped.json").unlink()
-    recorder.append(answer_frame(*answered(1)))
-    assert place.shipper(engine).ship() == 2
+def test_a_record_that_is_sent_twice_is_one_row(environment: Environment) -> None:
+    writer = environment.writer()
+    writer.append(encoded())
+    engine = environment.engine()
+    environment.shipper(engine).ship()
+    (environment.spool / "offsets.json").unlink()
+    writer.append(encoded(1))
+    assert environment.shipper(engine).ship() == 2
     assert len(rows(engine, reccom)) == 2
 
 
-def test_a_damaged_position_only_sends_again(place: Place) -> None:
-    recorder = place.recorder()
-    recorder.append(answer_frame(*answered()))
-    engine = place.engine()
-    place.shipper(engine).ship()
-    (place.queue / "shipped.json").write_text("{torn")
-    place.shipper(engine).ship()
+def test_damaged_offsets_make_records_be_sent_again(environment: Environment) -> None:
+    environment.writer().append(encoded())
+    engine = environment.engine()
+    environment.shipper(engine).ship()
+    (environment.spool / "offsets.json").write_text("{torn")
+    environment.shipper(engine).ship()
     assert len(rows(engine, reccom)) == 1
 
 
-def test_two_slots_may_answer_one_request(place: Place) -> None:
-    for slot, flags in (("canary", GIVEN_UP), ("stable-1", 0)):
-        place.recorder(slot).append(answer_frame(*answered(flags=flags)))
-    engine = place.engine()
-    place.shipper(engine).ship()
-    assert {(row["slot"], row["given_up"]) for row in rows(engine, reccom)} == {
+def test_one_request_has_a_row_for_each_slot_that_answered(environment: Environment) -> None:
+    for slot, client_gone in (("canary", True), ("stable-1", False)):
+        environment.writer(slot).append(encoded(client_gone=client_gone))
+    engine = environment.engine()
+    environment.shipper(engine).ship()
+    assert {(row["slot"], row["client_gone"]) for row in rows(engine, reccom)} == {
         ("canary", True),
         ("stable-1", False),
     }
 
 
-def test_a_segment_in_use_is_shipped_and_stays(place: Place) -> None:
-    recorder = place.recorder()
-    engine = place.engine()
-    shipper = place.shipper(engine)
+def test_a_segment_in_use_is_shipped_and_kept(environment: Environment) -> None:
+    writer = environment.writer()
+    shipper = environment.shipper(environment.engine())
     for number in range(3):
-        recorder.append(answer_frame(*answered(number)))
+        writer.append(encoded(number))
         assert shipper.ship() == 1
-    assert len(segments(place.queue)) == 1
+    assert len(list_segments(environment.spool)) == 1
 
 
-def test_a_torn_end_is_noticed_when_its_writer_is_gone(place: Place) -> None:
-    recorder = place.recorder()
-    recorder.append(answer_frame(*answered()))
-    recorder.append(answer_frame(*answered(1))[:40])
-    engine = place.engine()
-    shipper = place.shipper(engine)
+def test_a_torn_record_is_counted_once_its_writer_has_ended(environment: Environment) -> None:
+    writer = environment.writer()
+    writer.append(encoded())
+    writer.append(encoded(1)[:40])
+    shipper = environment.shipper(environment.engine())
     assert shipper.ship() == 1
-    assert len(segments(place.queue)) == 1
-    recorder.close()
+    assert len(list_segments(environment.spool)) == 1
+    writer.close()
     assert shipper.ship() == 0
-    assert not segments(place.queue)
-    torn = shipper._metrics.registry.get_sample_value("marquee_provenance_records_torn")
-    assert torn == 1
+    assert not list_segments(environment.spool)
+    assert metric(shipper, "marquee_provenance_records_torn") == 1
 
 
-def test_a_damaged_segment_is_kept_for_a_person(place: Place) -> None:
-    recorder = place.recorder()
+def test_a_copy_of_a_damaged_segment_is_kept(environment: Environment) -> None:
+    writer = environment.writer()
     for number in range(200):
-        recorder.append(answer_frame(*answered(number)))
-    recorder.close()
-    (segment,) = segments(place.queue)
+        writer.append(encoded(number))
+    writer.close()
+    (segment,) = list_segments(environment.spool)
     data = bytearray(segment.read_bytes())
     data[len(data) // 2] ^= 255
     segment.write_bytes(data)
-    assert 90 < place.shipper(place.engine()).ship() < 110
-    assert not segments(place.queue)
-    assert len(list(place.queue.glob("*.damaged"))) == 1
+    assert 90 < environment.shipper(environment.engine()).ship() < 110
+    assert not list_segments(environment.spool)
+    assert len(list(environment.spool.glob("*.damaged"))) == 1
 
 
-@pytest.mark.parametrize("name", ["1-x-1.segment", "x.about"])
-def test_a_file_that_makes_no_sense_is_put_aside(place: Place, name: str) -> None:
-    place.queue.mkdir(parents=True)
-    (place.queue / name).write_bytes(b"\0\1\2")
-    place.shipper(place.engine()).ship()
-    assert [p.suffix for p in place.queue.iterdir()] == [".damaged"]
+@pytest.mark.parametrize("name", ["1-x-1.segment", "x.info.json"])
+def test_a_file_that_cannot_be_read_is_renamed(environment: Environment, name: str) -> None:
+    environment.spool.mkdir(parents=True)
+    (environment.spool / name).write_bytes(b"\0\1\2")
+    environment.shipper(environment.engine()).ship()
+    assert [path.suffix for path in environment.spool.iterdir()] == [".damaged"]
 
 
-def test_another_model_under_the_same_number_is_told(
-    place: Place, caplog: pytest.LogCaptureFixture
-) -> None:
-    place.recorder().tell()
-    engine = place.engine()
-    place.shipper(engine).ship()
-    place.recorder().tell()
-    (path,) = place.queue.glob("*.about")
-    said = json.loads(path.read_bytes())
-    said["tracking"]["model_hash"] = "f" * 64
-    path.write_text(json.dumps(said))
-    shipper = place.shipper(engine)
+def test_another_model_with_the_same_version_number_is_counted(environment: Environment) -> None:
+    environment.writer().write_instance_info()
+    engine = environment.engine()
+    environment.shipper(engine).ship()
+    environment.writer().write_instance_info()
+    (path,) = environment.spool.glob("*.info.json")
+    info = json.loads(path.read_bytes())
+    info["tracking"]["model_hash"] = "f" * 64
+    path.write_text(json.dumps(info))
+    shipper = environment.shipper(engine)
     shipper.ship()
-    text = shipper._metrics.registry.get_sample_value("marquee_provenance_version_conflicts_total")
-    assert text == 1.0
+    assert metric(shipper, "marquee_provenance_version_conflicts_total") == 1
 
 
-def test_a_database_without_tables_keeps_the_records(place: Place) -> None:
-    place.recorder().append(answer_frame(*answered()))
-    engine = sa.create_engine(place.settings.database)
-    shipper = place.shipper(engine)
-    assert not shipper._cycle()
-    assert len(segments(place.queue)) == 1
-    place.engine()
-    assert shipper._cycle()
+def test_records_stay_in_the_spool_until_the_database_has_tables(environment: Environment) -> None:
+    environment.writer().append(encoded())
+    engine = sa.create_engine(environment.settings.database)
+    shipper = environment.shipper(engine)
+    with pytest.raises(sa.exc.OperationalError):
+        shipper.run_once()
+    assert len(list_segments(environment.spool)) == 1
+    environment.engine()
+    shipper.run_once()
     assert len(rows(engine, reccom)) == 1
 
 
-def test_old_answers_are_dropped(place: Place) -> None:
-    recorder = place.recorder()
-    recorder.append(answer_frame(*answered()))
-    old = NOW - 10 * 86_400_000_000
-    recorder.append(answer_frame(*answered(request_id=f"{old // 10**6}.000-{CHANCE}", time=old)))
-    engine = place.engine()
-    place.shipper(engine).ship()
-    upkeep(engine, NOW, keep_days=9)
-    assert [row["time"] for row in rows(engine, reccom)] == [NOW]
+def test_a_failed_attempt_is_counted_and_retried(environment: Environment) -> None:
+    environment.writer().append(encoded())
+    engine = sa.create_engine(environment.settings.database)
+    shipper = environment.shipper(engine)
+    stop = threading.Event()
+    thread = threading.Thread(target=shipper.run, args=(stop,))
+    thread.start()
+    try:
+        failures = "marquee_shipper_failures_total"
+        wait_until(lambda: (metric(shipper, failures, failed="database") or 0) > 0)
+        environment.engine()
+        wait_until(lambda: len(rows(engine, reccom)) == 1)
+    finally:
+        stop.set()
+        thread.join()
+    assert metric(shipper, failures, failed="spool") == 0
 
 
-def test_the_length_of_the_queue_is_told(place: Place) -> None:
-    recorder = place.recorder()
-    backlog = Backlog(place.queue)
-    length = QueueLength(backlog)
-    assert length.measure().records == 0
+def test_records_beyond_the_retention_are_deleted(environment: Environment) -> None:
+    writer = environment.writer()
+    writer.append(encoded())
+    old = NOW_US - 10 * 86_400_000_000
+    old_id = f"{old // 10**6}.000-{RANDOM_PART}"
+    writer.append(encoded(request_id=old_id, answered_at_us=old))
+    engine = environment.engine()
+    environment.shipper(engine).ship()
+    enforce_retention(engine, NOW_US, retention_days=9)
+    assert [row["answered_at_us"] for row in rows(engine, reccom)] == [NOW_US]
+
+
+def test_the_backlog_counts_records_that_are_not_committed(environment: Environment) -> None:
+    writer = environment.writer()
+    reader = SpoolReader(environment.spool)
+    size = SpoolSize(reader)
+    assert size.measure().records == 0
     for number in range(7):
-        recorder.append(answer_frame(*answered(number)))
-    measured = length.measure()
-    assert measured.records == 7
-    assert measured.bytes > 7 * len(answer_frame(*answered()))
-    assert measured.oldest_seconds > 0
-    (segment,) = segments(place.queue)
-    backlog.taken(list(backlog.pieces(segment, most=5))[:1])
-    recorder.append(answer_frame(*answered(8)))
-    assert length.measure().records == 3
-    backlog.taken(list(backlog.pieces(segment, most=100)))
-    assert (length.measure().records, length.measure().bytes) == (0, 0)
+        writer.append(encoded(number))
+    backlog = size.measure()
+    assert backlog.records == 7
+    assert backlog.bytes > 7 * len(encoded())
+    assert backlog.oldest_age_seconds > 0
+    (segment,) = list_segments(environment.spool)
+    reader.commit(list(reader.read_batches(segment, max_records=5))[:1])
+    writer.append(encoded(8))
+    assert size.measure().records == 3
+    reader.commit(list(reader.read_batches(segment, max_records=100)))
+    assert (size.measure().records, size.measure().bytes) == (0, 0)
 
 
-@pytest.mark.parametrize(
-    ("request_id", "moment"),
-    [
-        (f"1700000000.123-{CHANCE}", 1_700_000_000_123_000),
-        ("17979cfe362a0000" + "0" * 8, 1_700_000_000_000_000),
-        ("1700000000.12-x", None),
-        ("mine", None),
-    ],
-)
-def test_an_id_tells_its_time(request_id: str, moment: int | None) -> None:
-    assert time_of_id(request_id) == moment
+def test_the_server_traces_a_request(environment: Environment) -> None:
+    environment.writer().append(encoded())
+    engine = environment.engine()
+    environment.shipper(engine).ship()
+    app = create_app(ShipperMetrics(SpoolReader(environment.spool)), Lineage(engine))
+    client = app.test_client()
+    found = client.get(f"/trace/{make_record().request_id}")
+    assert found.json is not None
+    assert [record["user_id"] for record in found.json["records"]] == [42]
+    missing = client.get("/trace/none")
+    assert (missing.status_code, missing.content_type) == (404, "application/problem+json")
+    assert client.get("/health").json == {"status": "alive"}
+    assert "marquee_provenance_spool_records 0.0" in client.get("/metrics").text
 
 
-def test_a_request_is_of_the_day_of_its_id() -> None:
-    midnight = 20_000 * 86_400
-    name = f"{midnight - 1}.900-{CHANCE}"
-    assert day_of(name, midnight * 10**6 + 5) == 19_999
-    assert day_of("mine", midnight * 10**6 + 5) == 20_000
-    assert day_of(new_request_id(), 0) > 20_000
+def test_the_server_answers_503_without_a_database(environment: Environment) -> None:
+    engine = sa.create_engine("sqlite:////nonexistent/provenance.db")
+    app = create_app(ShipperMetrics(SpoolReader(environment.spool)), Lineage(engine))
+    assert app.test_client().get("/trace/1").status_code == 503

@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from app.provenance.record_format import ASKED_AGAIN, GIVEN_UP, PERSONAL
-from app.provenance.spool_reader import Backlog, Piece
-from app.provenance.spool_writer import segments
+from app.provenance.spool_reader import RecordBatch, SpoolReader
+from app.provenance.spool_writer import list_segments
 from app.service.application import create_app
 from app.service.response_recorder import client_disconnected
 from app.settings import Settings
@@ -24,34 +23,34 @@ def app(shared_model: Path, tmp_path: Path) -> Flask:
     return create_app(Settings(model_dir=shared_model, slot="canary", spool_dir=tmp_path / "spool"))
 
 
-def recorded(tmp_path: Path) -> Piece:
-    backlog = Backlog(tmp_path / "spool")
-    (piece,) = (p for s in segments(tmp_path / "spool") for p in backlog.pieces(s, 1000))
-    return piece
+def recorded(tmp_path: Path) -> RecordBatch:
+    reader = SpoolReader(tmp_path / "spool")
+    (batch,) = (b for s in list_segments(reader.directory) for b in reader.read_batches(s, 1000))
+    return batch
 
 
 def test_each_response_is_recorded(app: Flask, tmp_path: Path) -> None:
     answers = [app.test_client().get(f"/recommend/{user}") for user in (42, 7, 5)]
-    piece = recorded(tmp_path)
-    assert (piece.head["slot"], piece.head["version_number"]) == ("canary", 3)
-    assert [r.user_id for r in piece.records] == [42, 7, 5]
-    assert [r.request_id for r in piece.records] == [a.headers["X-Request-Id"] for a in answers]
-    assert [bool(r.flags & PERSONAL) for r in piece.records] == [True, True, False]
-    for record, answer in zip(piece.records, answers, strict=True):
-        numbers = memoryview(record.movies).cast("H").tolist()
+    batch = recorded(tmp_path)
+    assert (batch.header.slot, batch.header.version_number) == ("canary", 3)
+    assert [r.user_id for r in batch.records] == [42, 7, 5]
+    assert [r.request_id for r in batch.records] == [a.headers["X-Request-Id"] for a in answers]
+    assert [r.source for r in batch.records] == ["personal", "personal", "popular"]
+    for record, answer in zip(batch.records, answers, strict=True):
+        numbers = memoryview(record.movie_numbers).cast("H").tolist()
         assert [MOVIES[n] for n in numbers] == answer.text.split(",")
-        assert 0 < record.took < 10**6
+        assert 0 < record.duration_us < 10**6
 
 
 def test_errors_and_probes_are_not_recorded(app: Flask, tmp_path: Path) -> None:
     app.test_client().get("/recommend/x")
     app.test_client().get("/ready")
-    assert not segments(tmp_path / "spool")
+    assert not list_segments(tmp_path / "spool")
 
 
 def test_a_retry_of_the_edge_is_flagged(app: Flask, tmp_path: Path) -> None:
     app.test_client().get("/recommend/42", headers={"X-Marquee-Retry": "1"})
-    assert recorded(tmp_path).records[0].flags & ASKED_AGAIN
+    assert recorded(tmp_path).records[0].is_retry
 
 
 @pytest.mark.parametrize("gone", [True, False])
@@ -69,7 +68,7 @@ def test_a_late_response_to_a_disconnected_client_is_flagged(
             headers={"X-Request-Id": request_id},
             environ_overrides={"gunicorn.socket": ours},
         )
-    assert bool(recorded(tmp_path).records[0].flags & GIVEN_UP) == (gone and age > 0)
+    assert recorded(tmp_path).records[0].client_gone == (gone and age > 0)
 
 
 def test_a_reset_connection_is_disconnected() -> None:
@@ -93,7 +92,7 @@ def test_a_spool_that_cannot_be_written_fails_no_request(
     client = app.test_client()
     assert all(client.get("/recommend/42").status_code == 200 for _ in range(20))
     assert (
-        'marquee_provenance_records_dropped_total{reason="failed"} 20.0'
+        'marquee_provenance_records_dropped_total{reason="write_failed"} 20.0'
         in client.get("/metrics").text
     )
 

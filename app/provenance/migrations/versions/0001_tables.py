@@ -1,4 +1,4 @@
-"""Answers, versions, builds and catalogues; in MariaDB a partition a day, and its upkeep."""
+"""Create the tables; in MariaDB, daily partitions and the procedure that maintains them."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -7,11 +7,12 @@ from sqlalchemy.dialects.mysql import LONGBLOB, VARBINARY, VARCHAR
 revision = "0001"
 down_revision = None
 
-#: Makes partitions for the coming days and drops those older than `keep` days. The recording user
-#: may call it and has no other way to remove anything. The first day that is given a partition is
-#: the day of the call; what is older or further off has a partition of its own at either end.
-_UPKEEP = """
-CREATE OR REPLACE PROCEDURE reccom_upkeep(IN today INT, IN keep INT)
+#: Creates partitions for the coming three days and drops those older than `retention_days`. It runs
+#: as the tables' owner; the shipper's user may call it and cannot delete rows in any other way.
+#: The first day with a partition of its own is that of the first call: older rows lie in that
+#: partition, and rows of days without one in the partition `later`.
+_MAINTAIN_PARTITIONS = """
+CREATE OR REPLACE PROCEDURE reccom_maintain_partitions(IN today INT, IN retention_days INT)
 SQL SECURITY DEFINER
 BEGIN
   DECLARE newest INT;
@@ -27,7 +28,7 @@ BEGIN
   END WHILE;
   FOR old IN (SELECT partition_name AS name FROM information_schema.partitions
       WHERE table_schema = DATABASE() AND table_name = 'reccom' AND partition_name LIKE 'd%'
-        AND CAST(SUBSTRING(partition_name, 2) AS INT) < today - GREATEST(keep, 1)) DO
+        AND CAST(SUBSTRING(partition_name, 2) AS INT) < today - GREATEST(retention_days, 1)) DO
     EXECUTE IMMEDIATE CONCAT('ALTER TABLE reccom DROP PARTITION ', old.name);
   END FOR;
 END
@@ -40,8 +41,8 @@ def _ascii(length: int) -> sa.String:
 
 
 def upgrade() -> None:
-    """Make the tables."""
-    _make_reccom()
+    """Create the tables."""
+    _create_reccom()
     op.create_table(
         "tracking",
         sa.Column("version_number", sa.Integer, primary_key=True, autoincrement=False),
@@ -66,42 +67,46 @@ def upgrade() -> None:
     op.create_table(
         "catalogue",
         sa.Column("model_hash", _ascii(64), primary_key=True),
-        sa.Column("movies", sa.Integer, nullable=False),
-        sa.Column("names", sa.LargeBinary().with_variant(LONGBLOB(), "mysql"), nullable=False),
+        sa.Column("movie_count", sa.Integer, nullable=False),
+        sa.Column("movie_ids", sa.LargeBinary().with_variant(LONGBLOB(), "mysql"), nullable=False),
     )
 
 
-def _make_reccom() -> None:
+def _create_reccom() -> None:
     op.create_table(
         "reccom",
-        sa.Column("day", sa.Integer, primary_key=True, autoincrement=False),
-        sa.Column("request_id", _ascii(64), primary_key=True),
-        sa.Column("slot", _ascii(40), primary_key=True),
+        sa.Column("day", sa.Integer, nullable=False, autoincrement=False),
+        sa.Column("slot", _ascii(40), nullable=False),
         sa.Column("version_number", sa.Integer, nullable=False),
-        sa.Column("user_id", sa.BigInteger, nullable=False),
-        sa.Column("time", sa.BigInteger, nullable=False),
-        sa.Column("source", _ascii(8), nullable=False),
-        sa.Column("took", sa.BigInteger, nullable=False),
-        sa.Column("given_up", sa.Boolean(create_constraint=False), nullable=False),
-        sa.Column("asked_again", sa.Boolean(create_constraint=False), nullable=False),
         sa.Column("build_id", _ascii(72), nullable=False),
-        sa.Column("movies", sa.LargeBinary().with_variant(VARBINARY(200), "mysql"), nullable=False),
-        sa.Index("reccom_user", "user_id", "time"),
+        sa.Column("request_id", _ascii(64), nullable=False),
+        sa.Column("answered_at_us", sa.BigInteger, nullable=False),
+        sa.Column("user_id", sa.BigInteger, nullable=False),
+        sa.Column("source", _ascii(8), nullable=False),
+        sa.Column("duration_us", sa.BigInteger, nullable=False),
+        sa.Column("client_gone", sa.Boolean(create_constraint=False), nullable=False),
+        sa.Column("is_retry", sa.Boolean(create_constraint=False), nullable=False),
+        sa.Column(
+            "movie_numbers",
+            sa.LargeBinary().with_variant(VARBINARY(200), "mysql"),
+            nullable=False,
+        ),
+        sa.PrimaryKeyConstraint("day", "request_id", "slot"),
+        sa.Index("reccom_user", "user_id", "answered_at_us"),
         sa.Index("reccom_version", "version_number"),
         sqlite_with_rowid=False,
-        mysql_engine="InnoDB",
     )
-    if op.get_bind().dialect.name == "mysql":
+    if op.get_context().dialect.name == "mysql":
         op.execute(
             "ALTER TABLE reccom PARTITION BY RANGE (day) "
             "(PARTITION later VALUES LESS THAN MAXVALUE)"
         )
-        op.get_bind().exec_driver_sql(_UPKEEP)
+        op.execute(_MAINTAIN_PARTITIONS)
 
 
 def downgrade() -> None:
-    """Remove everything that was recorded."""
-    if op.get_bind().dialect.name == "mysql":
-        op.execute("DROP PROCEDURE reccom_upkeep")
+    """Drop the tables with all records."""
+    if op.get_context().dialect.name == "mysql":
+        op.execute("DROP PROCEDURE reccom_maintain_partitions")
     for table in ("reccom", "tracking", "build", "catalogue"):
         op.drop_table(table)

@@ -1,0 +1,57 @@
+"""The tables: equal to what the migrations create, and the day that a request belongs to."""
+
+import importlib
+import io
+
+import pytest
+import sqlalchemy as sa
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
+from sqlalchemy.dialects import mysql, sqlite
+from sqlalchemy.schema import CreateIndex, CreateTable
+
+from app.provenance.tables import metadata, partition_day, request_time_us
+from app.service.recommend import new_request_id
+from tests.unit.provenance.conftest import RANDOM_PART
+
+MIGRATION = importlib.import_module("app.provenance.migrations.versions.0001_tables")
+
+
+def one_line(statement: object) -> str:
+    return " ".join(str(statement).split())
+
+
+@pytest.mark.parametrize("dialect", [sqlite.dialect(), mysql.dialect()])
+def test_the_migration_creates_the_declared_tables(dialect: sa.Dialect) -> None:
+    output = io.StringIO()
+    context = MigrationContext.configure(
+        dialect=dialect, opts={"as_sql": True, "output_buffer": output}
+    )
+    with Operations.context(context):
+        MIGRATION.upgrade()
+    created = one_line(output.getvalue())
+    for table in metadata.tables.values():
+        assert one_line(CreateTable(table).compile(dialect=dialect)) in created
+        for index in table.indexes:
+            assert one_line(CreateIndex(index).compile(dialect=dialect)) in created
+
+
+@pytest.mark.parametrize(
+    ("request_id", "time_us"),
+    [
+        (f"1700000000.123-{RANDOM_PART}", 1_700_000_000_123_000),
+        ("17979cfe362a0000" + "0" * 8, 1_700_000_000_000_000),
+        ("1700000000.12-x", None),
+        ("mine", None),
+    ],
+)
+def test_the_time_of_a_request_is_read_from_its_id(request_id: str, time_us: int | None) -> None:
+    assert request_time_us(request_id) == time_us
+
+
+def test_a_request_belongs_to_the_day_of_its_id() -> None:
+    midnight = 20_000 * 86_400
+    before_midnight = f"{midnight - 1}.900-{RANDOM_PART}"
+    assert partition_day(before_midnight, midnight * 10**6 + 5) == 19_999
+    assert partition_day("mine", midnight * 10**6 + 5) == 20_000
+    assert partition_day(new_request_id(), 0) > 20_000
