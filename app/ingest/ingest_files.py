@@ -16,7 +16,7 @@ from app.ingest.event_buffer import EventBuffer
 from app.ingest.id_repair import Repairs, find_repairs
 from app.ingest.line_reader import LineReader
 from app.ingest.log_parser import RatingScale, is_movie_id
-from app.ingest.ratings_csv import MAX_EXAMPLES, open_table
+from app.ingest.ratings_csv import MAX_EXAMPLES, RatingsTable, open_table
 from app.ingest.store_reader import open_store
 from app.ingest.store_stats import StoreCounts, count_rows
 from app.ingest.store_writer import open_writer
@@ -79,25 +79,10 @@ def ingest_rating_tables(names: list[str], store: Path, scale: RatingScale) -> d
             store cannot be written.
     """
     started = time.perf_counter()
-    rows, reasons = 0, Counter[str]()
-    examples: dict[tuple[str, str], list[str]] = {}
     with ExitStack() as stack:
         tables = [open_table(stack.enter_context(LineReader(name))) for name in names]
         buffer = EventBuffer(stack.enter_context(open_writer(store)), scale)
-        readers = [table.reader for table in tables]
-        update_progress = stack.enter_context(_show_progress(readers, "import"))
-        for table in tables:
-            for batch in table.read_batches(scale):
-                rows += batch.rows
-                reasons.update(batch.reasons)
-                for reason, lines in batch.examples.items():
-                    examples.setdefault((table.reader.name, reason), []).extend(lines)
-                buffer.add_ratings(batch.ratings)
-                if buffer.is_full:
-                    buffer.flush()
-                update_progress()
-        buffer.flush()
-    _log_rejected_rows(examples)
+        rows, reasons = _ingest_tables(tables, buffer, scale)
     counts, repairs = _count_and_find_repairs(store)
     # A row rejected for its movie id counts as accepted once that id can be repaired.
     reasons["movie"] -= sum(buffer.events_by_movie[m] for m in repairs if not is_movie_id(m))
@@ -114,17 +99,34 @@ def ingest_rating_tables(names: list[str], store: Path, scale: RatingScale) -> d
     }
 
 
+def _ingest_tables(
+    tables: list[RatingsTable], buffer: EventBuffer, scale: RatingScale
+) -> tuple[int, Counter[str]]:
+    """Ingest all rows, log examples of rejected ones; return rows, and rejected rows by reason."""
+    rows, reasons = 0, Counter[str]()
+    examples: dict[tuple[str, str], list[str]] = {}
+    with _show_progress([table.reader for table in tables], "import") as update_progress:
+        for table in tables:
+            for batch in table.read_batches(scale):
+                rows += batch.rows
+                reasons.update(batch.reasons)
+                for reason, lines in batch.examples.items():
+                    examples.setdefault((table.reader.name, reason), []).extend(lines)
+                buffer.add_ratings(batch.ratings)
+                if buffer.is_full:
+                    buffer.flush()
+                update_progress()
+        buffer.flush()
+    for (file, reason), lines in examples.items():
+        for line in lines[:MAX_EXAMPLES]:
+            _log.warning("row rejected", file=file, reason=reason, row=line)
+    return rows, reasons
+
+
 def _count_and_find_repairs(store: Path) -> tuple[StoreCounts, Repairs]:
     with open_store(store) as snapshot:
         counts = count_rows(snapshot)
     return counts, find_repairs(counts.users_by_movie)
-
-
-def _log_rejected_rows(examples: dict[tuple[str, str], list[str]]) -> None:
-    """Log the first rejected rows by file and reason."""
-    for (name, reason), lines in examples.items():
-        for line in lines[:MAX_EXAMPLES]:
-            _log.warning("row rejected", file=name, reason=reason, row=line)
 
 
 @contextmanager
