@@ -1,4 +1,4 @@
-"""From what was collected to a pushed version: check, rehearse, judge, train, commit, publish.
+"""One run of retraining: build a version from the collected data, commit it and publish it.
 
 A run that fails or is killed leaves the next one either nothing, or a committed version to publish.
 """
@@ -8,180 +8,191 @@ import traceback
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from tenacity import retry, retry_if_exception_type, stop_after_attempt
+
 from app import logs
-from app.auto_deployment.build_version import Made, Maker, NoVersionError
-from app.auto_deployment.errors import DeploymentError
-from app.auto_deployment.git_dvc import ToolError
-from app.auto_deployment.publish import Pending, Publisher
-from app.auto_deployment.workspace import Workspace
-from app.ingest.errors import IngestError
-from app.notifications.errors import NotificationError
+from app.auto_deployment.build_version import VersionBuilder
+from app.auto_deployment.errors import NoVersionError, ToolError, VersionTakenError
+from app.auto_deployment.publish import PendingRelease, Publisher
+from app.auto_deployment.workspace import PENDING_FILE, RUN_FILE, STATE_FILE, Workspace
+from app.cli_errors import MarqueeError
 from app.notifications.notifier import Notifier
 from app.settings import Settings
 
-Status = Literal["published", "unchanged", "waiting", "idle", "refused", "gate", "failed"]
-#: The run did what there was to do.
-GOOD: tuple[Status, ...] = ("published", "unchanged", "idle")
-#: There was nothing to do it with, and nobody needs to be told.
-QUIET: tuple[Status, ...] = (*GOOD, "waiting")
-STATE = "state.json"
-_RUN = "run.json"
+Status = Literal[
+    "published", "unchanged", "no_data", "disabled", "data_rejected", "gate_failed", "failed"
+]
+#: Runs that did all there was to do.
+SUCCESSFUL: tuple[Status, ...] = ("published", "unchanged", "disabled")
+#: Runs whose result is not sent as a notification; `publish` sends its own.
+NOT_NOTIFIED: tuple[Status, ...] = (*SUCCESSFUL, "no_data")
 _ATTEMPTS = 3
-_SAME_FAILURE_SECONDS = 24 * 3600
+_REPEAT_NOTIFICATION_SECONDS = 24 * 3600
 _log = logs.get(__name__)
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RunResult:
     """How a run ended.
 
     Attributes:
-        status: published a new version; unchanged, so there was nothing to make; waiting for
-            the first event; idle: no repository is set; data refused; model did not pass the
-            gate; failed for another reason.
-        subject: one line for people.
-        body: the figures, or the reason.
+        status: `published`: a new version; `unchanged`: nothing has changed since the previous
+            version; `no_data`: nothing was collected yet; `disabled`: no repository is configured;
+            `data_rejected`, `gate_failed`: the data or the model was rejected; `failed`: an error.
+        subject: the result in one line.
+        body: details.
         version: the version that was published.
+        metrics: of the model, or of the data that was rejected.
     """
 
     status: Status
     subject: str
     body: str = ""
     version: int | None = None
-    figures: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)
 
 
 def retrain(
-    settings: Settings, notifier: Notifier, *, accept: bool = False, force: bool = False
-) -> Outcome:
+    settings: Settings, notifier: Notifier, *, accept_data: bool = False, force: bool = False
+) -> RunResult:
     """Run once.
 
     Args:
-        settings: where everything lies.
-        notifier: how people are told.
-        accept: take in what was refused, and do not judge the data this time.
-        force: make a version even when nothing has changed.
+        settings: all settings.
+        notifier: sends the notifications.
+        accept_data: include rejected batches and skip the data checks.
+        force: build a version even if nothing has changed.
 
     Raises:
-        DeploymentError: another run is under way; nobody is told of that.
+        DeploymentError: another run holds the workspace's lock; no notification is sent.
     """
     if not settings.git_remote:
-        return Outcome("idle", "no versions are made: MARQUEE_GIT_REMOTE is not set")
+        return RunResult("disabled", "Retraining is disabled: MARQUEE_GIT_REMOTE is not set")
     workspace = Workspace(settings)
-    with workspace.locked():
-        _tell_of_a_kill(workspace, notifier)
-        began = time.time()
+    run = _Run(settings, workspace, notifier, accept_data, force)
+    with workspace.lock():
+        _report_killed_run(workspace, notifier)
+        started = time.time()
         try:
-            outcome = _guarded(settings, workspace, notifier, accept, force)
+            result = run.execute()
         except (SystemExit, KeyboardInterrupt):
-            _log.warning("told to stop; the next run goes on or starts anew")
-            workspace.remove(_RUN)
+            _log.warning("stopped by a signal; the next run resumes or starts again")
+            workspace.remove(RUN_FILE)
             raise
-        if outcome.status not in QUIET and not _said_before(workspace, outcome):
-            notifier.send(outcome.subject, outcome.body)
-        _note(workspace, outcome, began)
-        workspace.remove(_RUN)
+        if result.status not in NOT_NOTIFIED and not _was_notified(workspace, result):
+            notifier.send(result.subject, result.body)
+        _save_state(workspace, result, started)
+        workspace.remove(RUN_FILE)
         notifier.flush()
-    return outcome
+    return result
 
 
-def _guarded(
-    settings: Settings, workspace: Workspace, notifier: Notifier, accept: bool, force: bool
-) -> Outcome:
-    """Any end of a run as an outcome, crashes with their last lines."""
-    try:
-        return _run(settings, workspace, notifier, accept, force)
-    except NoVersionError as error:
-        return Outcome(error.status, error.subject, str(error), figures=error.figures)
-    except (DeploymentError, IngestError, NotificationError, OSError) as error:
-        lines = error.output if isinstance(error, ToolError) else workspace.last_lines()
-        step = workspace.read(_RUN).get("step", "start")
-        _log.error("the retraining failed", step=step, why=str(error))
-        return Outcome("failed", f"Retraining failed ({step})", f"{error}\n\nLast lines:\n{lines}")
-    except Exception as error:  # noqa: BLE001 - whatever it is, people are told, with the trace
-        _log.exception("the retraining crashed")
-        trace = traceback.format_exc()
-        return Outcome("failed", f"Retraining crashed ({type(error).__name__})", trace)
+@dataclass(frozen=True)
+class _Run:
+    """A run that holds the workspace's lock."""
 
+    settings: Settings
+    workspace: Workspace
+    notifier: Notifier
+    accept_data: bool
+    force: bool
 
-def _run(
-    settings: Settings, workspace: Workspace, notifier: Notifier, accept: bool, force: bool
-) -> Outcome:
-    publisher = Publisher(settings, workspace, notifier)
-    if not (settings.store_dir / "manifest.json").exists():
-        return Outcome("waiting", f"nothing was collected yet: no store at {settings.store_dir}")
-    workspace.step("clone")
-    tree = workspace.open_clone()
-    pending = Pending.read(workspace)
-    if pending and pending.is_committed(tree) and publisher.publish(tree, pending):
-        return _published(pending)
-    maker = Maker(settings, workspace, tree)
-    for _ in range(_ATTEMPTS):
-        made = maker.make(accept=accept, force=force)
-        pending = _commit(maker, workspace, made)
-        if publisher.publish(tree, pending):
-            return _published(pending, made.figures)
-    raise DeploymentError(f"others made versions {_ATTEMPTS} times meanwhile")
+    def execute(self) -> RunResult:
+        """Run, and turn errors into a result."""
+        try:
+            return self._resume_or_build()
+        except NoVersionError as error:
+            return RunResult(error.status, error.subject, str(error), metrics=error.metrics)
+        except (MarqueeError, OSError) as error:
+            lines = error.output if isinstance(error, ToolError) else self.workspace.tail_log()
+            step = self.workspace.read(RUN_FILE).get("step", "start")
+            _log.error("retraining failed", step=step, error=str(error))
+            body = f"{error}\n\nLast lines:\n{lines}"
+            return RunResult("failed", f"Retraining failed ({step})", body)
+        except Exception as error:  # noqa: BLE001 - any other error is notified, with its traceback
+            _log.exception("retraining crashed")
+            subject = f"Retraining crashed ({type(error).__name__})"
+            return RunResult("failed", subject, traceback.format_exc())
 
-
-def _commit(maker: Maker, workspace: Workspace, made: Made) -> Pending:
-    """First what is to be published, then the commit: a kill between them leaves nothing."""
-    workspace.step("commit")
-    pending = Pending(made.number, made.body)
-    pending.keep(workspace)
-    maker.commit(made)
-    return pending
-
-
-def _published(pending: Pending, figures: dict[str, Any] | None = None) -> Outcome:
-    return Outcome(
-        "published",
-        f"Version {pending.number} trained and pushed",
-        pending.body,
-        pending.number,
-        figures or {},
-    )
-
-
-def _tell_of_a_kill(workspace: Workspace, notifier: Notifier) -> None:
-    """A run that ended without saying so was killed."""
-    left = workspace.read(_RUN)
-    if left:
-        _log.warning("the run before was killed", **{k: str(v) for k, v in left.items()})
-        notifier.send(
-            f"Retraining was killed ({left.get('step')})",
-            f"The run that began at {left.get('started')} ended without a word in the step "
-            f"{left.get('step')!r}. This one goes on or starts anew.\n\n"
-            f"Last lines:\n{workspace.last_lines()}",
+    def _resume_or_build(self) -> RunResult:
+        store = self.settings.store_dir
+        if not (store / "manifest.json").exists():
+            return RunResult("no_data", f"Nothing was collected yet: there is no store at {store}")
+        self.workspace.start_step("clone")
+        tree = self.workspace.open_clone()
+        publisher = Publisher(self.settings, self.workspace, self.notifier)
+        pending = PendingRelease.read(self.workspace)
+        if pending and pending.is_committed(tree):
+            try:
+                publisher.publish(tree, pending)
+            except VersionTakenError as error:
+                _log.warning("the pending version is dropped", reason=str(error))
+            else:
+                return _published(pending)
+        self.workspace.remove(PENDING_FILE)
+        return self._build_and_publish(
+            VersionBuilder(self.settings, self.workspace, tree), publisher
         )
-        workspace.remove(_RUN)
+
+    @retry(
+        retry=retry_if_exception_type(VersionTakenError),
+        stop=stop_after_attempt(_ATTEMPTS),
+        reraise=True,
+    )
+    def _build_and_publish(self, builder: VersionBuilder, publisher: Publisher) -> RunResult:
+        """Build and publish a version; again when others published one meanwhile."""
+        built = builder.build(accept_data=self.accept_data, force=self.force)
+        self.workspace.start_step("commit")
+        pending = PendingRelease(built.number, built.body)
+        pending.save(self.workspace)  # first: a kill before the commit leaves nothing to publish
+        builder.commit(built)
+        publisher.publish(builder.tree, pending)
+        return _published(pending, built.metrics)
 
 
-def _said_before(workspace: Workspace, outcome: Outcome) -> bool:
-    """The same failure is told once a day, however often it is tried again."""
-    state = workspace.read(STATE)
-    same = (state.get("status"), state.get("subject")) == (outcome.status, outcome.subject)
-    recent = time.time() - float(state.get("told", 0)) < _SAME_FAILURE_SECONDS
-    return outcome.status == "failed" and same and recent
+def _published(pending: PendingRelease, metrics: dict[str, Any] | None = None) -> RunResult:
+    subject = f"Version {pending.version} trained and pushed"
+    return RunResult("published", subject, pending.body, pending.version, metrics or {})
 
 
-def _note(workspace: Workspace, outcome: Outcome, began: float) -> None:
-    """What the scheduler and its metrics go by."""
-    state = workspace.read(STATE)
-    now, good = time.time(), outcome.status in GOOD
-    said = _said_before(workspace, outcome)
+def _report_killed_run(workspace: Workspace, notifier: Notifier) -> None:
+    """Notify of a run that left its run file: it was killed."""
+    run = workspace.read(RUN_FILE)
+    if run:
+        step, started_at = run.get("step"), run.get("started_at")
+        _log.warning("the previous run was killed", step=step, started_at=started_at)
+        notifier.send(
+            f"Retraining was killed ({step})",
+            f"The run that started at {started_at} was killed in the step {step!r}. This run "
+            f"resumes it or starts again.\n\nLast lines:\n{workspace.tail_log()}",
+        )
+        workspace.remove(RUN_FILE)
+
+
+def _was_notified(workspace: Workspace, result: RunResult) -> bool:
+    """Whether a notification of the same failure was sent within a day."""
+    state = workspace.read(STATE_FILE)
+    same = (state.get("status"), state.get("subject")) == (result.status, result.subject)
+    age_seconds = time.time() - float(state.get("notified_at", 0))
+    return result.status == "failed" and same and age_seconds < _REPEAT_NOTIFICATION_SECONDS
+
+
+def _save_state(workspace: Workspace, result: RunResult, started: float) -> None:
+    """Save how the run ended, for the scheduler and its metrics; times in seconds since 1970."""
+    state = workspace.read(STATE_FILE)
+    now, successful = time.time(), result.status in SUCCESSFUL
     runs = {**state.get("runs", {})}
-    runs[outcome.status] = runs.get(outcome.status, 0) + 1
+    runs[result.status] = runs.get(result.status, 0) + 1
     workspace.write(
-        STATE,
+        STATE_FILE,
         {
-            "status": outcome.status,
-            "subject": outcome.subject,
-            "finished": now,
-            "seconds": round(now - began, 3),
-            "last_success": now if good else state.get("last_success"),
-            "version": outcome.version or state.get("version"),
-            "told": state.get("told") if said else now,
+            "status": result.status,
+            "subject": result.subject,
+            "finished_at": now,
+            "duration_seconds": round(now - started, 3),
+            "last_success_at": now if successful else state.get("last_success_at"),
+            "version": result.version or state.get("version"),
+            "notified_at": state["notified_at"] if _was_notified(workspace, result) else now,
             "runs": runs,
         },
     )

@@ -1,263 +1,326 @@
-"""Make a version in the clone: from the store as it is now to a commit that is not pushed yet."""
+"""Build a version in the clone: from a snapshot of the store to a commit that is not pushed yet."""
 
 import json
 import shutil
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import polars as pl
 
 from app import logs
 from app.atomic_files import write_file
-from app.auto_deployment import production_model, version_commits
-from app.auto_deployment.errors import DeploymentError
-from app.auto_deployment.gate import compare, judge
-from app.auto_deployment.git_dvc import ToolError, Tree
-from app.auto_deployment.model_report import body_of, figures_in
-from app.auto_deployment.production_model import InService
-from app.auto_deployment.thresholds import read_gate
-from app.auto_deployment.workspace import Workspace
-from app.ingest.data_window import Cycle, Refused, read_cycle
+from app.auto_deployment import retraining_policy as policy
+from app.auto_deployment.errors import DeploymentError, NoVersionError, ToolError
+from app.auto_deployment.git_dvc import WorkingTree
+from app.auto_deployment.production_model import (
+    ProductionModel,
+    fetch_model,
+    get_production_version,
+    write_unseen_events,
+)
+from app.auto_deployment.version_commits import (
+    COLLECTED,
+    MODEL,
+    PARAMS_FILE,
+    REPORTS,
+    VERSION_FILE,
+    WINDOW_FILE,
+    commit_version,
+    fetch,
+    find_commit,
+    read_version,
+)
+from app.auto_deployment.workspace import EXCLUDED_FILE, Workspace
+from app.ingest.data_window import ExcludedSpan, read_window
 from app.ingest.store_copy import copy_store
 from app.ingest.store_stats import count_rows_after
-from app.model.manifest import ArtifactError
+from app.model.manifest import ArtifactError, Manifest
 from app.model.verify import verify_model
 from app.settings import Settings
 
 PREPARED = Path("data/prepared")
-CYCLE = Path("data/window.json")
-REHEARSAL = Path("build/rehearsal")
-COMPARED = Path("build/compared")
-REPORTS = Path("reports")
-REFUSED = "refused.json"
-#: What a model depends on besides data: a change of it is a reason for a version.
-_SHAPE = ("app/ingest", "app/training", "app/model", "params.yaml", "dvc.yaml")
+VALIDATION_MODEL = Path("build/validation")
+COMPARISON_TABLES = Path("build/comparison")
+DATA_REPORT = REPORTS / "data.json"
+METRICS_REPORT = REPORTS / "metrics.json"
+#: Directories of the workspace.
+REJECTED = "rejected"
+PRODUCTION = "production"
 _KEPT_BATCHES = 10
+_REPORTED_METRICS = ("rmse", "mae", "ndcg", "recall", "precision", "map", "coverage", "gini")
 _log = logs.get(__name__)
 
 
-class NoVersionError(DeploymentError):
-    """No version is made this time, and why; nothing has changed."""
-
-    def __init__(
-        self,
-        status: Literal["unchanged", "refused", "gate"],
-        subject: str,
-        body: str,
-        figures: dict[str, Any] | None = None,
-    ) -> None:
-        super().__init__(body)
-        self.status: Literal["unchanged", "refused", "gate"] = status
-        self.subject = subject
-        self.figures = figures or {}
-
-
 @dataclass(frozen=True)
-class Made:
-    """A version that is trained and stands in the clone, not committed."""
+class BuiltVersion:
+    """A version whose files are in the clone, not committed yet.
+
+    Attributes:
+        number: its version number.
+        body: the text of its commit and of the notification.
+        metrics: of `marquee evaluate` on the held-out events.
+        includes_excluded: whether the batches that were rejected before are included.
+    """
 
     number: int
     body: str
-    figures: dict[str, Any]
-    accepted: bool
+    metrics: dict[str, Any]
+    includes_excluded: bool
 
 
-class Maker:
-    """Makes versions in one clone."""
+class VersionBuilder:
+    """Builds versions in one clone."""
 
-    def __init__(self, settings: Settings, workspace: Workspace, tree: Tree) -> None:
+    def __init__(self, settings: Settings, workspace: Workspace, tree: WorkingTree) -> None:
         self._settings = settings
         self._workspace = workspace
-        self._tree = tree
+        self.tree = tree
 
-    def make(self, *, accept: bool = False, force: bool = False) -> Made:
-        """Make the next version, up to the commit.
+    def build(self, *, accept_data: bool = False, force: bool = False) -> BuiltVersion:
+        """Build the next version, up to the commit.
+
+        Args:
+            accept_data: include rejected batches and skip the data checks.
+            force: build a version even if nothing has changed.
 
         Raises:
-            NoVersionError: nothing has changed, the data is refused, or the model is.
+            NoVersionError: nothing has changed, or the data or the model is rejected.
             DeploymentError: a step failed.
         """
-        tree, step = self._tree, self._workspace.step
-        step("fetch")
-        self._start_clean(fetch=True)
-        step("snapshot")
-        copy_store(self._settings.store_dir, tree.path / version_commits.COLLECTED)
-        tree.dvc("add", "--quiet", str(version_commits.COLLECTED))
-        rival, why_not = self._rival()
-        self._write_cycle(rival, accept)
-        step("check")
-        self._check()
-        if not (force or accept or self._is_new()):
-            self._start_clean()
-            raise NoVersionError("unchanged", "Nothing new to learn from", "no version is made")
-        step("rehearse")
+        try:
+            return self._build(accept_data, force)
+        except NoVersionError:
+            self._reset()
+            raise
+
+    def commit(self, built: BuiltVersion) -> None:
+        """Commit what `build` built."""
+        commit_version(self.tree, built.number, built.body)
+        if built.includes_excluded:
+            self._workspace.remove(EXCLUDED_FILE)
+
+    def _build(self, accept_data: bool, force: bool) -> BuiltVersion:
+        tree, start_step = self.tree, self._workspace.start_step
+        start_step("fetch")
+        fetch(tree, self._settings.git_branch)
+        self._reset()
+        start_step("snapshot")
+        copy_store(self._settings.store_dir, tree.path / COLLECTED)
+        tree.dvc("add", "--quiet", str(COLLECTED))
+        production, reason = self._find_production_model()
+        self._write_window(production, accept_data)
+        start_step("check-data")
+        self._check_data()
+        if not (force or accept_data or self._has_changes()):
+            raise NoVersionError("unchanged", "Nothing has changed", "No version is made.")
+        start_step("validate")
         tree.dvc("repro", "evaluate")
-        step("gate")
-        compared = self._pass_gate(rival, why_not)
-        step("train")
-        number = version_commits.current(tree) + 1
-        write_file(tree.path / version_commits.VERSION, f"{number}\n".encode())
+        start_step("gate")
+        comparison = self._apply_gate(production, reason)
+        start_step("train")
+        number = read_version(tree) + 1
+        write_file(tree.path / VERSION_FILE, f"{number}\n".encode())
         tree.dvc("repro", "train")
-        manifest = self._verified(number)
-        figures = figures_in(tree.path / REPORTS)
-        return Made(number, body_of(figures, compared, manifest), figures, accept)
+        manifest = self._verify_model(number)
+        metrics = self._read_json(METRICS_REPORT)
+        body = format_report(metrics, comparison, manifest)
+        return BuiltVersion(number, body, metrics, accept_data)
 
-    def commit(self, made: Made) -> None:
-        """Commit what `make` made."""
-        present = [name for name in version_commits.TRACKED if (self._tree.path / name).exists()]
-        self._tree.git("add", "--", *present)
-        message = f"{version_commits.subject(made.number)}\n\n{made.body}"
-        self._tree.git("commit", "--quiet", "--no-verify", "-m", message)
-        if made.accepted:
-            self._workspace.remove(REFUSED)
+    def _reset(self) -> None:
+        """Make the clone that of the remote's branch; the DVC cache stays."""
+        self.tree.git("reset", "--quiet", "--hard", f"origin/{self._settings.git_branch}")
+        self.tree.git("clean", "--quiet", "--force", "-d")
 
-    def _start_clean(self, fetch: bool = False) -> None:
-        """The clone as everyone has it; what DVC has cached stays."""
-        branch = self._settings.git_branch
-        if fetch:
-            self._tree.git("fetch", "--quiet", "origin", branch)
-        self._tree.git("reset", "--quiet", "--hard", f"origin/{branch}")
-        self._tree.git("clean", "--quiet", "--force", "-d")
+    def _read_json(self, path: Path) -> dict[str, Any]:
+        content: dict[str, Any] = json.loads((self.tree.path / path).read_bytes())
+        return content
 
-    def _rival(self) -> tuple[InService | None, str]:
-        """The version in service, to compare with, or why there is none."""
+    def _find_production_model(self) -> tuple[ProductionModel | None, str]:
+        """Return the model in production, or None and why there is no comparison with it."""
         try:
-            number = production_model.ask_number(self._settings.service_urls)
-            rival = production_model.fetch(self._tree, number, self._workspace.path / "in-service")
+            version = get_production_version(self._settings.service_urls)
+            directory = self._workspace.path / PRODUCTION
+            return fetch_model(self.tree, version, directory), ""
         except DeploymentError as error:
-            _log.warning("not compared with what is in service", why=str(error))
-            return None, f"not compared with the version in service: {error}"
-        return rival, ""
+            _log.warning("no comparison with the production model", reason=str(error))
+            return None, f"not compared with the production model: {error}"
 
-    def _write_cycle(self, rival: InService | None, accept: bool) -> None:
-        before = self._committed_report().get("newest")
-        since = None
-        if rival is not None:
-            least = read_gate(self._tree.path / "params.yaml").compared_events
-            newer = count_rows_after(self._tree.path / version_commits.COLLECTED, rival.newest)
-            since = rival.newest if newer >= least else None
-        known = read_cycle(self._tree.path / CYCLE).refused
-        added = tuple(map(Refused.model_validate, self._workspace.read(REFUSED).get("refused", [])))
-        refused = known + tuple(batch for batch in added if batch not in known)
-        cycle = Cycle(
-            before=None if before is None else datetime.fromisoformat(before),
-            test_since=since,
-            until=datetime.now(UTC).replace(tzinfo=None) + timedelta(days=1),
-            refused=() if accept else refused,
-            accepted=accept,
+    def _write_window(self, production: ProductionModel | None, accept_data: bool) -> None:
+        """Write the data window that the policy chooses."""
+        previous_newest = self._read_previous_report().get("newest")
+        newer = (
+            0
+            if production is None
+            else count_rows_after(self.tree.path / COLLECTED, production.newest)
         )
-        write_file(self._tree.path / CYCLE, (cycle.model_dump_json(indent=1) + "\n").encode())
+        excluded = read_window(self.tree.path / WINDOW_FILE).excluded
+        added = map(ExcludedSpan.model_validate, self._read_excluded())
+        window = policy.choose_window(
+            previous_newest=previous_newest and datetime.fromisoformat(previous_newest),
+            production_newest=None if production is None else production.newest,
+            events_since_production=newer,
+            excluded=excluded + tuple(span for span in added if span not in excluded),
+            accept_data=accept_data,
+            gate=self._read_limits().gate,
+        )
+        content = window.model_dump_json(indent=1) + "\n"
+        write_file(self.tree.path / WINDOW_FILE, content.encode())
 
-    def _committed_report(self) -> dict[str, Any]:
-        """What the data of the version before was found to be; empty: there is no such version."""
-        name = f"HEAD:{REPORTS}/data.json"
-        if not self._tree.git_tells("cat-file", "-e", name):
+    def _read_limits(self) -> policy.Limits:
+        return policy.read_limits(self.tree.path / PARAMS_FILE)
+
+    def _read_previous_report(self) -> dict[str, Any]:
+        """Return the previous version's data report, empty where there is none."""
+        name = f"HEAD:{DATA_REPORT}"
+        if not self.tree.git_succeeds("cat-file", "-e", name):
             return {}
-        found: dict[str, Any] = json.loads(self._tree.git("show", name))
-        return found
+        report: dict[str, Any] = json.loads(self.tree.git("show", name))
+        return report
 
-    def _check(self) -> None:
-        """Prepare and check the data; a batch that is refused stays out from now on."""
-        report = self._tree.path / REPORTS / "data.json"
-        report.unlink(missing_ok=True)
-        try:
-            self._tree.dvc("repro", "test-data")
-        except ToolError:
-            if not report.exists():
-                raise
-            found = json.loads(report.read_bytes())
-            if found["passed"]:
-                raise
-            self._refuse(found)
+    def _read_excluded(self) -> list[dict[str, Any]]:
+        spans: list[dict[str, Any]] = self._workspace.read(EXCLUDED_FILE).get("excluded", [])
+        return spans
 
-    def _refuse(self, found: dict[str, Any]) -> None:
-        reasons = found["refused"] + found["held"]
-        body = "The data was refused, and no version is made:\n" + "\n".join(
-            f"- {reason}" for reason in reasons
-        )
-        batch = found["batch"] or {}
-        if found["refused"] and batch.get("until"):
-            kept = self._keep_aside(found, batch)
-            body += (
-                f"\n\nEvents after {batch['after']} until {batch['until']} "
-                f"({batch['events']:,}) stay out from now on; they are kept in {kept}. To take "
-                "them in after all: marquee retrain --accept-data"
-            )
-        body += f"\n\n{json.dumps(found, indent=1)}"
-        self._start_clean()
-        raise NoVersionError("refused", "Collected data was refused", body, found)
-
-    def _keep_aside(self, found: dict[str, Any], batch: dict[str, Any]) -> Path:
-        """The refused batch's rows in a directory of their own, and the note that it stays out."""
-        until = datetime.fromisoformat(batch["until"])
-        after = datetime.fromisoformat(batch["after"])
-        place = self._workspace.path / "refused" / until.strftime("%Y%m%dT%H%M%S")
-        place.mkdir(parents=True, exist_ok=True)
-        for name, time in (("ratings", "time"), ("watches", "first_time")):
-            rows = pl.scan_parquet(self._tree.path / PREPARED / f"{name}.parquet")
-            rows.filter(pl.col(time) > after).sink_parquet(place / f"{name}.parquet")
-        write_file(place / "report.json", json.dumps(found, indent=1).encode())
-        for old in sorted(place.parent.iterdir())[:-_KEPT_BATCHES]:
-            shutil.rmtree(old)
-        note = Refused(after=after, until=until, why="; ".join(found["refused"]))
-        known = self._workspace.read(REFUSED).get("refused", [])
-        self._workspace.write(REFUSED, {"refused": [*known, note.model_dump(mode="json")]})
-        return place
-
-    def _is_new(self) -> bool:
-        """Whether data, code or parameters differ from those of the version before."""
-        before = self._committed_report().get("sha256")
-        now = json.loads((self._tree.path / REPORTS / "data.json").read_bytes())["sha256"]
-        last = version_commits.commit_of(self._tree, version_commits.current(self._tree), "HEAD")
-        if before != now or last is None:
-            return True
-        return not self._tree.git_tells("diff", "--quiet", last, "HEAD", "--", *_SHAPE)
-
-    def _pass_gate(self, rival: InService | None, why_not: str) -> str:
-        """What was said of the comparison.
+    def _check_data(self) -> None:
+        """Prepare and check the data.
 
         Raises:
-            NoVersionError: the model is not good enough.
+            NoVersionError: the data is rejected.
         """
-        gate = read_gate(self._tree.path / "params.yaml")
-        figures = figures_in(self._tree.path / REPORTS)
-        faults, compared = judge(figures, gate), why_not
-        if rival is not None and read_cycle(self._tree.path / CYCLE).test_since is None:
-            compared = f"not compared with version {rival.number}: too few events are newer"
-        elif rival is not None:
-            mine, theirs = self._score_both(rival)
-            worse, compared = compare(mine, theirs, rival.number, gate)
-            faults += worse
-        _log.info("judged", passed=not faults, compared=compared)
-        if faults:
-            reasons = "\n".join(f"- {fault}" for fault in faults)
-            body = f"The model did not pass the gate, and nothing has changed:\n{reasons}\n\n"
-            self._start_clean()
-            raise NoVersionError(
-                "gate",
-                "New model did not pass the gate",
-                body + body_of(figures, compared),
-                figures,
-            )
-        return compared
-
-    def _score_both(self, rival: InService) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The rehearsal's and the rival's figures on what is new to both; {} for nothing."""
-        tables = self._tree.path / COMPARED
-        if not production_model.unseen_by(rival, self._tree.path / PREPARED / "test", tables):
-            return {}, {}
-        models = (self._tree.path / REHEARSAL, rival.model)
-        both = (("--model", str(model), "--tables", str(tables), "--json") for model in models)
-        mine, theirs = (json.loads(self._tree.marquee("evaluate", *each)) for each in both)
-        return mine, theirs
-
-    def _verified(self, number: int) -> dict[str, Any]:
+        (self.tree.path / DATA_REPORT).unlink(missing_ok=True)
         try:
-            manifest = verify_model(self._tree.path / version_commits.MODEL)["lists"]
+            self.tree.dvc("repro", "test-data")
+        except ToolError:
+            if not (self.tree.path / DATA_REPORT).exists():
+                raise
+            report = self._read_json(DATA_REPORT)
+            if report["passed"]:
+                raise
+            self._reject_data(report)
+
+    def _reject_data(self, report: dict[str, Any]) -> None:
+        """Exclude the batch where it is at fault, and end the run."""
+        lines = ["The data was rejected, and no version is made:"]
+        lines += [f"- {reason}" for reason in report["rejected"] + report["blocking"]]
+        batch = report["batch"] or {}
+        if report["rejected"] and batch.get("until"):
+            place = self._exclude_batch(report, batch)
+            lines += [
+                "",
+                f"The {batch['events']:,} events after {batch['after']} until {batch['until']} are "
+                f"excluded from now on; a copy is in {place}. To include them after all: "
+                "marquee retrain --accept-data",
+            ]
+        lines += ["", json.dumps(report, indent=1)]
+        raise NoVersionError(
+            "data_rejected", "Collected data was rejected", "\n".join(lines), report
+        )
+
+    def _exclude_batch(self, report: dict[str, Any], batch: dict[str, Any]) -> Path:
+        """Copy the rejected batch's rows to the workspace, and exclude its span."""
+        until = datetime.fromisoformat(batch["until"])
+        after = datetime.fromisoformat(batch["after"])
+        place = self._workspace.path / REJECTED / until.strftime("%Y%m%dT%H%M%S")
+        place.mkdir(parents=True, exist_ok=True)
+        for name, time in (("ratings", "time"), ("watches", "first_time")):
+            rows = pl.scan_parquet(self.tree.path / PREPARED / f"{name}.parquet")
+            rows.filter(pl.col(time) > after).sink_parquet(place / f"{name}.parquet")
+        write_file(place / "report.json", json.dumps(report, indent=1).encode())
+        for old in sorted(place.parent.iterdir())[:-_KEPT_BATCHES]:
+            shutil.rmtree(old)
+        span = ExcludedSpan(after=after, until=until, reason="; ".join(report["rejected"]))
+        spans = [*self._read_excluded(), span.model_dump(mode="json")]
+        self._workspace.write(EXCLUDED_FILE, {"excluded": spans})
+        return place
+
+    def _has_changes(self) -> bool:
+        """Whether data, code or parameters differ from those of the previous version."""
+        tree = self.tree
+        previous = find_commit(tree, read_version(tree))
+        sources_changed = previous is None or not tree.git_succeeds(
+            "diff", "--quiet", previous, "HEAD", "--", *policy.MODEL_SOURCES
+        )
+        return policy.needs_version(
+            self._read_previous_report().get("tables_hash"),
+            self._read_json(DATA_REPORT)["tables_hash"],
+            sources_changed=sources_changed,
+        )
+
+    def _apply_gate(self, production: ProductionModel | None, reason: str) -> str:
+        """Check the validation model and return the line about production.
+
+        Raises:
+            NoVersionError: a check failed.
+        """
+        gate = self._read_limits().gate
+        metrics = self._read_json(METRICS_REPORT)
+        failed, summary = policy.check_thresholds(metrics, gate), reason
+        if production is not None:
+            ours, theirs = self._evaluate_both(production)
+            worse, summary = policy.compare_with_production(ours, theirs, production.version, gate)
+            failed += worse
+        _log.info("gate", passed=not failed, comparison=summary)
+        if failed:
+            lines = ["The model did not pass the gate, and no version is made:"]
+            lines += [*(f"- {check}" for check in failed), "", format_report(metrics, summary)]
+            raise NoVersionError(
+                "gate_failed", "New model did not pass the gate", "\n".join(lines), metrics
+            )
+        return summary
+
+    def _evaluate_both(self, production: ProductionModel) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the metrics of the validation model and of the production model.
+
+        Both are evaluated on events that neither was fitted to; empty without such events.
+        """
+        test, tables = self.tree.path / PREPARED / "test", self.tree.path / COMPARISON_TABLES
+        window = read_window(self.tree.path / WINDOW_FILE)
+        if window.test_start is None or not write_unseen_events(production, test, tables):
+            return {}, {}
+        ours, theirs = (
+            json.loads(
+                self.tree.marquee(
+                    "evaluate", "--model", str(model), "--tables", str(tables), "--json"
+                )
+            )
+            for model in (self.tree.path / VALIDATION_MODEL, production.path)
+        )
+        return ours, theirs
+
+    def _verify_model(self, number: int) -> Manifest:
+        try:
+            manifest = verify_model(self.tree.path / MODEL)["lists"]
         except ArtifactError as error:
             raise DeploymentError(str(error)) from error
         if manifest.version != number:
-            raise DeploymentError(f"the model says version {manifest.version}, not {number}")
-        return {"model_hash": manifest.model_hash, "data": manifest.data}
+            raise DeploymentError(f"the model is of version {manifest.version}, not {number}")
+        return manifest
+
+
+def format_report(
+    metrics: dict[str, Any], comparison: str, manifest: Manifest | None = None
+) -> str:
+    """Format a model's metrics as the body of its commit and of its notification.
+
+    Args:
+        metrics: of `marquee evaluate`.
+        comparison: the line about the model in production.
+        manifest: of the model that was trained on all events, if there is one.
+    """
+    lines = [f"On {metrics['events']:,} held-out events of {metrics['users']:,} users:"]
+    for name in _REPORTED_METRICS:
+        value = metrics.get(name)
+        lines.append(f"{name:<10}{'-' if value is None else f'{value:.4f}'}")
+    lines += ["", comparison]
+    if manifest is not None:
+        data = manifest.data
+        lines += [
+            "",
+            f"Trained on everything: {data['pairs']:,} pairs of {data['users']:,} users and "
+            f"{data['movies']:,} movies ({data['ratings']:,} ratings), newest {data['newest']}",
+            f"Model {manifest.model_hash}",
+            f"Data  {data['data_hash']}",
+        ]
+    return "\n".join(lines)

@@ -1,12 +1,12 @@
 """`marquee test-data`, `retrain`, `schedule` and `restore`."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 
+from app.cli_errors import explain_errors
 from app.settings import Settings
 
 _PATH = click.Path(path_type=Path)
@@ -14,106 +14,125 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.command(
-    epilog="Example (dvc.yaml's): marquee test-data --tables data/prepared --out reports/data.json"
+    epilog="Example (in dvc.yaml): marquee test-data --tables data/prepared --out reports/data.json"
 )
 @click.option("--tables", type=_PATH, required=True, help="Directory that `prepare` wrote.")
-@click.option("--prepared", type=_PATH, help="What `prepare --json` said of it.")
-@click.option("--cycle", type=_PATH, help="Which events are new. [default: none are known to be]")
-@click.option("--params", type=_PATH, default="params.yaml", show_default=True, help="Thresholds.")
-@click.option("--out", type=_PATH, help="Also write what was found, as JSON.")
+@click.option("--prepare-summary", type=_PATH, help="What `prepare --json` printed.")
+@click.option(
+    "--window",
+    "window_file",
+    type=_PATH,
+    help="data/window.json: which events are the batch. [default: none]",
+)
+@click.option("--params", type=_PATH, default="params.yaml", show_default=True, help="The limits.")
+@click.option("--out", type=_PATH, help="Also write the report as JSON to this file.")
 @_JSON
 @click.pass_obj
 def test_data(
     settings: Settings,
     tables: Path,
-    prepared: Path | None,
-    cycle: Path | None,
+    prepare_summary: Path | None,
+    window_file: Path | None,
     params: Path,
     out: Path | None,
     as_json: bool,
 ) -> None:
-    """Check the tables that a model is to be made from.
+    """Check the tables before a model is trained on them.
 
-    Schema, ranges, missing values, duplicates, share of damaged movie ids; and of the newest batch
-    its volume and the drift of ratings and popularity. Exit status: 0 fit, 1 refused (the reasons
-    are printed), 2 wrong usage.
+    Checks schema, ranges, missing values, duplicates and the share of damaged movie ids; of the
+    newest batch its volume and the drift of ratings and popularity. Exit status: 0 passed,
+    1 rejected (the reasons are printed), 2 wrong usage.
     """
     from app.atomic_files import write_file
-    from app.auto_deployment.data_validation import check_data
-    from app.auto_deployment.thresholds import read_checks
-    from app.ingest.data_window import Cycle, read_cycle
+    from app.auto_deployment.retraining_policy import read_limits, validate_data
+    from app.ingest.data_window import DataWindow, read_window
 
-    with told_plainly():
-        said = json.loads(prepared.read_bytes()) if prepared else {}
-        chosen = read_cycle(cycle) if cycle else Cycle()
-        scale = (settings.rating_min, settings.rating_max)
-        found = check_data(tables, said, chosen, read_checks(params), scale)
+    with explain_errors():
+        summary = _read_json(prepare_summary) if prepare_summary else {}
+        window = read_window(window_file) if window_file else DataWindow()
+        rating_scale = (settings.rating_min, settings.rating_max)
+        report = validate_data(tables, summary, window, read_limits(params).checks, rating_scale)
+        content = report.to_dict()
         if out:
             out.parent.mkdir(parents=True, exist_ok=True)
-            write_file(out, (json.dumps(found, indent=1) + "\n").encode())
+            write_file(out, (json.dumps(content, indent=1) + "\n").encode())
     if as_json:
-        click.echo(json.dumps(found))
-    elif found["passed"]:
-        click.echo(f"fit: {found['ratings']:,} ratings, {found['watches']:,} watches")
-    if not found["passed"]:
-        raise click.ClickException("refused: " + "; ".join(found["held"] + found["refused"]))
+        click.echo(json.dumps(content))
+    elif report.passed:
+        click.echo(f"passed: {content['ratings']:,} ratings, {content['watches']:,} watches")
+    if not report.passed:
+        raise click.ClickException("rejected: " + "; ".join(report.blocking + report.rejected))
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    from app.auto_deployment.errors import DeploymentError
+
+    try:
+        content = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise DeploymentError(f"{path}: not JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise DeploymentError(f"{path}: not a JSON object")
+    return content
 
 
 @click.command(
     epilog="Examples: MARQUEE_GIT_REMOTE=git@git.example:us/marquee.git marquee retrain;"
     "  docker compose exec scheduler marquee retrain --json"
 )
-@click.option("--accept-data", is_flag=True, help="Take in refused batches; do not judge the data.")
+@click.option(
+    "--accept-data", is_flag=True, help="Include rejected batches and skip the data checks."
+)
 @click.option("--force", is_flag=True, help="Make a version even if nothing has changed.")
 @_JSON
 @click.pass_obj
 def retrain(settings: Settings, accept_data: bool, force: bool, as_json: bool) -> None:
-    """Make a version of what was collected: check, train, judge, commit, push, tell people.
+    """Make a version from the collected data: check, train, evaluate, commit, push, notify.
 
-    Works in a clone of its own (`workspace_dir`). A run that failed or was killed is gone on with
-    by the next; data, code and parameters that have not changed make no version. Exit status:
-    0 published, unchanged or idle (no `git_remote`), 1 refused, not passed, failed, or another
-    run is under way.
+    Works in a clone of its own (`workspace_dir`). A run resumes one that failed or was killed
+    after its commit. Unchanged data, code and parameters make no version. Exit status: 0 published,
+    unchanged, no data yet or disabled (no `git_remote`); 1 data rejected, gate failed, failed, or
+    another run is in progress.
     """
-    import signal
     import sys
     from dataclasses import asdict
 
-    from app.auto_deployment.auto_deploy import QUIET
+    from app.auto_deployment.auto_deploy import NOT_NOTIFIED
     from app.auto_deployment.auto_deploy import retrain as run
     from app.notifications.channels import open_channels
     from app.notifications.notifier import Notifier
+    from app.shutdown import exit_on_sigterm
 
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an orderly end, children included
-    with told_plainly():
+    exit_on_sigterm()  # ends the child processes, too
+    with explain_errors():
         notifier = Notifier(settings.outbox_dir, open_channels(settings))
-        outcome = run(settings, notifier, accept=accept_data, force=force)
+        result = run(settings, notifier, accept_data=accept_data, force=force)
     if as_json:
-        click.echo(json.dumps(asdict(outcome)))
+        click.echo(json.dumps(asdict(result)))
     else:
-        click.echo("\n".join(line for line in (outcome.subject, outcome.body) if line))
-    sys.exit(0 if outcome.status in QUIET else 1)
+        click.echo("\n".join(line for line in (result.subject, result.body) if line))
+    sys.exit(0 if result.status in NOT_NOTIFIED else 1)
 
 
-@click.command(epilog="Example (the compose file's): marquee schedule")
+@click.command(epilog="Example (in the compose file): marquee schedule")
 @click.pass_obj
 def schedule(settings: Settings) -> None:
     """Retrain every `retrain_interval_hours`, until SIGTERM or Ctrl-C.
 
-    Goes by how the last run ended, across restarts; a missed one is made up for once, one that
-    failed for a fault outside is tried again sooner, two never overlap. Answers `/metrics` and
-    `/health` at `scheduler_bind`. Without `git_remote` it idles.
+    The next run is due that long after the last one ended, also across restarts; a missed run is
+    made up for once, a failed one is retried after `retrain_retry_minutes`, and two never overlap.
+    Answers `/metrics` and `/health` at `scheduler_bind`. Without `git_remote` it starts no run.
     """
-    from app.auto_deployment.scheduler import work
+    from app.auto_deployment.scheduler import run_scheduler
 
-    work(settings)
+    run_scheduler(settings)
 
 
 @click.command(
     epilog="Examples: marquee restore;  marquee restore 6 --json;"
     "  MARQUEE_DVC_REMOTE=/srv/versions marquee restore 6"
 )
-@click.argument("number", metavar="[N]", type=click.IntRange(0), required=False)
+@click.argument("version", metavar="[N]", type=click.IntRange(0), required=False)
 @click.option(
     "--tree",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
@@ -122,37 +141,23 @@ def schedule(settings: Settings) -> None:
 )
 @_JSON
 @click.pass_obj
-def restore(settings: Settings, number: int | None, tree: Path, as_json: bool) -> None:
-    """Bring data and model of version N (default: that of version.txt) into this clone.
+def restore(settings: Settings, version: int | None, tree: Path, as_json: bool) -> None:
+    """Restore data and model of version N (default: that of version.txt) in this clone.
 
     They come from DVC's cache or remote and are compared with the hashes that the version's commit
-    names. For another version than the tree's, the files that describe it (version.txt, dvc.lock)
-    change too, in the working tree only. Exit status: 0 done, 1 failed with the reason.
+    names. Another version than the clone's is found by its tag `version-N`, and also changes the
+    files that describe it (version.txt, dvc.lock), in the working tree only. Exit status: 0 done,
+    1 failed (the reason is printed).
     """
-    from app.auto_deployment.git_dvc import Tree
-    from app.auto_deployment.restore import restore as run
+    from app.auto_deployment.git_dvc import WorkingTree
+    from app.auto_deployment.restore import restore_version
 
-    with told_plainly():
-        place = Tree(tree)
-        place.use_remote(settings.dvc_remote)
-        done = run(place, number)
+    with explain_errors():
+        working_tree = WorkingTree(tree)
+        working_tree.set_dvc_remote(settings.dvc_remote)
+        restored = restore_version(working_tree, version)
     if as_json:
-        click.echo(json.dumps(done))
+        click.echo(json.dumps(restored))
     else:
-        places = " and ".join(done["restored"])
-        click.echo(f"version {done['version']} in {places}, hash {done['model_hash'][:12]}")
-
-
-@contextmanager
-def told_plainly() -> Iterator[None]:
-    """End a command with a sentence for what this room knows to go wrong."""
-    from app.auto_deployment.errors import DeploymentError
-    from app.ingest.errors import IngestError
-    from app.notifications.errors import NotificationError
-
-    try:
-        yield
-    except (DeploymentError, IngestError, NotificationError) as error:
-        raise click.ClickException(str(error)) from error
-    except (OSError, ValueError) as error:
-        raise click.ClickException(f"{type(error).__name__}: {error}") from error
+        paths = " and ".join(restored["restored"])
+        click.echo(f"version {restored['version']} in {paths}, hash {restored['model_hash'][:12]}")

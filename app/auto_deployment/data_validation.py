@@ -1,18 +1,21 @@
-"""Is what was collected fit to learn from? Schema by pandera, batch against what came before."""
+"""Metrics of the prepared tables: schema errors, missing times, damaged ids, drift of the batch.
+
+Nothing is decided here; `retraining_policy` compares these metrics with the limits.
+"""
 
 import hashlib
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandera.polars as pa
 import polars as pl
+from numpy.typing import NDArray
 from pandera.errors import SchemaErrors
 
-from app.auto_deployment import drift
 from app.auto_deployment.errors import DeploymentError
-from app.auto_deployment.thresholds import Checks
-from app.ingest.data_window import Cycle
 from app.ingest.errors import IngestError
 from app.ingest.metadata_files import METADATA_FILES
 from app.ingest.schemas import KEY, TIMESTAMP
@@ -20,10 +23,65 @@ from app.ingest.training_tables import read_ratings, read_watches
 from app.model.artifact import sha256
 
 _RATINGS, _WATCHES = "ratings.parquet", "watches.parquet"
+#: Groups of movies with about equal shares of the earlier events, for the PSI of popularity.
+_POPULARITY_GROUPS = 10
 
 
 @dataclass(frozen=True)
-class Data:
+class BatchMetrics:
+    """The batch, which is every event later than `after`, beside the earlier events.
+
+    Attributes:
+        after: newest event of the previous version, as an ISO 8601 time.
+        until: newest event of the batch; None without events.
+        events: number of events.
+        ratings: number of ratings.
+        ratings_psi: PSI of the ratings; None with too few to compare.
+        popularity_psi: PSI of the movies' popularity; None with too few events to compare.
+        volume_ratio: events by the mean of earlier periods of equal length; None without one.
+    """
+
+    after: str
+    until: str | None
+    events: int
+    ratings: int
+    ratings_psi: float | None
+    popularity_psi: float | None
+    volume_ratio: float | None
+
+
+@dataclass(frozen=True)
+class DataMetrics:
+    """What was measured in the prepared tables.
+
+    Attributes:
+        schema_errors: columns, types, ranges, missing values and duplicates that are wrong.
+        ratings: number of ratings.
+        watches: number of watches.
+        users: number of users.
+        movies: number of movies.
+        newest: time of the newest event, ISO 8601.
+        without_time_ratio: share of events without a time.
+        damaged_ratio: share of lines with a damaged movie id, repaired or dropped.
+        tables_hash: SHA-256 of the table files; it changes when they change in any byte. (The
+            manifest's `data_hash` identifies the events themselves, however they are stored.)
+        batch: the events since the previous version; None where it is not known.
+    """
+
+    schema_errors: list[str]
+    ratings: int
+    watches: int
+    users: int
+    movies: int
+    newest: str | None
+    without_time_ratio: float
+    damaged_ratio: float
+    tables_hash: str
+    batch: BatchMetrics | None
+
+
+@dataclass(frozen=True)
+class _Tables:
     """The prepared tables, and all their events in one: user_id, movie_id, time."""
 
     ratings: pl.DataFrame
@@ -31,12 +89,49 @@ class Data:
     events: pl.DataFrame
 
 
-def read_data(tables: Path) -> Data:
-    """Read the tables that `marquee prepare` wrote.
+def measure_data(
+    tables: Path,
+    prepare_summary: dict[str, Any],
+    rating_scale: tuple[float, float],
+    batch_after: datetime | None,
+    *,
+    min_psi_events: int,
+    volume_periods: int,
+) -> DataMetrics:
+    """Measure the tables that `marquee prepare` wrote.
+
+    Args:
+        tables: their directory.
+        prepare_summary: what `marquee prepare --json` printed.
+        rating_scale: lowest and highest rating.
+        batch_after: newest event of the previous version; later events are the batch.
+        min_psi_events: with fewer events on either side no PSI is computed.
+        volume_periods: number of earlier periods, at most, that the batch's volume is compared to.
 
     Raises:
-        DeploymentError: one is missing, or has not the columns that it must have.
+        DeploymentError: a table is missing or lacks a column.
     """
+    data = _read_tables(tables)
+    batch = (
+        None
+        if batch_after is None
+        else _measure_batch(data, batch_after, min_psi_events, volume_periods)
+    )
+    return DataMetrics(
+        schema_errors=_find_schema_errors(data, rating_scale),
+        ratings=data.ratings.height,
+        watches=data.watches.height,
+        users=data.events["user_id"].n_unique(),
+        movies=data.events["movie_id"].n_unique(),
+        newest=_format_time(data.events["time"].max()),
+        without_time_ratio=data.events["time"].null_count() / max(1, data.events.height),
+        damaged_ratio=_damaged_ratio(data, prepare_summary),
+        tables_hash=_hash_tables(tables),
+        batch=batch,
+    )
+
+
+def _read_tables(tables: Path) -> _Tables:
     try:
         ratings = read_ratings(tables / _RATINGS)
         watches = read_watches(tables / _WATCHES)
@@ -44,55 +139,15 @@ def read_data(tables: Path) -> Data:
         raise DeploymentError(str(error)) from error
     columns = [*KEY, "time"]
     events = pl.concat([ratings.select(columns), watches.rename({"last_time": "time"})[columns]])
-    return Data(ratings, watches, events)
+    return _Tables(ratings, watches, events)
 
 
-def check_data(
-    tables: Path, prepared: dict[str, Any], cycle: Cycle, checks: Checks, scale: tuple[float, float]
-) -> dict[str, Any]:
-    """Judge the tables; what is found stands in `reports/data.json`.
-
-    Args:
-        tables: what `marquee prepare` wrote.
-        prepared: what it said of it.
-        cycle: which events are the batch.
-        checks: thresholds.
-        scale: lowest and highest rating.
-
-    `refused` are the batch's own faults: it stays out from now on. `held` are reasons to make no
-    version now that a later batch may mend.
-    """
-    data = read_data(tables)
-    held = _shape(data, scale) + _missing(data, checks)
-    refused, batch = ([], None) if cycle.before is None else _batch(data, cycle, checks)
-    damaged = _damaged_share(data, prepared)
-    if damaged > checks.damaged:
-        held.append(f"{damaged:.1%} of lines have a damaged movie id (limit {checks.damaged:.1%})")
-    if batch and batch["few"]:
-        held.append(batch["few"])
-    if cycle.accepted:
-        held, refused = [], []
-    return {
-        "passed": not (held or refused),
-        "refused": refused,
-        "held": held,
-        "ratings": data.ratings.height,
-        "watches": data.watches.height,
-        "users": data.events["user_id"].n_unique(),
-        "movies": data.events["movie_id"].n_unique(),
-        "newest": _moment(data.events["time"].max()),
-        "damaged_share": damaged,
-        "sha256": _hash(tables),
-        "batch": batch,
-    }
-
-
-def _schemas(scale: tuple[float, float]) -> dict[str, pa.DataFrameSchema]:
+def _schemas(rating_scale: tuple[float, float]) -> dict[str, pa.DataFrameSchema]:
     key = {
         "user_id": pa.Column(pl.Int64, pa.Check.ge(0)),
         "movie_id": pa.Column(pl.String, pa.Check.str_matches(r"^[^\s,]{1,200}$")),
     }
-    rating = pa.Column(pl.Float32, pa.Check.in_range(*scale))
+    rating = pa.Column(pl.Float32, pa.Check.in_range(*rating_scale))
     minutes = pa.Column(pl.UInt16, pa.Check.ge(1))
     times = {name: pa.Column(TIMESTAMP) for name in ("first_time", "last_time")}
     return {
@@ -107,71 +162,117 @@ def _schemas(scale: tuple[float, float]) -> dict[str, pa.DataFrameSchema]:
     }
 
 
-def _shape(data: Data, scale: tuple[float, float]) -> list[str]:
-    """Columns, types, ranges, missing values and duplicates."""
-    found = []
-    for name, schema in _schemas(scale).items():
+def _find_schema_errors(data: _Tables, rating_scale: tuple[float, float]) -> list[str]:
+    errors = []
+    for name, schema in _schemas(rating_scale).items():
         try:
             schema.validate(getattr(data, name), lazy=True)
         except SchemaErrors as error:
             for row in error.failure_cases.select("column", "check").unique().sort("check").rows():
-                found.append(f"{name}: {row[0] or 'rows'}: {row[1]}")
+                errors.append(f"{name}: {row[0] or 'rows'}: {row[1]}")
     if data.events.is_empty():
-        found.append("there is no event at all")
-    return found
+        errors.append("there are no events")
+    return errors
 
 
-def _missing(data: Data, checks: Checks) -> list[str]:
-    share = data.events["time"].null_count() / max(1, data.events.height)
-    if share <= checks.without_time:
-        return []
-    return [f"{share:.1%} of events have no time (limit {checks.without_time:.1%})"]
+def _damaged_ratio(data: _Tables, prepare_summary: dict[str, Any]) -> float:
+    """Share of log lines with a damaged movie id; a watch is one line a minute.
 
-
-def _damaged_share(data: Data, prepared: dict[str, Any]) -> float:
-    """Damaged movie ids by line, as damage comes: a movie watched is a line a minute.
-
-    A damaged line makes an event of its own, so by event the share would grow with movies' lengths.
+    By event the share would grow with the lengths of movies: each damaged line makes an event of
+    its own, each sound watch many lines.
     """
-    dropped = prepared.get("dropped", 0)
+    dropped = prepare_summary.get("dropped", 0)
     lines = data.watches["minutes"].sum() + data.ratings.height + dropped
-    return float((prepared.get("repaired", 0) + dropped) / max(1, lines))
+    return float((prepare_summary.get("repaired", 0) + dropped) / max(1, lines))
 
 
-def _batch(data: Data, cycle: Cycle, checks: Checks) -> tuple[list[str], dict[str, Any]]:
-    """The batch's faults, and its figures."""
-    new = (pl.col("time") > cycle.before).fill_null(value=False)
-    batch, before = data.events.filter(new), data.events.filter(~new)
-    ratings_psi = drift.ratings_psi(
-        data.ratings.filter(~new)["rating"], data.ratings.filter(new)["rating"], checks.psi_events
+def _measure_batch(
+    data: _Tables, after: datetime, min_psi_events: int, volume_periods: int
+) -> BatchMetrics:
+    is_new = (pl.col("time") > after).fill_null(value=False)
+    batch, earlier = data.events.filter(is_new), data.events.filter(~is_new)
+    ratings, earlier_ratings = data.ratings.filter(is_new), data.ratings.filter(~is_new)
+    return BatchMetrics(
+        after=after.isoformat(),
+        until=_format_time(batch["time"].max()),
+        events=batch.height,
+        ratings=ratings.height,
+        ratings_psi=ratings_psi(earlier_ratings["rating"], ratings["rating"], min_psi_events),
+        popularity_psi=popularity_psi(earlier["movie_id"], batch["movie_id"], min_psi_events),
+        volume_ratio=volume_ratio(earlier["time"], batch["time"], after, volume_periods),
     )
-    popularity_psi = drift.popularity_psi(before["movie_id"], batch["movie_id"], checks.psi_events)
-    volume = drift.volume(before["time"], batch["time"], cycle.before, checks.spans)
-    found, few = [], None
-    for name, psi, limit in (
-        ("ratings", ratings_psi, checks.ratings_psi),
-        ("popularity", popularity_psi, checks.popularity_psi),
-    ):
-        if psi is not None and psi > limit:
-            found.append(f"the distribution of {name} has drifted: PSI {psi:.2f} (limit {limit:g})")
-    if volume is not None and volume > checks.most:
-        found.append(f"{volume:.1f} times as many events as before (limit {checks.most:g})")
-    if volume is not None and volume < checks.fewest:
-        few = f"{volume:.2f} times as many events as before (limit {checks.fewest:g})"
-    return found, {
-        "after": _moment(cycle.before),
-        "until": _moment(batch["time"].max()),
-        "events": batch.height,
-        "ratings": int(data.ratings.select(new.sum()).item()),
-        "ratings_psi": ratings_psi,
-        "popularity_psi": popularity_psi,
-        "volume": volume,
-        "few": few,
-    }
 
 
-def _hash(tables: Path) -> str:
-    """One hash for all that is learned from."""
+def ratings_psi(earlier: pl.Series, batch: pl.Series, min_events: int) -> float | None:
+    """PSI of ratings, rounded to integers; None with fewer than `min_events` on either side."""
+    if min(len(earlier), len(batch)) < min_events:
+        return None
+    values = np.union1d(earlier.round().to_numpy(), batch.round().to_numpy())
+    counts = [
+        np.array([np.count_nonzero(side.round().to_numpy() == value) for value in values])
+        for side in (earlier, batch)
+    ]
+    return psi(*counts)
+
+
+def popularity_psi(earlier: pl.Series, batch: pl.Series, min_events: int) -> float | None:
+    """PSI of events over ten groups of movies by popularity, and one group of new movies.
+
+    Each group has about a tenth of the earlier events. None with fewer than `min_events` events on
+    either side.
+    """
+    if min(len(earlier), len(batch)) < min_events:
+        return None
+    movies = earlier.value_counts(sort=True)
+    more_popular = movies["count"].cum_sum() - movies["count"]
+    group = (more_popular * _POPULARITY_GROUPS // len(earlier)).alias("group")
+    groups = movies.with_columns(group)
+    joined = batch.to_frame().join(groups, on=earlier.name, how="left")
+    found = joined["group"].fill_null(_POPULARITY_GROUPS)
+    known = groups.group_by("group").agg(pl.col("count").sum())
+    counts = np.zeros((2, _POPULARITY_GROUPS + 1))
+    counts[0, known["group"].to_numpy()] = known["count"].to_numpy()
+    counts[1] = np.bincount(found.to_numpy(), minlength=_POPULARITY_GROUPS + 1)
+    return psi(counts[0], counts[1])
+
+
+def psi(expected: NDArray[np.number], actual: NDArray[np.number]) -> float:
+    """Population stability index of two counts over the same bins.
+
+    Half an event is added to each bin, so that empty bins have a logarithm.
+    """
+    p = (expected + 0.5) / (expected + 0.5).sum()
+    q = (actual + 0.5) / (actual + 0.5).sum()
+    return float(((q - p) * np.log(q / p)).sum())
+
+
+def volume_ratio(
+    earlier: pl.Series, batch: pl.Series, after: datetime, max_periods: int
+) -> float | None:
+    """The batch's number of events, divided by the mean of earlier periods of the same length.
+
+    Args:
+        earlier: times of earlier events.
+        batch: times of the batch's events.
+        after: where the batch begins.
+        max_periods: number of periods before `after`, at most.
+
+    Returns:
+        None where no such period lies wholly within the earlier events, or the batch is empty.
+    """
+    first, last = earlier.min(), batch.max()
+    if not isinstance(first, datetime) or not isinstance(last, datetime):
+        return None
+    length = last - after
+    periods = min(max_periods, int((after - first) / length)) if length else 0
+    if periods < 1:
+        return None
+    recent = int((earlier > after - periods * length).sum())
+    return len(batch) * periods / recent if recent else None
+
+
+def _hash_tables(tables: Path) -> str:
+    """One SHA-256 for all table files that training reads."""
     digest = hashlib.sha256()
     for name in (_RATINGS, _WATCHES, *METADATA_FILES):
         if (tables / name).exists():
@@ -179,5 +280,5 @@ def _hash(tables: Path) -> str:
     return digest.hexdigest()
 
 
-def _moment(value: Any) -> str | None:
+def _format_time(value: Any) -> str | None:
     return None if value is None else value.isoformat()

@@ -1,4 +1,4 @@
-"""The version that answers requests now: which it is, and its model, to compare with."""
+"""The model in production: its version number, its files, and the events it has not seen."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,90 +8,97 @@ import numpy as np
 import polars as pl
 import requests
 
-from app import logs
-from app.auto_deployment import version_commits
 from app.auto_deployment.errors import DeploymentError
-from app.auto_deployment.git_dvc import Tree
+from app.auto_deployment.git_dvc import WorkingTree
+from app.auto_deployment.version_commits import MODEL, find_commit
 from app.ingest.schemas import KEY
 from app.model.artifact import open_artifact
 from app.model.manifest import ArtifactError
 from app.model.recommendation_lists import unpack_movie_ids
 from app.model.verify import FACTORS, verify_model
 
-_SECONDS = 5
-_log = logs.get(__name__)
+_TIMEOUT_SECONDS = 5
 
 
 @dataclass(frozen=True)
-class InService:
-    """A version in service, and its model.
+class ProductionModel:
+    """The model that answers requests now.
 
     Attributes:
-        number: of the version.
-        model: its model directory, whole.
-        newest: newest event that it was made from.
+        version: its version number.
+        path: a verified copy of its model directory.
+        newest: time of the newest event it was trained on.
     """
 
-    number: int
-    model: Path
+    version: int
+    path: Path
     newest: datetime
 
 
-def ask_number(urls: str) -> int:
-    """The version number that the first of some instances says that it serves.
+def get_production_version(urls: str) -> int:
+    """Return the version number that the first reachable instance serves.
+
+    Args:
+        urls: base URLs of instances of the service, separated by commas.
 
     Raises:
-        DeploymentError: none is configured, or none answers.
+        DeploymentError: no URL is configured, or no instance answers.
     """
-    why = "no address is configured"
+    reason = "MARQUEE_SERVICE_URLS is empty"
     for url in urls.split(",") if urls else ():
         try:
-            answer = requests.get(f"{url.rstrip('/')}/version", timeout=_SECONDS)
-            answer.raise_for_status()
-            return int(answer.json()["version"])
+            response = requests.get(f"{url.rstrip('/')}/version", timeout=_TIMEOUT_SECONDS)
+            response.raise_for_status()
+            return int(response.json()["version"])
         except (requests.RequestException, ValueError, KeyError, TypeError) as error:
-            why = f"{url}: {error}"
-    raise DeploymentError(f"no instance says what it serves ({why})")
+            reason = f"{url}: {error}"
+    raise DeploymentError(f"the version in production is unknown ({reason})")
 
 
-def fetch(tree: Tree, number: int, out: Path) -> InService:
-    """Bring a version's model to `out`.
+def fetch_model(tree: WorkingTree, version: int, directory: Path) -> ProductionModel:
+    """Get a version's model from DVC into a subdirectory of `directory`, and verify it.
 
     Raises:
-        DeploymentError: the history does not know it, or its model cannot be had.
+        DeploymentError: the version has no tag, or its model cannot be fetched or is damaged.
     """
-    commit = version_commits.commit_of(tree, number)
+    commit = find_commit(tree, version)
     if commit is None:
-        raise DeploymentError(f"no commit makes version {number}")
-    # Told apart by its commit: after a kill it may be whole, and after a renumbering another's.
-    model = out / commit
+        raise DeploymentError(f"there is no tag version-{version}")
+    # By commit, not by number: a version that was dropped may have had the same number.
+    model = directory / commit
     if not model.exists():
-        out.mkdir(parents=True, exist_ok=True)
-        tree.dvc(
-            "get", ".", str(version_commits.MODEL), "--rev", commit, "--out", str(model), "--force"
-        )
+        directory.mkdir(parents=True, exist_ok=True)
+        tree.dvc("get", ".", str(MODEL), "--rev", commit, "--out", str(model), "--force")
     try:
         manifest = verify_model(model)["lists"]
     except ArtifactError as error:
         raise DeploymentError(str(error)) from error
     newest = manifest.data.get("newest")
     if newest is None:
-        raise DeploymentError(f"version {number}'s data has no times")
-    return InService(number, model, datetime.fromisoformat(newest))
+        raise DeploymentError(f"the data of version {version} has no times")
+    return ProductionModel(version, model, datetime.fromisoformat(newest))
 
 
-def unseen_by(rival: InService, tables: Path, out: Path) -> int:
-    """Write the rows of `tables` whose user and movie the rival did not learn from; how many.
+def write_unseen_events(production: ProductionModel, tables: Path, out: Path) -> int:
+    """Write the rows of `tables` whose user-movie pair the production model was not trained on.
 
-    Who learned from an earlier rating of a pair knows more of it than one who did not.
+    A model that was trained on an earlier rating of a pair would have an advantage on a later one.
+
+    Args:
+        production: the model, with its factors.
+        tables: directory with `ratings.parquet` and `watches.parquet`.
+        out: directory to write both to.
+
+    Returns:
+        The number of rows written.
     """
-    factors = open_artifact(rival.model / FACTORS, "factors").arrays
+    factors = open_artifact(production.path / FACTORS, "factors").arrays
     counts = np.diff(factors["seen_start"])
-    names = pl.Series(unpack_movie_ids(factors["movies"]), dtype=pl.String)
+    movies = pl.Series(unpack_movie_ids(factors["movies"]), dtype=pl.String)
     seen = pl.DataFrame(
         {
             "user_id": np.repeat(factors["users"], counts),
-            "movie_id": names.gather(pl.Series(factors["seen_items"])),
+            "movie_id": movies.gather(pl.Series(factors["seen_items"])),
         }
     )
     out.mkdir(parents=True, exist_ok=True)

@@ -1,158 +1,169 @@
-"""Bring data and model of a version back into a working tree, and prove that they are the same."""
+"""Restore data and model of a version into a working tree, with every file's hash checked."""
 
 import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
-import yaml
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from app import logs
-from app.auto_deployment import version_commits
 from app.auto_deployment.errors import DeploymentError
-from app.auto_deployment.git_dvc import Tree
+from app.auto_deployment.git_dvc import WorkingTree
+from app.auto_deployment.version_commits import (
+    COLLECTED,
+    LOCK_FILE,
+    MODEL,
+    VERSION_FILES,
+    find_commit,
+    read_version,
+)
 from app.model.manifest import ArtifactError
 from app.model.verify import verify_model
 
-_DIRECTORY = ".dir"
+#: What DVC appends to the MD5 of a directory's listing.
+_DIRECTORY_SUFFIX = ".dir"
 
 _log = logs.get(__name__)
 
 
-def restore(tree: Tree, number: int | None = None) -> dict[str, Any]:
-    """Bring back version `number`, or that of the working tree; what is there now.
+def restore_version(tree: WorkingTree, version: int | None = None) -> dict[str, Any]:
+    """Restore a version, by default that of the working tree, and describe it.
 
-    `version.txt`, `dvc.lock` and what else belongs to a version become those of its commit, in the
-    working tree and not in the index: `git restore .` and `marquee restore` lead back.
+    `version.txt`, `dvc.lock` and the version's other files become those of its commit, in the
+    working tree and not in the index: `git restore .` and `marquee restore` undo it.
+
+    Returns:
+        `version`, `model_hash`, `data_hash`, and the `restored` paths.
 
     Raises:
-        DeploymentError: no such version, files that would be lost, a remote that is away or
-            lacks something, or content that is not what the version's commit names.
+        DeploymentError: the version has no tag, local changes would be lost, the remote cannot be
+            reached or lacks files, or the files do not match the version's hashes.
     """
-    number = version_commits.current(tree) if number is None else number
-    if number != version_commits.current(tree) or not (tree.path / version_commits.LOCK).exists():
-        _switch(tree, number)
-    hashes = tracked_hashes(tree)
-    targets = [str(path) for path in hashes]
+    version = read_version(tree) if version is None else version
+    if version != read_version(tree) or not (tree.path / LOCK_FILE).exists():
+        _restore_version_files(tree, version)
+    hashes = read_dvc_hashes(tree)
+    paths = [str(path) for path in hashes]
     try:
-        tree.dvc("checkout", "--force", *targets)
-        damaged = _damaged(tree, hashes)
+        tree.dvc("checkout", "--force", *paths)
+        damaged = _find_damaged(tree, hashes)
     except DeploymentError:
-        damaged = []  # not all of it is here
-        _pull(tree, targets)
-        damaged = _damaged(tree, hashes)
+        damaged = []  # the cache lacks files
+        _pull(tree, paths)
+        damaged = _find_damaged(tree, hashes)
     if damaged:
-        _log.warning("the cache holds damaged files; asking the remote", files=len(damaged))
-        _forget(tree, hashes, damaged)
-        _pull(tree, targets)
-        if damaged := _damaged(tree, hashes):
-            raise DeploymentError(f"{damaged[0]}: its hash is not that of version {number}")
+        _log.warning("the cache holds damaged files; fetching them again", files=len(damaged))
+        _remove_damaged(tree, hashes, damaged)
+        _pull(tree, paths)
+        if damaged := _find_damaged(tree, hashes):
+            raise DeploymentError(f"{damaged[0]}: its hash is not that of version {version}")
     try:
-        manifest = verify_model(tree.path / version_commits.MODEL)["lists"]
+        manifest = verify_model(tree.path / MODEL)["lists"]
     except ArtifactError as error:
         raise DeploymentError(str(error)) from error
-    if manifest.version != number:
-        raise DeploymentError(f"model/ says that it is version {manifest.version}, not {number}")
+    if manifest.version != version:
+        raise DeploymentError(f"model/ is of version {manifest.version}, not {version}")
     return {
-        "version": number,
+        "version": version,
         "model_hash": manifest.model_hash,
-        "data_hash": manifest.data.get("sha256"),
-        "restored": targets,
+        "data_hash": manifest.data.get("data_hash"),
+        "restored": paths,
     }
 
 
-def tracked_hashes(tree: Tree) -> dict[Path, str]:
-    """Data and model of the working tree's version: where they lie, and DVC's hash of each.
+def read_dvc_hashes(tree: WorkingTree) -> dict[Path, str]:
+    """Return DVC's MD5 of the data and the model of the working tree's version, by path.
 
     Raises:
-        DeploymentError: the files that say so are missing or damaged.
+        DeploymentError: `dvc.lock` or `data/collected.dvc` is missing or invalid.
     """
+    yaml = YAML(typ="safe", pure=True)
     try:
-        lock = yaml.safe_load((tree.path / version_commits.LOCK).read_text(encoding="utf-8"))
-        pointer = tree.path / f"{version_commits.COLLECTED}.dvc"
-        data = yaml.safe_load(pointer.read_text(encoding="utf-8"))
+        lock = yaml.load((tree.path / LOCK_FILE).read_text(encoding="utf-8"))
+        pointer = tree.path / f"{COLLECTED}.dvc"
+        data = yaml.load(pointer.read_text(encoding="utf-8"))
         (model,) = (
             out
             for stage in lock["stages"].values()
             for out in stage.get("outs", [])
-            if out["path"] == str(version_commits.MODEL)
+            if out["path"] == str(MODEL)
         )
-        return {
-            version_commits.COLLECTED: data["outs"][0]["md5"],
-            version_commits.MODEL: model["md5"],
-        }
-    except (OSError, yaml.YAMLError, LookupError, TypeError, ValueError) as error:
+        return {COLLECTED: data["outs"][0]["md5"], MODEL: model["md5"]}
+    except (OSError, YAMLError, LookupError, TypeError, ValueError) as error:
         raise DeploymentError(
-            f"dvc.lock and data/collected.dvc tell no version: {error}"
+            f"dvc.lock and data/collected.dvc do not describe a version: {error}"
         ) from error
 
 
-def _switch(tree: Tree, number: int) -> None:
-    """Make the files that describe a version those of its commit."""
-    commit = version_commits.commit_of(tree, number, "HEAD") or version_commits.commit_of(
-        tree, number
-    )
+def _restore_version_files(tree: WorkingTree, version: int) -> None:
+    """Make the files in git that describe a version those of its commit."""
+    commit = find_commit(tree, version)
     if commit is None:
-        raise DeploymentError(f"no commit here makes version {number} (is the clone whole?)")
-    held = tree.git(
-        "ls-tree", "-r", "--name-only", commit, "--", *version_commits.TRACKED
-    ).splitlines()
-    for name in held:
-        if (tree.path / name).exists() and not _known_to_git(tree, name):
-            raise DeploymentError(f"{name} has changes that git does not hold; commit them first")
-    tree.git("restore", f"--source={commit}", "--worktree", "--", *held)
+        raise DeploymentError(f"there is no tag version-{version} in this clone (git fetch --tags)")
+    names = tree.git("ls-tree", "-r", "--name-only", commit, "--", *VERSION_FILES).splitlines()
+    for name in names:
+        if (tree.path / name).exists() and not _is_in_git(tree, name):
+            raise DeploymentError(f"{name} has changes that are not in git; commit them first")
+    tree.git("restore", f"--source={commit}", "--worktree", "--", *names)
 
 
-def _pull(tree: Tree, targets: list[str]) -> None:
+def _is_in_git(tree: WorkingTree, name: str) -> bool:
+    """Whether the file's content is in git's object store."""
+    return tree.git_succeeds("cat-file", "-e", tree.git("hash-object", "--", name))
+
+
+def _pull(tree: WorkingTree, paths: list[str]) -> None:
     try:
-        tree.dvc("pull", "--force", *targets)
+        tree.dvc("pull", "--force", *paths)
     except DeploymentError as error:
-        where = tree.dvc("remote", "list").strip()
+        remote = tree.dvc("remote", "list").strip()
         raise DeploymentError(
-            f"the remote ({where}) is away, lacks files or holds damaged ones: {error}"
+            f"the remote ({remote}) cannot be reached, lacks files or holds damaged ones: {error}"
         ) from error
 
 
-def _known_to_git(tree: Tree, name: str) -> bool:
-    return tree.git_tells("cat-file", "-e", tree.git("hash-object", "--", name))
-
-
-def _damaged(tree: Tree, hashes: dict[Path, str]) -> list[Path]:
-    """Files that are missing, superfluous, or whose content has another hash than DVC noted."""
-    found = []
-    for path, digest in hashes.items():
-        listing = _cached(tree, digest)
-        if not listing.exists() or _md5(listing) != digest.removesuffix(_DIRECTORY):
-            found.append(path)
+def _find_damaged(tree: WorkingTree, hashes: dict[Path, str]) -> list[Path]:
+    """Return the files that are missing, superfluous, or have another MD5 than DVC recorded."""
+    damaged = []
+    for directory, md5 in hashes.items():
+        listing = _cache_path(tree, md5)
+        if not (listing.exists() and _has_md5(listing, md5)):
+            damaged.append(directory)
             continue
         entries = {e["relpath"]: e["md5"] for e in json.loads(listing.read_bytes())}
-        root = tree.path / path
-        there = {str(f.relative_to(root)) for f in root.rglob("*") if f.is_file()}
-        wrong = [name for name in entries.keys() & there if _md5(root / name) != entries[name]]
-        found += [path / name for name in sorted({*wrong, *(entries.keys() ^ there)})]
-    return found
+        root = tree.path / directory
+        present = {str(f.relative_to(root)) for f in root.rglob("*") if f.is_file()}
+        changed = {n for n in entries.keys() & present if _compute_md5(root / n) != entries[n]}
+        damaged += [directory / name for name in sorted(changed | (entries.keys() ^ present))]
+    return damaged
 
 
-def _forget(tree: Tree, hashes: dict[Path, str], damaged: list[Path]) -> None:
-    """Remove what is damaged here and in the cache, so that it is fetched again."""
+def _remove_damaged(tree: WorkingTree, hashes: dict[Path, str], damaged: list[Path]) -> None:
+    """Remove damaged files here and in the cache, so that DVC fetches them again."""
     for path in damaged:
         if (tree.path / path).is_file():
             (tree.path / path).unlink()
-    for digest in hashes.values():
-        listing = _cached(tree, digest)
-        names = [digest]
-        if listing.exists() and _md5(listing) == digest.removesuffix(_DIRECTORY):
-            names += [entry["md5"] for entry in json.loads(listing.read_bytes())]
-        for name in names:
-            path = _cached(tree, name)
-            if path.exists() and _md5(path) != name.removesuffix(_DIRECTORY):
+    for directory_md5 in hashes.values():
+        listing = _cache_path(tree, directory_md5)
+        cached = [directory_md5]
+        if listing.exists() and _has_md5(listing, directory_md5):
+            cached += [entry["md5"] for entry in json.loads(listing.read_bytes())]
+        for md5 in cached:
+            path = _cache_path(tree, md5)
+            if path.exists() and not _has_md5(path, md5):
                 path.unlink()
 
 
-def _cached(tree: Tree, digest: str) -> Path:
-    return tree.path / ".dvc" / "cache" / "files" / "md5" / digest[:2] / digest[2:]
+def _cache_path(tree: WorkingTree, md5: str) -> Path:
+    return tree.path / ".dvc" / "cache" / "files" / "md5" / md5[:2] / md5[2:]
 
 
-def _md5(path: Path) -> str:
-    with path.open("rb") as file:  # DVC's own name for content; nothing rests on it being secret
+def _has_md5(path: Path, md5: str) -> bool:
+    return _compute_md5(path) == md5.removesuffix(_DIRECTORY_SUFFIX)
+
+
+def _compute_md5(path: Path) -> str:
+    with path.open("rb") as file:  # DVC's name for content, not a protection against forgery
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()

@@ -1,40 +1,45 @@
-"""When to retrain: every two days, from the last one on, whatever was restarted meanwhile."""
+"""Start a retraining every two days, and export its metrics to Prometheus."""
 
 import json
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from threading import Event
-from types import FrameType
+from typing import get_args
 
-import schedule
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from app import logs
-from app.auto_deployment.auto_deploy import STATE
-from app.auto_deployment.scheduler_metrics import serve
-from app.auto_deployment.workspace import Workspace
+from app.auto_deployment.auto_deploy import Status
+from app.auto_deployment.workspace import RUN_FILE, STATE_FILE, Workspace
+from app.http_server import create_app, start_server
+from app.notifications.notifier import pending_messages
 from app.settings import Settings
+from app.shutdown import stop_event
 
-_LOOK_SECONDS = 5.0
-#: A fault outside, or nothing collected yet: tried again sooner.
-_SOON = ("failed", "waiting")
-#: A run that is told to stop ends what it has begun within this time.
-_STOP_SECONDS = 20
+_TICK_SECONDS = 5.0
+#: `/health` fails when the loop has not ticked for this long.
+_MAX_HEARTBEAT_AGE_SECONDS = 60
+#: How long a run may take to end after SIGTERM.
+_STOP_TIMEOUT_SECONDS = 20
+#: Runs that are retried after `retrain_retry_minutes`: an error, or nothing collected yet.
+_RETRIED: tuple[Status, ...] = ("failed", "no_data")
 _log = logs.get(__name__)
 
 
 class Scheduler:
-    """Starts a run when it is due, and one at a time.
+    """Starts a run when the next one is due, one at a time.
 
-    When that is follows from how the last one ended, which stands in the workspace: so it holds
-    across restarts, for runs by hand too, and what was missed is made up for once.
+    The next run's time follows from how the last one ended, which the workspace records. So it
+    holds across restarts and counts manual runs, and a missed run is made up for once.
 
     Args:
-        settings: how often.
-        run: runs to its end, or until the event is set.
+        settings: the interval.
+        run: executes a run, and ends early when the event is set.
     """
 
     def __init__(self, settings: Settings, run: Callable[[Event], None]) -> None:
@@ -42,94 +47,141 @@ class Scheduler:
         self._workspace = Workspace(settings)
         self._not_before = 0.0
         self._run = run
-        self.beat = time.monotonic()
-        self._scheduler = schedule.Scheduler()
-        self._job = self._scheduler.every(int(settings.retrain_interval_hours * 3600)).seconds
+        self.record_heartbeat()
 
-    def due(self) -> float:
-        """When the next run begins, in seconds since 1970; in the past where one was missed."""
-        state = self._workspace.read(STATE)
-        finished = float(state.get("finished") or 0)
-        if not 0 < finished <= time.time():  # never, or by a clock that was wrong
+    def record_heartbeat(self) -> None:
+        """Record that the loop makes progress."""
+        self._heartbeat = time.monotonic()
+
+    def is_alive(self) -> bool:
+        """Whether the loop has made progress within the last minute."""
+        return time.monotonic() - self._heartbeat < _MAX_HEARTBEAT_AGE_SECONDS
+
+    def next_run_at(self) -> float:
+        """When the next run is due, in seconds since 1970; in the past for a missed run."""
+        state = self._workspace.read(STATE_FILE)
+        finished_at = float(state.get("finished_at") or 0)
+        if not 0 < finished_at <= time.time():  # no run yet, or recorded by a wrong clock
             return self._not_before
-        minutes = self._settings.retrain_retry_minutes
-        soon = state.get("status") in _SOON
-        pause = minutes * 60 if soon else self._settings.retrain_interval_hours * 3600
-        return max(finished + pause, self._not_before)
+        pause_seconds = (
+            self._settings.retrain_retry_minutes * 60
+            if state.get("status") in _RETRIED
+            else self._settings.retrain_interval_hours * 3600
+        )
+        return max(finished_at + pause_seconds, self._not_before)
 
-    def work(self, stop: Event) -> None:
-        """Until told to stop."""
-        self._job.do(self._begin, stop)
+    def run_until(self, stop: Event) -> None:
+        """Tick until the event is set."""
         while not stop.is_set():
-            self.look()
-            stop.wait(_LOOK_SECONDS)
+            self.tick(stop)
+            stop.wait(_TICK_SECONDS)
 
-    def look(self) -> None:
-        """Start a run if one is due."""
-        self.beat = time.monotonic()
-        self._job.next_run = datetime.fromtimestamp(self.due())
-        self._scheduler.run_pending()
-
-    def _begin(self, stop: Event) -> None:
-        began = time.time()
-        _log.info("a retraining begins")
+    def tick(self, stop: Event) -> None:
+        """Start a run if one is due, and wait for its end."""
+        self.record_heartbeat()
+        if time.time() < self.next_run_at():
+            return
+        started = time.time()
+        _log.info("retraining starts")
         self._run(stop)
-        state = self._workspace.read(STATE)
-        if float(state.get("finished") or 0) < began:  # it could not even say how it ended
+        state = self._workspace.read(STATE_FILE)
+        if float(state.get("finished_at") or 0) < started:  # it was killed
             self._not_before = time.time() + self._settings.retrain_retry_minutes * 60
-        upcoming = datetime.fromtimestamp(self.due()).astimezone().isoformat(timespec="seconds")
-        _log.info("a retraining ended", status=state.get("status"), next=upcoming)
+        next_run = datetime.fromtimestamp(self.next_run_at()).astimezone()
+        _log.info(
+            "retraining ended",
+            status=state.get("status"),
+            next_run=next_run.isoformat(timespec="seconds"),
+        )
 
 
-def run_retrain(stop: Event, beat: Callable[[], None]) -> None:
-    """`marquee retrain` in a process of its own, so that its end, whatever it is, is not ours."""
+class RetrainMetrics(Collector):
+    """Metrics of all runs, manual ones included, as the workspace records them."""
+
+    def __init__(self, settings: Settings, scheduler: Scheduler) -> None:
+        self._configured = bool(settings.git_remote)
+        self._workspace = Workspace(settings)
+        self._outbox = settings.outbox_dir
+        self._scheduler = scheduler
+        self._started = time.time()
+
+    def collect(self) -> Iterator[Metric]:
+        """Read the state and yield every metric."""
+        state, run = self._workspace.read(STATE_FILE), self._workspace.read(RUN_FILE)
+        gauges = {
+            "configured": ("Whether a repository for new versions is set.", self._configured),
+            "running": ("Whether a run is in progress.", bool(run)),
+            "next_timestamp_seconds": ("When the next run is due.", self._scheduler.next_run_at()),
+            # Before the first success the start counts, so that a missing success raises the alert.
+            "last_success_timestamp_seconds": (
+                "When a run last succeeded.",
+                state.get("last_success_at") or self._started,
+            ),
+            "last_duration_seconds": (
+                "Duration of the last run.",
+                state.get("duration_seconds") or 0,
+            ),
+            "version": ("The last version that was published.", state.get("version") or 0),
+        }
+        for name, (description, value) in gauges.items():
+            yield GaugeMetricFamily(f"marquee_retrain_{name}", description, float(value))
+        last = GaugeMetricFamily(
+            "marquee_retrain_last_status", "1 for the status of the last run.", labels=["status"]
+        )
+        runs = CounterMetricFamily("marquee_retrain_runs", "Runs by status.", labels=["status"])
+        for status in get_args(Status):
+            last.add_metric([status], float(state.get("status") == status))
+            runs.add_metric([status], state.get("runs", {}).get(status, 0))
+        yield last
+        yield runs
+        yield GaugeMetricFamily(
+            "marquee_notification_outbox_messages",
+            "Messages that no channel has accepted yet.",
+            len(pending_messages(self._outbox)),
+        )
+
+
+def run_scheduler(settings: Settings) -> None:
+    """Schedule runs until SIGTERM or SIGINT; without a repository only answer `/health`."""
+    stop = stop_event()
+    scheduler = Scheduler(settings, lambda stop: _run_command(stop, scheduler.record_heartbeat))
+    registry = CollectorRegistry()
+    registry.register(RetrainMetrics(settings, scheduler))
+    server = start_server(settings.scheduler_bind, create_app(registry, scheduler.is_alive))
+    if settings.git_remote:
+        _log.info(
+            "scheduler started",
+            interval_hours=settings.retrain_interval_hours,
+            workspace=str(settings.workspace_dir),
+        )
+        scheduler.run_until(stop)
+    else:
+        _log.info("retraining is disabled: MARQUEE_GIT_REMOTE is not set")
+        while not stop.wait(_TICK_SECONDS):
+            scheduler.record_heartbeat()
+    if server:
+        server.stop()
+    _log.info("scheduler stopped")
+
+
+def _run_command(stop: Event, heartbeat: Callable[[], None]) -> None:
+    """Run `marquee retrain` in a child process, so that a crash does not end the scheduler."""
     process = subprocess.Popen(
         [sys.executable, "-m", "app", "retrain", "--json"], stdout=subprocess.PIPE
     )
     while process.poll() is None:
-        beat()
+        heartbeat()
         if stop.wait(0.2):
             process.terminate()
             try:
-                process.wait(_STOP_SECONDS)
+                process.wait(_STOP_TIMEOUT_SECONDS)
             except subprocess.TimeoutExpired:
                 process.kill()
-    said = process.communicate()[0]
+    output = process.communicate()[0]
     if process.returncode < 0 and not stop.is_set():
         _log.error("the retraining was killed", signal=-process.returncode)
     try:
-        outcome = json.loads(said)
+        result = json.loads(output)
     except ValueError:
         return
-    _log.info("outcome", status=outcome["status"], subject=outcome["subject"])
-
-
-def work(settings: Settings) -> None:
-    """Schedule until SIGTERM or Ctrl-C."""
-    stop = Event()
-
-    def told(number: int, frame: FrameType | None) -> None:
-        stop.set()
-
-    signal.signal(signal.SIGTERM, told)
-    signal.signal(signal.SIGINT, told)
-
-    def alive() -> None:
-        scheduler.beat = time.monotonic()
-
-    scheduler = Scheduler(settings, lambda stop: run_retrain(stop, alive))
-    server = serve(settings, scheduler)
-    if settings.git_remote:
-        _log.info(
-            "scheduling",
-            hours=settings.retrain_interval_hours,
-            workspace=str(settings.workspace_dir),
-        )
-        scheduler.work(stop)
-    else:
-        _log.info("idle: no versions are made, MARQUEE_GIT_REMOTE is not set")
-        while not stop.wait(_LOOK_SECONDS):
-            alive()
-    if server:
-        server.shutdown()
-    _log.info("stopped")
+    _log.info("result of the retraining", status=result["status"], subject=result["subject"])

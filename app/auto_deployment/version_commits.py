@@ -1,48 +1,49 @@
-"""Versions: their numbers, their commits, and what of them lies where."""
+"""Versions of data and model: number, files, commit and tag.
 
-import re
+`version.txt` holds the number. A version's commit has the subject "Data and Model version update:
+[N]" and the annotated tag `version-N`; both are pushed together, and the tag is how a version's
+commit is found.
+"""
+
 from pathlib import Path
 
 from app.auto_deployment.errors import DeploymentError
-from app.auto_deployment.git_dvc import Tree
+from app.auto_deployment.git_dvc import WorkingTree
 
-#: What a commit of a new version changes, besides what DVC keeps.
-TRACKED = (
-    "version.txt",
-    "params.yaml",
-    "dvc.yaml",
-    "dvc.lock",
-    "data/collected.dvc",
-    "data/window.json",
-    "reports",
-)
-VERSION = Path("version.txt")
-LOCK = Path("dvc.lock")
-MODEL = Path("model")
+VERSION_FILE = Path("version.txt")
+LOCK_FILE = Path("dvc.lock")
+WINDOW_FILE = Path("data/window.json")
+PARAMS_FILE = Path("params.yaml")
+REPORTS = Path("reports")
+#: Directories that DVC keeps: the snapshot of the store, and the model.
 COLLECTED = Path("data/collected")
-_SUBJECT = re.compile(r"Data and Model version update: \[(\d+)\]")
+MODEL = Path("model")
+#: Files in git that describe a version.
+VERSION_FILES = (
+    str(VERSION_FILE),
+    str(PARAMS_FILE),
+    "dvc.yaml",
+    str(LOCK_FILE),
+    f"{COLLECTED}.dvc",
+    str(WINDOW_FILE),
+    str(REPORTS),
+)
+_TAG_PREFIX = "version-"
 
 
-def subject(number: int) -> str:
-    """The subject of the commit that makes a version."""
-    return f"Data and Model version update: [{number}]"
-
-
-def number_in(text: str) -> int | None:
-    """The version number in a commit's subject; None where it makes no version."""
-    found = _SUBJECT.fullmatch(text)
-    return int(found[1]) if found else None
-
-
-def current(tree: Tree) -> int:
-    """The version number of a working tree.
+def read_version(tree: WorkingTree, revision: str | None = None) -> int:
+    """Read the version number of a working tree, or of one of its commits.
 
     Raises:
-        DeploymentError: `version.txt` is missing or holds something else.
+        DeploymentError: `version.txt` is missing or does not hold a number.
     """
-    path = tree.path / VERSION
+    path = tree.path / VERSION_FILE
     try:
-        text = path.read_text(encoding="utf-8").strip()
+        text = (
+            path.read_text(encoding="utf-8")
+            if revision is None
+            else tree.git("show", f"{revision}:{VERSION_FILE}")
+        ).strip()
     except (OSError, UnicodeDecodeError) as error:
         raise DeploymentError(f"{path}: cannot be read: {error}") from error
     if not (text.isascii() and text.isdigit()):
@@ -50,14 +51,49 @@ def current(tree: Tree) -> int:
     return int(text)
 
 
-def commit_of(tree: Tree, number: int, *revisions: str) -> str | None:
-    """The newest commit that makes a version; None where the history knows none.
+def find_commit(tree: WorkingTree, version: int) -> str | None:
+    """Return the hash of the commit that the version's annotated tag names, None without one."""
+    tag = f"refs/tags/{_TAG_PREFIX}{version}"
+    return tree.git("for-each-ref", "--format=%(*objectname)", tag) or None
 
-    Args:
-        tree: whose history.
-        number: of the version.
-        revisions: where to look; everywhere unless given.
+
+def commit_version(tree: WorkingTree, version: int, body: str) -> None:
+    """Commit the files of a version."""
+    present = [name for name in VERSION_FILES if (tree.path / name).exists()]
+    tree.git("add", "--", *present)
+    tree.git("commit", "--quiet", "--no-verify", "-m", f"{_subject(version)}\n\n{body}")
+
+
+def push_version(tree: WorkingTree, version: int, branch: str) -> None:
+    """Push HEAD to `branch` together with its tag: the remote accepts both or neither.
+
+    Raises:
+        ToolError: the remote rejected them or cannot be reached.
     """
-    pattern = f"^Data and Model version update: \\[{number}\\]$"
-    found = tree.git("log", "-1", "--format=%H", f"--grep={pattern}", *(revisions or ["--all"]))
-    return found or None
+    tag = f"{_TAG_PREFIX}{version}"
+    if find_commit(tree, version) != tree.git("rev-parse", "HEAD"):
+        tree.git("tag", "--force", "--annotate", "-m", _subject(version), tag)
+    refs = (f"HEAD:refs/heads/{branch}", f"refs/tags/{tag}")
+    tree.git("push", "--quiet", "--atomic", "origin", *refs)
+
+
+def fetch(tree: WorkingTree, branch: str) -> None:
+    """Fetch `branch` and the versions' tags; local tags become those of the remote.
+
+    Raises:
+        ToolError: the remote cannot be reached.
+    """
+    tags = f"refs/tags/{_TAG_PREFIX}*"
+    branches = f"+refs/heads/{branch}:refs/remotes/origin/{branch}"
+    tree.git("fetch", "--quiet", "--prune", "--no-tags", "origin", branches, f"+{tags}:{tags}")
+
+
+def delete_old_tags(tree: WorkingTree, keep: int) -> None:
+    """Delete the local tags of all but the last `keep` versions; `fetch` brings them back."""
+    tags = tree.git("tag", "--list", f"{_TAG_PREFIX}*", "--sort=-version:refname").split()
+    if old := tags[keep:]:
+        tree.git("tag", "--delete", *old)
+
+
+def _subject(version: int) -> str:
+    return f"Data and Model version update: [{version}]"

@@ -1,122 +1,129 @@
-"""The place where versions are made: a clone of its own, and what a run leaves for the next."""
+"""The directory that versions are built in: a clone, a lock, and the state between runs."""
 
-import fcntl
 import json
 import os
 import shutil
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from app import logs
 from app.atomic_files import staged_directory, write_file
 from app.auto_deployment.errors import DeploymentError
-from app.auto_deployment.git_dvc import Tree
+from app.auto_deployment.git_dvc import WorkingTree
+from app.locks import LockHeldError, exclusive_lock
 from app.settings import Settings
 
+#: The current run and its step; left behind by a run that was killed.
+RUN_FILE = "run.json"
+#: How the last run ended.
+STATE_FILE = "state.json"
+#: A version that is committed in the clone and not completely published.
+PENDING_FILE = "pending.json"
+#: Spans of rejected batches that no published version excludes yet.
+EXCLUDED_FILE = "excluded.json"
 _LOG_BYTES = 1_000_000
+_TAIL_BYTES = 20_000
 _log = logs.get(__name__)
 
 
 class Workspace:
-    """A directory with the clone, a lock, and small files that survive a kill.
+    """The workspace directory, for one run of retraining at a time.
 
-    `run.json`: the run under way and its step. `pending.json`: a version that is made and not yet
-    known to everyone. `state.json`: how the last run ended. `refused.json`: batches that stay out.
+    Attributes:
+        path: the directory, absolute.
+        log_file: output of git, DVC and its stages.
+        clone: the clone of the repository.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.path = Path(os.path.abspath(settings.workspace_dir))  # noqa: PTH100 - keeps links
         self._settings = settings
-        self._lock = -1
-        self.log = self.path / "run.log"
+        self._pass_fds: tuple[int, ...] = ()
+        self.log_file = self.path / "run.log"
         self.clone = self.path / "clone"
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """One run at a time, which whatever it starts is part of.
+    def lock(self) -> Iterator[None]:
+        """Hold the workspace's lock; the commands that a run starts hold it, too.
 
         Raises:
-            DeploymentError: another is under way.
+            DeploymentError: another run holds it.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        self._lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o640)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(self._lock)
-            run = self.read("run.json")
-            raise DeploymentError(
-                f"a retraining is under way since {run.get('started', 'just now')} "
-                f"(process {run.get('pid', 'unknown')}, step {run.get('step', 'unknown')})"
-            ) from error
-        try:
+        with ExitStack() as stack:
+            try:
+                descriptor = stack.enter_context(exclusive_lock(self.path / "lock"))
+            except LockHeldError as error:
+                step = self.read(RUN_FILE).get("step", "start")
+                raise DeploymentError(
+                    f"another retraining is running: {error.owner}, step {step}"
+                ) from error
+            self._pass_fds = (descriptor,)
             yield
-        finally:
-            os.close(self._lock)
 
     def read(self, name: str) -> dict[str, Any]:
-        """One of the small files; empty where there is none, or none that makes sense."""
+        """Read one of the JSON files; empty when it is missing or damaged."""
         try:
-            found = json.loads((self.path / name).read_bytes())
+            content = json.loads((self.path / name).read_bytes())
         except FileNotFoundError:
             return {}
         except (OSError, ValueError) as error:
-            _log.error("a file of the workspace makes no sense", file=name, why=str(error))
+            _log.error("cannot read a file of the workspace", file=name, error=str(error))
             return {}
-        return found if isinstance(found, dict) else {}
+        return content if isinstance(content, dict) else {}
 
     def write(self, name: str, content: dict[str, Any]) -> None:
-        """Replace one of the small files."""
+        """Replace one of the JSON files."""
         write_file(self.path / name, (json.dumps(content, indent=1) + "\n").encode())
 
     def remove(self, name: str) -> None:
-        """Remove one of the small files, if it is there."""
+        """Remove one of the JSON files if it exists."""
         (self.path / name).unlink(missing_ok=True)
 
-    def step(self, name: str) -> None:
-        """Note what is being done."""
-        run = self.read("run.json")
-        started = run.get("started") or time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        self.write("run.json", {"pid": os.getpid(), "started": started, "step": name})
+    def start_step(self, name: str) -> None:
+        """Record the step that begins, in the log and for a run after a kill."""
+        started_at = self.read(RUN_FILE).get("started_at")
+        started_at = started_at or datetime.now(UTC).isoformat(timespec="seconds")
+        self.write(RUN_FILE, {"started_at": started_at, "step": name})
         _log.info("step", step=name)
 
-    def last_lines(self, lines: int = 30) -> str:
-        """The end of what git, DVC and the stages said."""
+    def tail_log(self, lines: int = 30) -> str:
+        """Return the last lines of the log file."""
         try:
-            with self.log.open("rb") as file:
-                file.seek(max(0, file.seek(0, os.SEEK_END) - 20_000))
+            with self.log_file.open("rb") as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
                 return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:])
         except FileNotFoundError:
             return ""
 
-    def open_clone(self) -> Tree:
-        """The clone, made where it is missing, and mended after a kill.
+    def open_clone(self) -> WorkingTree:
+        """Return the clone; clone it first where it is missing, repair it after a kill.
 
         Raises:
             DeploymentError: the repository cannot be cloned.
         """
-        if self.log.exists() and self.log.stat().st_size > _LOG_BYTES:
-            self.log.replace(self.log.with_suffix(".log.old"))
+        if self.log_file.exists() and self.log_file.stat().st_size > _LOG_BYTES:
+            self.log_file.replace(self.log_file.with_suffix(".log.old"))
         settings = self._settings
         if not (self.clone / ".git").exists():
             with staged_directory(self.clone) as staged:
-                where = Tree(staged, log=self.log, inherited=(self._lock,))
-                branch = ("--branch", settings.git_branch, "--single-branch")
-                where.git("clone", "--quiet", *branch, settings.git_remote, ".")
-        tree = Tree(self.clone, self._environment(), self.log, (self._lock,))
-        self._mend(tree)
+                tree = WorkingTree(staged, log_file=self.log_file, pass_fds=self._pass_fds)
+                branch = ("--branch", settings.git_branch, "--single-branch", "--no-tags")
+                tree.git("clone", "--quiet", *branch, settings.git_remote, ".")
+        tree = WorkingTree(self.clone, self._environment(), self.log_file, self._pass_fds)
+        self._repair(tree)
         name, _, mail = settings.git_author.rstrip(">").partition(" <")
         for key, value in (("user.name", name), ("user.email", mail), ("gc.autoDetach", "false")):
             tree.git("config", key, value)
         tree.git("remote", "set-url", "origin", settings.git_remote)
-        tree.use_remote(settings.dvc_remote)
+        tree.set_dvc_remote(settings.dvc_remote)
         return tree
 
     def _environment(self) -> dict[str, str]:
-        """Stages run the code of the clone, which the commit names; DVC writes nowhere else."""
+        """Stages run the clone's code, which the commit names; DVC writes only here."""
         dvc = self.path / "dvc"
         return {
             "PYTHONPATH": str(self.clone),
@@ -125,8 +132,8 @@ class Workspace:
             "MARQUEE_LOG_FORMAT": "terminal",
         }
 
-    def _mend(self, tree: Tree) -> None:
-        """Take away the locks of processes that were killed: ours is held, so nobody has them."""
+    def _repair(self, tree: WorkingTree) -> None:
+        """Remove the locks of killed git and DVC processes: this run holds the workspace's lock."""
         git = self.clone / ".git"
         for path in [*git.glob("*.lock"), *(git / "refs").rglob("*.lock")]:
             path.unlink()

@@ -139,10 +139,12 @@ def import_ratings(
     help="Also write train/ and test/, split at the moment after which this share of ratings came.",
 )
 @click.option(
-    "--cycle",
+    "--window",
+    "window_file",
     type=click.Path(path_type=Path),
     default=None,
-    help="What is held out and left out, as `marquee retrain` decided; in place of --test-share.",
+    help="data/window.json: which events are the test side and which are excluded; in place of "
+    "--test-share.",
 )
 @JSON_OPTION
 @click.pass_obj
@@ -151,7 +153,7 @@ def prepare(
     store: Path | None,
     out: Path,
     test_share: float | None,
-    cycle: Path | None,
+    window_file: Path | None,
     as_json: bool,
 ) -> None:
     """Write the store as the tables training reads: ratings.parquet and watches.parquet.
@@ -159,14 +161,14 @@ def prepare(
     Damaged movie ids are repaired, hopeless ones left out and counted. The same store gives the
     same bytes.
     """
-    from app.ingest.data_window import read_cycle
+    from app.ingest.data_window import read_window
     from app.ingest.prepare import prepare_tables
 
-    if cycle is not None and test_share is not None:
-        raise click.UsageError("give --cycle or --test-share, not both")
+    if window_file is not None and test_share is not None:
+        raise click.UsageError("give --window or --test-share, not both")
     with explain_errors():
-        chosen = None if cycle is None else read_cycle(cycle)
-        summary = prepare_tables(store or settings.store_dir, out, test_share, chosen)
+        window = None if window_file is None else read_window(window_file)
+        summary = prepare_tables(store or settings.store_dir, out, test_share, window)
     print_summary(summary, as_json)
 
 

@@ -1,6 +1,7 @@
-"""What a retraining decided of the events it took: which are held out, and which stay out.
+"""The data window of a retraining: which events are held out for the test, and which are excluded.
 
-`data/window.json` says it, beside the data it is about, so that the same tables can be made again.
+It is written to `data/window.json` and committed with the version, so that the same tables can be
+prepared again. `app/auto_deployment/retraining_policy.py` chooses it.
 """
 
 from datetime import datetime
@@ -16,53 +17,58 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Refused(_Part):
-    """A batch that was refused: events after one moment, until another."""
+class ExcludedSpan(_Part):
+    """Events of a rejected batch: later than `after`, up to and including `until`."""
 
     after: datetime
     until: datetime
-    why: str = ""
+    reason: str = ""
 
 
-class Cycle(_Part):
-    """What stands in `data/window.json`.
+class DataWindow(_Part):
+    """The content of `data/window.json`. All times are UTC without a time zone.
 
     Attributes:
-        before: newest event of the version before; those after it are the batch to be checked.
-        test_since: events after it are held out for the rehearsal; None: the newest share is.
-        test_share: that share.
-        until: later events have a wrong time, and stay out.
-        refused: batches that stay out.
-        accepted: an operator looked at the batch and wants it in.
+        previous_newest: time of the previous version's newest event; later events are the batch
+            that `marquee test-data` checks. None: no batch is checked.
+        test_start: time of the first event of the test side; None: `test_share` decides.
+        test_share: share of the newest events that is the test side.
+        max_time: later events have a wrong time and are excluded; None: no limit.
+        excluded: spans that are excluded.
+        skip_checks: accept the data whatever `marquee test-data` finds.
     """
 
-    before: datetime | None = None
-    test_since: datetime | None = None
+    previous_newest: datetime | None = None
+    test_start: datetime | None = None
     test_share: float = Field(0.2, gt=0, lt=1)
-    until: datetime | None = None
-    refused: tuple[Refused, ...] = ()
-    accepted: bool = False
+    max_time: datetime | None = None
+    excluded: tuple[ExcludedSpan, ...] = ()
+    skip_checks: bool = False
 
-    def keep(self, time: str) -> pl.Expr:
-        """Which rows, by their column of times, stay in; those without a time do."""
-        moment = pl.col(time)
-        out = pl.lit(False) if self.until is None else moment > self.until
-        for batch in self.refused:
-            out |= (moment > batch.after) & (moment <= batch.until)
-        return ~out.fill_null(False)
+    def row_filter(self, time_column: str) -> pl.Expr:
+        """A filter that keeps the rows within the window, and those without a time.
+
+        Args:
+            time_column: name of the column with the events' times.
+        """
+        time = pl.col(time_column)
+        outside = pl.lit(False) if self.max_time is None else time > self.max_time
+        for span in self.excluded:
+            outside |= (time > span.after) & (time <= span.until)
+        return ~outside.fill_null(False)
 
 
-def read_cycle(path: Path) -> Cycle:
-    """Read the file.
+def read_window(path: Path) -> DataWindow:
+    """Read `data/window.json`.
 
     Raises:
-        IngestError: it is missing, or holds something else.
+        IngestError: the file is missing or invalid; the message names the key.
     """
     try:
-        return Cycle.model_validate_json(path.read_bytes())
+        return DataWindow.model_validate_json(path.read_bytes())
     except OSError as error:
         raise IngestError(f"{path}: cannot be read: {error.strerror}") from error
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise IngestError(f"{path}: {where}: {first['msg']}") from error
+        key = ".".join(map(str, first["loc"]))
+        raise IngestError(f"{path}: {key}: {first['msg']}") from error

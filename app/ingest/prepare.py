@@ -8,7 +8,7 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from app.atomic_files import staged_directory
-from app.ingest.data_window import Cycle
+from app.ingest.data_window import DataWindow
 from app.ingest.errors import IngestError
 from app.ingest.id_repair import Repairs, clean_ratings, clean_watches, find_repairs
 from app.ingest.metadata_files import METADATA_FILES, copy_metadata
@@ -39,13 +39,13 @@ _TIMES = {"ratings": "time", "watches": "first_time"}
 
 
 def prepare_tables(
-    store: Path, out: Path, test_share: float | None, cycle: Cycle | None = None
+    store: Path, out: Path, test_share: float | None, window: DataWindow | None = None
 ) -> dict[str, Any]:
     """Write `ratings.parquet` and `watches.parquet` to `out`; returns the command's summary.
 
     With `test_share`, `train/` and `test/` hold the same split by one moment: the newest share of
     the ratings (of the watches where no rating has a time), and every watch that began then or
-    later, are the test side. A `cycle` says which events are held out, and which are left out.
+    later, are the test side. A `window` says which events are the test side and which are excluded.
     What is known of users and movies is copied beside the tables, and into `train/`.
 
     Raises:
@@ -56,8 +56,8 @@ def prepare_tables(
         aside = staged / "aside"
         aside.mkdir()
         repairs = find_repairs(count_rows(view).users_by_movie)
-        cleaned = _clean_buckets(view, repairs, aside, cycle)
-        cut = _cut(aside, test_share, cycle)
+        cleaned = _clean_buckets(view, repairs, aside, window)
+        cut = _cut(aside, test_share, window)
         rows = {table: _write_table(aside, staged, table, cut) for table in TABLES}
         shutil.rmtree(aside)
         copy_metadata(store, staged, *([] if cut is None else [staged / "train"]))
@@ -80,15 +80,17 @@ def _check_target(out: Path) -> None:
 
 
 def _clean_buckets(
-    view: StoreSnapshot, repairs: Repairs, aside: Path, cycle: Cycle | None
+    view: StoreSnapshot, repairs: Repairs, aside: Path, window: DataWindow | None
 ) -> dict[str, int]:
     """Write each bucket's cleaned rows as a sorted file; count what cleaning did."""
     counts = Counter(repaired=0, dropped=0)
     for bucket in view.buckets:
         stored = {"watches": view.read_watches(bucket), "ratings": view.read_ratings(bucket)}
-        if cycle is not None:
-            kept = {name: rows.filter(cycle.keep(_TIMES[name])) for name, rows in stored.items()}
-            counts["refused"] += sum(stored[name].height - kept[name].height for name in kept)
+        if window is not None:
+            kept = {
+                name: rows.filter(window.row_filter(_TIMES[name])) for name, rows in stored.items()
+            }
+            counts["excluded"] += sum(stored[name].height - kept[name].height for name in kept)
             stored = kept
         watches, of_watches = clean_watches(stored["watches"], repairs)
         ratings, of_ratings = clean_ratings(stored["ratings"], repairs)
@@ -100,13 +102,13 @@ def _clean_buckets(
     return dict(counts)
 
 
-def _cut(aside: Path, share: float | None, cycle: Cycle | None) -> datetime | None:
+def _cut(aside: Path, share: float | None, window: DataWindow | None) -> datetime | None:
     """The first moment of the test side; None: no sides are wanted."""
-    if cycle is None:
+    if window is None:
         return None if share is None else _find_cut(aside, share)
-    if cycle.test_since is not None:
-        return cycle.test_since + timedelta(microseconds=1)
-    return _find_cut(aside, cycle.test_share)
+    if window.test_start is not None:
+        return window.test_start
+    return _find_cut(aside, window.test_share)
 
 
 def _find_cut(aside: Path, share: float) -> datetime:

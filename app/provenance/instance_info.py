@@ -83,7 +83,7 @@ def _tracking_row(manifest: Manifest) -> dict[str, Any]:
         "trained_on": manifest.created,
         "model_rmse": rmse,
         "ranking_metrics": json.dumps(manifest.metrics),
-        "data_hash": manifest.data.get("sha256"),
+        "data_hash": manifest.data.get("data_hash"),
         "model_hash": manifest.model_hash,
         "trained_by_commit": commit,
         "libraries": json.dumps(code),

@@ -49,7 +49,7 @@ class Interactions:
         return np.repeat(np.arange(len(self.users), dtype=np.int32), np.diff(self.start))
 
     def describe(self) -> dict[str, Any]:
-        """Counts, time range and a hash of the content, whatever files it came from."""
+        """Counts, time range and `data_hash`, a SHA-256 of the content of all arrays."""
         digest = hashlib.sha256("\n".join(self.items).encode())
         for array in (self.users, self.start, self.item, self.rating, self.minutes, self.days):
             digest.update(np.ascontiguousarray(array).data)
@@ -58,7 +58,7 @@ class Interactions:
             digest.update(self.length.tobytes())
         span = None if self.newest is None else float(np.nanmax(self.days))
         return {
-            "sha256": digest.hexdigest(),
+            "data_hash": digest.hexdigest(),
             "users": len(self.users),
             "movies": len(self.items),
             "pairs": len(self.item),

@@ -97,7 +97,7 @@ def measure(events: Interactions, quick: bool) -> dict[str, Any]:
         settings[name] = {row: _setting(params) for row, params in found.items()}
     return {
         "passed": all(_passed(tables[name]) for name in judged),
-        "data": {k: v for k, v in events.describe().items() if k != "sha256"},
+        "data": {k: v for k, v in events.describe().items() if k != "data_hash"},
         "machine": machine(),
         "trials": {"marquee": TRIALS, "plain": PLAIN_TRIALS},
         "tables": tables,

@@ -10,7 +10,7 @@ on_server() {
 published() { # OUTCOME-FILE
     jq '.' "$1" >>"$LOG"
     [[ $(jq -r .status "$1") == published ]] || give_up "no version was published: $(jq -r .subject "$1")"
-    show "version $(jq -r .version "$1") passed its gate: $(jq -r '.figures |
+    show "version $(jq -r .version "$1") passed its gate: $(jq -r '.metrics |
         "RMSE \(.rmse * 1e4 | round / 1e4), nDCG@10 \(.ndcg * 1e4 | round / 1e4), coverage \(.coverage * 1e3 | round / 1e3), on \(.events) held-out events"' "$1")"
     show "$(jq -r '.body | split("\n") | map(select(test("newer events|not compared"))) | first' "$1")"
     show "pushed: $(git --git-dir "$REMOTES/origin.git" log -1 --format='%h %s' main), data and model to build/demo/remotes"

@@ -27,7 +27,7 @@ build_candidate() {
     local name
     name=$(image_name)
     MARQUEE_IMAGE=$name-candidate MARQUEE_COMMIT=$(field .commit) \
-        MARQUEE_VERSION_NUMBER=$(field .version) MARQUEE_DATA_HASH=$(model_says .data.sha256) \
+        MARQUEE_VERSION_NUMBER=$(field .version) MARQUEE_DATA_HASH=$(model_says .data.data_hash) \
         MARQUEE_MODEL_HASH=$(model_says .model_hash) \
         docker compose --progress plain build canary >"$HOME_OF_RELEASES/build.log" 2>&1 ||
         { tail -n 20 "$HOME_OF_RELEASES/build.log" >&2; return 1; }

@@ -8,7 +8,7 @@ import pytest
 import requests
 from kafka import KafkaProducer
 
-from tests.support.retraining import git, make_origin, stream_of
+from tests.support.retraining import create_log, create_origin, git
 from tests.support.stack import Stack, docker, eventually
 
 MAILS = "http://127.0.0.1:1080"
@@ -20,7 +20,7 @@ SERVICES = ("kafka", "maildev", "collector", "scheduler")
 def remotes(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A bare repository in a directory of the host, and the scheduler told of it by settings."""
     place = tmp_path_factory.mktemp("remotes")
-    make_origin(place)
+    create_origin(place)
     for path in [place, *place.parents[:1]]:
         path.chmod(0o755)
     owner = ("--user=0", f"--volume={place}:/remotes", "--entrypoint=chown")
@@ -73,7 +73,7 @@ def collected(stack: Stack, lines: list[str]) -> None:
 def test_a_retraining_by_command_publishes_a_version(
     stack: Stack, remotes: Path, tmp_path: Path
 ) -> None:
-    collected(stack, stream_of(0, 12))
+    collected(stack, create_log(0, 12))
     outcome = retrain(stack)
     if outcome["status"] == "unchanged":  # the scheduler was quicker, as it should be
         outcome["version"] = 2

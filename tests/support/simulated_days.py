@@ -22,7 +22,7 @@ SERVICES = ("kafka", "collector", "scheduler")
 _DAY_SECONDS = 86_400
 _RETRY_DAYS = 0.25
 #: The first version that is trained on the log changes what is watched by more than the default.
-_DEFAULT_CHECK, _RELAXED_CHECK = "popularity_psi: 0.5\n", "popularity_psi: 1\n"
+_DEFAULT_CHECK, _RELAXED_CHECK = "max_popularity_psi: 0.5\n", "max_popularity_psi: 1\n"
 #: Long enough for a machine that also runs other things.
 _RETRAIN_TIMEOUT_SECONDS, _RELEASE_TIMEOUT_SECONDS = 400, 400
 

@@ -30,7 +30,7 @@ def report(
             "",
             f"Data: {data['users']:,} users, {data['movies']:,} movies, {data['ratings']:,} ratings, "
             f"{data['watches']:,} watches, newest {data['newest'] or 'unknown'}, "
-            f"SHA-256 `{data['sha256'][:12]}`.",
+            f"SHA-256 `{data['data_hash'][:12]}`.",
             "",
             "Each trial is fitted and scored on events held out of this data, in each of these "
             "ways; the score is the mean of their nDCG at 10, over at most 1,000 users each:",

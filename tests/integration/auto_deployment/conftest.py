@@ -1,4 +1,4 @@
-"""A world to make versions in."""
+"""An environment in which versions are built."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,21 +6,21 @@ from pathlib import Path
 import pytest
 
 from tests.support.mailbox import Mailbox
-from tests.support.retraining import World, make_origin
+from tests.support.retraining import RetrainingEnvironment, create_origin
 
 
 @pytest.fixture
 def mailbox() -> Iterator[Mailbox]:
-    box = Mailbox()
-    box.start()
-    yield box
-    box.stop()
+    mailbox = Mailbox()
+    mailbox.start()
+    yield mailbox
+    mailbox.stop()
 
 
 @pytest.fixture
-def world(tmp_path: Path, mailbox: Mailbox) -> World:
-    """Twenty days are collected, no version is made yet, mail goes to `mailbox`."""
-    make_origin(tmp_path)
-    world = World(tmp_path, mail_port=mailbox.port)
-    world.collect(20)
-    return world
+def environment(tmp_path: Path, mailbox: Mailbox) -> RetrainingEnvironment:
+    """Twenty days are collected, no version is built yet, mail is sent to `mailbox`."""
+    create_origin(tmp_path)
+    environment = RetrainingEnvironment(tmp_path, smtp_port=mailbox.port)
+    environment.collect(20)
+    return environment

@@ -37,7 +37,7 @@ def test_the_order_of_rows_changes_nothing() -> None:
 @pytest.mark.parametrize("row", [(3, "y", 2.5, 2), (3, "y", 2, 3), (4, "y", 2, 2), (3, "z", 2, 2)])
 def test_any_change_of_content_changes_the_hash(row: Any) -> None:
     before, after = (events((5, "x", 1, 1), last).describe() for last in ((3, "y", 2, 2), row))
-    assert before["sha256"] != after["sha256"]
+    assert before["data_hash"] != after["data_hash"]
 
 
 def test_without_any_time_nothing_is_newest() -> None:

@@ -3,7 +3,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from app.auto_deployment.thresholds import Checks, Gate
 from app.training.errors import TrainingError
 from app.training.params import Params, read_params
 from tests.conftest import ROOT
@@ -13,10 +12,8 @@ def test_the_file_at_the_root_holds_every_parameter_and_no_other() -> None:
     path = ROOT / "params.yaml"
     read_params(path)
     content = yaml.safe_load(path.read_text())
-    sections = {"checks": Checks(), "gate": Gate()}
-    assert {name: content.pop(name) for name in sections} == {
-        name: section.model_dump() for name, section in sections.items()
-    }
+    for name in ("checks", "gate"):  # tests/unit/auto_deployment/test_retraining_policy.py
+        content.pop(name)
     expected = Params().model_dump()
     assert set(content) == set(expected)
     for name, section in expected.items():

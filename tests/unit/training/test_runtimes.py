@@ -80,7 +80,7 @@ def test_minutes_count_by_their_share_of_the_movie() -> None:
 def test_other_lengths_are_other_data() -> None:
     def digest(length: float) -> str:
         lengths = pl.DataFrame({"movie_id": ["a"], "length": [length]})
-        found: str = number_events(ratings((2, "a", 5, 0)), None, lengths).describe()["sha256"]
+        found: str = number_events(ratings((2, "a", 5, 0)), None, lengths).describe()["data_hash"]
         return found
 
     assert digest(100) == digest(100) != digest(90)

@@ -1,0 +1,70 @@
+"""Restoring a version: the right files, or an error and nothing lost."""
+
+from pathlib import Path
+
+import pytest
+
+from app.auto_deployment.errors import DeploymentError
+from app.auto_deployment.git_dvc import WorkingTree
+from app.auto_deployment.restore import restore_version
+from app.model.manifest import read_manifest
+from tests.unit.auto_deployment.conftest import VersionRepository
+
+
+@pytest.fixture
+def clone(repository: VersionRepository) -> WorkingTree:
+    return repository.clone("operator")
+
+
+def test_data_and_model_of_the_clones_version_are_restored(clone: WorkingTree) -> None:
+    restored = restore_version(clone)
+    manifest = read_manifest(clone.path / "model" / "lists", "lists")
+    assert restored == {
+        "version": 4,
+        "model_hash": manifest.model_hash,
+        "data_hash": f"{4:064}",
+        "restored": ["data/collected", "model"],
+    }
+    assert (clone.path / "data" / "collected" / "events-4.txt").exists()
+    assert clone.git("status", "--porcelain") == ""
+
+
+def test_another_version_changes_the_working_tree_and_not_the_index(clone: WorkingTree) -> None:
+    assert restore_version(clone, 3)["version"] == 3
+    assert (clone.path / "version.txt").read_text() == "3\n"
+    assert not (clone.path / "data" / "collected" / "events-4.txt").exists()
+    assert clone.git("diff", "--cached", "--name-only") == ""
+    clone.git("restore", ".")
+    assert restore_version(clone)["version"] == 4
+
+
+def test_a_version_without_a_tag_is_an_error(clone: WorkingTree) -> None:
+    with pytest.raises(DeploymentError, match="there is no tag version-9"):
+        restore_version(clone, 9)
+
+
+def test_local_changes_are_not_overwritten(clone: WorkingTree) -> None:
+    (clone.path / "dvc.yaml").write_text("stages: {}\n")
+    with pytest.raises(DeploymentError, match=r"dvc\.yaml has changes that are not in git"):
+        restore_version(clone, 3)
+    assert (clone.path / "version.txt").read_text() == "4\n"
+
+
+def damage_files(directory: Path) -> None:
+    """Change every file of a DVC cache or remote, except the listings of directories."""
+    for path in directory.glob("files/md5/??/*[!r]"):
+        path.chmod(0o644)
+        path.write_bytes(b"other content")
+
+
+def test_a_damaged_cache_is_fetched_again(clone: WorkingTree) -> None:
+    model_hash = restore_version(clone)["model_hash"]
+    damage_files(clone.path / ".dvc" / "cache")
+    clone.git("clean", "--quiet", "--force", "-d", "-x", "model", "data")
+    assert restore_version(clone)["model_hash"] == model_hash
+
+
+def test_a_damaged_remote_is_an_error(repository: VersionRepository, clone: WorkingTree) -> None:
+    damage_files(repository.directory / "versions")
+    with pytest.raises(DeploymentError, match="holds damaged ones"):
+        restore_version(clone, 4)
