@@ -1,4 +1,4 @@
-"""Expected errors of a command as one sentence on standard error and exit status 1."""
+"""Report expected errors of a command in one line on standard error with exit status 1."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,12 +7,12 @@ import click
 
 
 class MarqueeError(Exception):
-    """Base of the errors whose message is written for the user of a command."""
+    """Base class of errors whose message is meant for the user of a command."""
 
 
 @contextmanager
 def explain_errors() -> Iterator[None]:
-    """Report what a user can act on (input, files, the disk, a server) without a traceback.
+    """Convert expected errors (input, files, disk, servers) to an error message of click.
 
     Raises:
         click.ClickException: for a `MarqueeError` or an `OSError`; the message names the file.
@@ -26,6 +26,6 @@ def explain_errors() -> Iterator[None]:
 
 
 def describe_os_error(error: OSError) -> str:
-    """The file, where there is one, and the reason."""
+    """Return the file, if there is one, and the reason."""
     path = f"{error.filename}: " if error.filename else ""
     return f"{path}{error.strerror or error}"

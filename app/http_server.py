@@ -1,4 +1,4 @@
-"""The small HTTP server beside a long-running command: `/metrics`, `/health`, and its own routes.
+"""HTTP server of a long-running command: `/metrics`, `/health` and routes of its own.
 
 The collector, the shipper, the scheduler and the simulator use it; the service itself runs under
 gunicorn (`app/service`).
@@ -14,20 +14,19 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from app import logs, problem_details
-from app.problem_details import problem as problem  # noqa: PLC0414
 
 _THREADS = 8
-#: A client that is silent for so long is disconnected.
+#: A client that sends nothing for this long is disconnected.
 _TIMEOUT_SECONDS = 5
 _log = logs.get(__name__)
 
 
 def create_app(registry: CollectorRegistry, is_alive: Callable[[], bool]) -> Flask:
-    """Make an application that answers `/metrics` and `/health`; errors are problem details.
+    """Create an application with `/metrics` and `/health`; errors are problem documents.
 
     Args:
-        registry: what `/metrics` shows.
-        is_alive: whether the main loop still makes progress; `/health` is 200 or 503 by it.
+        registry: the metrics that `/metrics` returns.
+        is_alive: whether the main loop makes progress; `/health` returns 200 or 503.
     """
     prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
     app = Flask("marquee", static_folder=None)
@@ -46,14 +45,14 @@ def create_app(registry: CollectorRegistry, is_alive: Callable[[], bool]) -> Fla
 
 
 class BackgroundServer:
-    """Serves an application in threads of its own until `stop`.
+    """Serves an application in background threads until `stop`.
 
     Attributes:
-        port: the port that is listened on, also where 0 asked for a free one.
+        port: the listening port, also when 0 was given for a free one.
     """
 
     def __init__(self, bind: str, app: Flask) -> None:
-        """Listen at `bind`, which is `host:port`.
+        """Listen at `bind`, given as `host:port`.
 
         Raises:
             OSError: the address is in use or does not exist.
@@ -67,13 +66,13 @@ class BackgroundServer:
         self._thread.start()
 
     def stop(self) -> None:
-        """Close the listening socket and end the threads."""
+        """Close the listening socket and stop the threads."""
         self._server.stop()
         self._thread.join()
 
 
 def start_server(bind: str, app: Flask) -> BackgroundServer | None:
-    """Serve `app` at `bind`; without the port the command goes on, and the log says so."""
+    """Serve `app` at `bind`; if the port is not available, log an error and return None."""
     try:
         return BackgroundServer(bind, app)
     except OSError as error:

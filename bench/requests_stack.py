@@ -1,10 +1,10 @@
-"""Requests a second through NGINX and three slots: ours beside the constant answer in their place.
+"""Requests per second through NGINX and three slots, compared with the constant baseline.
 
-The compose file as it is (NGINX and the slots alone), twice, as projects of their own on ports of
-their own; asked in turn, so that the one that is not asked idles. Everything shares the machine's
-cores, the load too. Needs a Docker engine and the images (`make images` where no registry
-answers). NGINX lets 6,000 requests a second of one client through: a faster machine measures that.
-Writes its part of docs/benchmarks-requests.md unless --quick.
+Runs NGINX and the slots of the compose file twice, as separate projects on separate ports, and
+loads them in turn. Containers and load generator share the machine's cores. Needs a Docker engine
+and the images (`make images` without access to a registry). NGINX limits one client to 6,000
+requests per second, which is what a faster machine would measure. Writes its part of
+docs/benchmarks-requests.md unless --quick.
 
     python -m bench.requests_stack [--json] [--quick] [--rounds N] [--seconds N]
 """
@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.requests import load, report
-from bench.requests.measure import DRAWN, Spread
-from bench.requests.model import ROOT, make_model, some_users
+from bench.requests.measure import USERS_PER_RUN, Spread
+from bench.requests.model import ROOT, make_model, sample_users
 from bench.requests.servers import free_port
 from tests.support.stack import SLOTS, Stack, docker
 
@@ -37,33 +37,33 @@ ENV PYTHONPATH=/opt
 FROM marquee AS constant
 CMD ["python", "-m", "bench.requests.baseline_constant"]
 """
-PEERS = ("constant", "marquee")
+SERVERS = ("constant", "marquee")
 
 
 @dataclass
 class BenchStack(Stack):
-    """NGINX and three slots of one peer, under this benchmark's names."""
+    """NGINX and three slots of one server, with project and image names of this benchmark."""
 
-    peer: str
+    server: str
     port: int
 
     @property
     def image(self) -> str:
-        """The name before the slot's tag."""
-        return f"{PROJECT}/{self.peer}"
+        """Image name without the slot's tag."""
+        return f"{PROJECT}/{self.server}"
 
     @property
     def environment(self) -> dict[str, str]:
-        """As the suite's, with other names and another port."""
+        """The environment of the test stack with other names and another port."""
         return super().environment | {
-            "COMPOSE_PROJECT_NAME": f"{PROJECT}-{self.peer}",
+            "COMPOSE_PROJECT_NAME": f"{PROJECT}-{self.server}",
             "COMPOSE_FILE": "docker-compose.yml:bench/requests/stack.yml",
             "MARQUEE_IMAGE": self.image,
             "MARQUEE_BENCH_PORT": str(self.port),
         }
 
     def remove(self) -> None:
-        """Take everything down, images too."""
+        """Remove containers, volumes and images."""
         self.compose("--profile", "*", "down", "--volumes", "--timeout", "5")
         for slot in SLOTS:
             if docker("images", "--quiet", f"{self.image}:{slot}"):
@@ -71,20 +71,20 @@ class BenchStack(Stack):
 
 
 def build(stacks: list[BenchStack], model: Path) -> None:
-    """Build both peers' images on top of the service's own."""
+    """Build the images of both servers from the image of the service."""
     base = f"{stacks[0].image}:stable-1"
     stacks[0].compose("build", "--quiet", "stable-1", timeout=1500)
     with tempfile.TemporaryDirectory(prefix="marquee-bench-") as folder:
         context = Path(folder)
         shutil.copytree(model, context / "model")
         (context / "bench" / "requests").mkdir(parents=True)
-        for name in ("__init__.py", "constant.py", "model.py"):
+        for name in ("__init__.py", "baseline_constant.py", "model.py"):
             shutil.copy(ROOT / "bench" / "requests" / name, context / "bench" / "requests")
         (context / "Dockerfile").write_text(DOCKERFILE)
         docker("tag", base, f"{PROJECT}:base")
         for stack in stacks:
             docker(
-                "build", "--quiet", f"--build-arg=BASE={PROJECT}:base", f"--target={stack.peer}",
+                "build", "--quiet", f"--build-arg=BASE={PROJECT}:base", f"--target={stack.server}",
                 *(f"--tag={stack.image}:{slot}" for slot in SLOTS), folder,
             )  # fmt: skip
         docker("rmi", f"{PROJECT}:base")
@@ -92,8 +92,8 @@ def build(stacks: list[BenchStack], model: Path) -> None:
 
 @contextmanager
 def running(model: Path) -> Iterator[list[BenchStack]]:
-    """Both stacks, healthy; whatever was built and started is removed at the end."""
-    stacks = [BenchStack(ROOT, peer, free_port()) for peer in PEERS]
+    """Run both stacks until the end of the block, then remove containers and images."""
+    stacks = [BenchStack(ROOT, server, free_port()) for server in SERVERS]
     try:
         build(stacks, model)
         for stack in stacks:
@@ -105,31 +105,31 @@ def running(model: Path) -> Iterator[list[BenchStack]]:
 
 
 def measure(model: Path, rounds: int, seconds: float) -> dict[str, list[float]]:
-    """Requests a second of each peer in each round, in turns in the opposite order."""
-    answered: dict[str, list[float]] = {peer: [] for peer in PEERS}
+    """Requests per second of each server in each round; each round reverses the order."""
+    rates: dict[str, list[float]] = {server: [] for server in SERVERS}
     with running(model) as stacks:
-        for number in range(-2, rounds):  # the first two only warm up
+        for number in range(-2, rounds):  # two rounds of warm-up
             for stack in stacks[:: 1 - 2 * (number % 2)]:
-                users = some_users(model, DRAWN, 1000 + number)
-                figure = load.peak(f"http://127.0.0.1:{stack.port}", users, seconds)
+                users = sample_users(model, USERS_PER_RUN, 1000 + number)
+                rate = load.peak(f"http://127.0.0.1:{stack.port}", users, seconds)
                 if number >= 0:
-                    answered[stack.peer].append(figure)
-    return answered
+                    rates[stack.server].append(rate)
+    return rates
 
 
-def why_not() -> str | None:
-    """Why the stacks cannot run here; None where they can."""
+def skip_reason() -> str | None:
+    """Why the stacks cannot run here; None if they can."""
     if shutil.which("docker") is None:
         return "there is no docker command"
     if subprocess.run(["docker", "info"], capture_output=True, check=False).returncode != 0:
-        return "no Docker engine answers"
-    return load.why_not()
+        return "no Docker engine is running"
+    return load.skip_reason()
 
 
 def main() -> int:
-    """Measure and print; exit status 1 when the target is missed (not judged with `--quick`)."""
-    arguments = _arguments()
-    if reason := why_not():
+    """Measure and print; exit status 1 when the target is missed (not checked with `--quick`)."""
+    arguments = _parse_arguments()
+    if reason := skip_reason():
         print(json.dumps({"skipped": reason}) if arguments.json else f"skipped: {reason}")
         return 0
     rounds, seconds = (2, 2.0) if arguments.quick else (arguments.rounds, arguments.seconds)
@@ -139,34 +139,38 @@ def main() -> int:
     if arguments.json:
         print(json.dumps(result))
     else:
-        print(f"{result['what']}\n")
-        report.show(result)
+        print(f"{result['setup']}\n")
+        report.print_tables(result)
     missed = not all(met for *_, met in report.targets(result["ratios"]))
     return 1 if missed and not arguments.quick else 0
 
 
-def _result(answered: dict[str, list[float]], seconds: float) -> dict[str, Any]:
-    pairs = zip(answered["marquee"], answered["constant"], strict=True)
-    rounds = len(answered["marquee"])
+def _result(rates: dict[str, list[float]], seconds: float) -> dict[str, Any]:
+    pairs = zip(rates["marquee"], rates["constant"], strict=True)
+    rounds = len(rates["marquee"])
     return {
-        "what": f"NGINX and three slots of two workers, {USERS:,} users, {MOVIES:,} movies, "
-        f"{rounds} rounds, {seconds:g} s of load for each figure; all on the same cores",
+        "setup": f"NGINX and three slots of two workers, {USERS:,} users, {MOVIES:,} movies, "
+        f"{rounds} rounds, {seconds:g} s of load for each measurement; all on the same cores",
         "command": f"python -m bench.requests_stack --rounds {rounds} --seconds {seconds:g}",
         "machine": report.machine(),
-        "ratios": {report.STACK: Spread.of(ours / theirs for ours, theirs in pairs).rounded()},
-        "figures": {
-            "peak": {peer: Spread.of(values).rounded() for peer, values in answered.items()}
+        "ratios": {report.STACK: Spread.of(value / base for value, base in pairs).rounded()},
+        "measurements": {
+            "peak_rps": {server: Spread.of(values).rounded() for server, values in rates.items()}
         },
     }
 
 
-def _arguments() -> argparse.Namespace:
+def _parse_arguments() -> argparse.Namespace:
     assert __doc__ is not None
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--quick", action="store_true", help="two rounds, no page; judges nothing")
+    parser.add_argument(
+        "--quick", action="store_true", help="two rounds, writes no page, checks no target"
+    )
     parser.add_argument("--rounds", type=int, default=15, help="rounds (15)")
-    parser.add_argument("--seconds", type=float, default=3, help="of load for each figure (3)")
+    parser.add_argument(
+        "--seconds", type=float, default=3, help="seconds of load for each measurement (3)"
+    )
     return parser.parse_args()
 
 

@@ -77,12 +77,12 @@ def collect(
 
 
 def _consume(settings: Settings, duration_seconds: float | None, as_json: bool) -> None:
-    from app.ingest.kafka.service import follow
+    from app.ingest.kafka.collector import run_collector
 
     if duration_seconds is not None and not settings.kafka_servers:
         raise click.UsageError("--for needs a broker: MARQUEE_KAFKA_SERVERS is not set")
     with explain_errors():
-        summary = follow(settings, duration_seconds)
+        summary = run_collector(settings, duration_seconds)
     if summary:
         print_summary(summary, as_json)
 

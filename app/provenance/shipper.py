@@ -25,6 +25,7 @@ from tenacity import (
 
 from app import http_server, logs
 from app.locks import LockHeldError, exclusive_lock
+from app.problem_details import problem
 from app.provenance.database import (
     connect,
     describe_error,
@@ -165,9 +166,9 @@ def create_app(metrics: ShipperMetrics, lineage: Lineage) -> Flask:
         try:
             records = lineage.find_request(request_id)
         except SQLAlchemyError:
-            return http_server.problem(503, "Service Unavailable", "the database is unreachable")
+            return problem(503, "Service Unavailable", "the database is unreachable")
         if not records:
-            return http_server.problem(404, "Not Found", "no record of this request (yet)")
+            return problem(404, "Not Found", "no record of this request (yet)")
         return jsonify(records=records)
 
     return app

@@ -85,13 +85,14 @@ class SpoolWriter:
 
     def append(self, record: bytes) -> None:
         """Append one encoded record; a failure is counted and logged, never raised."""
-        if self._end + len(record) > self._size:
+        end = self._end + len(record)
+        if end > self._size:
             try:
                 self._start_segment()
             except OSError as error:
                 self._handle_failure(error)
                 return
-        end = self._end + len(record)
+            end = self._end + len(record)
         self._map[self._end : end] = record
         self._end = end
 

@@ -10,7 +10,8 @@ from typing import Any
 from flask import Flask, Response, jsonify, request
 from prometheus_client import CollectorRegistry, Counter
 
-from app.http_server import create_app, problem
+from app.http_server import create_app
+from app.problem_details import problem
 from app.simulator.environment import Environment
 from app.simulator.movie_metadata import movie_metadata
 from app.simulator.users import MAX_USERS

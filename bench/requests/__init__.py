@@ -1,1 +1,1 @@
-"""What a request costs beside plain peers (`python -m bench.requests`)."""
+"""Cost of a request compared with baselines (`python -m bench.requests`)."""

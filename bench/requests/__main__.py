@@ -1,6 +1,6 @@
-"""What a request costs beside plain peers: each figure a ratio from one run.
+"""Cost of a request compared with baselines; every ratio is measured in one run.
 
-Writes docs/benchmarks-requests.md and its picture unless --quick. Needs the load generator:
+Writes docs/benchmarks-requests.md and its plot unless --quick. Needs the load generator:
 `build/vegeta`, or a Docker engine with its image (`make images`).
 
     python -m bench.requests [--json] [--quick] [--rounds N] [--seconds N]
@@ -17,86 +17,90 @@ from bench.requests.measure import Spread
 from bench.requests.model import make_model
 
 USERS, MOVIES = 1_000_000, 27_000
-#: The naive way needs half a minute to learn these; a request costs the same with more users.
+#: Training the naive baseline with these takes half a minute; its requests cost the same with more.
 NAIVE_USERS = 10_000
 
 
 def main() -> int:
-    """Measure and print; exit status 1 when a target is missed (not judged with `--quick`)."""
-    arguments = _arguments()
-    if reason := load.why_not():
+    """Measure and print; exit status 1 when a target is missed (not checked with `--quick`)."""
+    arguments = _parse_arguments()
+    if reason := load.skip_reason():
         print(json.dumps({"skipped": reason}) if arguments.json else f"skipped: {reason}")
         return 0
-    result = _quick() if arguments.quick else _whole(arguments.rounds, arguments.seconds)
+    result = _run_quick() if arguments.quick else _run(arguments.rounds, arguments.seconds)
     if not arguments.quick:
-        curve.draw(result["curve"], report.PICTURE)
+        curve.plot(result["curve"], report.PLOT)
         report.write_page("requests", result)
     if arguments.json:
         print(json.dumps(result))
     else:
-        print(f"{result['what']}\n")
-        report.show(result)
+        print(f"{result['setup']}\n")
+        report.print_tables(result)
     missed = [name for name, *_, met in report.targets(result["ratios"]) if not met]
     return 1 if missed and not arguments.quick else 0
 
 
-def _arguments() -> argparse.Namespace:
+def _parse_arguments() -> argparse.Namespace:
     assert __doc__ is not None
     parser = argparse.ArgumentParser("python -m bench.requests", description=__doc__.split("\n")[0])
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument(
-        "--quick", action="store_true", help="small, short, no page; judges nothing"
+        "--quick", action="store_true", help="small and short, writes no page, checks no target"
     )
-    parser.add_argument("--rounds", type=int, default=8, help="rounds of fresh servers (8)")
-    parser.add_argument("--seconds", type=float, default=3, help="of load for each figure (3)")
+    parser.add_argument("--rounds", type=int, default=8, help="rounds with new servers (8)")
+    parser.add_argument(
+        "--seconds", type=float, default=3, help="seconds of load for each measurement (3)"
+    )
     return parser.parse_args()
 
 
-def _whole(rounds: int, seconds: float) -> dict[str, Any]:
-    models = _models((USERS, MOVIES), (NAIVE_USERS, MOVIES))
+def _run(rounds: int, seconds: float) -> dict[str, Any]:
+    models = _make_models((USERS, MOVIES), (NAIVE_USERS, MOVIES))
     return {
-        "what": f"{USERS:,} users, {MOVIES:,} movies (naive: {NAIVE_USERS:,} users), "
-        f"{rounds} rounds, {seconds:g} s of load for each figure",
+        "setup": f"{USERS:,} users, {MOVIES:,} movies (naive: {NAIVE_USERS:,} users), "
+        f"{rounds} rounds, {seconds:g} s of load for each measurement",
         "command": f"python -m bench.requests --rounds {rounds} --seconds {seconds:g}",
-        **_figures(models, rounds, seconds),
-        "curve": curve.curve(curve.USERS, curve.MOVIES),
+        **_measure(models, rounds, seconds),
+        "curve": curve.measure_curve(curve.USERS, curve.MOVIES),
     }
 
 
-def _quick() -> dict[str, Any]:
-    models = _models((100_000, MOVIES), (500, 1_000))
+def _run_quick() -> dict[str, Any]:
+    models = _make_models((100_000, MOVIES), (500, 1_000))
     return {
-        "what": f"quick: 100,000 users, {MOVIES:,} movies (naive: 500 users, 1,000 movies)",
+        "setup": f"quick: 100,000 users, {MOVIES:,} movies (naive: 500 users, 1,000 movies)",
         "command": "python -m bench.requests --quick",
-        **_figures(models, rounds=1, seconds=0.5),
-        "curve": curve.curve(curve.USERS[:2], curve.MOVIES[:1]),
+        **_measure(models, rounds=1, seconds=0.5),
+        "curve": curve.measure_curve(curve.USERS[:2], curve.MOVIES[:1]),
     }
 
 
-def _models(ours: tuple[int, int], theirs: tuple[int, int]) -> dict[str, Path]:
+def _make_models(size: tuple[int, int], naive_size: tuple[int, int]) -> dict[str, Path]:
+    """Model directory of each server; the sizes are (users, movies)."""
     return {
-        **dict.fromkeys(measure.PEERS, make_model(*ours)),
-        "naive": baseline_naive.make_pickle(*theirs),
+        **dict.fromkeys(measure.SERVERS, make_model(*size)),
+        "naive": baseline_naive.make_model(*naive_size),
     }
 
 
-def _figures(models: dict[str, Path], rounds: int, seconds: float) -> dict[str, Any]:
-    samples = measure.rounds(models, rounds, seconds)
-    worker = {
-        name: Spread.of([measure.memory(models[name], name, seconds)]).rounded() for name in models
+def _measure(models: dict[str, Path], rounds: int, seconds: float) -> dict[str, Any]:
+    samples = measure.run_rounds(models, rounds, seconds)
+    worker_mb = {
+        name: Spread.of([measure.worker_memory_mb(models[name], name, seconds)]).rounded()
+        for name in models
     }
     ratios = {
-        f"{title}, marquee / constant": measure.ratio(samples, figure, "marquee").rounded()
-        for title, figure in (
-            ("peak", "peak"),
-            ("p99 at half of that peak", "p99"),
-            ("start to ready", "start"),
+        f"{title}, marquee / constant": measure.ratio(samples, metric, "marquee").rounded()
+        for title, metric in (
+            ("peak", "peak_rps"),
+            ("p99 at half of that peak", "p99_ms"),
+            ("start to ready", "start_seconds"),
         )
     }
     return {
         "machine": report.machine(),
-        "ratios": ratios | {"private memory of a second worker": worker["marquee"]},
-        "figures": measure.summary(samples) | {"worker": worker},
+        "ratios": ratios | {"private memory of a second worker": worker_mb["marquee"]},
+        "measurements": measure.summarize(samples) | {"worker_mb": worker_mb},
     }
 
 

@@ -1,7 +1,7 @@
-"""The peer: one constant answer on the same Flask, gunicorn configuration and exporter.
+"""Baseline: a constant response of the same length, with the same Flask and gunicorn configuration.
 
-`wsgi()` has the exporter as its documentation sets it up, `plain()` has none. The answer is as
-long as ours are. `python -m bench.requests.baseline_constant` serves it, in a container.
+`wsgi()` uses prometheus-flask-exporter as its documentation describes, `plain()` has no metrics.
+`python -m bench.requests.baseline_constant` serves it in a container.
 """
 
 import os
@@ -11,22 +11,21 @@ from pathlib import Path
 from flask import Flask, Response
 from prometheus_flask_exporter.multiprocess import GunicornInternalPrometheusMetrics
 
+from app.service.metrics import LATENCY_BUCKETS_SECONDS
 from bench.requests.model import movie_ids
 
 LENGTH = 20
-#: As `app.service.metrics` has them: each bound that is compared costs time.
-BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.25, 0.3, 0.5, 0.6, 1.0, 2.5)
 GUNICORN = [sys.executable, "-m", "gunicorn", "--config", "python:app.service.gunicorn_conf"]
 
 
 def plain() -> Flask:
-    """The constant answer alone."""
+    """The constant response without metrics."""
     app = Flask("constant", static_folder=None)
-    answer = ",".join(movie_ids(LENGTH))
+    body = ",".join(movie_ids(LENGTH))
 
     @app.get("/recommend/<user_id>")
     def recommend(user_id: str) -> Response:
-        return Response(answer, mimetype="text/plain")
+        return Response(body, mimetype="text/plain")
 
     @app.get("/ready")
     def ready() -> str:
@@ -36,9 +35,9 @@ def plain() -> Flask:
 
 
 def wsgi() -> Flask:
-    """The constant answer with metrics of each route."""
+    """The constant response with metrics of each route."""
     app = plain()
-    GunicornInternalPrometheusMetrics(app, group_by="url_rule", buckets=BUCKETS)
+    GunicornInternalPrometheusMetrics(app, group_by="url_rule", buckets=LATENCY_BUCKETS_SECONDS)
     return app
 
 

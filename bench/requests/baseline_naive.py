@@ -1,4 +1,4 @@
-"""The naive peer: an unpickled Surprise SVD; each request predicts movie by movie and sorts."""
+"""Baseline: an unpickled Surprise SVD; each request predicts every movie and sorts."""
 
 import os
 import pickle
@@ -9,15 +9,19 @@ from flask import Flask, Response
 from prometheus_flask_exporter.multiprocess import GunicornInternalPrometheusMetrics
 
 from app.model.recommendation_lists import LISTS
-from bench.requests.baseline_constant import BUCKETS, LENGTH
+from app.service.metrics import LATENCY_BUCKETS_SECONDS
+from bench.requests.baseline_constant import LENGTH
 from bench.requests.model import BUILD, movie_ids, user_ids
 
-_RATINGS_A_USER = 30
+_RATINGS_PER_USER = 30
 
 
-def make_pickle(users: int, movies: int) -> Path:
-    """A directory with `model.pickle` and the users' ids; one epoch, as values cost no time."""
-    import polars as pl  # noqa: PLC0415 - not where only requests are answered
+def make_model(users: int, movies: int) -> Path:
+    """Make a directory with `model.pickle` and the user ids; kept for the next run.
+
+    One epoch suffices: the time of a request does not depend on the values.
+    """
+    import polars as pl  # noqa: PLC0415 - not needed by the server
     from surprise import SVD, Dataset, Reader  # noqa: PLC0415
 
     directory = BUILD / f"naive-{users}-{movies}"
@@ -26,7 +30,7 @@ def make_pickle(users: int, movies: int) -> Path:
     (directory / LISTS).mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(3)
     known, names = user_ids(random, users), movie_ids(movies)
-    count = users * _RATINGS_A_USER
+    count = users * _RATINGS_PER_USER
     movie = np.concatenate([np.arange(movies), random.integers(movies, size=count - movies)])
     table = pl.DataFrame(
         {
@@ -44,11 +48,11 @@ def make_pickle(users: int, movies: int) -> Path:
 
 
 def wsgi() -> Flask:
-    """The application, with the same exporter as the constant one."""
+    """The application, with the same exporter as the constant baseline."""
     with (Path(os.environ["MARQUEE_MODEL_DIR"]) / "model.pickle").open("rb") as file:
         model, names = pickle.load(file)
     app = Flask("naive", static_folder=None)
-    GunicornInternalPrometheusMetrics(app, group_by="url_rule", buckets=BUCKETS)
+    GunicornInternalPrometheusMetrics(app, group_by="url_rule", buckets=LATENCY_BUCKETS_SECONDS)
 
     @app.get("/recommend/<int:user_id>")
     def recommend(user_id: int) -> Response:

@@ -1,8 +1,8 @@
-"""Request time against the number of users and of movies: flat, as a request is a look-up.
+"""Time of a request against the number of users and of movies.
 
-Requests are calls of the WSGI application in one process, where nothing hides a difference: over
-HTTP the server's own work is two thirds of the time. Run as `python -m bench.requests.curve
-'[[users, movies], ...]'` it prints microseconds a request, first those of the constant answer.
+Requests are calls of the WSGI application in one process: over HTTP two thirds of the time are
+gunicorn's, which would hide differences. `python -m bench.requests.curve '[[users, movies], ...]'`
+prints microseconds per request, first those of the constant baseline.
 """
 
 import gc
@@ -21,60 +21,61 @@ from app import logs
 from app.service.application import create_app
 from app.settings import read_settings
 from bench.requests import baseline_constant
-from bench.requests.model import ROOT, make_model, some_users
+from bench.requests.model import ROOT, make_model, sample_users
 from bench.requests.servers import cores
 
 USERS = [(10**power, 27_000) for power in (3, 4, 5, 6)]
 MOVIES = [(100_000, 10**power) for power in (3, 4, 5)]
-#: Calls of one application in a row, and how often all take their turn.
-_CALLS, _TURNS = 1000, 15
+#: Calls per application and round, and rounds.
+_CALLS, _ROUNDS = 1000, 15
 Application = Callable[..., Any]
 
 
 def measure(sizes: list[tuple[int, int]]) -> list[float]:
-    """Microseconds a request: of the constant answer, then of a model of each size."""
+    """Microseconds per request: of the constant baseline, then of a model of each size."""
     command = [sys.executable, "-m", "bench.requests.curve", json.dumps(sizes)]
     with tempfile.TemporaryDirectory(prefix="marquee-bench-") as metrics:
-        done = subprocess.run(
+        process = subprocess.run(
             ["taskset", "--cpu-list", str(cores()[0]), *command],
             cwd=ROOT,
             env=os.environ | {"PROMETHEUS_MULTIPROC_DIR": metrics},
             check=True,
             stdout=subprocess.PIPE,
         )
-    figures: list[float] = json.loads(done.stdout)
-    return figures
+    times: list[float] = json.loads(process.stdout)
+    return times
 
 
-def _measure_here(sizes: list[tuple[int, int]]) -> list[float]:
+def _measure_in_process(sizes: list[tuple[int, int]]) -> list[float]:
     models = [make_model(*size) for size in sizes]
-    peers: list[Application] = [baseline_constant.wsgi()]
+    applications: list[Application] = [baseline_constant.wsgi()]
     logs.set_up(read_settings(log_level="warning"))
-    peers += [create_app(read_settings(model_dir=model)) for model in models]
-    times: list[list[float]] = [[] for _ in peers]
+    applications += [create_app(read_settings(model_dir=model)) for model in models]
+    times: list[list[float]] = [[] for _ in applications]
     gc.disable()
-    for turn in range(-2, _TURNS):  # the first two only warm up
-        for peer, model, figures in zip(peers, [models[0], *models], times, strict=True):
-            seconds = _call(peer, some_users(model, _CALLS, 100 + turn).tolist())
-            if turn >= 0:
-                figures.append(seconds / _CALLS * 1e6)
+    for round_ in range(-2, _ROUNDS):  # two rounds of warm-up
+        runs = zip(applications, [models[0], *models], times, strict=True)
+        for application, model, microseconds in runs:
+            seconds = _call(application, sample_users(model, _CALLS, 100 + round_).tolist())
+            if round_ >= 0:
+                microseconds.append(seconds / _CALLS * 1e6)
         gc.collect()
-    return [round(statistics.median(figures), 2) for figures in times]
+    return [round(statistics.median(microseconds), 2) for microseconds in times]
 
 
 def _call(application: Application, users: list[int]) -> float:
-    """Processor seconds of asking for each user once."""
+    """Request each user once; return the CPU time in seconds."""
     requests = [_environment(user) for user in users]
     started = time.process_time()
     for request in requests:
-        answer = application(request, lambda status, headers: None)
-        b"".join(answer)
-        answer.close()
+        response = application(request, lambda status, headers: None)
+        b"".join(response)
+        response.close()
     return time.process_time() - started
 
 
 def _environment(user: int) -> dict[str, Any]:
-    """What gunicorn hands over for one request."""
+    """The WSGI environment of one request."""
     return {
         "REQUEST_METHOD": "GET",
         "SCRIPT_NAME": "",
@@ -91,32 +92,32 @@ def _environment(user: int) -> dict[str, Any]:
     }
 
 
-def draw(figures: dict[str, Any], path: Path) -> None:
-    """The picture: one panel for users, one for movies."""
+def plot(curve: dict[str, Any], path: Path) -> None:
+    """Plot the curve: one panel for users, one for movies."""
     import matplotlib as mpl  # noqa: PLC0415 - slow to import
 
     mpl.use("Agg")
     from matplotlib import pyplot as plt  # noqa: PLC0415
 
     figure, panels = plt.subplots(1, 2, figsize=(9, 3.6), sharey=True, layout="constrained")
-    points = (*figures["users"], *figures["movies"])
-    highest = max(figures["constant"], *(point["microseconds"] for point in points))
+    points = (*curve["users"], *curve["movies"])
+    highest = max(curve["constant"], *(point["microseconds"] for point in points))
     for panel, axis, other in zip(panels, ("users", "movies"), ("movies", "users"), strict=True):
-        points = figures[axis]
+        points = curve[axis]
         panel.semilogx(
             [p[axis] for p in points], [p["microseconds"] for p in points], "o-", label="Marquee"
         )
-        panel.axhline(figures["constant"], color="gray", linestyle="--", label="constant answer")
+        panel.axhline(curve["constant"], color="gray", linestyle="--", label="constant response")
         panel.set(xlabel=f"{axis} ({points[0][other]:,} {other})", ylim=(0, 1.2 * highest))
         panel.grid(alpha=0.3)
-    panels[0].set_ylabel("microseconds a request")
+    panels[0].set_ylabel("microseconds per request")
     panels[0].legend(loc="lower right")
     figure.savefig(path, dpi=110, metadata={"Software": None})
     plt.close(figure)
 
 
-def curve(users: list[tuple[int, int]], movies: list[tuple[int, int]]) -> dict[str, Any]:
-    """Both lines of the picture and the constant answer's time, from one run."""
+def measure_curve(users: list[tuple[int, int]], movies: list[tuple[int, int]]) -> dict[str, Any]:
+    """Measure both curves and the constant baseline in one run."""
     constant, *times = measure([*users, *movies])
     points = [
         {"users": size[0], "movies": size[1], "microseconds": microseconds}
@@ -126,4 +127,4 @@ def curve(users: list[tuple[int, int]], movies: list[tuple[int, int]]) -> dict[s
 
 
 if __name__ == "__main__":
-    print(json.dumps(_measure_here(json.loads(sys.argv[1]))))
+    print(json.dumps(_measure_in_process(json.loads(sys.argv[1]))))

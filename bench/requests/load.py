@@ -1,7 +1,7 @@
-"""The load: vegeta on a core of its own, against loopback alone.
+"""The load generator: vegeta on a separate core, against the loopback interface only.
 
-`peak` keeps a fixed number of connections busy, each asking again as soon as it was answered;
-`constant_rate` sends on time whether or not earlier requests were answered.
+`peak` keeps a fixed number of connections busy (closed loop); `constant_rate` sends requests on
+schedule, whether or not earlier ones have completed (open loop).
 """
 
 import json
@@ -14,50 +14,49 @@ from typing import Any
 from bench.requests.servers import cores
 from tests.support.load import binary
 
-#: Connections kept busy while the peak is measured.
-CONNECTIONS = 32
-#: Connections at most at a constant rate: as many as NGINX keeps to the slots. A request that has
-#: to wait for one waits within its latency. Without a bound a stall of the machine makes the
-#: generator open a thousand.
-AT_MOST = 64
+#: Busy connections while the peak is measured.
+PEAK_CONNECTIONS = 32
+#: Maximum number of connections at a constant rate: as many as NGINX keeps to the slots. Waiting
+#: for a free one counts as latency. Without a limit a stall of the machine opens a thousand.
+MAX_CONNECTIONS = 64
 
 
 def peak(url: str, users: Iterable[int], seconds: float) -> float:
-    """Requests answered with 200 a second, at saturation."""
-    report = _attack(url, users, seconds, ["-rate=0", f"-max-workers={CONNECTIONS}"])
-    answered: float = report["throughput"]
-    return answered
+    """Successful requests per second at saturation."""
+    report = _attack(url, users, seconds, ["-rate=0", f"-max-workers={PEAK_CONNECTIONS}"])
+    throughput: float = report["throughput"]
+    return throughput
 
 
 def constant_rate(url: str, users: Iterable[int], seconds: float, rate: float) -> dict[str, float]:
-    """Milliseconds: `p50` and `p99` of requests sent at this rate."""
-    how = [f"-rate={round(rate)}", f"-max-connections={AT_MOST}"]
-    latencies = _attack(url, users, seconds, how)["latencies"]
-    return {"p50": latencies["50th"] / 1e6, "p99": latencies["99th"] / 1e6}
+    """Latency at a constant rate in requests per second: `p50_ms` and `p99_ms`."""
+    options = [f"-rate={round(rate)}", f"-max-connections={MAX_CONNECTIONS}"]
+    latencies = _attack(url, users, seconds, options)["latencies"]
+    return {"p50_ms": latencies["50th"] / 1e6, "p99_ms": latencies["99th"] / 1e6}
 
 
-def _attack(url: str, users: Iterable[int], seconds: float, how: list[str]) -> dict[str, Any]:
-    assert url.startswith("http://127.0.0.1:"), "load is aimed at loopback alone"
+def _attack(url: str, users: Iterable[int], seconds: float, options: list[str]) -> dict[str, Any]:
+    assert url.startswith("http://127.0.0.1:"), "load is sent to the loopback interface only"
     program, core = str(binary()), str(cores()[1])
     with tempfile.TemporaryDirectory(prefix="marquee-load-") as folder:
         targets, results = Path(folder) / "targets", Path(folder) / "results"
         targets.write_text("".join(f"GET {url}/recommend/{user}\n" for user in users))
-        attack = ["attack", *how, f"-targets={targets}", f"-duration={seconds}s"]
+        attack = ["attack", *options, f"-targets={targets}", f"-duration={seconds}s"]
         limits = ["-timeout=30s", "-redirects=0", "-max-body=0", f"-output={results}"]
         subprocess.run(["taskset", "--cpu-list", core, program, *attack, *limits], check=True)
-        done = subprocess.run(
+        process = subprocess.run(
             [program, "report", "-type=json", str(results)], check=True, capture_output=True
         )
-    report: dict[str, Any] = json.loads(done.stdout)
+    report: dict[str, Any] = json.loads(process.stdout)
     if report["success"] < 1:
         raise SystemExit(f"requests failed: {report['status_codes']}, {report['errors'][:3]}")
     return report
 
 
-def why_not() -> str | None:
-    """Why no load can be made here; None where it can."""
+def skip_reason() -> str | None:
+    """Why no load can be generated here; None if it can."""
     try:
         binary()
     except (OSError, subprocess.CalledProcessError):
-        return "no load generator: build/vegeta is missing, and Docker has no image to take it from"
+        return "no load generator: neither build/vegeta nor its Docker image exists"
     return None

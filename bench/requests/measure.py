@@ -1,4 +1,4 @@
-"""The measurements: everything twice or more, peers in turn, so that a ratio is of one moment."""
+"""The measurements. Servers take turns in every round, so that ratios are of the same moment."""
 
 import statistics
 import urllib.request
@@ -11,20 +11,21 @@ from typing import Any
 
 from bench.requests import load
 from bench.requests.baseline_constant import LENGTH
-from bench.requests.model import some_users
+from bench.requests.model import sample_users
 from bench.requests.servers import Server, serving
 
-PEERS = ("constant", "marquee", "constant-plain")
-#: Users drawn for each run of the load: more than are asked for in it.
-DRAWN = 60_000
-#: A p99 is what the machine's other work makes of it: more pairs than of anything else.
-LATENCY_PAIRS = 3
+SERVERS = ("constant", "marquee", "constant-plain")
+#: Users sampled for each run of the load: more than it requests.
+USERS_PER_RUN = 60_000
+#: Latencies are measured several times per round: p99 varies with the machine's other load.
+LATENCY_RUNS = 3
+#: Metric -> server -> one value per run.
 Samples = dict[str, dict[str, list[float]]]
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Median and range of one figure over all rounds."""
+    """Median and range of a metric over all rounds."""
 
     median: float
     low: float
@@ -32,82 +33,84 @@ class Spread:
 
     @classmethod
     def of(cls, values: Iterable[float]) -> "Spread":
-        """Of one figure of each round."""
+        """Summarize one value per run."""
         ordered = sorted(values)
         return cls(statistics.median(ordered), ordered[0], ordered[-1])
 
     def rounded(self) -> dict[str, float]:
-        """For JSON."""
+        """Round to four digits, for JSON."""
         return {name: round(value, 4) for name, value in asdict(self).items()}
 
 
-def ratio(samples: Samples, figure: str, name: str, to: str = "constant") -> Spread:
-    """Of one peer to another, each pair from one round."""
-    pairs = zip(samples[figure][name], samples[figure][to], strict=False)
-    return Spread.of(one / other for one, other in pairs)
+def ratio(samples: Samples, metric: str, name: str, baseline: str = "constant") -> Spread:
+    """Ratio of a server's metric to that of a baseline in the same run."""
+    pairs = zip(samples[metric][name], samples[metric][baseline], strict=False)
+    return Spread.of(value / base for value, base in pairs)
 
 
-def rounds(models: dict[str, Path], count: int, seconds: float) -> Samples:
-    """`start` (seconds), `peak` (requests a second), `p50` and `p99` (ms) of each round.
+def run_rounds(models: dict[str, Path], count: int, seconds: float) -> Samples:
+    """Measure `start_seconds`, `peak_rps`, `p50_ms` and `p99_ms` of each server in each round.
 
-    Each round has fresh servers, started and asked in the opposite order each time. The naive peer
-    takes part in the first two rounds, and only in `start` and `peak`.
+    Each round starts new servers, in the opposite order of the round before. The naive baseline
+    takes part in the first two rounds, and only in `start_seconds` and `peak_rps`.
     """
     samples: Samples = defaultdict(lambda: defaultdict(list))
     for number in range(count):
-        names = [*PEERS, "naive"] if number < 2 else [*PEERS]
-        _round(models, names[:: 1 - 2 * (number % 2)], number, seconds, samples)
+        names = [*SERVERS, "naive"] if number < 2 else [*SERVERS]
+        _run_round(models, names[:: 1 - 2 * (number % 2)], number, seconds, samples)
     return samples
 
 
-def _round(
+def _run_round(
     models: dict[str, Path], names: Sequence[str], number: int, seconds: float, samples: Samples
 ) -> None:
     with ExitStack() as stack:
         servers: dict[str, Server] = {}
         for name in names:
             servers[name] = stack.enter_context(serving(name, models[name]))
-            samples["start"][name].append(servers[name].seconds_to_ready)
+            samples["start_seconds"][name].append(servers[name].seconds_to_ready)
         for name in names:
             _check(servers[name], models[name])
-            load.peak(servers[name].url, some_users(models[name], DRAWN, 1000 + number), 1)
+            load.peak(
+                servers[name].url, sample_users(models[name], USERS_PER_RUN, 1000 + number), 1
+            )
         for name in names:
-            users = some_users(models[name], DRAWN, 2 * number)
-            samples["peak"][name].append(load.peak(servers[name].url, users, seconds))
+            users = sample_users(models[name], USERS_PER_RUN, 2 * number)
+            samples["peak_rps"][name].append(load.peak(servers[name].url, users, seconds))
         pair = {name: servers[name] for name in names if name in ("constant", "marquee")}
-        half = samples["peak"]["constant"][-1] / 2
-        for attempt in range(LATENCY_PAIRS):
+        half = samples["peak_rps"]["constant"][-1] / 2
+        for run in range(LATENCY_RUNS):
             for name, server in pair.items():
-                users = some_users(models[name], DRAWN, 100 * number + attempt)
-                times = load.constant_rate(server.url, users, seconds, half)
-                for figure, milliseconds in times.items():
-                    samples[figure][name].append(milliseconds)
+                users = sample_users(models[name], USERS_PER_RUN, 100 * number + run)
+                latencies = load.constant_rate(server.url, users, seconds, half)
+                for metric, milliseconds in latencies.items():
+                    samples[metric][name].append(milliseconds)
 
 
-def memory(model: Path, name: str, seconds: float) -> float:
-    """MB that a worker has for itself once two of them have answered: the larger of the two.
+def worker_memory_mb(model: Path, name: str, seconds: float) -> float:
+    """Private memory in MB of a worker under load: the larger of two workers.
 
-    With one worker the pages of the lists would count as its own, though they are the kernel's
-    cache: nobody else has them mapped.
+    With a single worker the mapped lists would count as private, because no other process maps
+    the same pages.
     """
     with serving(name, model, workers=2) as server:
-        for seed in range(2):  # new connections each time: both workers get some
-            load.peak(server.url, some_users(model, DRAWN, seed), seconds)
+        for seed in range(2):  # new connections each time, so that both workers get some
+            load.peak(server.url, sample_users(model, USERS_PER_RUN, seed), seconds)
         return max(server.private_mb())
 
 
 def _check(server: Server, model: Path) -> None:
-    """All peers answer as many movies, and ours are the user's own."""
-    user = some_users(model, 1, 0)[0]
-    with urllib.request.urlopen(f"{server.url}/recommend/{user}", timeout=30) as answer:
-        movies, headers = answer.read().decode().split(","), answer.headers
+    """Check that a server returns the full number of movies, and a personal list."""
+    user = sample_users(model, 1, 0)[0]
+    with urllib.request.urlopen(f"{server.url}/recommend/{user}", timeout=30) as response:
+        movies, headers = response.read().decode().split(","), response.headers
     source = headers.get("X-Recommendation-Source", "personal")
-    assert (len(movies), source) == (LENGTH, "personal"), "a peer that answers something else"
+    assert (len(movies), source) == (LENGTH, "personal"), "an unexpected response"
 
 
-def summary(samples: Samples) -> dict[str, dict[str, Any]]:
-    """Every figure of every peer as a `Spread`, for JSON."""
+def summarize(samples: Samples) -> dict[str, dict[str, Any]]:
+    """Every metric of every server as a `Spread`, for JSON."""
     return {
-        figure: {name: Spread.of(values).rounded() for name, values in peers.items()}
-        for figure, peers in samples.items()
+        metric: {name: Spread.of(values).rounded() for name, values in servers.items()}
+        for metric, servers in samples.items()
     }

@@ -1,4 +1,4 @@
-"""Models of any size to serve: random lists of realistic movie ids, made once, below `build/`."""
+"""Models of any size with random lists of realistic movie ids; cached in `build/bench`."""
 
 import shutil
 from pathlib import Path
@@ -13,19 +13,19 @@ Ids = npt.NDArray[np.int64]
 ROOT = Path(__file__).parents[2]
 BUILD = ROOT / "build" / "bench"
 DEPTH = 50
-#: User ids are drawn from this space, so that a look-up has to search.
-SPACE = 10_000_000
+#: User ids are random numbers below this, so that a look-up has to search.
+MAX_USER_ID = 10_000_000
 _BLOCK = 100_000
 _WORDS = [
     "the", "of", "and", "last", "dark", "blue", "city", "night", "king", "lost", "little",
-    "great", "man", "woman", "road", "star", "river", "house", "summer", "winter", "stranger",
+    "great", "man", "woman", "road", "star", "river", "house", "summer", "winter", "autumn",
     "return", "secret", "children", "dead", "silent", "broken", "golden", "american", "midnight",
     "paradise", "shadow", "garden", "letter", "bridge", "island", "memory",
 ]  # fmt: skip
 
 
 def movie_ids(movies: int) -> list[str]:
-    """Movie ids as the stream has them: words of a title joined by `+`, then the year."""
+    """Movie ids like those of the event log: words of a title joined by `+`, then the year."""
     random = np.random.default_rng(2)
     words = random.choice(_WORDS, (movies, 4))
     counts = random.integers(1, 5, movies)
@@ -36,12 +36,12 @@ def movie_ids(movies: int) -> list[str]:
 
 
 def user_ids(random: np.random.Generator, users: int) -> Ids:
-    """Distinct user ids, ascending."""
-    return np.sort(random.choice(SPACE, users, replace=False)).astype(np.int64)
+    """Random distinct user ids, ascending."""
+    return np.sort(random.choice(MAX_USER_ID, users, replace=False)).astype(np.int64)
 
 
 def make_model(users: int, movies: int) -> Path:
-    """A model directory with a list for each of `users` users; kept for the next run."""
+    """Make a model directory with a list for each user; kept for the next run."""
     model = BUILD / f"model-{users}-{movies}"
     if model.exists():
         return model
@@ -53,7 +53,7 @@ def make_model(users: int, movies: int) -> Path:
     write_array(lists, "users", user_ids(random, users))
     rows = create_array(lists, "lists", dtype, (users, DEPTH))
     for start in range(0, users, _BLOCK):
-        # A random start and a random stride: movies of a list are distinct, and lie anywhere.
+        # A random start and a random stride: the movies of a list are distinct and spread out.
         block = rows[start : start + _BLOCK]
         first = random.integers(movies, size=(len(block), 1))
         stride = random.integers(1, movies // DEPTH, size=(len(block), 1))
@@ -63,14 +63,14 @@ def make_model(users: int, movies: int) -> Path:
     write_array(lists, "segment_of", np.empty(0, np.uint8))
     write_array(lists, "segment_popular", np.empty((0, DEPTH), dtype))
     metadata = ModelMetadata(
-        version=1, parameters={}, metrics={}, data={"made": "at random"}, code={}
+        version=1, parameters={}, metrics={}, data={"source": "random"}, code={}
     )
     write_manifest(lists, "lists", users=users, movies=movies, metadata=metadata)
     return lists.parent.rename(model)
 
 
-def some_users(model: Path, count: int, seed: int) -> Ids:
-    """Known users, drawn uniformly."""
+def sample_users(model: Path, count: int, seed: int) -> Ids:
+    """Sample known users uniformly, with replacement."""
     known = np.load(model / LISTS / "users.npy", mmap_mode="r")
-    drawn: Ids = np.random.default_rng(seed).choice(known, count)
-    return drawn
+    sample: Ids = np.random.default_rng(seed).choice(known, count)
+    return sample

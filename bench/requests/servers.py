@@ -1,4 +1,4 @@
-"""Starts our service and its peers alike: one gunicorn configuration, one core, a free port."""
+"""Start the service and the baselines with one gunicorn configuration, core and free port each."""
 
 import os
 import re
@@ -16,7 +16,7 @@ from pathlib import Path
 from bench.requests.baseline_constant import GUNICORN
 from bench.requests.model import ROOT
 
-#: Name of a peer -> how it is started. Ours is started as its users start it.
+#: Server -> command.
 COMMANDS = {
     "marquee": [sys.executable, "-m", "app", "serve"],
     "constant": [*GUNICORN, "bench.requests.baseline_constant:wsgi()"],
@@ -28,7 +28,7 @@ _PRIVATE = re.compile(r"^Private_(?:Clean|Dirty):\s+(\d+) kB", re.M)
 
 @dataclass(frozen=True)
 class Server:
-    """A running server that has answered `/ready`."""
+    """A running server whose `/ready` has succeeded."""
 
     process: subprocess.Popen[bytes]
     port: int
@@ -36,7 +36,7 @@ class Server:
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """Base URL."""
         return f"http://127.0.0.1:{self.port}"
 
     def workers(self) -> list[int]:
@@ -46,7 +46,7 @@ class Server:
         return [int(child) for child in children.split()]
 
     def private_mb(self) -> list[float]:
-        """Memory of each worker that no other process shares."""
+        """Private memory of each worker in MB."""
         return [
             sum(map(int, _PRIVATE.findall(Path(f"/proc/{pid}/smaps_rollup").read_text()))) / 1024
             for pid in self.workers()
@@ -54,14 +54,14 @@ class Server:
 
 
 def cores() -> tuple[int, int]:
-    """The server's core and the load generator's: different ones where there are two."""
-    ours = sorted(os.sched_getaffinity(0))
-    return ours[-1], ours[0]
+    """Core of the server and core of the load generator; different ones if there are two."""
+    available = sorted(os.sched_getaffinity(0))
+    return available[-1], available[0]
 
 
 @contextmanager
 def serving(name: str, model: Path, workers: int = 1, **settings: str) -> Iterator[Server]:
-    """Run one of `COMMANDS` until the block ends; what it records goes with its files."""
+    """Run one of `COMMANDS` in a temporary directory until the end of the block."""
     with tempfile.TemporaryDirectory(prefix="marquee-bench-") as folder:
         port = free_port()
         metrics = Path(folder) / "metrics"
@@ -96,14 +96,14 @@ def _wait_until_ready(process: subprocess.Popen[bytes], port: int, log: Path) ->
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            raise SystemExit(f"the server ended: {log.read_text()}")
-        if _answers(port):
+            raise SystemExit(f"the server exited: {log.read_text()}")
+        if _is_ready(port):
             return
         time.sleep(0.005)
     raise SystemExit(f"not ready in time: {log.read_text()}")
 
 
-def _answers(port: int) -> bool:
+def _is_ready(port: int) -> bool:
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
             connection.sendall(b"GET /ready HTTP/1.0\r\n\r\n")
@@ -113,7 +113,7 @@ def _answers(port: int) -> bool:
 
 
 def free_port() -> int:
-    """A port nobody listens on."""
+    """Find a free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
