@@ -72,9 +72,9 @@ def exclusive_lock(path: Path, *, timeout_seconds: float = 0.0) -> Iterator[int]
 def try_lock_descriptor(descriptor: int) -> bool:
     """Lock an open data file without waiting; False where another process holds it.
 
-    For files whose lock says that somebody still writes them: there the lock has to be on the
-    descriptor that writes, which a lock file of its own (`exclusive_lock`) cannot give. It ends
-    when the descriptor is closed.
+    For files whose lock means that a process still writes them: the lock has to be on the writing
+    descriptor, which a separate lock file (`exclusive_lock`) does not provide. It ends when the
+    descriptor is closed.
     """
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -19,7 +19,7 @@ from bench.requests.model import ROOT
 #: whole, they are run by name.
 BENCHES: dict[str, tuple[list[str], list[str]]] = {
     "ingest_throughput": ([], []),
-    "stream": ([], ["--quick"]),
+    "kafka_throughput": ([], ["--quick"]),
     "requests": ([], ["--quick"]),
     "requests_stack": ([], ["--quick"]),
     "provenance": (["--rows", "100000"], ["--quick"]),

@@ -1,4 +1,4 @@
-"""What all suites share: a small model of known content, and where the real input lies."""
+"""Shared fixtures: a small model with known content and the directory of real input data."""
 
 import os
 from collections.abc import Iterator
@@ -16,8 +16,8 @@ USERS = [7, 42, 1000, 999_999]
 
 
 @pytest.fixture(scope="session", autouse=True)
-def no_recording_into_the_tree(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Queue and database of a test run lie in its own directory."""
+def isolated_provenance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Use a temporary spool and provenance database for the whole test run."""
     directory = tmp_path_factory.mktemp("provenance")
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("MARQUEE_SPOOL_DIR", str(directory / "spool"))
@@ -28,15 +28,15 @@ def no_recording_into_the_tree(tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder of real input beside the checkout."""
+    """Directory of real input data next to the checkout."""
     path = Path(os.environ.get("MARQUEE_SHARED_DATA", ROOT.parent / "shared" / "data"))
     if not path.is_dir():
-        pytest.skip(f"real input is not here: {path} (set MARQUEE_SHARED_DATA)")
+        pytest.skip(f"no real input data: {path} (set MARQUEE_SHARED_DATA)")
     return path
 
 
 def write_lists(directory: Path) -> Path:
-    """Write a lists artifact: user 7 has seen almost all, the others have 50 movies each."""
+    """Write a `lists` artifact: 3 movies for user 7 and 50 for each of the others."""
     lists = directory / "lists"
     lists.mkdir(parents=True)
     dtype = movie_number_dtype(len(MOVIES))
@@ -59,11 +59,11 @@ def write_lists(directory: Path) -> Path:
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    """A model directory of its own, to be changed by a test."""
+    """A new model directory, which the test may modify."""
     return write_lists(tmp_path / "model")
 
 
 @pytest.fixture(scope="session")
 def shared_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model directory for tests that only read."""
+    """A model directory for tests that only read it."""
     return write_lists(tmp_path_factory.mktemp("model") / "model")

@@ -11,13 +11,6 @@ import click
 from app.cli_errors import explain_errors
 from app.settings import Settings
 
-MODEL = click.option(
-    "--model",
-    type=click.Path(path_type=Path),
-    default=None,
-    help="Model directory. [default: setting model_dir]",
-)
-
 
 @click.command(epilog="Example: marquee verify model && echo valid")
 @click.argument("model", type=click.Path(path_type=Path), required=False)
@@ -49,7 +42,12 @@ def verify(settings: Settings, model: Path | None, as_json: bool) -> None:
     epilog="Examples: marquee recommend --model model 42 43;"
     "  marquee recommend --users-file users.txt > lists.tsv"
 )
-@MODEL
+@click.option(
+    "--model",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="Model directory. [default: setting model_dir]",
+)
 @click.option(
     "--n",
     "n",

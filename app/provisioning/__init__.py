@@ -1,1 +1,1 @@
-"""What the stack needs before it starts: secrets and configuration made from settings."""
+"""`marquee init`: create the secrets and configuration files that the stack needs to start."""

@@ -1,19 +1,22 @@
-"""What the database server runs at each start: its database, and users that may what they must."""
+"""The SQL that the database server runs at each start: its database and its users."""
 
 from pathlib import Path
 
-from app.provisioning.secrets import kept_secret, operators_secret, write_private
+from app.provisioning.secrets import (
+    MARQUEE_UID,
+    get_or_generate_secret,
+    read_operator_secret,
+    write_private_file,
+)
 
-#: User id of the server's process, in MariaDB's own image as in ours.
-SERVER = 999
-#: User id of our own processes, the shipper's and the migrations' among them.
-MARQUEE = 10001
+#: User id of the server's process, in the official MariaDB image as in ours.
+_MARIADB_UID = 999
 
-#: `marquee` appends and reads answers, and calls the owner's procedure that drops old ones;
-#: `marquee_owner` changes the schema; nobody else logs in over the network. MariaDB runs this
-#: before it accepts a connection (`--init-file`, one statement a line), so that a changed password
-#: holds from the next start.
-_STATEMENTS = """\
+#: `marquee` reads and inserts responses and calls the owner's procedure that drops old ones;
+#: `marquee_owner` changes the schema; no other user can log in over the network. MariaDB runs it
+#: before it accepts connections (`--init-file`, one statement per line), so a changed password
+#: takes effect at the next start.
+_INIT_SQL = """\
 CREATE DATABASE IF NOT EXISTS marquee CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 CREATE USER IF NOT EXISTS 'marquee'@'%' IDENTIFIED BY '{password}';
 ALTER USER 'marquee'@'%' IDENTIFIED BY '{password}';
@@ -25,20 +28,28 @@ GRANT ALL PRIVILEGES ON marquee.* TO 'marquee_owner'@'%';
 
 
 def provision_database(
-    kept: Path, operator: Path, server: Path, shipper: Path, owner: Path
+    generated: Path, operator: Path, server: Path, shipper: Path, owner: Path
 ) -> None:
-    """Write the server's start file to `server/init.sql`; the passwords stay in `kept`.
+    """Write the server's `init.sql`, and the password files of the two database users.
 
-    Each of the two users' processes gets its own password in a directory of its own.
+    Args:
+        generated: directory where generated passwords are stored.
+        operator: directory of the operator's secrets.
+        server: directory for `init.sql`.
+        shipper: directory for the password of `marquee`.
+        owner: directory for the password of `marquee_owner`.
+
+    Raises:
+        ProvisioningError: an operator's secret cannot be read or has forbidden characters.
     """
     passwords = {
-        name: kept_secret(kept / name, operators_secret(operator, name))
+        name: get_or_generate_secret(generated / name, read_operator_secret(operator, name))
         for name in ("database_password", "database_owner_password")
     }
-    content = _STATEMENTS.format(
+    sql = _INIT_SQL.format(
         password=passwords["database_password"],
         owner_password=passwords["database_owner_password"],
     )
-    write_private(server / "init.sql", content, owner=SERVER)
+    write_private_file(server / "init.sql", sql, owner=_MARIADB_UID)
     for directory, name in ((shipper, "database_password"), (owner, "database_owner_password")):
-        write_private(directory / name, passwords[name], owner=MARQUEE)
+        write_private_file(directory / name, passwords[name], owner=MARQUEE_UID)

@@ -1,53 +1,85 @@
-"""Secrets as files: an operator's own where given, random ones where not, never replaced after."""
+"""Secrets as files: the operator's, or random ones that are generated once."""
 
 import os
 import secrets
 from pathlib import Path
 
-#: A secret is a line: what opens a shell's or SQL's quotes must not stand in it.
-_FORBIDDEN = set("'\"\\\n\r\0")
+from app.cli_errors import MarqueeError
+
+#: User id of the application's own processes, such as the shipper and the scheduler.
+MARQUEE_UID = 10001
+#: Secrets go into SQL and shell strings: quotes, backslashes and line ends are not allowed.
+_FORBIDDEN_CHARACTERS = set("'\"\\\n\r\0")
+#: The scheduler's secrets of one line; an empty file turns the channel off.
+_SCHEDULER_SECRETS = ("smtp_password", "slack_webhook")
+#: The scheduler's files of several lines: the SSH key for the git remote, and that host's key.
+_SCHEDULER_FILES = ("git_key", "git_known_hosts")
 
 
-class ProvisioningError(Exception):
-    """Something an operator has to mend; the message says what."""
+class ProvisioningError(MarqueeError):
+    """The operator has to correct a secret or a setting; the message says what."""
 
 
-def operators_secret(directory: Path, name: str) -> str | None:
-    """What an operator put into `directory/name`; None where there is no such file.
+def read_operator_secret(directory: Path, name: str) -> str | None:
+    """Return the operator's secret in `directory/name`, or None where there is no such file.
 
     Raises:
-        ProvisioningError: it cannot be read, is empty or holds quotes, backslashes or line ends.
+        ProvisioningError: it cannot be read, is empty or has forbidden characters.
     """
-    path = directory / name
-    if not path.exists():
+    secret = _read_operator_file(directory, name)
+    if secret is None:
         return None
-    try:
-        secret = path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ProvisioningError(f"secrets/{name}: cannot be read: {error}") from error
-    if not secret or _FORBIDDEN & set(secret):
-        raise ProvisioningError(f"secrets/{name}: empty, or holds quotes, backslashes or line ends")
+    secret = secret.strip()
+    if not secret or _FORBIDDEN_CHARACTERS & set(secret):
+        raise ProvisioningError(
+            f"secrets/{name}: empty, or contains quotes, backslashes or line ends"
+        )
     return secret
 
 
-def kept_secret(kept: Path, given: str | None) -> str:
-    """The secret in `kept`: made at random the first time, replaced only by a given one."""
-    if given is None and kept.exists():
-        return kept.read_text(encoding="utf-8")
-    secret = given or secrets.token_urlsafe(32)
-    write_private(kept, secret)
+def get_or_generate_secret(path: Path, operator_secret: str | None) -> str:
+    """Return the secret stored in `path`.
+
+    The operator's secret replaces a stored one; without either, a random one is generated.
+    """
+    if operator_secret is None and path.exists():
+        return path.read_text(encoding="utf-8")
+    secret = operator_secret or secrets.token_urlsafe(32)
+    write_private_file(path, secret)
     return secret
 
 
-def write_private(path: Path, content: str, owner: int | None = None) -> None:
-    """Write a file that only its owner (a user id) reads, aside and renamed into place."""
-    aside = path.with_name(f".{path.name}.aside")
-    aside.unlink(missing_ok=True)
-    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400)
+def provision_scheduler(operator: Path, target: Path) -> None:
+    """Copy the operator's secrets for the scheduler to `target`; missing ones as empty files.
+
+    Raises:
+        ProvisioningError: a secret cannot be read or has forbidden characters.
+    """
+    for name in _SCHEDULER_SECRETS:
+        secret = read_operator_secret(operator, name) or ""
+        write_private_file(target / name, secret, owner=MARQUEE_UID)
+    for name in _SCHEDULER_FILES:
+        content = _read_operator_file(operator, name) or ""
+        write_private_file(target / name, content, owner=MARQUEE_UID)
+
+
+def write_private_file(path: Path, content: str, owner: int | None = None) -> None:
+    """Write a file atomically that only its owner (a user id) can read."""
+    temporary = path.with_name(f".{path.name}.temporary")
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
     if owner is not None:
-        os.chown(aside, owner, owner)
-    aside.replace(path)
+        os.chown(temporary, owner, owner)
+    temporary.replace(path)
+
+
+def _read_operator_file(directory: Path, name: str) -> str | None:
+    path = directory / name
+    try:
+        return path.read_text(encoding="utf-8") if path.exists() else None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ProvisioningError(f"secrets/{name}: cannot be read: {error}") from error

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from app.provisioning.alerting import provision_alertmanager
+from app.provisioning.alertmanager import provision_alertmanager
 from app.settings import Settings
 from tests.conftest import ROOT
 from tests.support.stack import Stack

@@ -92,7 +92,7 @@ def test_every_delivered_response_is_recorded_unchanged(
 ) -> None:
     users = random.Random(9).choices(range(5000), k=REQUESTS)
     delivered = Delivered()
-    result = attack(URL, users, rate=500, seconds=REQUESTS / 500, each=delivered)
+    result = attack(URL, users, rate=500, seconds=REQUESTS / 500, on_response=delivered)
     assert result.failed == 0, result
     assert len(delivered.responses) == REQUESTS
     figures(f"provenance: {compare(stack, delivered)}; {result}")
@@ -124,7 +124,7 @@ def test_a_response_that_came_too_late_is_marked_client_gone(stack: Stack) -> No
     docker("pause", stack.container("canary"))
     delivered = Delivered()
     try:
-        result = attack(URL, range(100), rate=50, seconds=3, each=delivered)
+        result = attack(URL, range(100), rate=50, seconds=3, on_response=delivered)
     finally:
         docker("unpause", stack.container("canary"))
     assert result.failed == 0, result
@@ -138,7 +138,7 @@ def measure_under_load(
     during: Callable[[], object] | None, seconds: float
 ) -> tuple[Result, Delivered]:
     delivered = Delivered()
-    return attack(URL, range(5000), RATE, seconds, during=during, each=delivered), delivered
+    return attack(URL, range(5000), RATE, seconds, during=during, on_response=delivered), delivered
 
 
 @pytest.mark.timeout(300 + 6 * OUTAGE_SECONDS)

@@ -1,4 +1,4 @@
-"""A real Kafka broker in a container on a free loopback port, set up as the demo's is."""
+"""A Kafka broker in a container on a free loopback port, configured like the demo's."""
 
 import shutil
 import subprocess
@@ -20,7 +20,7 @@ FILES = ROOT / "app" / "simulator" / "kafka"
 
 @dataclass
 class Broker:
-    """A broker that can be stopped and started; it keeps what it was sent."""
+    """A broker that can be stopped and started; it keeps its messages."""
 
     container: str
     port: int
@@ -35,9 +35,9 @@ class Broker:
     def start(self) -> None:
         docker("start", self.container)
         deadline = time.monotonic() + 90
-        listens = ["docker", "exec", self.container, "bash", "-c"]
-        listens.append(f"exec 3<>/dev/tcp/127.0.0.1/{self.port}")
-        while subprocess.run(listens, capture_output=True, check=False).returncode:
+        probe = ["docker", "exec", self.container, "bash", "-c"]
+        probe.append(f"exec 3<>/dev/tcp/127.0.0.1/{self.port}")
+        while subprocess.run(probe, capture_output=True, check=False).returncode:
             assert time.monotonic() < deadline, docker("logs", self.container)
             time.sleep(0.3)
         with self.admin() as admin:
@@ -46,12 +46,12 @@ class Broker:
     def admin(self) -> KafkaAdminClient:
         return KafkaAdminClient(bootstrap_servers=self.servers)
 
-    def make_topic(self, name: str, partitions: int = 1) -> None:
+    def create_topic(self, name: str, partitions: int = 1) -> None:
         with self.admin() as admin:
             admin.create_topics([NewTopic(name, partitions, 1)])
 
     def produce(self, topic: str, lines: Iterable[bytes]) -> int:
-        """Send lines, and wait until the broker has them all; how many."""
+        """Send lines and wait until the broker has all of them; return their number."""
         sent = 0
         with KafkaProducer(
             bootstrap_servers=self.servers, linger_ms=50, batch_size=1 << 18
@@ -64,33 +64,33 @@ class Broker:
 
 
 def docker(*arguments: str) -> str:
-    done = subprocess.run(
+    result = subprocess.run(
         ["docker", *arguments], capture_output=True, text=True, timeout=120, check=False
     )
-    assert done.returncode == 0, f"docker {arguments}: {done.stderr}"
-    return done.stdout
+    assert result.returncode == 0, f"docker {arguments}: {result.stderr}"
+    return result.stdout
 
 
-def why_not() -> str | None:
-    """Why there can be no real broker here; None where there can."""
+def skip_reason() -> str | None:
+    """Return why no broker can run here; None where one can."""
     if shutil.which("docker") is None:
         return "there is no docker command"
-    found = subprocess.run(["docker", "image", "inspect", IMAGE], capture_output=True, check=False)
-    return f"no Docker engine with {IMAGE} (make images)" if found.returncode else None
+    image = subprocess.run(["docker", "image", "inspect", IMAGE], capture_output=True, check=False)
+    return f"no Docker engine with {IMAGE} (make images)" if image.returncode else None
 
 
 @contextmanager
-def running(place: Path) -> Iterator[Broker]:
-    """A broker whose configuration lies in `place`, until the block ends."""
+def run_broker(directory: Path) -> Iterator[Broker]:
+    """Run a broker with its configuration in `directory` until the block ends."""
     port = free_port()
-    place.chmod(0o755)
+    directory.chmod(0o755)
     configuration = (FILES / "server.properties").read_text().replace("9094", str(port))
-    (place / "server.properties").write_text(configuration)
+    (directory / "server.properties").write_text(configuration)
     container = docker(
         "run", "--detach", f"--publish=127.0.0.1:{port}:{port}", "--user=1000:1000", "--read-only",
         "--memory=1g", "--tmpfs=/tmp:size=64m,mode=1777", "--volume=/var/lib/kafka/data",
         "--env=LOG_DIR=/tmp/kafka-logs", "--env=KAFKA_HEAP_OPTS=-Xms256m -Xmx512m",
-        f"--volume={place}/server.properties:/etc/marquee/server.properties:ro",
+        f"--volume={directory}/server.properties:/etc/marquee/server.properties:ro",
         f"--volume={FILES}/start.sh:/etc/marquee/start.sh:ro", "--entrypoint=bash", IMAGE,
         "/etc/marquee/start.sh",
     ).strip()  # fmt: skip

@@ -1,7 +1,7 @@
-"""The one load driver of suites and benchmarks: vegeta, with a constant rate of arrivals.
+"""Load for tests: vegeta with a constant arrival rate (open loop).
 
-Requests are sent on time whether or not earlier ones were answered, as the simulator does, so
-that a stall shows as late answers and not as fewer requests. Aimed at loopback alone.
+Requests are sent on schedule, whether or not earlier ones have completed, so that a stall shows as
+late responses and not as fewer requests. Sent to the loopback interface only.
 """
 
 import json
@@ -18,12 +18,12 @@ from tests.conftest import ROOT
 
 IMAGE = "marquee/loadgen:12.13.0"
 BINARY = ROOT / "build" / "vegeta"
-LIMIT_SECONDS = 0.6
+CLIENT_TIMEOUT_SECONDS = 0.6
 
 
 @dataclass
 class Result:
-    """What became of the requests that were sent."""
+    """Outcome of the requests of one run; latencies are in seconds."""
 
     sent: int = 0
     ok: int = 0
@@ -33,11 +33,11 @@ class Result:
 
     @property
     def failed(self) -> int:
-        """Requests without a 200 within the limit."""
+        """Number of requests without status 200 within the timeout of clients."""
         return self.sent - self.ok
 
     def percentile(self, share: float) -> float:
-        """Seconds within which this share of the requests was answered."""
+        """Latency in seconds that this share (0 to 1) of the requests did not exceed."""
         ordered = sorted(self.latencies)
         return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
@@ -47,20 +47,20 @@ class Result:
 
 
 def binary() -> Path:
-    """The driver's program, copied once out of its image."""
+    """Path of vegeta, copied out of its image on the first call."""
     if not BINARY.exists():
         BINARY.parent.mkdir(exist_ok=True)
-        made = subprocess.run(
+        container = subprocess.run(
             ["docker", "create", IMAGE], capture_output=True, text=True, check=True
         ).stdout.strip()
         try:
             subprocess.run(
-                ["docker", "cp", f"{made}:/usr/local/bin/vegeta", str(BINARY)],
+                ["docker", "cp", f"{container}:/usr/local/bin/vegeta", str(BINARY)],
                 check=True,
                 capture_output=True,
             )
         finally:
-            subprocess.run(["docker", "rm", made], check=True, capture_output=True)
+            subprocess.run(["docker", "rm", container], check=True, capture_output=True)
     return BINARY
 
 
@@ -70,51 +70,51 @@ def attack(
     rate: int,
     seconds: float,
     during: Callable[[], object] | None = None,
-    each: Callable[[dict[str, Any]], object] | None = None,
+    on_response: Callable[[dict[str, Any]], object] | None = None,
     *,
-    stop: bool = False,
+    stop_early: bool = False,
 ) -> Result:
-    """Ask for users in turn at a constant rate; `during` runs once the load is on its way.
+    """Request recommendations for users in turn at a constant rate.
 
     Args:
-        url: of the service, without a path; must be a loopback address.
-        users: asked for again from the first when all were asked.
-        rate: requests a second.
-        seconds: how long new requests are sent; `during` must have returned by then.
-        during: called in a thread of its own; what it raises is raised here.
-        each: called with every answer as the driver tells it, its body among it.
-        stop: end the load when `during` has returned; `seconds` are then only a bound.
+        url: base URL of the service; must be a loopback address.
+        users: user ids, repeated from the first after the last.
+        rate: requests per second.
+        seconds: how long requests are sent; `during` must return earlier.
+        during: called in a thread while the load runs; its exception is raised here.
+        on_response: called with each result as vegeta's JSON, including the body.
+        stop_early: stop the load when `during` returns; `seconds` is then a maximum.
     """
-    assert url.startswith("http://127.0.0.1:"), "load is aimed at loopback alone"
+    assert url.startswith("http://127.0.0.1:"), "load is sent to the loopback interface only"
     targets = "".join(f"GET {url}/recommend/{user}\n" for user in users)
     result = Result()
-    failure: list[BaseException] = []
-    attacker, encoder = _start(targets, rate, seconds, body_bytes=-1 if each else 0)
+    errors: list[BaseException] = []
+    attacker, encoder = _start(targets, rate, seconds, body_bytes=-1 if on_response else 0)
 
-    def disturb() -> None:
-        _guard(during, failure)
-        if stop:
+    def run_during() -> None:
+        _call(during, errors)
+        if stop_early:
             attacker.send_signal(signal.SIGINT)
 
-    busy = threading.Thread(target=disturb)
-    busy.start()
+    thread = threading.Thread(target=run_during)
+    thread.start()
     output, _ = encoder.communicate(timeout=seconds + 60)
-    outlasted = busy.is_alive() and not stop
-    busy.join()
+    outlasted = thread.is_alive() and not stop_early
+    thread.join()
     attacker.wait(10)
-    if failure:
-        raise failure[0]
-    assert not outlasted, "the disturbance outlasted the load; give the load more seconds"
-    _read(output, result, each)
+    if errors:
+        raise errors[0]
+    assert not outlasted, "`during` outlasted the load; increase `seconds`"
+    _parse_output(output, result, on_response)
     return result
 
 
-def _guard(during: Callable[[], object] | None, failure: list[BaseException]) -> None:
+def _call(during: Callable[[], object] | None, errors: list[BaseException]) -> None:
     try:
         if during:
             during()
     except BaseException as error:  # noqa: BLE001 - raised again by `attack`
-        failure.append(error)
+        errors.append(error)
 
 
 def _start(
@@ -125,7 +125,7 @@ def _start(
     file.write_text(targets)
     attacker = subprocess.Popen(
         [program, "attack", f"-targets={file}", f"-rate={rate}", f"-duration={seconds}s",
-         f"-timeout={LIMIT_SECONDS}s", f"-max-body={body_bytes}", "-redirects=0"],
+         f"-timeout={CLIENT_TIMEOUT_SECONDS}s", f"-max-body={body_bytes}", "-redirects=0"],
         stdout=subprocess.PIPE,
     )  # fmt: skip
     encoder = subprocess.Popen(
@@ -136,16 +136,18 @@ def _start(
     return attacker, encoder
 
 
-def _read(output: str, result: Result, each: Callable[[dict[str, Any]], object] | None) -> None:
+def _parse_output(
+    output: str, result: Result, on_response: Callable[[dict[str, Any]], object] | None
+) -> None:
     for line in output.splitlines():
         hit: dict[str, Any] = json.loads(line)
         result.sent += 1
         seconds = hit["latency"] / 1e9
         result.latencies.append(seconds)
-        if hit["code"] == 200 and seconds <= LIMIT_SECONDS:
+        if hit["code"] == 200 and seconds <= CLIENT_TIMEOUT_SECONDS:
             result.ok += 1
         else:
             result.failures[hit["error"] or f"late or status {hit['code']}"] += 1
-        if each:
-            each(hit)
+        if on_response:
+            on_response(hit)
         result.slots.update((hit.get("headers") or {}).get("X-Slot", []))

@@ -23,7 +23,7 @@ from pytest_httpserver import HTTPServer
 from app.model.artifact import ModelMetadata, write_manifest
 from app.model.manifest import Manifest, read_manifest
 from tests.conftest import ROOT
-from tests.support.load import LIMIT_SECONDS, Result, attack
+from tests.support.load import CLIENT_TIMEOUT_SECONDS, Result, attack
 from tests.support.mailbox import Mailbox
 from tests.support.stack import PROJECT, SLOTS, URL, Stack, docker
 
@@ -293,12 +293,12 @@ def under_load(
     failed: list[float] = []
 
     def look(hit: dict[str, Any]) -> None:
-        if hit["code"] != HTTPStatus.OK or hit["latency"] / 1e9 > LIMIT_SECONDS:
+        if hit["code"] != HTTPStatus.OK or hit["latency"] / 1e9 > CLIENT_TIMEOUT_SECONDS:
             failed.append(moment(hit))
         if each:
             each(hit)
 
-    result = attack(URL, users, rate, seconds=280, during=during, each=look, stop=True)
+    result = attack(URL, users, rate, seconds=280, during=during, on_response=look, stop_early=True)
     for phase, count in Counter(map(releases.phase_at, failed)).items():
         result.failures[f"while {phase}"] = count
     return result

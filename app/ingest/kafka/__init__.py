@@ -1,1 +1,1 @@
-"""Following the Kafka stream: one reader, whose positions lie with the data they belong to."""
+"""Consume the Kafka topic into the store; the offsets are stored with the events."""

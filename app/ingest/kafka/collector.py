@@ -1,166 +1,235 @@
-"""`marquee collect` without files: follows the topic until told to stop.
+"""`marquee collect` without files: consume the Kafka topic into the store until stopped.
 
-Lines gather and are committed together with the positions after them, in one step of the store: so
-a restart, of this process or of the broker, loses nothing and takes nothing twice.
+Events and the offsets after them are committed in one atomic step of the store. So a restart of
+this process or of the broker loses no message and counts none twice.
 """
 
+import logging
 import time
 from threading import Event
+from typing import Any
+
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential
 
 from app import logs
+from app.http_server import create_app, start_server
+from app.ingest.errors import IngestError
 from app.ingest.event_buffer import EventBuffer
 from app.ingest.id_repair import find_repairs
-from app.ingest.kafka.consumer import AWAY, Lines, Topic
-from app.ingest.kafka.metrics import StreamMetrics
+from app.ingest.ingest_files import summarize_lines
+from app.ingest.kafka.consumer import UNAVAILABLE_ERRORS, PolledLines, TopicConsumer
+from app.ingest.kafka.metrics import CollectorMetrics
 from app.ingest.log_parser import RatingScale
+from app.ingest.metadata.refresher import MetadataRefresher
 from app.ingest.retention import drop_expired_rows
 from app.ingest.store_reader import open_store
 from app.ingest.store_stats import count_rows
-from app.ingest.store_writer import StoreWriter
+from app.ingest.store_writer import StoreWriter, open_writer
 from app.settings import Settings
+from app.shutdown import stop_event
 
-_POLL_SECONDS = 0.5
-_CHECK_SECONDS = 15.0
-_TOLD_SECONDS = 60.0
-_UPKEEP_SECONDS = 3600.0
-_LONGEST_WAIT = 10.0
-#: Events of one commit at most: while it catches up, that many are held in memory.
-_BATCH_EVENTS = 250_000
+_POLL_TIMEOUT_SECONDS = 0.5
+#: How often the topic is checked for changes. A connection that lasts as long counts as stable.
+_CHECK_INTERVAL_SECONDS = 15.0
+_LOG_INTERVAL_SECONDS = 60.0
+_MAINTENANCE_INTERVAL_SECONDS = 3600.0
+_MAX_RECONNECT_WAIT_SECONDS = 10.0
+#: Events of a commit, all of which are held in memory while the collector catches up.
+_MAX_BUFFERED_EVENTS = 250_000
 
 _log = logs.get(__name__)
 
 
-class Follower:
-    """Follows one topic into one store."""
+def run_collector(settings: Settings, duration_seconds: float | None) -> dict[str, Any]:
+    """Consume until SIGTERM or SIGINT, or for a duration; serve `/metrics` and `/health`.
+
+    Returns:
+        The summary that `marquee collect` prints; empty where no broker is configured.
+
+    Raises:
+        IngestError: the store cannot be written or has another writer, or no broker responded
+            within the duration.
+    """
+    started = time.perf_counter()
+    stop = stop_event()
+    if settings.log_level != "debug":
+        # The client logs every failed attempt; the collector logs the first one.
+        logging.getLogger("kafka").setLevel(logging.CRITICAL)
+    metrics = CollectorMetrics()
+    metrics.configured.set(bool(settings.kafka_servers))
+    server = start_server(settings.collector_bind, create_app(metrics.registry, metrics.is_alive))
+    try:
+        if not settings.kafka_servers:
+            _idle(metrics, stop)
+            return {}
+        with open_writer(settings.store_dir) as writer:
+            if duration_seconds is None:
+                MetadataRefresher(settings, metrics.registry, stop).start()
+            collector = Collector(settings, writer, metrics, stop)
+            collector.run(duration_seconds)
+    finally:
+        if server:
+            server.stop()
+    if duration_seconds is not None and not collector.was_connected:
+        raise IngestError(f"no broker with {settings.kafka_topic} at {settings.kafka_servers}")
+    return summarize_lines(collector.buffer, collector.repaired_lines, collector.pairs, started)
+
+
+def _idle(metrics: CollectorMetrics, stop: Event) -> None:
+    _log.info("idle: no broker is configured (MARQUEE_KAFKA_SERVERS)")
+    while not stop.wait(_CHECK_INTERVAL_SECONDS):
+        metrics.record_heartbeat()
+
+
+class Collector:
+    """Consumes one topic into one store.
+
+    Attributes:
+        buffer: parsed events that are not committed yet, and the counts of all lines.
+        repaired_lines: lines whose movie id can be repaired.
+        pairs: rows of watches in the store.
+        was_connected: whether a broker has responded.
+    """
 
     def __init__(
-        self, settings: Settings, writer: StoreWriter, metrics: StreamMetrics, stop: Event
+        self, settings: Settings, writer: StoreWriter, metrics: CollectorMetrics, stop: Event
     ) -> None:
-        self.collector = EventBuffer(
-            writer, RatingScale(settings.rating_min, settings.rating_max), _BATCH_EVENTS
-        )
-        self.repaired = self.pairs = 0
-        self.seen_broker = False
+        scale = RatingScale(settings.rating_min, settings.rating_max)
+        self.buffer = EventBuffer(writer, scale, _MAX_BUFFERED_EVENTS)
+        self.repaired_lines = self.pairs = 0
+        self.was_connected = False
         self._settings = settings
         self._writer = writer
         self._metrics = metrics
         self._stop = stop
-        self._end = float("inf")
-        self._oldest: float | None = None
-        self._commit_at = self._upkeep_at = 0.0
+        self._end_at = float("inf")
+        self._oldest_time: float | None = None
+        self._commit_at = self._maintain_at = 0.0
 
-    def run(self, seconds: float | None = None) -> None:
-        """Follow until told to stop, or so many seconds; wait for a broker that is away."""
-        if seconds is not None:
-            self._end = time.monotonic() + seconds
-        self._look_after()
-        self._upkeep_at = time.monotonic() + _CHECK_SECONDS
-        failures = 0
-        while not self._over():
-            since = time.monotonic()
-            try:
-                self._open_and_follow()
-            except AWAY as error:
-                failures = failures + 1 if time.monotonic() - since < _CHECK_SECONDS else 1
-                self._away(error, failures)
-        self._look_after()
+    def run(self, duration_seconds: float | None = None) -> None:
+        """Consume until the stop event is set, or for a duration; reconnect when needed."""
+        if duration_seconds is not None:
+            self._end_at = time.monotonic() + duration_seconds
+        self._maintain_store()
+        self._maintain_at = time.monotonic() + _CHECK_INTERVAL_SECONDS
+        connect = Retrying(
+            retry=retry_if_exception_type(UNAVAILABLE_ERRORS),
+            wait=wait_exponential(max=_MAX_RECONNECT_WAIT_SECONDS),
+            stop=lambda _: self._is_over(),
+            sleep=self._sleep,
+            after=self._report_failed_connection,
+            retry_error_callback=lambda _: None,
+        )
+        while not self._is_over():
+            connect(self._connect_and_consume)
+        self._maintain_store()
 
-    def _open_and_follow(self) -> None:
-        self._metrics.beat.set_to_current_time()
-        servers, name = self._settings.kafka_servers, self._settings.kafka_topic
-        with Topic(servers, name, self._writer.manifest.offsets) as topic:
-            _log.info("following the stream", servers=servers, positions=topic.positions)
-            self.seen_broker = True
-            self._metrics.missed.inc(topic.missed)
+    def _connect_and_consume(self) -> None:
+        """Consume until the end, or until a stable connection is lost.
+
+        Raises:
+            KafkaError, TopicError: no connection, or one that was lost at once.
+        """
+        self._metrics.record_heartbeat()
+        servers, topic = self._settings.kafka_servers, self._settings.kafka_topic
+        with TopicConsumer(servers, topic, self._writer.manifest.offsets) as consumer:
+            connected_at = time.monotonic()
+            _log.info("consuming", topic=topic, servers=servers, offsets=consumer.offsets)
+            self.was_connected = True
+            self._metrics.messages_lost.inc(consumer.messages_lost)
             self._metrics.connected.set(1)
             try:
-                self._follow(topic)
-            except AWAY:
-                # What was taken is sound even where the broker has gone meanwhile.
-                self._commit(topic)
-                raise
-            self._commit(topic)
+                self._consume(consumer)
+            except UNAVAILABLE_ERRORS as error:
+                self._commit(consumer)  # events polled before the error are valid
+                if time.monotonic() - connected_at < _CHECK_INTERVAL_SECONDS:
+                    raise
+                _log.warning("lost the connection to the broker", error=_describe(error))
+                self._count_failure()
+            else:
+                self._commit(consumer)
 
-    def _follow(self, topic: Topic) -> None:
+    def _consume(self, consumer: TopicConsumer) -> None:
         now = time.monotonic()
-        check_at, told_at, told_lines = now + _CHECK_SECONDS, now, 0
+        check_at, logged_at, logged_lines = now + _CHECK_INTERVAL_SECONDS, now, 0
         self._commit_at = now + self._settings.collector_commit_interval_seconds
-        while not self._over():
-            self._take(topic.take(_POLL_SECONDS))
+        while not self._is_over():
+            self._add_lines(consumer.poll(_POLL_TIMEOUT_SECONDS))
             now = time.monotonic()
-            self._metrics.beat.set_to_current_time()
-            self._metrics.lag.set(topic.lag)
-            if self.collector.is_full or now >= self._commit_at:
-                self._commit(topic)
-                self._keep_up(now)
+            self._metrics.record_heartbeat()
+            self._metrics.consumer_lag.set(consumer.lag)
+            if self.buffer.is_full or now >= self._commit_at:
+                self._commit(consumer)
+                self._maintain_store_if_due(now)
             if now >= check_at:
-                topic.check()
-                check_at = time.monotonic() + _CHECK_SECONDS
-            if now >= told_at + _TOLD_SECONDS:
-                lines = self.collector.counts["lines"]
-                _log.info("collected", lines=lines - told_lines, lag=topic.lag, of_all=lines)
-                told_at, told_lines = now, lines
+                consumer.check_topic()
+                check_at = time.monotonic() + _CHECK_INTERVAL_SECONDS
+            if now >= logged_at + _LOG_INTERVAL_SECONDS:
+                total = self.buffer.counts["lines"]
+                _log.info("consumed", lines=total - logged_lines, lag=consumer.lag, total=total)
+                logged_at, logged_lines = now, total
 
-    def _take(self, taken: Lines | None) -> None:
-        if taken is None:
+    def _add_lines(self, polled: PolledLines | None) -> None:
+        if polled is None:
             return
-        block = self.collector.add_lines(taken.lines)
-        self._metrics.count(block.counts, block.reasons)
-        self._oldest = min(taken.oldest, self._oldest or taken.oldest)
+        self._metrics.count_lines(self.buffer.add_lines(polled.lines))
+        self._oldest_time = min(polled.oldest_time, self._oldest_time or polled.oldest_time)
 
-    def _commit(self, topic: Topic) -> None:
+    def _commit(self, consumer: TopicConsumer) -> None:
         self._commit_at = time.monotonic() + self._settings.collector_commit_interval_seconds
-        positions = {**self._writer.manifest.offsets, **topic.positions}
-        if positions == self._writer.manifest.offsets:
+        offsets = {**self._writer.manifest.offsets, **consumer.offsets}
+        if offsets == self._writer.manifest.offsets:
             return
         started = time.monotonic()
-        self.collector.flush(positions)
-        self._metrics.commit_seconds.set(time.monotonic() - started)
-        self._metrics.committed.set_to_current_time()
-        if self._oldest is not None:
-            self._metrics.delay.set(max(0.0, time.time() - self._oldest))
-        self._oldest = None
-        topic.publish_positions()
+        self.buffer.flush(offsets)
+        self._metrics.commit_duration_seconds.set(time.monotonic() - started)
+        self._metrics.last_commit.set_to_current_time()
+        if self._oldest_time is not None:
+            self._metrics.delay_seconds.set(max(0.0, time.time() - self._oldest_time))
+        self._oldest_time = None
+        consumer.commit_group_offsets()
 
-    def _keep_up(self, now: float) -> None:
-        if now >= self._upkeep_at:
-            self._look_after()
-            self._upkeep_at = time.monotonic() + _UPKEEP_SECONDS
+    def _maintain_store_if_due(self, now: float) -> None:
+        if now >= self._maintain_at:
+            self._maintain_store()
+            self._maintain_at = time.monotonic() + _MAINTENANCE_INTERVAL_SECONDS
 
-    def _look_after(self) -> None:
-        """Drop what is too old, measure the store, and count what it can repair by now."""
-        self._metrics.expired.inc(
+    def _maintain_store(self) -> None:
+        """Apply the retention, measure the store, and count the lines that can be repaired now."""
+        self._metrics.expired_rows.inc(
             drop_expired_rows(self._writer, self._settings.store_retention_days)
         )
-        with open_store(self._writer.path) as view:
-            counts = count_rows(view)
-        repaired = self.collector.count_repaired(find_repairs(counts.users_by_movie))
-        # Counted, so forgotten: damaged ids would otherwise gather for as long as this runs.
-        self.collector.events_by_movie.clear()
-        self.repaired += repaired
-        self._metrics.repaired.inc(repaired)
+        with open_store(self._writer.path) as snapshot:
+            counts = count_rows(snapshot)
+        repaired = self.buffer.count_repaired(find_repairs(counts.users_by_movie))
+        self.buffer.events_by_movie.clear()  # corrupted ids would accumulate in memory
+        self.repaired_lines += repaired
+        self._metrics.repaired_lines.inc(repaired)
         files = [self._writer.path / name for name in self._writer.manifest.segment_names]
-        size = sum(file.stat().st_size for file in files)
-        self._metrics.measured(counts.watches, counts.ratings, size)
+        size_bytes = sum(file.stat().st_size for file in files)
+        self._metrics.set_store_size(counts.watches, counts.ratings, size_bytes)
         self.pairs = counts.watches
 
-    def _away(self, error: Exception, failures: int) -> None:
+    def _report_failed_connection(self, state: RetryCallState) -> None:
+        self._count_failure()
+        if state.attempt_number == 1:
+            error = state.outcome.exception() if state.outcome else None
+            servers = self._settings.kafka_servers
+            _log.warning("waiting for the broker", servers=servers, error=_describe(error))
+
+    def _count_failure(self) -> None:
         self._metrics.connected.set(0)
-        self._metrics.failures.inc()
-        if failures == 1:
-            why = str(error) or type(error).__name__
-            _log.warning("waiting for the broker", servers=self._settings.kafka_servers, why=why)
-        self._stop.wait(min(_LONGEST_WAIT, 0.5 * 2 ** min(failures, 8), self._left()))
+        self._metrics.connection_failures.inc()
 
-    def _left(self) -> float:
-        return max(0.0, self._end - time.monotonic())
+    def _sleep(self, seconds: float) -> None:
+        self._stop.wait(min(seconds, self._seconds_left()))
 
-    def _over(self) -> bool:
-        return self._stop.is_set() or not self._left()
+    def _seconds_left(self) -> float:
+        return max(0.0, self._end_at - time.monotonic())
+
+    def _is_over(self) -> bool:
+        return self._stop.is_set() or not self._seconds_left()
 
 
-def idle(metrics: StreamMetrics, stop: Event) -> None:
-    """Wait, healthy, where no broker is configured."""
-    _log.info("idle: no broker is configured (MARQUEE_KAFKA_SERVERS)")
-    while not stop.wait(_CHECK_SECONDS):
-        metrics.beat.set_to_current_time()
+def _describe(error: BaseException | None) -> str:
+    return str(error) or type(error).__name__

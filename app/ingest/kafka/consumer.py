@@ -1,9 +1,8 @@
-"""One topic, read by one reader: partitions assigned by hand, positions in the reader's own hands.
+"""Consume one topic: manually assigned partitions, from offsets that the caller stores.
 
-The group's offsets are committed for tools that show lag; nothing here reads them.
+The offsets are also committed to Kafka, for lag tools only; they are never read back.
 """
 
-import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any, NamedTuple
@@ -16,159 +15,174 @@ from kafka.structs import OffsetAndMetadata
 from app import logs
 from app.ingest.line_reader import split_lines
 
-GROUP = "marquee-collector"
-#: Lines of one poll: a block for the parser, some hundred kilobytes of text.
-POLL_LINES = 20_000
-#: Larger fetches than the defaults nearly double the rate; this much is held twice at most.
-_FETCH_BYTES = 4 << 20
-_ANSWER_MS = 5000
+GROUP_ID = "marquee-collector"
+#: Messages per poll, which are parsed together: some hundred kilobytes of text.
+MAX_POLL_MESSAGES = 20_000
+#: Nearly doubles the throughput of the client's default; held in memory at most twice.
+_MAX_FETCH_BYTES = 4 << 20
+_REQUEST_TIMEOUT_MS = 5000
+_MAX_RECONNECT_BACKOFF_MS = 2000
 
 _log = logs.get(__name__)
 
 
 class TopicError(Exception):
-    """The topic cannot be followed as it was opened; opening it again may do."""
+    """The topic does not exist, or has changed since it was opened."""
 
 
-#: What passes when the broker, or the topic, is there again.
-AWAY = (KafkaError, TopicError)
+#: Errors that end when the broker, or the topic, is available again.
+UNAVAILABLE_ERRORS = (KafkaError, TopicError)
 
 
-class Lines(NamedTuple):
-    """Lines of one poll, and when the oldest of them was produced (seconds since 1970)."""
+class PolledLines(NamedTuple):
+    """The messages of one poll.
 
-    lines: list[str]
-    oldest: float
-
-
-class Topic:
-    """A topic opened at given positions; a context manager that closes it.
-
-    `missed` counts lines that the broker had deleted before they could be taken.
+    Attributes:
+        lines: messages as lines of text.
+        oldest_time: when the oldest of them was produced, in seconds since 1970.
     """
 
-    def __init__(self, servers: str, name: str, positions: Mapping[str, Any]) -> None:
-        """Connect, and go to the positions, or to the beginning where there are none.
+    lines: list[str]
+    oldest_time: float
+
+
+class TopicConsumer:
+    """A consumer of all partitions of a topic; a context manager that closes it.
+
+    Attributes:
+        messages_lost: messages that the broker deleted before they were read.
+    """
+
+    def __init__(self, servers: str, topic: str, offsets: Mapping[str, Any]) -> None:
+        """Connect and seek to the stored offsets, or to the beginning of new partitions.
+
+        Args:
+            servers: brokers as `host:port`, separated by commas.
+            topic: name of the topic.
+            offsets: `offsets` of an earlier consumer; other keys are ignored.
 
         Raises:
-            KafkaError, TopicError: no broker answers, or there is no such topic.
+            KafkaError: no broker responds.
+            TopicError: there is no such topic.
         """
-        self.name = name
-        self.missed = 0
-        given: dict[str, Any] = {
+        self.messages_lost = 0
+        self._topic = topic
+        connection: dict[str, Any] = {
             "bootstrap_servers": servers.split(","),
-            "bootstrap_timeout_ms": _ANSWER_MS,
-            "request_timeout_ms": _ANSWER_MS,
-            "reconnect_backoff_max_ms": 2000,
+            "bootstrap_timeout_ms": _REQUEST_TIMEOUT_MS,
+            "request_timeout_ms": _REQUEST_TIMEOUT_MS,
+            "reconnect_backoff_max_ms": _MAX_RECONNECT_BACKOFF_MS,
         }
         with ExitStack() as stack:
-            self._admin = KafkaAdminClient(**given)
+            self._admin = KafkaAdminClient(**connection)
             stack.callback(self._admin.close)
-            self._id, self._partitions = self._describe()
+            self._topic_id, self._partitions = self._describe_topic()
             self._consumer = KafkaConsumer(
-                **given,
-                group_id=GROUP,
+                **connection,
+                group_id=GROUP_ID,
                 enable_auto_commit=False,
                 auto_offset_reset="none",
-                max_poll_records=POLL_LINES,
-                max_partition_fetch_bytes=_FETCH_BYTES,
+                max_poll_records=MAX_POLL_MESSAGES,
+                max_partition_fetch_bytes=_MAX_FETCH_BYTES,
                 metrics_enabled=False,
             )
-            stack.callback(self._consumer.close, autocommit=False, timeout_ms=_ANSWER_MS)
+            stack.callback(self._consumer.close, autocommit=False, timeout_ms=_REQUEST_TIMEOUT_MS)
             self._consumer.assign(self._partitions)
-            self._offsets = self._start(positions)
-            for partition, offset in self._offsets.items():
+            self._next_offsets = self._find_start_offsets(offsets)
+            for partition, offset in self._next_offsets.items():
                 self._consumer.seek(partition, offset)
             self._stack = stack.pop_all()
 
-    def __enter__(self) -> "Topic":
+    def __enter__(self) -> "TopicConsumer":
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
     @property
-    def positions(self) -> dict[str, Any]:
-        """The next line of each partition, to be kept with the lines before it."""
+    def offsets(self) -> dict[str, Any]:
+        """The next offset of each partition, to be stored together with the polled events."""
         return {
-            _key(partition): {"topic": self._id, "offset": offset}
-            for partition, offset in self._offsets.items()
+            _partition_name(partition): {"topic": self._topic_id, "offset": offset}
+            for partition, offset in self._next_offsets.items()
         }
 
     @property
     def lag(self) -> int:
-        """How many lines wait at the broker, as far as its last answers tell."""
+        """Messages not read yet, as of the broker's last responses."""
         ends = {p: self._consumer.highwater(p) or 0 for p in self._partitions}
-        return sum(max(0, ends[p] - offset) for p, offset in self._offsets.items())
+        return sum(max(0, ends[p] - offset) for p, offset in self._next_offsets.items())
 
-    def take(self, seconds: float) -> Lines | None:
-        """The next lines, of whichever partitions have some; None when none came in time."""
-        polled = self._consumer.poll(timeout_ms=int(seconds * 1000))
+    def poll(self, timeout_seconds: float) -> PolledLines | None:
+        """Return the next messages of any partitions; None when none came in time."""
+        polled = self._consumer.poll(timeout_ms=int(timeout_seconds * 1000))
         if not polled:
             return None
         values = [record.value or b"" for records in polled.values() for record in records]
         for partition, records in polled.items():
-            self._offsets[partition] = records[-1].offset + 1
-        oldest = min(records[0].timestamp for records in polled.values()) / 1000
-        return Lines(as_lines(values), oldest)
+            self._next_offsets[partition] = records[-1].offset + 1
+        oldest_time = min(records[0].timestamp for records in polled.values()) / 1000
+        return PolledLines(decode_lines(values), oldest_time)
 
-    def check(self) -> None:
-        """Ask the broker whether the topic is still as it was opened.
+    def check_topic(self) -> None:
+        """Check that the topic and its partitions are still those that were opened.
 
         Raises:
-            KafkaError, TopicError: no broker answers, or it is not.
+            KafkaError: no broker responds.
+            TopicError: the topic was recreated or deleted, or has other partitions.
         """
-        if self._describe() != (self._id, self._partitions):
-            raise TopicError(f"topic {self.name} has changed")
+        if self._describe_topic() != (self._topic_id, self._partitions):
+            raise TopicError(f"topic {self._topic} has changed")
 
-    def publish_positions(self) -> None:
-        """Tell lag tools how far the store is; whether that succeeds matters to nobody else."""
-        offsets = {p: OffsetAndMetadata(o, "", -1) for p, o in self._offsets.items()}
-        self._consumer.commit_async(offsets, callback=_said)
+    def commit_group_offsets(self) -> None:
+        """Commit the offsets to Kafka for lag tools, without waiting; failures do not matter."""
+        offsets = {p: OffsetAndMetadata(o, "", -1) for p, o in self._next_offsets.items()}
+        self._consumer.commit_async(offsets, callback=_log_failed_commit)
 
-    def _describe(self) -> tuple[str, list[TopicPartition]]:
-        (found,) = self._admin.describe_topics([self.name])
+    def _describe_topic(self) -> tuple[str, list[TopicPartition]]:
+        (found,) = self._admin.describe_topics([self._topic])
         if found["error_code"] or not found["partitions"]:
-            raise TopicError(f"there is no topic {self.name}")
+            raise TopicError(f"there is no topic {self._topic}")
         numbers = sorted(partition["partition_index"] for partition in found["partitions"])
-        return str(found["topic_id"]), [TopicPartition(self.name, number) for number in numbers]
+        return str(found["topic_id"]), [TopicPartition(self._topic, number) for number in numbers]
 
-    def _start(self, positions: Mapping[str, Any]) -> dict[TopicPartition, int]:
-        first = self._consumer.beginning_offsets(self._partitions, timeout_ms=_ANSWER_MS)
-        end = self._consumer.end_offsets(self._partitions, timeout_ms=_ANSWER_MS)
-        return {
-            p: self._start_of(positions.get(_key(p)), first[p], end[p], _key(p))
-            for p in self._partitions
-        }
+    def _find_start_offsets(self, stored: Mapping[str, Any]) -> dict[TopicPartition, int]:
+        timeout = {"timeout_ms": _REQUEST_TIMEOUT_MS}
+        first = self._consumer.beginning_offsets(self._partitions, **timeout)
+        end = self._consumer.end_offsets(self._partitions, **timeout)
+        return {p: self._find_start_offset(p, stored, first[p], end[p]) for p in self._partitions}
 
-    def _start_of(self, kept: Any, first: int, end: int, name: str) -> int:
-        """Where to begin in a partition that now holds the lines from `first` to `end`."""
-        if kept is None:
+    def _find_start_offset(
+        self, partition: TopicPartition, stored: Mapping[str, Any], first: int, end: int
+    ) -> int:
+        """Return where to start in a partition that holds the offsets from `first` to `end`."""
+        name = _partition_name(partition)
+        if name not in stored:
             return first
-        if kept["topic"] != self._id:
-            _log.warning("the topic was made anew; reading it from its beginning", partition=name)
+        if stored[name]["topic"] != self._topic_id:
+            _log.warning("topic was recreated, reading it from the beginning", partition=name)
             return first
-        offset = int(kept["offset"])
+        offset = int(stored[name]["offset"])
         if offset < first:
-            self.missed += first - offset
-            _log.error("the broker deleted lines that were not taken", lines=first - offset)
+            self.messages_lost += first - offset
+            _log.error("broker deleted messages before they were read", messages=first - offset)
             return first
         if offset > end:
-            _log.error("the broker lost lines that were taken; going on at its end", partition=name)
+            _log.error("broker lost messages that were read, continuing at its end", partition=name)
             return end
         return offset
 
 
-def as_lines(values: list[bytes]) -> list[str]:
-    """Messages as lines, as a file that holds them one a line would be read."""
-    text = b"\n".join(value.rstrip(b"\r\n") for value in values)
+def decode_lines(messages: list[bytes]) -> list[str]:
+    """Decode messages to the lines of a file that holds one message per line."""
+    text = b"\n".join(message.rstrip(b"\r\n") for message in messages)
     return split_lines(text.decode("utf-8", errors="replace") + "\n")
 
 
-def _key(partition: TopicPartition) -> str:
+def _partition_name(partition: TopicPartition) -> str:
     return f"{partition.topic}-{partition.partition}"
 
 
-def _said(_: object, answer: object) -> None:
-    if isinstance(answer, Exception):
-        _log.debug("the group's offsets were not taken", why=str(answer), at=time.time())
+def _log_failed_commit(_: object, response: object) -> None:
+    if isinstance(response, Exception):
+        _log.debug("group offsets not committed", error=str(response))

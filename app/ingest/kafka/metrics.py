@@ -1,82 +1,83 @@
-"""What Prometheus learns of the collector."""
+"""Prometheus metrics and liveness of the collector."""
 
-from collections import Counter as Counts
-from wsgiref.simple_server import WSGIServer
+import time
 
-import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from app import logs
+from app.ingest.batch_parser import LINE_KINDS, ParsedBatch
 from app.ingest.log_parser import REASONS
 
-KINDS = ("watches", "ratings", "recommendations", "accounts", "rejected")
+#: A heartbeat older than this means that the main loop is stuck; the alert CollectorDown has the
+#: same limit. Merging a large store can take minutes.
+MAX_HEARTBEAT_AGE_SECONDS = 900.0
 
 
-class StreamMetrics:
+class CollectorMetrics:
     """The metrics of one collector, in a registry of its own."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._lines = self._counter("ingest_lines", "Lines taken from the stream, by kind.", "kind")
-        self._refused = self._counter(
-            "ingest_lines_rejected", "Damaged lines, by reason.", "reason"
+        self._heartbeat_at = time.monotonic()
+        self._lines = self._counter("ingest_lines", "Lines read from the topic, by kind.", "kind")
+        self._rejected_lines = self._counter(
+            "ingest_lines_rejected", "Rejected lines, by reason.", "reason"
         )
-        for kind in KINDS:
+        for kind in LINE_KINDS:
             self._lines.labels(kind)
         for reason in REASONS:
-            self._refused.labels(reason)
-        self.repaired = self._counter(
-            "ingest_lines_repaired",
-            "Lines whose movie id is put right on reading, as far as known.",
+            self._rejected_lines.labels(reason)
+        self.repaired_lines = self._counter(
+            "ingest_lines_repaired", "Lines whose movie id can be repaired, counted every hour."
         )
-        self.missed = self._counter(
-            "kafka_messages_lost", "Lines the broker deleted before they were taken."
+        self.messages_lost = self._counter(
+            "kafka_messages_lost", "Messages that the broker deleted before they were read."
         )
-        self.failures = self._counter("kafka_failures", "Times the broker did not answer.")
-        self.configured = self._gauge("kafka_configured", "Whether there is a broker to follow.")
-        self.connected = self._gauge("kafka_connected", "Whether the broker answers.")
-        self.lag = self._gauge("kafka_consumer_lag", "Lines that wait at the broker.")
-        self.delay = self._gauge(
+        self.connection_failures = self._counter(
+            "kafka_connection_failures", "Failed connections and lost ones."
+        )
+        self.configured = self._gauge("kafka_configured", "Whether a broker is configured.")
+        self.connected = self._gauge("kafka_connected", "Whether the broker responds.")
+        self.consumer_lag = self._gauge("kafka_consumer_lag", "Messages not read yet.")
+        self.delay_seconds = self._gauge(
             "ingest_delay_seconds",
-            "How long the oldest line of the last commit took from its producer to the store.",
+            "Time from producing the oldest message of the last commit to that commit.",
         )
-        self.beat = self._gauge(
-            "collector_heartbeat_timestamp_seconds", "When the loop last went round."
+        self.last_commit = self._gauge(
+            "collector_last_commit_timestamp_seconds", "Time of the last commit to the store."
         )
-        self.committed = self._gauge("collector_last_commit_timestamp_seconds", "The last commit.")
-        self.commit_seconds = self._gauge(
-            "collector_commit_interval_seconds", "How long that commit took."
+        self.commit_duration_seconds = self._gauge(
+            "collector_commit_duration_seconds", "Duration of the last commit to the store."
         )
-        self._rows = self._gauge(
-            "store_rows", "Rows of the store, one per user and movie.", "table"
+        self.expired_rows = self._counter(
+            "store_expired_rows", "Rows dropped because they are older than the retention."
         )
-        self._bytes = self._gauge("store_bytes", "Size of the store's files.")
-        self.expired = self._counter("store_expired_rows", "Rows that were older than is kept.")
+        self._heartbeat = self._gauge(
+            "collector_heartbeat_timestamp_seconds", "Time of the last pass of the main loop."
+        )
+        self._store_rows = self._gauge("store_rows", "Rows: one per user and movie.", "table")
+        self._store_bytes = self._gauge("store_bytes", "Size of the store's files.")
 
-    def count(self, counts: Counts[str], reasons: Counts[str]) -> None:
-        """Lines were taken: how many of each kind, and the damaged by reason."""
-        for kind in KINDS:
-            self._lines.labels(kind).inc(counts[kind])
-        for reason, lines in reasons.items():
-            self._refused.labels(reason).inc(lines)
+    def record_heartbeat(self) -> None:
+        """Record that the main loop makes progress."""
+        self._heartbeat_at = time.monotonic()
+        self._heartbeat.set_to_current_time()
 
-    def measured(self, watches: int, ratings: int, size: int) -> None:
-        """The store was looked at."""
-        self._rows.labels("watches").set(watches)
-        self._rows.labels("ratings").set(ratings)
-        self._bytes.set(size)
+    def is_alive(self) -> bool:
+        """Return whether the last heartbeat is recent enough."""
+        return time.monotonic() - self._heartbeat_at < MAX_HEARTBEAT_AGE_SECONDS
 
-    def serve(self, bind: str) -> WSGIServer | None:
-        """Answer `/metrics` in a thread of its own; without the port, collecting goes on."""
-        host, _, port = bind.rpartition(":")
-        prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
-        try:
-            server, _ = prometheus_client.start_http_server(int(port), host, self.registry)
-        except OSError as error:
-            why = error.strerror
-            logs.get(__name__).error("no metrics: cannot listen", address=bind, why=why)
-            return None
-        return server
+    def count_lines(self, batch: ParsedBatch) -> None:
+        """Add the lines of a batch, by kind and by reason."""
+        for kind in LINE_KINDS:
+            self._lines.labels(kind).inc(batch.counts[kind])
+        for reason, lines in batch.reasons.items():
+            self._rejected_lines.labels(reason).inc(lines)
+
+    def set_store_size(self, watches: int, ratings: int, size_bytes: int) -> None:
+        """Set the number of rows and the size of the store."""
+        self._store_rows.labels("watches").set(watches)
+        self._store_rows.labels("ratings").set(ratings)
+        self._store_bytes.set(size_bytes)
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"marquee_{name}_total", text, labels, registry=self.registry)

@@ -3,15 +3,19 @@ from pathlib import Path
 
 import pytest
 
-from app.provisioning.alerting import provision_alertmanager
+from app.provisioning.alertmanager import provision_alertmanager
 from app.provisioning.database import provision_database
-from app.provisioning.deployment import provision_scheduler
-from app.provisioning.secrets import ProvisioningError, kept_secret, operators_secret
+from app.provisioning.secrets import (
+    ProvisioningError,
+    get_or_generate_secret,
+    provision_scheduler,
+    read_operator_secret,
+)
 from app.settings import Settings
 from tests.conftest import ROOT
 
 TEMPLATE = ROOT / "monitoring" / "alertmanager" / "alertmanager.yml"
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="giving files an owner needs root")
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="changing the owner of files needs root")
 
 
 @pytest.fixture
@@ -21,46 +25,51 @@ def operator(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_random_secret_is_made_once(tmp_path: Path) -> None:
-    first = kept_secret(tmp_path / "s", None)
+def test_a_random_secret_is_generated_once(tmp_path: Path) -> None:
+    first = get_or_generate_secret(tmp_path / "s", None)
     assert len(first) > 40
-    assert kept_secret(tmp_path / "s", None) == first
+    assert get_or_generate_secret(tmp_path / "s", None) == first
     assert (tmp_path / "s").stat().st_mode & 0o777 == 0o400
 
 
-def test_an_operators_secret_takes_the_place_of_a_made_one(tmp_path: Path, operator: Path) -> None:
-    kept_secret(tmp_path / "s", None)
+def test_an_operators_secret_replaces_a_generated_one(tmp_path: Path, operator: Path) -> None:
+    get_or_generate_secret(tmp_path / "s", None)
     (operator / "s").write_text("chosen-by-hand\n")
-    assert kept_secret(tmp_path / "s", operators_secret(operator, "s")) == "chosen-by-hand"
+    assert (
+        get_or_generate_secret(tmp_path / "s", read_operator_secret(operator, "s"))
+        == "chosen-by-hand"
+    )
 
 
-@pytest.mark.parametrize("bad", ["", "\n", "it's", 'a"b', "a\\b", "a\nb"])
-def test_a_secret_that_could_open_quotes_is_refused(operator: Path, bad: str) -> None:
-    (operator / "s").write_text(bad)
+@pytest.mark.parametrize("secret", ["", "\n", "it's", 'a"b', "a\\b", "a\nb"])
+def test_a_secret_with_forbidden_characters_is_an_error(operator: Path, secret: str) -> None:
+    (operator / "s").write_text(secret)
     with pytest.raises(ProvisioningError, match="secrets/s"):
-        operators_secret(operator, "s")
+        read_operator_secret(operator, "s")
 
 
 @needs_root
-def test_the_database_gets_users_with_the_kept_passwords(tmp_path: Path, operator: Path) -> None:
+def test_the_database_users_have_the_operators_or_generated_passwords(
+    tmp_path: Path, operator: Path
+) -> None:
     (operator / "database_password").write_text("of-the-operator")
-    kept, shipper, owner = (tmp_path / name for name in ("kept", "shipper", "owner"))
-    for directory in (kept, shipper, owner):
+    generated, shipper, owner = (tmp_path / n for n in ("generated", "shipper", "owner"))
+    for directory in (generated, shipper, owner):
         directory.mkdir()
-    provision_database(kept, operator, tmp_path, shipper, owner)
+    provision_database(generated, operator, tmp_path, shipper, owner)
     sql = (tmp_path / "init.sql").read_text()
     assert "ALTER USER 'marquee'@'%' IDENTIFIED BY 'of-the-operator';" in sql
-    assert (kept / "database_owner_password").read_text() in sql
+    assert (generated / "database_owner_password").read_text() in sql
     assert (tmp_path / "init.sql").stat().st_uid == 999
     assert (shipper / "database_password").read_text() == "of-the-operator"
     assert [p.name for p in owner.iterdir()] == ["database_owner_password"]
     assert (owner / "database_owner_password").stat().st_uid == 10001
-    provision_database(kept, operator, tmp_path, shipper, owner)
+    provision_database(generated, operator, tmp_path, shipper, owner)
     assert (tmp_path / "init.sql").read_text() == sql
 
 
 @needs_root
-def test_without_channels_the_template_stays_as_it_is(tmp_path: Path, operator: Path) -> None:
+def test_without_channels_the_configuration_is_the_template(tmp_path: Path, operator: Path) -> None:
     assert provision_alertmanager(TEMPLATE, tmp_path, operator, Settings()) == []
     assert (tmp_path / "alertmanager.yml").read_text() == TEMPLATE.read_text()
 
@@ -73,28 +82,28 @@ def test_configured_channels_are_appended(tmp_path: Path, operator: Path) -> Non
         smtp_host="mail:587", mail_from="a@example", mail_to="b@example", smtp_user="a"
     )
     assert provision_alertmanager(TEMPLATE, tmp_path, operator, settings) == ["mail", "slack"]
-    made = (tmp_path / "alertmanager.yml").read_text()
-    assert "smarthost: 'mail:587'" in made
-    assert "pass-phrase" not in made
-    assert "hooks.example" not in made
+    content = (tmp_path / "alertmanager.yml").read_text()
+    assert "smarthost: 'mail:587'" in content
+    assert "pass-phrase" not in content
+    assert "hooks.example" not in content
     assert (tmp_path / "smtp_password").read_text() == "pass-phrase"
 
 
-def test_mail_without_sender_is_refused(tmp_path: Path, operator: Path) -> None:
+def test_mail_without_a_sender_is_an_error(tmp_path: Path, operator: Path) -> None:
     with pytest.raises(ProvisioningError, match="MARQUEE_MAIL_FROM and MARQUEE_MAIL_TO"):
         provision_alertmanager(TEMPLATE, tmp_path, operator, Settings(smtp_host="m:25"))
 
 
 @needs_root
-def test_the_scheduler_gets_what_an_operator_gave_and_empty_files_else(
+def test_the_scheduler_gets_the_operators_secrets_and_otherwise_empty_files(
     tmp_path: Path, operator: Path
 ) -> None:
     (operator / "git_key").write_text("-----BEGIN KEY-----\nabc\n-----END KEY-----\n")
     (operator / "slack_webhook").write_text("https://hooks.example/x\n")
     (tmp_path / "scheduler").mkdir()
     provision_scheduler(operator, tmp_path / "scheduler")
-    held = {path.name: path.read_text() for path in (tmp_path / "scheduler").iterdir()}
-    assert held == {
+    contents = {path.name: path.read_text() for path in (tmp_path / "scheduler").iterdir()}
+    assert contents == {
         "git_key": "-----BEGIN KEY-----\nabc\n-----END KEY-----\n",
         "git_known_hosts": "",
         "smtp_password": "",

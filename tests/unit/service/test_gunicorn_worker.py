@@ -18,11 +18,11 @@ CLIENT, SERVER = ("127.0.0.1", 40_000), ("127.0.0.1", 8082)
 
 def test_gunicorn_creates_our_response_class() -> None:
     config = Config()
-    ours, client = socket.socketpair()
-    with ours, client:
-        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-        request = next(get_parser(config, ours, CLIENT))
-        response, _ = wsgi.create(request, ours, CLIENT, SERVER, config)
+    server_side, client_side = socket.socketpair()
+    with server_side, client_side:
+        client_side.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        request = next(get_parser(config, server_side, CLIENT))
+        response, _ = wsgi.create(request, server_side, CLIENT, SERVER, config)
     assert isinstance(response, OneSendResponse), (
         "`gunicorn.http.wsgi.create` no longer uses the module's `Response`: headers and body "
         "would be sent separately"
@@ -36,10 +36,10 @@ def test_headers_and_body_are_sent_together() -> None:
         def sendall(self, data: bytes) -> None:
             sent.append(data)
 
-    ours, client = socket.socketpair()
-    with ours, client:
-        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-        request = next(get_parser(Config(), ours, CLIENT))
+    server_side, client_side = socket.socketpair()
+    with server_side, client_side:
+        client_side.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        request = next(get_parser(Config(), server_side, CLIENT))
     response = OneSendResponse(request, Socket(), Config())
     response.start_response("200 OK", [("Content-Length", "4")])
     response.write(b"a,")

@@ -30,15 +30,15 @@ def recorded(tmp_path: Path) -> RecordBatch:
 
 
 def test_each_response_is_recorded(app: Flask, tmp_path: Path) -> None:
-    answers = [app.test_client().get(f"/recommend/{user}") for user in (42, 7, 5)]
+    responses = [app.test_client().get(f"/recommend/{user}") for user in (42, 7, 5)]
     batch = recorded(tmp_path)
     assert (batch.header.slot, batch.header.version_number) == ("canary", 3)
     assert [r.user_id for r in batch.records] == [42, 7, 5]
-    assert [r.request_id for r in batch.records] == [a.headers["X-Request-Id"] for a in answers]
+    assert [r.request_id for r in batch.records] == [r.headers["X-Request-Id"] for r in responses]
     assert [r.source for r in batch.records] == ["personal", "personal", "popular"]
-    for record, answer in zip(batch.records, answers, strict=True):
+    for record, response in zip(batch.records, responses, strict=True):
         numbers = memoryview(record.movie_numbers).cast("H").tolist()
-        assert [MOVIES[n] for n in numbers] == answer.text.split(",")
+        assert [MOVIES[n] for n in numbers] == response.text.split(",")
         assert 0 < record.duration_us < 10**6
 
 
@@ -58,15 +58,15 @@ def test_a_retry_of_the_edge_is_flagged(app: Flask, tmp_path: Path) -> None:
 def test_a_late_response_to_a_disconnected_client_is_flagged(
     app: Flask, tmp_path: Path, gone: bool, age: float
 ) -> None:
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
+    server_side, client_side = socket.socketpair()
+    with server_side, client_side:
         if gone:
-            theirs.close()
+            client_side.close()
         request_id = f"{time.time() - age:.3f}-{'0' * 32}"
         app.test_client().get(
             "/recommend/42",
             headers={"X-Request-Id": request_id},
-            environ_overrides={"gunicorn.socket": ours},
+            environ_overrides={"gunicorn.socket": server_side},
         )
     assert recorded(tmp_path).records[0].client_gone == (gone and age > 0)
 
@@ -74,12 +74,12 @@ def test_a_late_response_to_a_disconnected_client_is_flagged(
 def test_a_reset_connection_is_disconnected() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         client = socket.create_connection(server.getsockname())
-        ours, _ = server.accept()
-        with ours:
-            ours.sendall(b"unread")
+        server_side, _ = server.accept()
+        with server_side:
+            server_side.sendall(b"unread")
             client.close()
             time.sleep(0.05)
-            assert client_disconnected({"gunicorn.socket": ours})
+            assert client_disconnected({"gunicorn.socket": server_side})
 
 
 def test_a_spool_that_cannot_be_written_fails_no_request(

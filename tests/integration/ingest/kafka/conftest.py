@@ -1,4 +1,4 @@
-"""One real broker for the suite, skipped with its reason, and the collector as people run it."""
+"""A Kafka broker for the session, and the collector as a process of its own."""
 
 import os
 import subprocess
@@ -14,20 +14,20 @@ import requests
 from app.ingest.store_files import read_manifest
 from tests.conftest import ROOT
 from tests.integration.service.conftest import free_port
-from tests.support.kafka import Broker, running, why_not
+from tests.support.kafka import Broker, run_broker, skip_reason
 
 
 @pytest.fixture(scope="session")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    if reason := why_not():
-        pytest.skip(f"a real Kafka broker: {reason}")
-    with running(tmp_path_factory.mktemp("kafka")) as started:
-        yield started
+    if reason := skip_reason():
+        pytest.skip(f"no Kafka broker: {reason}")
+    with run_broker(tmp_path_factory.mktemp("kafka")) as running:
+        yield running
 
 
 @dataclass
-class Collecting:
-    """How the collector is run over one topic and one store."""
+class CollectorHarness:
+    """Runs `marquee collect` for one topic and one store."""
 
     broker: Broker
     topic: str
@@ -35,7 +35,7 @@ class Collecting:
     port: int
 
     def start(self, *arguments: str, **settings: str) -> subprocess.Popen[str]:
-        """`marquee collect`, in a process of its own."""
+        """Start the collector, with further arguments and settings."""
         environment = {
             **os.environ,
             "MARQUEE_KAFKA_SERVERS": self.broker.servers,
@@ -50,7 +50,7 @@ class Collecting:
         )  # fmt: skip
 
     def committed(self) -> int:
-        """How many lines of the topic are in the store."""
+        """Return how many lines of the topic are in the store."""
         manifest = read_manifest(self.store)
         if manifest is None:
             return 0
@@ -61,25 +61,25 @@ class Collecting:
         )
 
     def metric(self, name: str) -> float | None:
-        """What the running collector says; None where it does not (yet)."""
+        """Return a metric of the running collector; None when there is none (yet)."""
         try:
-            told = requests.get(f"http://127.0.0.1:{self.port}/metrics", timeout=2).text
+            text = requests.get(f"http://127.0.0.1:{self.port}/metrics", timeout=2).text
         except requests.ConnectionError:
             return None
-        found = [line for line in told.splitlines() if line.startswith(f"{name} ")]
+        found = [line for line in text.splitlines() if line.startswith(f"{name} ")]
         return float(found[0].split()[1]) if found else None
 
 
 @pytest.fixture
-def collecting(broker: Broker, tmp_path: Path, request: pytest.FixtureRequest) -> Collecting:
-    """A topic with two partitions and a store of the test's own."""
+def harness(broker: Broker, tmp_path: Path, request: pytest.FixtureRequest) -> CollectorHarness:
+    """A new topic with two partitions and a new store."""
     topic = f"{request.node.name[:60]}-{time.time_ns()}"
-    broker.make_topic(topic, partitions=2)
-    return Collecting(broker, topic, tmp_path / "store", free_port())
+    broker.create_topic(topic, partitions=2)
+    return CollectorHarness(broker, topic, tmp_path / "store", free_port())
 
 
 def eventually(check: Callable[[], bool], seconds: float, what: str) -> None:
-    """Wait until something is true, no longer than `seconds`."""
+    """Wait until `check` returns true, at most `seconds`."""
     deadline = time.monotonic() + seconds
     while not check():
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}"

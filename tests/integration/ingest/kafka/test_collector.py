@@ -1,72 +1,80 @@
-"""`marquee collect` on a real broker."""
+"""`marquee collect` with a Kafka broker."""
 
 import json
 import signal
 import subprocess
 from pathlib import Path
 
+import requests
 from kafka.structs import TopicPartition
 
-from app.ingest.kafka.consumer import GROUP
+from app.ingest.kafka.consumer import GROUP_ID
 from app.ingest.store_writer import open_writer
-from tests.integration.ingest.kafka.conftest import Collecting, eventually
+from tests.integration.ingest.kafka.conftest import CollectorHarness, eventually
 from tests.integration.ingest.test_commands import marquee, summary_of
 from tests.support.kafka import Broker
 from tests.unit.ingest.store_contents import read_store
 
 
-def watched(*users: int) -> list[bytes]:
+def watch_lines(*users: int) -> list[bytes]:
     return [f"2022-11-14T12:24,{user},GET /data/m/up+2009/0.mpg".encode() for user in users]
 
 
-def stopped(collector: "subprocess.Popen[str]") -> str:
-    """End it as `docker stop` does; its log."""
-    collector.send_signal(signal.SIGTERM)
-    _, log = collector.communicate(timeout=30)
-    assert collector.returncode == 0, log
+def stop(process: "subprocess.Popen[str]") -> str:
+    """Stop the collector as `docker stop` does; return its log."""
+    process.send_signal(signal.SIGTERM)
+    _, log = process.communicate(timeout=30)
+    assert process.returncode == 0, log
     return log
 
 
-def users(store: Path) -> list[int]:
-    found: list[int] = read_store(store)[0]["user_id"].to_list()
-    return found
+def users_in(store: Path) -> list[int]:
+    users: list[int] = read_store(store)[0]["user_id"].to_list()
+    return users
 
 
-def test_the_real_log_is_collected_as_from_its_file(
-    collecting: Collecting, shared_data: Path, tmp_path: Path
+def test_a_topic_gives_the_same_store_as_a_file(
+    harness: CollectorHarness, shared_data: Path, tmp_path: Path
 ) -> None:
     log = shared_data / "movielog" / "stream.log"
-    collecting.broker.produce(collecting.topic, log.read_bytes().splitlines())
-    told, errors = collecting.start("--for", "6s", "--json").communicate(timeout=60)
-    summary = json.loads(told)
+    harness.broker.produce(harness.topic, log.read_bytes().splitlines())
+    output, errors = harness.start("--for", "6s", "--json").communicate(timeout=60)
+    summary = json.loads(output)
     once = summary_of("collect", "--file", log, "--store", tmp_path / "once")
-    for figure in once.keys() - {"seconds", "lines_per_second"}:
-        assert summary[figure] == once[figure], (figure, errors)
-    ours, theirs = read_store(collecting.store), read_store(tmp_path / "once")
-    assert ours[0].equals(theirs[0])
-    assert ours[1].equals(theirs[1])
+    for key in once.keys() - {"seconds", "lines_per_second"}:
+        assert summary[key] == once[key], (key, errors)
+    from_topic, from_file = read_store(harness.store), read_store(tmp_path / "once")
+    assert from_topic[0].equals(from_file[0])
+    assert from_topic[1].equals(from_file[1])
 
 
-def test_odd_messages_are_lines_like_others(collecting: Collecting) -> None:
-    odd = [b"", b"\xff\xfe", b"\n", watched(1)[0] + b"\r\n", b"\n".join(watched(2, 3)), b"x" * 9999]
-    collecting.broker.produce(collecting.topic, odd)
-    summary = json.loads(collecting.start("--for", "5s", "--json").communicate(timeout=60)[0])
+def test_unusual_messages_are_parsed_as_lines_of_a_file(harness: CollectorHarness) -> None:
+    messages = [
+        b"",
+        b"\xff\xfe",
+        b"\n",
+        watch_lines(1)[0] + b"\r\n",
+        b"\n".join(watch_lines(2, 3)),
+        b"x" * 9999,
+    ]
+    harness.broker.produce(harness.topic, messages)
+    summary = json.loads(harness.start("--for", "5s", "--json").communicate(timeout=60)[0])
     assert (summary["lines"], summary["watches"]) == (7, 3)
     assert summary["reasons"]["fields"] == 4
-    assert users(collecting.store) == [1, 2, 3]
+    assert users_in(harness.store) == [1, 2, 3]
 
 
-def test_metrics_tell_kinds_reasons_lag_and_repairs(collecting: Collecting) -> None:
-    good = watched(*range(60))
-    damaged = [line.replace(b"up+2009", b"u p+2009") for line in watched(7, 8)]
-    rated = [
+def test_metrics_count_kinds_reasons_lag_and_repairs(harness: CollectorHarness) -> None:
+    valid = watch_lines(*range(60))
+    corrupted = [line.replace(b"up+2009", b"u p+2009") for line in watch_lines(7, 8)]
+    ratings = [
         b"2022-11-14T12:24:09,7,GET /rate/up+2009=4",
         b"2022-11-14T12:24,7,GET /rate/up+2009=9",
     ]
-    collecting.broker.produce(collecting.topic, good + damaged + rated)
-    collector = collecting.start()
-    eventually(lambda: collecting.committed() == 64, 30, "the lines in the store")
-    metric = collecting.metric
+    harness.broker.produce(harness.topic, valid + corrupted + ratings)
+    process = harness.start()
+    eventually(lambda: harness.committed() == 64, 30, "the lines in the store")
+    metric = harness.metric
     assert metric('marquee_ingest_lines_total{kind="watches"}') == 60
     assert metric('marquee_ingest_lines_total{kind="ratings"}') == 1
     assert metric('marquee_ingest_lines_total{kind="rejected"}') == 3
@@ -76,94 +84,98 @@ def test_metrics_tell_kinds_reasons_lag_and_repairs(collecting: Collecting) -> N
     assert metric("marquee_kafka_connected") == 1
     eventually(lambda: metric("marquee_ingest_lines_repaired_total") == 2, 60, "the repairs")
     assert metric('marquee_store_rows{table="watches"}') == 62
-    stopped(collector)
+    health = requests.get(f"http://127.0.0.1:{harness.port}/health", timeout=5)
+    assert (health.status_code, health.json()) == (200, {"status": "alive"})
+    stop(process)
 
 
-def test_offsets_are_committed_for_lag_tools_alone(collecting: Collecting) -> None:
-    collecting.broker.produce(collecting.topic, watched(*range(50)))
-    collector = collecting.start()
-    eventually(lambda: collecting.committed() == 50, 30, "the lines in the store")
-    stopped(collector)
-    partitions = [TopicPartition(collecting.topic, number) for number in (0, 1)]
-    with collecting.broker.admin() as admin:
-        offsets = admin.list_group_offsets({GROUP: partitions})[GROUP]
+def test_group_offsets_are_committed_but_not_read(harness: CollectorHarness) -> None:
+    harness.broker.produce(harness.topic, watch_lines(*range(50)))
+    process = harness.start()
+    eventually(lambda: harness.committed() == 50, 30, "the lines in the store")
+    stop(process)
+    partitions = [TopicPartition(harness.topic, number) for number in (0, 1)]
+    with harness.broker.admin() as admin:
+        offsets = admin.list_group_offsets({GROUP_ID: partitions})[GROUP_ID]
         assert sum(offsets[partition].offset for partition in partitions) == 50
-        admin.delete_group_offsets(GROUP, partitions)
-    collecting.broker.produce(collecting.topic, watched(77))
-    summary = json.loads(collecting.start("--for", "5s", "--json").communicate(timeout=60)[0])
-    assert summary["lines"] == 1  # the store's positions count
+        admin.delete_group_offsets(GROUP_ID, partitions)
+    harness.broker.produce(harness.topic, watch_lines(77))
+    summary = json.loads(harness.start("--for", "5s", "--json").communicate(timeout=60)[0])
+    assert summary["lines"] == 1  # the offsets in the store count
 
 
-def test_a_topic_made_anew_is_read_from_its_beginning(collecting: Collecting) -> None:
-    collecting.broker.produce(collecting.topic, watched(*range(50)))
-    collector = collecting.start()
-    eventually(lambda: collecting.committed() == 50, 30, "the lines in the store")
-    with collecting.broker.admin() as admin:
-        admin.delete_topics([collecting.topic])
-    # The broker makes it when a client names it.
-    collecting.broker.produce(collecting.topic, watched(*range(100, 170)))
+def test_a_recreated_topic_is_read_from_its_beginning(harness: CollectorHarness) -> None:
+    harness.broker.produce(harness.topic, watch_lines(*range(50)))
+    process = harness.start()
+    eventually(lambda: harness.committed() == 50, 30, "the lines in the store")
+    with harness.broker.admin() as admin:
+        admin.delete_topics([harness.topic])
+    # The broker creates the topic when a client uses it.
+    harness.broker.produce(harness.topic, watch_lines(*range(100, 170)))
     both = [*range(50), *range(100, 170)]
-    eventually(lambda: users(collecting.store) == both, 40, "the new topic's lines")
-    assert "made anew" in stopped(collector)
+    eventually(lambda: users_in(harness.store) == both, 40, "the new topic's lines")
+    assert "topic was recreated" in stop(process)
 
 
-def test_new_partitions_are_found(collecting: Collecting) -> None:
-    collector = collecting.start()
-    collecting.broker.produce(collecting.topic, watched(*range(10)))
-    eventually(lambda: collecting.committed() == 10, 30, "the first lines")
-    with collecting.broker.admin() as admin:
-        admin.create_partitions({collecting.topic: 4})
-    collecting.broker.produce(collecting.topic, watched(*range(10, 500)))
-    eventually(lambda: collecting.committed() == 500, 60, "the lines of all partitions")
-    stopped(collector)
+def test_new_partitions_are_found(harness: CollectorHarness) -> None:
+    process = harness.start()
+    harness.broker.produce(harness.topic, watch_lines(*range(10)))
+    eventually(lambda: harness.committed() == 10, 30, "the first lines")
+    with harness.broker.admin() as admin:
+        admin.create_partitions({harness.topic: 4})
+    harness.broker.produce(harness.topic, watch_lines(*range(10, 500)))
+    eventually(lambda: harness.committed() == 500, 60, "the lines of all partitions")
+    stop(process)
 
 
-def test_lines_deleted_before_they_were_taken_are_counted(collecting: Collecting) -> None:
-    collecting.broker.produce(collecting.topic, watched(*range(50)))
-    collector = collecting.start()
-    eventually(lambda: collecting.committed() == 50, 30, "the first lines")
-    stopped(collector)
-    collecting.broker.produce(collecting.topic, watched(*range(50, 90)))
-    with collecting.broker.admin() as admin:
-        partitions = [TopicPartition(collecting.topic, number) for number in (0, 1)]
+def test_messages_deleted_before_they_were_read_are_counted(harness: CollectorHarness) -> None:
+    harness.broker.produce(harness.topic, watch_lines(*range(50)))
+    process = harness.start()
+    eventually(lambda: harness.committed() == 50, 30, "the first lines")
+    stop(process)
+    harness.broker.produce(harness.topic, watch_lines(*range(50, 90)))
+    with harness.broker.admin() as admin:
+        partitions = [TopicPartition(harness.topic, number) for number in (0, 1)]
         admin.delete_records(dict.fromkeys(partitions, -1))
-    collecting.broker.produce(collecting.topic, watched(90))
-    collector = collecting.start()
-    eventually(lambda: collecting.committed() == 91, 30, "the line after them")
-    assert collecting.metric("marquee_kafka_messages_lost_total") == 40
-    assert "deleted lines that were not taken" in stopped(collector)
+    harness.broker.produce(harness.topic, watch_lines(90))
+    process = harness.start()
+    eventually(lambda: harness.committed() == 91, 30, "the line after them")
+    assert harness.metric("marquee_kafka_messages_lost_total") == 40
+    assert "deleted messages before they were read" in stop(process)
 
 
-def test_a_broker_that_is_away_is_waited_for(collecting: Collecting) -> None:
-    collecting.broker.stop()
-    collector = collecting.start()
-    eventually(lambda: collecting.metric("marquee_kafka_failures_total") == 1, 30, "an attempt")
-    assert collecting.metric("marquee_kafka_connected") == 0
-    collecting.broker.start()
-    collecting.broker.produce(collecting.topic, watched(5))
-    eventually(lambda: collecting.committed() == 1, 60, "the line")
-    assert stopped(collector).count("waiting for the broker") == 1
+def test_the_collector_waits_for_an_unavailable_broker(harness: CollectorHarness) -> None:
+    harness.broker.stop()
+    process = harness.start()
+    eventually(
+        lambda: harness.metric("marquee_kafka_connection_failures_total") == 1, 30, "an attempt"
+    )
+    assert harness.metric("marquee_kafka_connected") == 0
+    harness.broker.start()
+    harness.broker.produce(harness.topic, watch_lines(5))
+    eventually(lambda: harness.committed() == 1, 60, "the line")
+    assert stop(process).count("waiting for the broker") == 1
 
 
 def test_without_a_broker_it_idles_and_leaves_the_store_alone(tmp_path: Path) -> None:
-    nowhere = Collecting(Broker("", 0), "movielog", tmp_path / "store", 0)
-    collector = nowhere.start(MARQUEE_KAFKA_SERVERS="")
-    assert collector.stderr is not None
-    assert "idle: no broker is configured" in collector.stderr.readline()
+    harness = CollectorHarness(Broker("", 0), "movielog", tmp_path / "store", 0)
+    process = harness.start(MARQUEE_KAFKA_SERVERS="")
+    assert process.stderr is not None
+    assert "idle: no broker is configured" in process.stderr.readline()
     with open_writer(tmp_path / "store"):
-        assert collector.poll() is None
-    stopped(collector)
+        assert process.poll() is None
+    stop(process)
 
 
-def test_a_while_without_a_broker_is_wrong_or_fails(tmp_path: Path) -> None:
-    done = marquee("collect", "--for", "1s", "--store", tmp_path)
-    assert done.returncode == 2
-    assert b"MARQUEE_KAFKA_SERVERS is not set" in done.stderr
-    done = marquee(
+def test_a_duration_without_a_broker_fails(tmp_path: Path) -> None:
+    result = marquee("collect", "--for", "1s", "--store", tmp_path)
+    assert result.returncode == 2
+    assert b"MARQUEE_KAFKA_SERVERS is not set" in result.stderr
+    result = marquee(
         "collect", "--for", "1s", "--store", tmp_path,
         MARQUEE_KAFKA_SERVERS="127.0.0.1:1", MARQUEE_COLLECTOR_BIND="127.0.0.1:0",
     )  # fmt: skip
-    assert done.returncode == 1
-    assert b"no broker with movielog at 127.0.0.1:1" in done.stderr
-    for wrong in ("15", "0m", "soon"):
-        assert marquee("collect", "--for", wrong, "--store", tmp_path).returncode == 2
+    assert result.returncode == 1
+    assert b"no broker with movielog at 127.0.0.1:1" in result.stderr
+    for invalid in ("15", "0m", "soon"):
+        assert marquee("collect", "--for", invalid, "--store", tmp_path).returncode == 2

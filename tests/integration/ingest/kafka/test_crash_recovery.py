@@ -1,4 +1,4 @@
-"""Collected from a real broker, killed at random moments, the broker restarted: as one pass."""
+"""Kills of the collector and a restart of the broker change nothing in the store."""
 
 import io
 import os
@@ -12,22 +12,22 @@ from pathlib import Path
 import pytest
 
 from bench.ingest_throughput import write_log
-from tests.integration.ingest.kafka.conftest import Collecting, eventually
+from tests.integration.ingest.kafka.conftest import CollectorHarness, eventually
 from tests.integration.ingest.test_commands import summary_of
 from tests.support.kafka import Broker
 from tests.unit.ingest.store_contents import read_store
 
-#: `make soak` sets these to the full figures: 20 kills over 1,000,000 lines.
+#: `make soak` runs the full test: 20 kills over 1,000,000 lines.
 SOAK = "MARQUEE_SOAK_SECONDS" in os.environ
-COPIES, KILLS, PACE = (20, 20, 10_000) if SOAK else (1, 3, 5_000)
+COPIES, KILLS, LINES_PER_SECOND = (20, 20, 10_000) if SOAK else (1, 3, 5_000)
 
 
 def produce_slowly(broker: Broker, topic: str, log: Path) -> None:
-    """Send a file's lines at `PACE` a second, so that collectors are killed while they come."""
+    """Send the lines of a file over some time, so that the kills happen meanwhile."""
 
     def slowly() -> Iterator[bytes]:
         for number, line in enumerate(log.read_bytes().splitlines()):
-            if number % (PACE // 10) == 0:
+            if number % (LINES_PER_SECOND // 10) == 0:
                 time.sleep(0.1)
             yield line
 
@@ -37,39 +37,39 @@ def produce_slowly(broker: Broker, topic: str, log: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_kills_and_a_restarted_broker_change_nothing(
-    collecting: Collecting, shared_data: Path, tmp_path: Path
+    harness: CollectorHarness, shared_data: Path, tmp_path: Path
 ) -> None:
-    log = io.BytesIO()
-    write_log(shared_data / "movielog" / "stream.log", log, COPIES)
+    content = io.BytesIO()
+    write_log(shared_data / "movielog" / "stream.log", content, COPIES)
     whole = tmp_path / "whole.log"
-    whole.write_bytes(log.getvalue())
+    whole.write_bytes(content.getvalue())
     offline = summary_of("collect", "--file", whole, "--store", tmp_path / "once")
 
-    # A process of its own: the producer's connections do not end cleanly when a broker does.
+    # In a process of its own, because the producer's connections break with the broker.
     produce = get_context("spawn").Process(
-        target=produce_slowly, args=(collecting.broker, collecting.topic, whole)
+        target=produce_slowly, args=(harness.broker, harness.topic, whole)
     )
     produce.start()
-    seconds, chance = offline["lines"] / PACE, random.Random()
+    seconds, chance = offline["lines"] / LINES_PER_SECOND, random.Random()
     for kill in range(KILLS):
-        collector = collecting.start()
-        # It needs a second to start; a kill while it does is one of the moments.
+        process = harness.start()
+        # The process needs a second to start, and may be killed before.
         time.sleep(chance.uniform(0.5, 2 * seconds / KILLS))
         if kill == KILLS // 2:
-            collecting.broker.stop()
-            collecting.broker.start()
-        collector.send_signal(signal.SIGKILL)
-        collector.communicate(timeout=30)
-        assert collector.returncode == -signal.SIGKILL
-    last = collecting.start()
+            harness.broker.stop()
+            harness.broker.start()
+        process.send_signal(signal.SIGKILL)
+        process.communicate(timeout=30)
+        assert process.returncode == -signal.SIGKILL
+    last = harness.start()
     produce.join(300)
     assert produce.exitcode == 0
-    eventually(lambda: collecting.committed() == offline["lines"], 120, "all lines")
-    eventually(lambda: collecting.metric("marquee_kafka_connected") == 1, 30, "a collector")
+    eventually(lambda: harness.committed() == offline["lines"], 120, "all lines")
+    eventually(lambda: harness.metric("marquee_kafka_connected") == 1, 30, "a collector")
     last.send_signal(signal.SIGTERM)
-    _, told = last.communicate(timeout=60)
-    assert last.returncode == 0, told
-    collected, once = read_store(collecting.store), read_store(tmp_path / "once")
+    _, log = last.communicate(timeout=60)
+    assert last.returncode == 0, log
+    collected, once = read_store(harness.store), read_store(tmp_path / "once")
     assert collected[0].equals(once[0])
     assert collected[1].equals(once[1])
     assert collected[0].height == offline["pairs"]

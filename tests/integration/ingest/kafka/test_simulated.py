@@ -1,30 +1,30 @@
-"""The simulator's stream, through a real broker: what it says it sent is what is collected."""
+"""The collector counts the lines that the simulator reports as sent to the broker."""
 
 import json
 import signal
 from pathlib import Path
 
-from tests.integration.ingest.kafka.conftest import Collecting, eventually
+from tests.integration.ingest.kafka.conftest import CollectorHarness, eventually
 from tests.integration.ingest.test_commands import summary_of
 
-#: What a collector and the simulator both count.
+#: Counted by both.
 COUNTS = ("lines", "watches", "ratings", "recommendations", "accounts", "rejected")
 
 
 def test_a_collector_counts_what_the_simulator_sent_to_the_broker(
-    collecting: Collecting, shared_model: Path
+    harness: CollectorHarness, shared_model: Path
 ) -> None:
     damage = ["--corruption", 0.01, "--random-ids", 0.004, "--invalid", 0.05]
     options = ["--days", 0.2, "--rate", 0.03, *damage, "--model", shared_model]
     sent = summary_of(
         "simulate", *options,
-        MARQUEE_KAFKA_SERVERS=collecting.broker.servers, MARQUEE_KAFKA_TOPIC=collecting.topic,
+        MARQUEE_KAFKA_SERVERS=harness.broker.servers, MARQUEE_KAFKA_TOPIC=harness.topic,
     )["log"]  # fmt: skip
     assert sent["lost"] == 0
-    collector = collecting.start("--json")
-    eventually(lambda: collecting.committed() == sent["lines"], 60, "every line in the store")
-    collector.send_signal(signal.SIGTERM)
-    counted = json.loads(collector.communicate(timeout=30)[0])
+    process = harness.start("--json")
+    eventually(lambda: harness.committed() == sent["lines"], 60, "every line in the store")
+    process.send_signal(signal.SIGTERM)
+    counted = json.loads(process.communicate(timeout=30)[0])
     assert {name: sent[name] for name in COUNTS} == {name: counted[name] for name in COUNTS}
     assert sent["reasons"] == {r: count for r, count in counted["reasons"].items() if count}
     assert set(sent["reasons"]) >= {"time", "user", "request", "movie", "minute"}

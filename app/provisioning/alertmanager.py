@@ -1,39 +1,39 @@
-"""Alertmanager's configuration: the template of the tree, and the channels that are configured."""
+"""Alertmanager's configuration: the template, with the configured channels as receivers."""
 
 from pathlib import Path
 
-from app.provisioning.secrets import ProvisioningError, operators_secret, write_private
+from app.provisioning.secrets import ProvisioningError, read_operator_secret, write_private_file
 from app.settings import Settings
 
-#: User id of Alertmanager's process (nobody).
-ALERTMANAGER = 65534
+#: User id of Alertmanager's process (the image's `nobody`).
+_ALERTMANAGER_UID = 65534
 
 
 def provision_alertmanager(
     template: Path, target: Path, operator: Path, settings: Settings
 ) -> list[str]:
-    """Write `target/alertmanager.yml`; returns the channels that are on.
+    """Write `target/alertmanager.yml` and its secrets; return the names of the channels.
 
-    The template ends with a receiver without channels; what is configured is appended to it, so
-    that without any the configuration is whole, idle and healthy.
+    The template ends with a receiver without channels, to which the configured ones are appended.
+    Without any the configuration is valid and sends nothing.
 
     Raises:
-        ProvisioningError: the template cannot be read, or a channel is configured by half.
+        ProvisioningError: the template cannot be read, or a channel is configured incompletely.
     """
     try:
         content = template.read_text(encoding="utf-8")
     except OSError as error:
         raise ProvisioningError(f"{template}: cannot be read: {error.strerror}") from error
     channels = {
-        "mail": _mail(target, operator, settings),
-        "slack": _slack(target, operator),
+        "mail": _mail_config(target, operator, settings),
+        "slack": _slack_config(target, operator),
     }
     content += "".join(text for text in channels.values() if text)
-    write_private(target / "alertmanager.yml", content, owner=ALERTMANAGER)
+    write_private_file(target / "alertmanager.yml", content, owner=_ALERTMANAGER_UID)
     return [name for name, text in channels.items() if text]
 
 
-def _mail(target: Path, operator: Path, settings: Settings) -> str:
+def _mail_config(target: Path, operator: Path, settings: Settings) -> str:
     if not settings.smtp_host:
         return ""
     if not (settings.mail_from and settings.mail_to):
@@ -46,9 +46,9 @@ def _mail(target: Path, operator: Path, settings: Settings) -> str:
         f"        require_tls: {str(settings.smtp_tls).lower()}\n"
         "        send_resolved: true\n"
     )
-    password = operators_secret(operator, "smtp_password")
+    password = read_operator_secret(operator, "smtp_password")
     if settings.smtp_user and password:
-        write_private(target / "smtp_password", password, owner=ALERTMANAGER)
+        write_private_file(target / "smtp_password", password, owner=_ALERTMANAGER_UID)
         text += (
             f"        auth_username: '{settings.smtp_user}'\n"
             "        auth_password_file: smtp_password\n"
@@ -56,11 +56,11 @@ def _mail(target: Path, operator: Path, settings: Settings) -> str:
     return text
 
 
-def _slack(target: Path, operator: Path) -> str:
-    webhook = operators_secret(operator, "slack_webhook")
+def _slack_config(target: Path, operator: Path) -> str:
+    webhook = read_operator_secret(operator, "slack_webhook")
     if webhook is None:
         return ""
-    write_private(target / "slack_webhook", webhook, owner=ALERTMANAGER)
+    write_private_file(target / "slack_webhook", webhook, owner=_ALERTMANAGER_UID)
     return (
         "    slack_configs:\n"
         "      - api_url_file: slack_webhook\n"
