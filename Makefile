@@ -112,7 +112,7 @@ soak: $(VENV)/.dev images ## The container suite, and what is killed, at full du
 	    tests/integration/ingest/kafka
 
 .PHONY: images
-images: ## Build stand-ins for the public images, where no registry can be reached
+images: ## Build stand-in images where no registry can be reached
 	@if [[ "$(SYSTEM)" == 1 ]]; then scripts/install_system.sh docker images; fi
 	@tests/images/build.sh
 

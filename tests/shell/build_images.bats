@@ -1,4 +1,4 @@
-# tests/images/build.sh: which tags it builds and which it leaves alone. Docker is a stand-in.
+# tests/images/build.sh: which images it builds. `docker` is a stub.
 
 setup() {
     cd "$BATS_TEST_DIRNAME/../.." || exit
@@ -6,8 +6,8 @@ setup() {
     commands=$BATS_TEST_TMPDIR/bin
     mkdir "$commands"
     PATH=$commands:$PATH
-    export MACHINE=$BATS_TEST_TMPDIR # where a worker (--one) finds the machine's settings
-    # What an inspected image is: a size, and labels as the test sets them.
+    export SECRETS=$BATS_TEST_TMPDIR # build secrets of a run with --one
+    # An image has a size, and the labels that the test sets.
     cat >"$commands/docker" <<'EOF'
 #!/bin/bash
 [[ "$*" != *buildx* ]] || { echo "$*" >>"$BATS_TEST_TMPDIR/built"; exit "${BUILD_FAILS:-0}"; }
@@ -25,27 +25,27 @@ EOF
 
 built() { [[ -e $BATS_TEST_TMPDIR/built ]]; }
 
-@test "it explains itself when asked, and refuses a name it does not know" {
+@test "--help prints the usage, an unknown name is wrong usage" {
     run "$script" --help
     [[ $status == 0 && $output == *USAGE*"EXIT STATUS"* ]]
     run "$script" apache
     [[ $status == 2 ]]
 }
 
-@test "a tag that holds a real image is never replaced" {
+@test "an original image is never replaced" {
     IMAGE_THERE=yes run "$script" nginx
-    [[ $status == 0 && $output == *"nginx:1.30"*"a real image, kept"* ]]
+    [[ $status == 0 && $output == *"nginx:1.30"*"original image, kept"* ]]
     ! built
 }
 
-@test "a stand-in of other inputs is built anew, labelled with them" {
+@test "an image with other inputs is rebuilt and labelled with them" {
     IMAGE_THERE=yes STANDIN=true INPUTS=old run "$script" --one nginx
     [[ $status == 0 && $output == *"built in"* ]]
     grep -q -- '--label org.marquee.standin=true --label org.marquee.standin.inputs=' "$BATS_TEST_TMPDIR/built"
     grep -q -- '--build-arg VERSION=1.30 ' "$BATS_TEST_TMPDIR/built"
 }
 
-@test "a stand-in of the same inputs is left as it is" {
+@test "an image with the same inputs is not rebuilt" {
     IMAGE_THERE=yes STANDIN=true INPUTS=old run "$script" --one nginx
     inputs=$(sed -n 's/.*inputs=\([0-9a-f]*\) .*/\1/p' "$BATS_TEST_TMPDIR/built")
     rm "$BATS_TEST_TMPDIR/built"
@@ -54,7 +54,7 @@ built() { [[ -e $BATS_TEST_TMPDIR/built ]]; }
     ! built
 }
 
-@test "a build that fails shows its log and fails the whole" {
+@test "a failed build gives exit status 1" {
     BUILD_FAILS=1 run "$script" --one nginx
     [[ $status == 1 && $output == *"nginx:1.30 failed"* ]]
 }
