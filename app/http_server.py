@@ -44,6 +44,12 @@ def create_app(registry: CollectorRegistry, is_alive: Callable[[], bool]) -> Fla
     return app
 
 
+class _Server(Server):
+    def error_log(self, msg: str = "", level: int = 20, traceback: bool = False) -> None:
+        """Log what cheroot would print to standard error. Errors of requests are Flask's."""
+        _log.log(level, "http server error", error=msg, exc_info=traceback)
+
+
 class BackgroundServer:
     """Serves an application in background threads until `stop`.
 
@@ -58,7 +64,7 @@ class BackgroundServer:
             OSError: the address is in use or does not exist.
         """
         host, _, port = bind.rpartition(":")
-        self._server = Server((host, int(port)), app, numthreads=_THREADS, shutdown_timeout=1)
+        self._server = _Server((host, int(port)), app, numthreads=_THREADS, shutdown_timeout=1)
         self._server.timeout = _TIMEOUT_SECONDS
         self._server.prepare()
         self.port = int(self._server.bind_addr[1])

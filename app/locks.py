@@ -1,7 +1,7 @@
 """File locks: one writer of a directory, one run at a time, one owner of a data file.
 
-Every lock is the kernel's (`flock`): it ends with the last process that holds its descriptor,
-however that process ends, so that no stale lock has to be recognised.
+All locks are `flock` locks: the kernel releases one when the last process with its descriptor ends,
+even by a kill. So there are no stale locks to detect.
 """
 
 import fcntl
@@ -13,14 +13,16 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from app.cli_errors import MarqueeError
+
 _MODE = 0o640
 
 
-class LockHeldError(Exception):
+class LockHeldError(MarqueeError):
     """Another process holds the lock.
 
     Attributes:
-        owner: that process and since when, as it wrote into the lock file.
+        owner: the id of that process and when it took the lock, as in the lock file.
     """
 
     def __init__(self, path: Path, owner: str) -> None:
@@ -32,17 +34,17 @@ class LockHeldError(Exception):
 def exclusive_lock(path: Path, *, timeout_seconds: float = 0.0) -> Iterator[int]:
     """Hold the lock file `path`, whose directory must exist; yield its descriptor.
 
-    A child process that inherits the descriptor (`pass_fds`) keeps the lock when this process is
-    killed, until it ends itself; leaving the block releases it for both. The file stays, and names
-    its last owner.
+    A child process that inherits the descriptor (`pass_fds`) holds the lock as well: when this
+    process is killed, the lock lasts until the child ends. Leaving the block releases it for both.
+    The file is not removed, and names its last owner.
 
     Args:
-        path: the lock file; made where it is missing.
-        timeout_seconds: how long to wait for another owner; negative: without limit.
+        path: the lock file; created if it is missing.
+        timeout_seconds: how long to wait for another owner; negative for no limit.
 
     Raises:
         LockHeldError: another process still holds it.
-        OSError: it cannot be made.
+        OSError: the lock file cannot be created.
     """
     descriptors: list[int] = []
 
@@ -70,11 +72,11 @@ def exclusive_lock(path: Path, *, timeout_seconds: float = 0.0) -> Iterator[int]
 
 
 def try_lock_descriptor(descriptor: int) -> bool:
-    """Lock an open data file without waiting; False where another process holds it.
+    """Lock an open data file without waiting; return False if another process holds the lock.
 
     For files whose lock means that a process still writes them: the lock has to be on the writing
-    descriptor, which a separate lock file (`exclusive_lock`) does not provide. It ends when the
-    descriptor is closed.
+    descriptor, which a separate lock file (`exclusive_lock`) does not provide. Closing the
+    descriptor releases it.
     """
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,1 +1,1 @@
-"""From collected events to a pushed version that people know of, and the clock that starts it."""
+"""Retraining: build a version from the collected events, publish it, restore it; the scheduler."""

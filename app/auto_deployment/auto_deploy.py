@@ -22,10 +22,10 @@ from app.settings import Settings
 Status = Literal[
     "published", "unchanged", "no_data", "disabled", "data_rejected", "gate_failed", "failed"
 ]
-#: Runs that did all there was to do.
-SUCCESSFUL: tuple[Status, ...] = ("published", "unchanged", "disabled")
-#: Runs whose result is not sent as a notification; `publish` sends its own.
-NOT_NOTIFIED: tuple[Status, ...] = (*SUCCESSFUL, "no_data")
+#: Runs that count as the last success. (A run without data counts as neither.)
+_SUCCESSFUL: tuple[Status, ...] = ("published", "unchanged", "disabled")
+#: Runs that end with a notification and exit status 1.
+UNSUCCESSFUL: tuple[Status, ...] = ("data_rejected", "gate_failed", "failed")
 _ATTEMPTS = 3
 _REPEAT_NOTIFICATION_SECONDS = 24 * 3600
 _log = logs.get(__name__)
@@ -79,7 +79,7 @@ def retrain(
             _log.warning("stopped by a signal; the next run resumes or starts again")
             workspace.remove(RUN_FILE)
             raise
-        if result.status not in NOT_NOTIFIED and not _was_notified(workspace, result):
+        if result.status in UNSUCCESSFUL and not _was_notified(workspace, result):
             notifier.send(result.subject, result.body)
         _save_state(workspace, result, started)
         workspace.remove(RUN_FILE)
@@ -180,7 +180,7 @@ def _was_notified(workspace: Workspace, result: RunResult) -> bool:
 def _save_state(workspace: Workspace, result: RunResult, started: float) -> None:
     """Save how the run ended, for the scheduler and its metrics; times in seconds since 1970."""
     state = workspace.read(STATE_FILE)
-    now, successful = time.time(), result.status in SUCCESSFUL
+    now, successful = time.time(), result.status in _SUCCESSFUL
     runs = {**state.get("runs", {})}
     runs[result.status] = runs.get(result.status, 0) + 1
     workspace.write(

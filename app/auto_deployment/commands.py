@@ -97,7 +97,7 @@ def retrain(settings: Settings, accept_data: bool, force: bool, as_json: bool) -
     import sys
     from dataclasses import asdict
 
-    from app.auto_deployment.auto_deploy import NOT_NOTIFIED
+    from app.auto_deployment.auto_deploy import UNSUCCESSFUL
     from app.auto_deployment.auto_deploy import retrain as run
     from app.notifications.channels import open_channels
     from app.notifications.notifier import Notifier
@@ -111,7 +111,7 @@ def retrain(settings: Settings, accept_data: bool, force: bool, as_json: bool) -
         click.echo(json.dumps(asdict(result)))
     else:
         click.echo("\n".join(line for line in (result.subject, result.body) if line))
-    sys.exit(0 if result.status in NOT_NOTIFIED else 1)
+    sys.exit(1 if result.status in UNSUCCESSFUL else 0)
 
 
 @click.command(epilog="Example (in the compose file): marquee schedule")

@@ -1,5 +1,6 @@
 """The model in production: its version number, its files, and the events it has not seen."""
 
+import shutil
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -58,6 +59,8 @@ def get_production_version(urls: str) -> int:
 def fetch_model(tree: WorkingTree, version: int, directory: Path) -> ProductionModel:
     """Get a version's model from DVC into a subdirectory of `directory`, and verify it.
 
+    Models of other versions in `directory` are removed.
+
     Raises:
         DeploymentError: the version has no tag, or its model cannot be fetched or is damaged.
     """
@@ -68,6 +71,8 @@ def fetch_model(tree: WorkingTree, version: int, directory: Path) -> ProductionM
     model = directory / commit
     if not model.exists():
         directory.mkdir(parents=True, exist_ok=True)
+        for other in directory.iterdir():
+            shutil.rmtree(other)
         tree.dvc("get", ".", str(MODEL), "--rev", commit, "--out", str(model), "--force")
     try:
         manifest = verify_model(model)["lists"]

@@ -6,7 +6,7 @@
 - `check_thresholds` and `compare_with_production`: whether a model passes the gate.
 
 The limits are the sections `checks` and `gate` of `params.yaml`, which explains each of them.
-`data_validation` and `marquee evaluate` compute what is judged here.
+`data_validation` and `marquee evaluate` compute the metrics.
 """
 
 from dataclasses import asdict, dataclass

@@ -130,13 +130,14 @@ def import_ratings(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
     required=True,
-    help="Directory to write; what it was before is replaced in one step.",
+    help="Output directory; replaced atomically.",
 )
 @click.option(
     "--test-share",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     default=None,
-    help="Also write train/ and test/, split at the moment after which this share of ratings came.",
+    help="Also write train/ and test/, split at one time: this share of the ratings, the newest, "
+    "is the test side.",
 )
 @click.option(
     "--window",
@@ -156,10 +157,10 @@ def prepare(
     window_file: Path | None,
     as_json: bool,
 ) -> None:
-    """Write the store as the tables training reads: ratings.parquet and watches.parquet.
+    """Write the tables that training reads: ratings.parquet and watches.parquet.
 
-    Damaged movie ids are repaired, hopeless ones left out and counted. The same store gives the
-    same bytes.
+    Corrupted movie ids are repaired; rows whose id cannot be repaired are dropped and counted. The
+    same events give the same bytes.
     """
     from app.ingest.data_window import read_window
     from app.ingest.prepare import prepare_tables

@@ -1,7 +1,8 @@
-"""`marquee prepare`: the store as two tables, sorted by user and movie, whole and maybe split.
+"""Write the store as the tables that training reads: `marquee prepare`.
 
-Buckets are cleaned one at a time into sorted files aside; then windows of users are gathered from
-all of those and written out. So memory holds one bucket or one window, however large the store is.
+First each bucket is cleaned and written as a sorted temporary file; then ranges of users are read
+from all of these and appended to the tables. So memory holds one bucket or one range, however large
+the store is.
 """
 
 import shutil
@@ -29,131 +30,140 @@ from app.ingest.store_stats import count_rows
 
 TABLES: tuple[Table, Table] = ("ratings", "watches")
 SIDES = ("train", "test")
-#: Rows gathered at once, about; the rows of one user stay together.
-WINDOW_ROWS = 500_000
-#: Every so many rows the user is noted, to find windows of equal size.
+#: Approximate number of rows read at once; the rows of one user stay together.
+RANGE_ROWS = 500_000
+#: Every how many rows a user id is sampled to find ranges of equal size.
 _SAMPLE_EVERY = 500
-_GROUP_ROWS = 20_000
+_ROW_GROUP_ROWS = 20_000
 _SCHEMAS = {"ratings": RATINGS, "watches": WATCHES}
-_TIMES = {"ratings": "time", "watches": "first_time"}
+#: The column that decides on which side of the split a row is.
+_TIME_COLUMNS = {"ratings": "time", "watches": "first_time"}
 
 
 def prepare_tables(
     store: Path, out: Path, test_share: float | None, window: DataWindow | None = None
 ) -> dict[str, Any]:
-    """Write `ratings.parquet` and `watches.parquet` to `out`; returns the command's summary.
+    """Write `ratings.parquet` and `watches.parquet` to `out`; return the command's summary.
 
-    With `test_share`, `train/` and `test/` hold the same split by one moment: the newest share of
-    the ratings (of the watches where no rating has a time), and every watch that began then or
-    later, are the test side. A `window` says which events are the test side and which are excluded.
-    What is known of users and movies is copied beside the tables, and into `train/`.
+    Metadata of users and movies is copied beside the tables, and into `train/`.
+
+    Args:
+        store: the store to read.
+        out: directory that is replaced atomically.
+        test_share: also write `train/` and `test/`, split at one time: the test side holds this
+            share of the ratings, the newest (of the watches, where no rating has a time), and every
+            watch that began at that time or later. None: no split.
+        window: which events are the test side and which are excluded; in place of `test_share`.
 
     Raises:
-        IngestError: no store, `out` holds other things, or nothing has a time to split by.
+        IngestError: there is no store, `out` holds other files, or no event has a time to split by.
     """
     _check_target(out)
-    with open_store(store) as view, staged_directory(out) as staged:
-        aside = staged / "aside"
-        aside.mkdir()
-        repairs = find_repairs(count_rows(view).users_by_movie)
-        cleaned = _clean_buckets(view, repairs, aside, window)
-        cut = _cut(aside, test_share, window)
-        rows = {table: _write_table(aside, staged, table, cut) for table in TABLES}
-        shutil.rmtree(aside)
-        copy_metadata(store, staged, *([] if cut is None else [staged / "train"]))
-    summary: dict[str, Any] = {table: rows[table]["all"] for table in TABLES} | cleaned
-    if cut is not None:
-        summary["cut"] = cut.isoformat()
+    with open_store(store) as snapshot, staged_directory(out) as staged:
+        temporary = staged / "temporary"
+        temporary.mkdir()
+        repairs = find_repairs(count_rows(snapshot).users_by_movie)
+        counts = _clean_buckets(snapshot, repairs, temporary, window)
+        split_time = _choose_split_time(temporary, test_share, window)
+        rows = {table: _write_table(temporary, staged, table, split_time) for table in TABLES}
+        shutil.rmtree(temporary)
+        copy_metadata(store, staged, *([] if split_time is None else [staged / "train"]))
+    summary: dict[str, Any] = {table: rows[table]["all"] for table in TABLES} | counts
+    if split_time is not None:
+        summary["split_time"] = split_time.isoformat()
         summary |= {side: {table: rows[table][side] for table in TABLES} for side in SIDES}
     return summary
 
 
 def _check_target(out: Path) -> None:
-    """Refuse to replace a directory that holds more than this command writes."""
+    """Raise an error where `out` holds files that this command does not write."""
     ours = {*SIDES, *METADATA_FILES, *(f"{table}.parquet" for table in TABLES)}
     try:
         others = sorted(file.name for file in out.iterdir() if file.name not in ours)
     except FileNotFoundError:
         return
     if others:
-        raise IngestError(f"{out} holds other things ({others[0]}): name a directory of its own")
+        raise IngestError(f"{out} holds other files ({others[0]}): choose another directory")
 
 
 def _clean_buckets(
-    view: StoreSnapshot, repairs: Repairs, aside: Path, window: DataWindow | None
+    snapshot: StoreSnapshot, repairs: Repairs, temporary: Path, window: DataWindow | None
 ) -> dict[str, int]:
-    """Write each bucket's cleaned rows as a sorted file; count what cleaning did."""
+    """Write each bucket's cleaned rows as a sorted file; count repaired, dropped and excluded."""
     counts = Counter(repaired=0, dropped=0)
-    for bucket in view.buckets:
-        stored = {"watches": view.read_watches(bucket), "ratings": view.read_ratings(bucket)}
-        if window is not None:
-            kept = {
-                name: rows.filter(window.row_filter(_TIMES[name])) for name, rows in stored.items()
-            }
-            counts["excluded"] += sum(stored[name].height - kept[name].height for name in kept)
-            stored = kept
-        watches, of_watches = clean_watches(stored["watches"], repairs)
-        ratings, of_ratings = clean_ratings(stored["ratings"], repairs)
-        counts.update(of_watches._asdict())
-        counts.update(of_ratings._asdict())
-        for table, rows in (("watches", watches), ("ratings", ratings)):
-            path = aside / f"{table}-{bucket:04}.parquet"
-            rows.write_parquet(path, row_group_size=_GROUP_ROWS, statistics=True)
+    for bucket in snapshot.buckets:
+        for table in TABLES:
+            rows = snapshot.read_rows(table, bucket)
+            if window is not None:
+                within = rows.filter(window.row_filter(_TIME_COLUMNS[table]))
+                counts["excluded"] += rows.height - within.height
+                rows = within
+            clean = clean_watches if table == "watches" else clean_ratings
+            cleaned, repair_counts = clean(rows, repairs)
+            counts.update(repair_counts._asdict())
+            path = temporary / f"{table}-{bucket:04}.parquet"
+            cleaned.write_parquet(path, row_group_size=_ROW_GROUP_ROWS, statistics=True)
     return dict(counts)
 
 
-def _cut(aside: Path, share: float | None, window: DataWindow | None) -> datetime | None:
-    """The first moment of the test side; None: no sides are wanted."""
+def _choose_split_time(
+    temporary: Path, test_share: float | None, window: DataWindow | None
+) -> datetime | None:
+    """Return the time of the first event of the test side; None: no split."""
     if window is None:
-        return None if share is None else _find_cut(aside, share)
+        return None if test_share is None else _find_split_time(temporary, test_share)
     if window.test_start is not None:
         return window.test_start
-    return _find_cut(aside, window.test_share)
+    return _find_split_time(temporary, window.test_share)
 
 
-def _find_cut(aside: Path, share: float) -> datetime:
-    """The moment from which on the newest share of the ratings, else of the watches, came."""
+def _find_split_time(temporary: Path, test_share: float) -> datetime:
+    """Return the oldest time among the newest share of the ratings, else of the watches."""
     for table in TABLES:
-        times = _scan(aside, table).select(_TIMES[table]).collect().to_series()
-        newest = min(max(1, round(share * len(times))), len(times) - times.null_count())
+        times = _scan(temporary, table).select(_TIME_COLUMNS[table]).collect().to_series()
+        newest = min(max(1, round(test_share * len(times))), len(times) - times.null_count())
         if newest:
-            cut = times.top_k(newest).min()
-            assert isinstance(cut, datetime)  # noqa: S101 - what a column of times holds
-            return cut
-    raise IngestError("nothing in the store has a time to split by")
+            split_time = times.top_k(newest).min()
+            assert isinstance(split_time, datetime)  # noqa: S101 - the type of the column
+            return split_time
+    raise IngestError("no event in the store has a time to split by")
 
 
-def _write_table(aside: Path, staged: Path, table: Table, cut: datetime | None) -> dict[str, int]:
-    """Write one table, and its sides when there is a cut; the number of rows of each."""
+def _write_table(
+    temporary: Path, staged: Path, table: Table, split_time: datetime | None
+) -> dict[str, int]:
+    """Write one table, and its sides where there is a split; return the rows of each."""
     rows: Counter[str] = Counter()
     with ExitStack() as stack:
         writers = {}
-        for name in ("all",) if cut is None else ("all", *SIDES):
+        for name in ("all",) if split_time is None else ("all", *SIDES):
             folder = staged if name == "all" else staged / name
             folder.mkdir(exist_ok=True)
             schema = to_arrow(pl.DataFrame(schema=_SCHEMAS[table])).schema
             writer = pq.ParquetWriter(folder / f"{table}.parquet", schema)
             writers[name] = stack.enter_context(writer)
             rows[name] = 0
-        for window in _windows(aside, table):
-            for name, part in _sides(window, _TIMES[table], cut).items():
+        for frame in _read_user_ranges(temporary, table):
+            for name, part in _split(frame, _TIME_COLUMNS[table], split_time).items():
                 rows[name] += part.height
                 writers[name].write_table(to_arrow(part))
     return dict(rows)
 
 
-def _sides(window: pl.DataFrame, time: str, cut: datetime | None) -> dict[str, pl.DataFrame]:
-    if cut is None:
-        return {"all": window}
-    newer = (pl.col(time) >= cut).fill_null(False)
-    return {"all": window, "train": window.filter(~newer), "test": window.filter(newer)}
+def _split(
+    frame: pl.DataFrame, time_column: str, split_time: datetime | None
+) -> dict[str, pl.DataFrame]:
+    if split_time is None:
+        return {"all": frame}
+    is_test = (pl.col(time_column) >= split_time).fill_null(False)
+    return {"all": frame, "train": frame.filter(~is_test), "test": frame.filter(is_test)}
 
 
-def _windows(aside: Path, table: Table) -> Iterator[pl.DataFrame]:
-    """All rows, sorted by user and movie, some users at a time."""
-    rows, user = _scan(aside, table), pl.col("user_id")
+def _read_user_ranges(temporary: Path, table: Table) -> Iterator[pl.DataFrame]:
+    """Yield all rows sorted by `KEY`, a range of users at a time."""
+    rows, user = _scan(temporary, table), pl.col("user_id")
     sample = rows.select(user.gather_every(_SAMPLE_EVERY)).collect().to_series().sort()
-    starts = sample.gather_every(WINDOW_ROWS // _SAMPLE_EVERY).unique(maintain_order=True).to_list()
+    starts = sample.gather_every(RANGE_ROWS // _SAMPLE_EVERY).unique(maintain_order=True).to_list()
     bounds = [None, *starts[1:], None]
     for low, high in pairwise(bounds):
         above = pl.lit(True) if low is None else user >= low
@@ -161,5 +171,5 @@ def _windows(aside: Path, table: Table) -> Iterator[pl.DataFrame]:
         yield rows.filter(above & below).sort(KEY).collect()
 
 
-def _scan(aside: Path, table: Table) -> pl.LazyFrame:
-    return pl.scan_parquet(aside / f"{table}-*.parquet")
+def _scan(temporary: Path, table: Table) -> pl.LazyFrame:
+    return pl.scan_parquet(temporary / f"{table}-*.parquet")

@@ -43,7 +43,7 @@ _CACHED_USERS = 100_000
 
 
 class UserProfile(NamedTuple):
-    """The metadata API's answer for a user."""
+    """The metadata API's response for a user."""
 
     user_id: int
     age: int

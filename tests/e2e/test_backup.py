@@ -77,7 +77,7 @@ def stack_with_kafka(stack: Stack) -> Iterator[Stack]:
 
 @pytest.mark.timeout(600)
 def test_an_empty_stack_is_restored_from_a_backup_and_continues(
-    stack_with_kafka: Stack, tmp_path: Path, figures: Callable[[str], None]
+    stack_with_kafka: Stack, tmp_path: Path, record_measurement: Callable[[str], None]
 ) -> None:
     stack = stack_with_kafka
     responses = [requests.get(f"{URL}/recommend/{user}", timeout=0.6) for user in range(200, 300)]
@@ -135,7 +135,7 @@ def test_an_empty_stack_is_restored_from_a_backup_and_continues(
     newer = requests.get(f"{URL}/recommend/42", timeout=0.6).headers["X-Request-Id"]
     wait_until_shipped()
     assert requests.get(f"{SHIPPER_URL}/trace/{newer}", timeout=3).status_code == 200
-    figures(
+    record_measurement(
         f"backup of {written['reccom']} records and {store['pairs']} pairs: {seconds[0]:.1f} s, "
         f"{archive.stat().st_size / 1e6:.1f} MB; restored into an empty stack: {seconds[1]:.1f} s"
     )

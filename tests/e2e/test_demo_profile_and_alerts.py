@@ -24,7 +24,7 @@ COMMIT_WAIT_SECONDS = 12
 def demo(stack: Stack) -> Iterator[Stack]:
     """The stack with the profile `demo`, and an Alertmanager that sends mail to maildev."""
     (stack.clone / ".env").write_text(
-        "MARQUEE_SMTP_HOST=maildev:1025\nMARQUEE_MAIL_TLS=false\n"
+        "MARQUEE_SMTP_HOST=maildev:1025\nMARQUEE_SMTP_TLS=false\n"
         "MARQUEE_MAIL_FROM=marquee@localhost\nMARQUEE_MAIL_TO=team@localhost\n"
         "MARQUEE_KAFKA_SERVERS=kafka:9092\n"
         "MARQUEE_SIMULATOR_OPTIONS=--rate 20 --speed 60\n"

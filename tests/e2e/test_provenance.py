@@ -88,14 +88,14 @@ def empty_table(stack: Stack) -> None:
 
 
 def test_every_delivered_response_is_recorded_unchanged(
-    stack: Stack, figures: Callable[[str], None]
+    stack: Stack, record_measurement: Callable[[str], None]
 ) -> None:
     users = random.Random(9).choices(range(5000), k=REQUESTS)
     delivered = Delivered()
     result = attack(URL, users, rate=500, seconds=REQUESTS / 500, on_response=delivered)
     assert result.failed == 0, result
     assert len(delivered.responses) == REQUESTS
-    figures(f"provenance: {compare(stack, delivered)}; {result}")
+    record_measurement(f"provenance: {compare(stack, delivered)}; {result}")
 
 
 def test_reccom_can_be_joined_with_tracking(stack: Stack) -> None:
@@ -143,7 +143,7 @@ def measure_under_load(
 
 @pytest.mark.timeout(300 + 6 * OUTAGE_SECONDS)
 def test_no_request_fails_and_no_record_is_lost_while_the_database_is_stopped(
-    stack: Stack, figures: Callable[[str], None]
+    stack: Stack, record_measurement: Callable[[str], None]
 ) -> None:
     def stop_database() -> None:
         stack.compose("stop", "mysql")
@@ -159,7 +159,7 @@ def test_no_request_fails_and_no_record_is_lost_while_the_database_is_stopped(
         summary = compare(stack, Delivered(first.responses | second.responses))
         pairs.append((undisturbed.percentile(0.99), disturbed.percentile(0.99)))
     undisturbed_ms, outage_ms = (1000 * statistics.median(p) for p in zip(*pairs, strict=True))
-    figures(
+    record_measurement(
         f"database stopped for {OUTAGE_SECONDS} s at {RATE}/s: 0 failed, {summary}; "
         f"p99 {outage_ms:.1f} ms, {undisturbed_ms:.1f} ms without the outage"
     )
@@ -174,7 +174,7 @@ def accepts_statements(stack: Stack) -> bool:
 
 
 def test_no_record_is_lost_or_duplicated_when_processes_are_killed(
-    stack: Stack, figures: Callable[[str], None]
+    stack: Stack, record_measurement: Callable[[str], None]
 ) -> None:
     rng = random.Random(9)
     killed: Counter[str] = Counter()
@@ -198,4 +198,4 @@ def test_no_record_is_lost_or_duplicated_when_processes_are_killed(
             time.sleep(2)
 
     result, delivered = measure_under_load(kill, 120 if SOAK else 45)
-    figures(f"killed {dict(killed)} at {RATE}/s: {compare(stack, delivered)}; {result}")
+    record_measurement(f"killed {dict(killed)} at {RATE}/s: {compare(stack, delivered)}; {result}")

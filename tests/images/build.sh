@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Build images of our own under the tags docker-compose.yml names, where no registry can be reached.
+# Build stand-in images under the tags of docker-compose.yml, for machines without a registry.
 set -Eeuo pipefail
 trap 'echo "build.sh: ${FUNCNAME[0]:-main} failed at line ${LINENO}" >&2' ERR
 
@@ -10,28 +10,28 @@ usage() {
 USAGE
   build.sh [NAME...]
 
-Builds the stand-ins NAME (all of tests/images/images.env when none is named). One whose inputs
-have not changed is left as it is, and a tag that holds a real image is never replaced. Logs go to
-build/images/NAME.log. Needs Docker with buildx, debootstrap, and root (or sudo) for debootstrap.
+Builds the stand-in images NAME, by default all in tests/images/images.env. An image whose inputs
+have not changed is not rebuilt, and a tag of an original image is never replaced. Logs are written
+to build/images/NAME.log. Needs Docker with buildx, debootstrap, and root (or sudo) for debootstrap.
 
 ENVIRONMENT
-  JOBS           how many are built at a time (2)
-  BUILD_NETWORK  network of the build steps (default; host where bridges reach nothing)
+  JOBS           images built in parallel (2)
+  BUILD_NETWORK  network of the build steps (default; host where bridge networks have no access)
 
 EXAMPLES
   build.sh
   build.sh nginx kafka
 
 EXIT STATUS
-  0 every image is there, 1 one could not be built (its log is shown), 2 wrong usage
+  0 every image exists, 1 a build failed (the end of its log is printed), 2 wrong usage
 EOF
 }
 
 tag_of() { sed -n "s/^$1=//p" "$HERE/images.env"; }
 names() { sed -n 's/^\([a-z-]*\)=.*/\1/p' "$HERE/images.env"; }
 
-# Everything an image is made of: its folder, its tag and what it stands on.
-inputs_of() {
+# Print a hash of all that an image is built from: its directory, its tag and its base image.
+hash_inputs() {
     {
         tag_of "$1"
         cat "$HERE/debian.sh"
@@ -43,12 +43,12 @@ inputs_of() {
 
 label_of() { docker image inspect --format "{{index .Config.Labels \"$2\"}}" "$1" 2>/dev/null; }
 
-# Says why an image need not be built; fails when it must be.
-is_there() {
+# Print why an image need not be built; fail when it must be.
+skip_reason() {
     local tag=$1 inputs=$2
     docker image inspect "$tag" >/dev/null 2>&1 || return 1
     if [[ $(label_of "$tag" "$LABEL") != true ]]; then
-        echo "a real image, kept"
+        echo "original image, kept"
     elif [[ $(label_of "$tag" "$LABEL.inputs") == "$inputs" ]]; then
         echo "up to date"
     else
@@ -73,22 +73,22 @@ build_on_debian() {
     docker buildx build --builder default --load --progress plain --provenance=false \
         --network "${BUILD_NETWORK:-default}" "${arguments[@]}" \
         --build-arg "VERSION=$(sed 's/.*:v\{0,1\}//; s/-.*//' <<<"$tag")" \
-        --secret "id=apt,src=$MACHINE/apt.sources" --secret "id=ca,src=$MACHINE/ca.crt" \
-        --secret "id=clients,src=$MACHINE/clients" --secret "id=maven,src=$MACHINE/maven.xml" \
+        --secret "id=apt,src=$SECRETS/apt.sources" --secret "id=ca,src=$SECRETS/ca.crt" \
+        --secret "id=clients,src=$SECRETS/clients" --secret "id=maven,src=$SECRETS/maven.xml" \
         --label "$LABEL=true" --label "$LABEL.inputs=$inputs" --tag "$tag" "$HERE/$name"
 }
 
 build_one() {
     local name=$1 tag inputs why old start=$SECONDS log=$LOGS/$1.log
     tag=$(tag_of "$name")
-    inputs=$(inputs_of "$name")
-    if ! why=$(is_there "$tag" "$inputs"); then
+    inputs=$(hash_inputs "$name")
+    if ! why=$(skip_reason "$tag" "$inputs"); then
         echo "==> building $tag" >&2
         old=$(docker image inspect --format '{{.Id}}' "$tag" 2>/dev/null || true)
         if [[ $name == debian ]]; then build_debian "$inputs"; else build_on_debian "$name" "$inputs"; fi \
             >"$log" 2>&1 || { tail -n 12 "$log" >&2; echo "build.sh: $tag failed, see $log" >&2; exit 1; }
         why="built in $((SECONDS - start)) s"
-        [[ -z $old ]] || docker rmi "$old" >/dev/null 2>&1 || true # still there if something runs on it
+        [[ -z $old ]] || docker rmi "$old" >/dev/null 2>&1 || true # kept while a container uses it
     fi
     printf '%-42s %6d MB  %s\n' "$tag" \
         "$(($(docker image inspect --format '{{.Size}}' "$tag") / 1000000))" "$why"
@@ -96,10 +96,10 @@ build_one() {
 
 build_all() {
     local name
-    MACHINE=$(mktemp -d)
-    export MACHINE
-    trap 'rm -rf "$MACHINE"' EXIT
-    "$HERE/machine.sh" "$MACHINE"
+    SECRETS=$(mktemp -d)
+    export SECRETS
+    trap 'rm -rf "$SECRETS"' EXIT
+    "$HERE/build_secrets.sh" "$SECRETS"
     mkdir -p "$LOGS"
     build_one debian
     for name in "$@"; do
@@ -113,7 +113,7 @@ main() {
     LOGS=$HERE/../../build/images
     case ${1:-} in
         --help) usage; exit 0 ;;
-        --one) build_one "$2"; exit 0 ;; # a worker of build_all
+        --one) build_one "$2"; exit 0 ;; # run by build_all
     esac
     for name in "$@"; do
         [[ -n $(tag_of "$name") ]] || { usage >&2; exit 2; }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Make debian:trixie-slim's stand-in with debootstrap and import it under the tag given.
+# Build the stand-in of debian:trixie-slim with debootstrap and import it under a tag.
 set -Eeuo pipefail
 trap 'echo "debian.sh: ${FUNCNAME[0]:-main} failed at line ${LINENO}" >&2' ERR
 
@@ -13,8 +13,8 @@ EXIT STATUS
 EOF
 }
 
-# What the original leaves out as well: documentation (not copyrights), translations, caches, and
-# the waiting for the disk while packages are installed.
+# Remove what the original image lacks: documentation (except copyrights), translations, caches;
+# and install packages without syncing the disk.
 slim() {
     local root=$1
     cat >"$root/etc/dpkg/dpkg.cfg.d/slim" <<'EOF'
@@ -38,21 +38,21 @@ EOF
     find "$root"/usr/share/{info,lintian,locale,man} "$root"/var/cache/{apt,debconf,ldconfig} \
         "$root"/var/lib/apt/lists "$root"/var/log "$root"/dev -mindepth 1 -delete
     mkdir -p "$root/var/cache/apt/archives/partial" "$root/var/lib/apt/lists/partial"
-    # No service starts while packages are installed.
+    # Do not start services when packages are installed.
     printf '#!/bin/sh\nexit 101\n' >"$root/usr/sbin/policy-rc.d"
     chmod 755 "$root/usr/sbin/policy-rc.d"
 }
 
-# The image names Debian's own address, not this machine's mirror; debootstrap knows it.
+# Use the default mirror of debootstrap in the image, not the mirror of this machine.
 original_sources() {
-    local root=$1 home keyring=/usr/share/keyrings/debian-archive-keyring.pgp
-    home=$(sed -n 's/^DEF_MIRROR="\(.*\)"$/\1/p' "$(command -v debootstrap)")
+    local root=$1 mirror keyring=/usr/share/keyrings/debian-archive-keyring.pgp
+    mirror=$(sed -n 's/^DEF_MIRROR="\(.*\)"$/\1/p' "$(command -v debootstrap)")
     rm -f "$root/etc/apt/sources.list"
     {
         printf 'Types: deb\nURIs: %s\nSuites: %s\nComponents: main\nSigned-By: %s\n\n' \
-            "${home:?debootstrap names no default mirror}" 'trixie trixie-updates' $keyring
+            "${mirror:?debootstrap names no default mirror}" 'trixie trixie-updates' $keyring
         printf 'Types: deb\nURIs: %s\nSuites: %s\nComponents: main\nSigned-By: %s\n' \
-            "$home-security" trixie-security $keyring
+            "$mirror-security" trixie-security $keyring
     } >"$root/etc/apt/sources.list.d/debian.sources"
 }
 
@@ -62,13 +62,13 @@ main() {
         --change 'ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin')
     shift
     for label in "$@"; do changes+=(--change "LABEL $label"); done
-    place=$(mktemp -d)
-    trap 'rm -rf "$place"' EXIT
-    chmod 755 "$place"
-    debootstrap --variant=minbase trixie "$place" "$("$(dirname "$0")/../../scripts/debian_mirror.sh")"
-    slim "$place"
-    original_sources "$place"
-    tar --directory "$place" --create . | docker import "${changes[@]}" - "$tag"
+    directory=$(mktemp -d)
+    trap 'rm -rf "$directory"' EXIT
+    chmod 755 "$directory"
+    debootstrap --variant=minbase trixie "$directory" "$("$(dirname "$0")/../../scripts/debian_mirror.sh")"
+    slim "$directory"
+    original_sources "$directory"
+    tar --directory "$directory" --create . | docker import "${changes[@]}" - "$tag"
 }
 
 main "$@"

@@ -1,4 +1,4 @@
-# tests/images/build.sh: which image tags it builds and which it keeps. Docker is a fake.
+# tests/images/build.sh: which images it builds and which it keeps. Docker is a fake.
 
 setup() {
     cd "$BATS_TEST_DIRNAME/../.." || exit
@@ -6,8 +6,8 @@ setup() {
     commands=$BATS_TEST_TMPDIR/bin
     mkdir "$commands"
     PATH=$commands:$PATH
-    export MACHINE=$BATS_TEST_TMPDIR # package sources for a worker (--one)
-    # `docker image inspect` prints a size, and labels set by the test.
+    export SECRETS=$BATS_TEST_TMPDIR # build secrets of a run with --one
+    # An image has a size, and the labels that the test sets.
     cat >"$commands/docker" <<'EOF'
 #!/bin/bash
 [[ "$*" != *buildx* ]] || { echo "$*" >>"$BATS_TEST_TMPDIR/built"; exit "${BUILD_FAILS:-0}"; }
@@ -32,20 +32,20 @@ built() { [[ -e $BATS_TEST_TMPDIR/built ]]; }
     [[ $status == 2 ]]
 }
 
-@test "never replaces a tag of a real image" {
+@test "an original image is never replaced" {
     IMAGE_EXISTS=yes run "$script" nginx
-    [[ $status == 0 && $output == *"nginx:1.30"*"a real image, kept"* ]]
+    [[ $status == 0 && $output == *"nginx:1.30"*"original image, kept"* ]]
     ! built
 }
 
-@test "rebuilds an image whose inputs changed, and labels it with their hash" {
+@test "an image with other inputs is rebuilt and labelled with them" {
     IMAGE_EXISTS=yes STANDIN=true INPUTS=old run "$script" --one nginx
     [[ $status == 0 && $output == *"built in"* ]]
     grep -q -- '--label org.marquee.standin=true --label org.marquee.standin.inputs=' "$BATS_TEST_TMPDIR/built"
     grep -q -- '--build-arg VERSION=1.30 ' "$BATS_TEST_TMPDIR/built"
 }
 
-@test "keeps an image with the same inputs" {
+@test "an image with the same inputs is not rebuilt" {
     IMAGE_EXISTS=yes STANDIN=true INPUTS=old run "$script" --one nginx
     inputs=$(sed -n 's/.*inputs=\([0-9a-f]*\) .*/\1/p' "$BATS_TEST_TMPDIR/built")
     rm "$BATS_TEST_TMPDIR/built"
@@ -54,7 +54,7 @@ built() { [[ -e $BATS_TEST_TMPDIR/built ]]; }
     ! built
 }
 
-@test "prints the log of a failed build and exits with 1" {
+@test "a failed build gives exit status 1" {
     BUILD_FAILS=1 run "$script" --one nginx
     [[ $status == 1 && $output == *"nginx:1.30 failed"* ]]
 }

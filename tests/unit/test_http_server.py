@@ -34,28 +34,23 @@ def get(server: BackgroundServer, path: str) -> requests.Response:
 
 
 def test_metrics_are_those_of_the_registry(server: BackgroundServer) -> None:
-    answer = get(server, "/metrics")
-    assert "marquee_depth 7.0" in answer.text
-    assert answer.headers["Content-Type"].startswith("text/plain; version=")
+    response = get(server, "/metrics")
+    assert "marquee_depth 7.0" in response.text
+    assert response.headers["Content-Type"].startswith("text/plain; version=")
 
 
 def test_health_follows_the_main_loop(server: BackgroundServer, loop: Loop) -> None:
-    assert (get(server, "/health").status_code, get(server, "/health").json()) == (
-        200,
-        {"status": "alive"},
-    )
-    loop.alive = False
-    assert (get(server, "/health").status_code, get(server, "/health").json()) == (
-        503,
-        {"status": "stuck"},
-    )
+    for alive, status in ((True, (200, {"status": "alive"})), (False, (503, {"status": "stuck"}))):
+        loop.alive = alive
+        response = get(server, "/health")
+        assert (response.status_code, response.json()) == status
 
 
 def test_an_unknown_path_is_a_problem_document(server: BackgroundServer) -> None:
-    answer = get(server, "/nothing")
-    assert answer.status_code == 404
-    assert answer.headers["Content-Type"] == "application/problem+json"
-    assert answer.json()["title"] == "Not Found"
+    response = get(server, "/nothing")
+    assert response.status_code == 404
+    assert response.headers["Content-Type"] == "application/problem+json"
+    assert response.json()["title"] == "Not Found"
 
 
 def test_a_silent_client_does_not_keep_others_waiting(server: BackgroundServer) -> None:
@@ -85,6 +80,6 @@ def test_a_stop_is_not_delayed_by_an_open_connection(server: BackgroundServer) -
 
 # cheroot leaves the socket it could not bind to the garbage collector.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_taken_port_leaves_the_command_running(server: BackgroundServer) -> None:
+def test_a_port_in_use_does_not_stop_the_command(server: BackgroundServer) -> None:
     app = create_app(CollectorRegistry(), lambda: True)
     assert start_server(f"127.0.0.1:{server.port}", app) is None

@@ -32,18 +32,18 @@ def hold(path: Path, *child: str) -> "subprocess.Popen[str]":
     return process
 
 
-def test_a_second_process_is_refused_and_learns_the_owner(tmp_path: Path) -> None:
+def test_a_second_process_gets_an_error_with_the_owner(tmp_path: Path) -> None:
     with hold(tmp_path / "lock") as process:
         with (
             pytest.raises(LockHeldError, match=f"process {process.pid} since 20") as caught,
             exclusive_lock(tmp_path / "lock"),
         ):
-            pytest.fail("the lock was given twice")
+            pytest.fail("two processes hold the lock")
         assert caught.value.owner.startswith(f"process {process.pid} since")
         process.communicate("")
 
 
-def test_a_killed_owner_leaves_the_lock_free(tmp_path: Path) -> None:
+def test_the_lock_of_a_killed_process_is_released(tmp_path: Path) -> None:
     with hold(tmp_path / "lock") as process:
         process.kill()
         process.communicate()
@@ -51,7 +51,7 @@ def test_a_killed_owner_leaves_the_lock_free(tmp_path: Path) -> None:
         assert (tmp_path / "lock").read_text().startswith(f"process {os.getpid()} since")
 
 
-def test_a_child_keeps_the_lock_of_a_killed_owner(tmp_path: Path) -> None:
+def test_a_child_holds_the_lock_of_a_killed_process(tmp_path: Path) -> None:
     with hold(tmp_path / "lock", "cat") as process:
         process.kill()
         process.wait()
@@ -62,7 +62,7 @@ def test_a_child_keeps_the_lock_of_a_killed_owner(tmp_path: Path) -> None:
         pass
 
 
-def test_a_descriptor_is_locked_once(tmp_path: Path) -> None:
+def test_only_one_descriptor_of_a_file_is_locked(tmp_path: Path) -> None:
     path = tmp_path / "data"
     path.touch()
     first, second = os.open(path, os.O_RDONLY), os.open(path, os.O_RDONLY)

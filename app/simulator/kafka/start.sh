@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Start the demo's Kafka: format its data directory the first time, then become the broker.
+# Start the demo's Kafka: format the data directory at the first start, then run the broker.
 set -Eeuo pipefail
 trap 'echo "start.sh: failed at line ${LINENO}" >&2' ERR
 
 readonly CONFIGURATION=/etc/marquee/server.properties
 
 main() {
-    # The id is fixed: one node, formatted once; a repeated start changes nothing.
+    # A fixed cluster id: with --ignore-formatted a later start changes nothing.
     /opt/kafka/bin/kafka-storage.sh format --ignore-formatted --cluster-id bWFycXVlZS1kZW1vLWthZg \
         --config "$CONFIGURATION"
     exec /opt/kafka/bin/kafka-server-start.sh "$CONFIGURATION"

@@ -1,5 +1,5 @@
-// Package main is cAdvisor's library with as much of its command as the stack uses: its flags
-// for Docker, /metrics and /healthz. The command's own module is not among published modules.
+// Package main serves cAdvisor's library with the part of its command that the stack uses: its
+// flags for Docker, /metrics and /healthz. The module of the command itself is not published.
 package main
 
 import (
@@ -25,7 +25,7 @@ import (
 	"k8s.io/utils/clock"
 )
 
-// What the command leaves out unless asked for.
+// Metrics that the command disables by default.
 var disabled = container.MetricSet{
 	container.MemoryNumaMetrics:              {},
 	container.NetworkTcpUsageMetrics:         {},
@@ -56,14 +56,14 @@ func main() {
 		fmt.Printf("cAdvisor version %s\n", version.Info["version"])
 		return
 	}
-	// The flag replaces the set; these two need what is not built in here.
+	// The flag replaces the set; these two need parts that are not built here.
 	disabled[container.PerfMetrics] = struct{}{}
 	disabled[container.ResctrlMetrics] = struct{}{}
 	included := container.AllMetrics.Difference(disabled)
 	cadvisor, err := manager.New(memory.New(*duration, nil), sysfs.NewRealSysFs(),
 		manager.HousekeepingConfigFlags, included, http.DefaultClient, []string{""}, []string{""}, "", 0)
 	if err != nil {
-		klog.Fatalf("cannot make the manager: %v", err)
+		klog.Fatalf("cannot create the manager: %v", err)
 	}
 	if err := cadvisor.Start(); err != nil {
 		klog.Fatalf("cannot start the manager: %v", err)
@@ -84,14 +84,14 @@ func serve(cadvisor manager.Manager, included container.MetricSet) {
 		metrics.NewPrometheusMachineCollector(cadvisor, included),
 	)
 	http.Handle("/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError}))
-	http.HandleFunc("/healthz", func(answer http.ResponseWriter, _ *http.Request) { fmt.Fprint(answer, "ok") })
+	http.HandleFunc("/healthz", func(response http.ResponseWriter, _ *http.Request) { fmt.Fprint(response, "ok") })
 	klog.Fatal(http.ListenAndServe(fmt.Sprintf("%s:%d", *ip, *port), nil))
 }
 
 func stopOnSignal(cadvisor manager.Manager) {
-	asked := make(chan os.Signal, 1)
-	signal.Notify(asked, os.Interrupt, syscall.SIGTERM)
-	<-asked
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	<-signals
 	if err := cadvisor.Stop(); err != nil {
 		klog.Errorf("cannot stop the manager: %v", err)
 	}

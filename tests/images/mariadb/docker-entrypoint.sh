@@ -1,5 +1,5 @@
 #!/bin/bash
-# Start MariaDB; fill an empty data directory first, from the environment the original reads:
+# Start MariaDB; first initialize an empty data directory from the original's variables:
 # MARIADB_ROOT_PASSWORD, MARIADB_DATABASE, MARIADB_USER, MARIADB_PASSWORD, each also as NAME_FILE,
 # MARIADB_ROOT_HOST, and the *.sh and *.sql files of /docker-entrypoint-initdb.d in order.
 set -Eeuo pipefail
@@ -8,34 +8,34 @@ readonly DATA=/var/lib/mysql SOCKET=/run/mysqld/mysqld.sock
 
 fail() { printf 'docker-entrypoint.sh: %s\n' "$1" >&2; exit 1; }
 
-# The value of NAME, or the contents of the file that NAME_FILE names.
+# Print the value of NAME, or the content of the file NAME_FILE.
 setting() {
     local name=$1 file="$1_FILE"
     [[ -z ${!name:-} || -z ${!file:-} ]] || fail "both $name and $file are set"
     if [[ -n ${!file:-} ]]; then cat "${!file}"; else printf '%s' "${!name:-}"; fi
 }
 
-quoted() { local text=${1//\\/\\\\}; printf "'%s'" "${text//\'/\\\'}"; }
+quote() { local text=${1//\\/\\\\}; printf "'%s'" "${text//\'/\\\'}"; }
 
-accounts() {
+account_statements() {
     local root_password=$1 user password database=${MARIADB_DATABASE:-}
     user=$(setting MARIADB_USER)
     password=$(setting MARIADB_PASSWORD)
-    echo "CREATE USER 'root'@$(quoted "${MARIADB_ROOT_HOST:-%}") IDENTIFIED BY $(quoted "$root_password");"
-    echo "GRANT ALL ON *.* TO 'root'@$(quoted "${MARIADB_ROOT_HOST:-%}") WITH GRANT OPTION;"
+    echo "CREATE USER 'root'@$(quote "${MARIADB_ROOT_HOST:-%}") IDENTIFIED BY $(quote "$root_password");"
+    echo "GRANT ALL ON *.* TO 'root'@$(quote "${MARIADB_ROOT_HOST:-%}") WITH GRANT OPTION;"
     [[ -z $database ]] || echo "CREATE DATABASE IF NOT EXISTS \`$database\`;"
     if [[ -n $user ]]; then
-        echo "CREATE USER $(quoted "$user")@'%' IDENTIFIED BY $(quoted "$password");"
-        [[ -z $database ]] || echo "GRANT ALL ON \`${database//_/\\_}\`.* TO $(quoted "$user")@'%';"
+        echo "CREATE USER $(quote "$user")@'%' IDENTIFIED BY $(quote "$password");"
+        [[ -z $database ]] || echo "GRANT ALL ON \`${database//_/\\_}\`.* TO $(quote "$user")@'%';"
     fi
-    echo "SET PASSWORD FOR 'root'@'localhost' = PASSWORD($(quoted "$root_password"));"
+    echo "SET PASSWORD FOR 'root'@'localhost' = PASSWORD($(quote "$root_password"));"
 }
 
 client() { mariadb --protocol=socket --socket="$SOCKET" --user=root "$@"; }
 
 run_scripts() {
     local file
-    # shellcheck disable=SC1090 # an operator's own files
+    # shellcheck disable=SC1090 # files of the operator
     for file in /docker-entrypoint-initdb.d/*; do
         case $file in
             *.sh) if [[ -x $file ]]; then "$file"; else . "$file"; fi ;;
@@ -44,10 +44,10 @@ run_scripts() {
     done
 }
 
-fill() {
+initialize() {
     local root_password server
     root_password=$(setting MARIADB_ROOT_PASSWORD)
-    [[ -n $root_password ]] || fail "MARIADB_ROOT_PASSWORD or MARIADB_ROOT_PASSWORD_FILE is needed"
+    [[ -n $root_password ]] || fail "MARIADB_ROOT_PASSWORD or MARIADB_ROOT_PASSWORD_FILE must be set"
     mariadb-install-db --datadir="$DATA" --skip-test-db --auth-root-authentication-method=normal \
         --skip-name-resolve >&2
     mariadbd --skip-networking --socket="$SOCKET" "$@" &
@@ -56,7 +56,7 @@ fill() {
         kill -0 "$server" || fail "the server did not start"
         sleep 0.2
     done
-    accounts "$root_password" | client
+    account_statements "$root_password" | client
     run_scripts "$root_password"
     kill "$server"
     wait "$server"
@@ -69,7 +69,7 @@ main() {
             chown -R mysql: "$DATA" /run/mysqld
             exec setpriv --reuid=mysql --regid=mysql --init-groups "$0" "$@"
         fi
-        [[ -d $DATA/mysql ]] || fill "${@:2}"
+        [[ -d $DATA/mysql ]] || initialize "${@:2}"
     fi
     exec "$@"
 }

@@ -1,12 +1,12 @@
 #!/bin/bash
-# Write HAProxy's configuration from the environment and start it: a section of Docker's API is
-# open where its name is 1 (CONTAINERS=1), and only to reading unless POST=1.
+# Write the configuration of HAProxy from the environment and start it. A section of Docker's API is
+# allowed if its variable is 1 (CONTAINERS=1), for GET requests only unless POST=1.
 set -Eeuo pipefail
 
 readonly SECTIONS=(AUTH BUILD COMMIT CONFIGS CONTAINERS DISTRIBUTION EVENTS EXEC GRPC IMAGES INFO
     NETWORKS NODES PLUGINS SECRETS SERVICES SESSION SWARM SYSTEM TASKS VERSION VOLUMES)
 
-configuration() {
+write_configuration() {
     local section
     cat <<EOF
 global
@@ -37,7 +37,7 @@ EOF
 }
 
 main() {
-    configuration >/tmp/haproxy.cfg
+    write_configuration >/tmp/haproxy.cfg
     [[ ${1:-} != -* ]] || set -- haproxy "$@"
     [[ $1 != haproxy ]] || set -- haproxy -W -db "${@:2}"
     exec "$@"

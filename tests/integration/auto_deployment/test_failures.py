@@ -1,5 +1,6 @@
 """Failures: what each leaves behind, which notification is sent, and that the next run succeeds."""
 
+import contextlib
 import json
 import os
 import signal
@@ -53,7 +54,8 @@ def kill_in_step(environment: RetrainingEnvironment, step: str) -> str:
         parent.suspend()
         family = [parent, *parent.children(recursive=True)]
         for member in family:
-            member.kill()
+            with contextlib.suppress(psutil.NoSuchProcess):  # a child that had just ended
+                member.kill()
         assert process.wait(10) == -signal.SIGKILL
     return str(json.loads((environment.workspace / "run.json").read_bytes())["step"])
 

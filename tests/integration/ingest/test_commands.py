@@ -137,7 +137,7 @@ def test_the_real_store_is_prepared(real_store: Path, shared_data: Path, tmp_pat
         "watches": 29_952,
         "repaired": 22,
         "dropped": 2,
-        "cut": "2023-11-29T18:57:11",
+        "split_time": "2023-11-29T18:57:11",
         "train": {"ratings": 30_549, "watches": 29_952},
         "test": {"ratings": 7_641, "watches": 0},
     }

@@ -71,7 +71,7 @@ class VersionRepository:
         tree = open_tree(self.directory / "clones" / name)
         tree.path.mkdir(parents=True)
         tree.git("clone", "--quiet", "../../origin.git", ".")
-        configure_git(tree)
+        configure_git(tree, "Another developer")
         return tree
 
     def send(self, subject: str, body: str) -> bool:
@@ -96,8 +96,8 @@ def open_dvc(tree: WorkingTree) -> Iterator[Repo]:
             yield dvc
 
 
-def configure_git(tree: WorkingTree) -> None:
-    tree.git("config", "user.name", "Developer")
+def configure_git(tree: WorkingTree, name: str = "Developer") -> None:
+    tree.git("config", "user.name", name)
     tree.git("config", "user.email", "developer@localhost")
 
 

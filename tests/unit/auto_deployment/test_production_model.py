@@ -40,7 +40,9 @@ def test_without_an_answer_the_version_is_unknown(urls: str, reason: str) -> Non
 def test_the_model_of_a_tagged_version_is_fetched(
     repository: VersionRepository, tmp_path: Path
 ) -> None:
+    fetch_model(repository.tree, 2, tmp_path / "production")
     production = fetch_model(repository.tree, 3, tmp_path / "production")
+    assert list((tmp_path / "production").iterdir()) == [production.path], "the older one is gone"
     assert (production.version, production.newest) == (3, datetime.fromisoformat(NEWEST))
     assert read_manifest(production.path / "lists", "lists").version == 3
 

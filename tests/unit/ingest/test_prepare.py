@@ -71,7 +71,7 @@ def test_tables_are_repaired_and_sorted(tmp_path: Path) -> None:
 def test_the_same_events_give_the_same_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prepare, "WINDOW_ROWS", 1_000)
+    monkeypatch.setattr(prepare, "RANGE_ROWS", 1_000)
     random = Random(5)
     rows = [
         (random.randrange(900), f"movie{random.randrange(9)}+2000", random.randrange(9), at(n))
@@ -100,7 +100,7 @@ def test_both_tables_are_split_at_one_time(tmp_path: Path) -> None:
         (1, "alien+1979", 0, at(2)), (1, "alien+1979", 1, at(9)), (2, "alien+1979", 0, at(4))
     )
     summary = prepare_tables(write_store(tmp_path / "s", (watches, ratings)), tmp_path / "out", 0.2)
-    assert summary["cut"] == at(4).isoformat()
+    assert summary["split_time"] == at(4).isoformat()
     assert summary["test"] == {"ratings": 2, "watches": 1}
     assert summary["train"] == {"ratings": 8, "watches": 1}
     test = read_ratings(tmp_path / "out/test/ratings.parquet")
@@ -116,7 +116,7 @@ def test_without_ratings_the_split_time_comes_from_watches(tmp_path: Path) -> No
     summary = prepare_tables(
         write_store(tmp_path / "s", (watches, NO_RATINGS)), tmp_path / "out", 0.3
     )
-    assert summary["cut"] == at(7).isoformat()
+    assert summary["split_time"] == at(7).isoformat()
     assert summary["test"] == {"ratings": 0, "watches": 3}
     assert read_ratings(tmp_path / "out/test/ratings.parquet").schema == pl.Schema(RATINGS)
 
@@ -141,6 +141,6 @@ def test_an_empty_store_gives_empty_tables(tmp_path: Path) -> None:
 
 def test_a_directory_with_other_files_is_not_replaced(tmp_path: Path) -> None:
     store = write_store(tmp_path / "data/store")
-    with pytest.raises(IngestError, match=r"holds other things \(store\)"):
+    with pytest.raises(IngestError, match=r"holds other files \(store\)"):
         prepare_tables(store, tmp_path / "data", None)
     assert (store / "manifest.json").exists()

@@ -1,8 +1,8 @@
 #!/bin/bash
-# Kafka's commands: each is this script under another name. As kafka-run-class.sh it runs a class.
+# All commands of Kafka are links to this script; as kafka-run-class.sh it runs any class.
 set -Eeuo pipefail
 
-readonly HOME_OF_KAFKA=/opt/kafka
+readonly KAFKA_DIR=/opt/kafka
 
 main() {
     local class heap=-Xmx256M
@@ -20,12 +20,12 @@ main() {
         kafka-topics.sh) class=org.apache.kafka.tools.TopicCommand ;;
         *) class=${1:?a class is needed}; shift ;;
     esac
-    local logging="$HOME_OF_KAFKA/config/log4j2.properties"
-    [[ $class == kafka.Kafka ]] || logging="$HOME_OF_KAFKA/config/tools-log4j2.properties"
-    # Both variables hold several options.
+    local logging="$KAFKA_DIR/config/log4j2.properties"
+    [[ $class == kafka.Kafka ]] || logging="$KAFKA_DIR/config/tools-log4j2.properties"
+    # Both variables may have several options.
     # shellcheck disable=SC2086
     exec java ${KAFKA_HEAP_OPTS:-$heap} "-Dlog4j2.configurationFile=$logging" ${KAFKA_OPTS:-} \
-        -cp "$HOME_OF_KAFKA/libs/*" "$class" "$@"
+        -cp "$KAFKA_DIR/libs/*" "$class" "$@"
 }
 
 main "$@"

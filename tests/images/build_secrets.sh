@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# Write down how this machine reaches its package sources, for build stages only.
+# Write the settings with which this machine reaches package registries, as build secrets.
 set -Eeuo pipefail
-trap 'echo "machine.sh: ${FUNCNAME[0]:-main} failed at line ${LINENO}" >&2' ERR
+trap 'echo "build_secrets.sh: ${FUNCNAME[0]:-main} failed at line ${LINENO}" >&2' ERR
 
 usage() {
     cat <<'EOF'
 USAGE
-  machine.sh DIRECTORY
+  build_secrets.sh DIRECTORY
 
-Writes what a build stage mounts as secrets, so that none of it reaches an image:
+Writes the files that build stages mount as secrets, so that no image contains them:
   apt.sources   this machine's Debian mirror, with trixie and unstable
-  ca.crt        the certificates this machine trusts
-  clients       settings of the package clients, to be sourced by sh
+  ca.crt        the certificates that this machine trusts
+  clients       environment variables of package clients, to be sourced by sh
   maven.xml     this user's Maven settings
 
 EXIT STATUS
@@ -24,12 +24,12 @@ apt_sources() {
     mirror=$("$(dirname "$0")/../../scripts/debian_mirror.sh")
     for suite in trixie trixie-updates unstable; do
         printf 'Types: deb\nURIs: %s\nSuites: %s\nComponents: main\n' "$mirror" "$suite"
-        # Unstable is refreshed several times a day; a mirror may be behind.
+        # Unstable changes several times a day; a mirror may have an expired version.
         printf 'Check-Valid-Until: no\nSigned-By: /usr/share/keyrings/debian-archive-keyring.pgp\n\n'
     done
 }
 
-# The folder of build stages' secrets, and variables that this machine's clients already use.
+# Print paths of mounted secrets, and the variables of this machine's package clients.
 clients() {
     printf 'export SSL_CERT_FILE=%s NODE_EXTRA_CA_CERTS=%s PIP_CERT=%s CURL_CA_BUNDLE=%s\n' \
         /run/secrets/{ca,ca,ca,ca}
@@ -49,11 +49,11 @@ clients() {
 
 main() {
     [[ $# -eq 1 && $1 != -* ]] || { usage >&2; exit 2; }
-    local place=$1 settings=$HOME/.m2/settings.xml
-    apt_sources >"$place/apt.sources"
-    cat "${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}" >"$place/ca.crt"
-    clients >"$place/clients"
-    if [[ -e $settings ]]; then cat "$settings"; else echo '<settings/>'; fi >"$place/maven.xml"
+    local directory=$1 settings=$HOME/.m2/settings.xml
+    apt_sources >"$directory/apt.sources"
+    cat "${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}" >"$directory/ca.crt"
+    clients >"$directory/clients"
+    if [[ -e $settings ]]; then cat "$settings"; else echo '<settings/>'; fi >"$directory/maven.xml"
 }
 
 main "$@"
