@@ -5,7 +5,7 @@ from pathlib import Path
 from app.provisioning.secrets import ProvisioningError, read_operator_secret, write_private_file
 from app.settings import Settings
 
-#: User id of Alertmanager's process (the image's `nobody`).
+#: User id of Alertmanager's process (the default user of its image).
 _ALERTMANAGER_UID = 65534
 
 
