@@ -1,4 +1,4 @@
-# Every job of the project. `make` alone explains; CI calls nothing else.
+# All tasks of the project; `make` lists them. CI runs these targets only.
 SHELL := /bin/bash
 .SHELLFLAGS := -Eeuo pipefail -c
 .DEFAULT_GOAL := help
@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SYSTEM ?=
 export SYSTEM
-# A relative model directory keeps the commands in the documentation short.
+# Directory of the model that `make run` trains and serves.
 MODEL ?= model
 export PATH := $(abspath $(BIN)):$(PATH)
 
@@ -23,35 +23,35 @@ $(BIN)/uv: requirements/uv.txt scripts/make_venv.sh
 	@SYSTEM=$(SYSTEM) scripts/make_venv.sh $(PYTHON) $(VENV)
 
 $(VENV)/.run: $(BIN)/uv requirements/training.txt pyproject.toml
-	@echo "==> installing the service and the training side"
+	@echo "==> installing the requirements of service and training"
 	@uv pip install --quiet --require-hashes --requirements requirements/training.txt
 	@uv pip install --quiet --no-deps --editable .
 	@touch $@
 
-# What a server needs that releases, or makes versions outside a container.
+# Requirements of a server that runs releases, or retrains without containers.
 $(VENV)/.deployment: $(VENV)/.run requirements/deployment.txt
-	@echo "==> installing what makes and releases versions"
+	@echo "==> installing the requirements of retraining and releases"
 	@uv pip install --quiet --require-hashes --requirements requirements/deployment.txt
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.run requirements/dev.txt
-	@echo "==> installing the developer's tools"
+	@echo "==> installing the development tools"
 	@uv pip install --quiet --require-hashes --requirements requirements/dev.txt
 	@touch $@
 
 .PHONY: environment
-environment: $(VENV)/.dev ## Install everything a developer needs into .venv
+environment: $(VENV)/.dev ## Create .venv with all requirements and development tools
 
 .PHONY: lock
-lock: $(BIN)/uv ## Resolve the dependencies anew and write requirements/*.txt
+lock: $(BIN)/uv ## Update the pinned requirements in requirements/*.txt
 	@scripts/lock.sh
 
-# -- the main job -----------------------------------------------------------------------------
+# -- service ----------------------------------------------------------------------------------
 
 .PHONY: run
-run: $(VENV)/.run $(MODEL) ## Train on the bundled sample (once) and serve on port 8082
+run: $(VENV)/.run $(MODEL) ## Train on data/sample (the first time) and serve on port 8082
 	@marquee verify $(MODEL) >&2
-	@echo "==> serving; try: curl localhost:8082/recommend/42    (Ctrl-C stops)"
+	@echo "==> serving; try: curl localhost:8082/recommend/42    (Ctrl-C to stop)"
 	@MARQUEE_MODEL_DIR=$(MODEL) exec marquee serve --ship
 
 $(MODEL): | $(VENV)/.run
@@ -62,7 +62,7 @@ $(MODEL): | $(VENV)/.run
 # -- checks -----------------------------------------------------------------------------------
 
 .PHONY: lint
-lint: $(VENV)/.dev ## Check style, types, who imports whom, and the shell scripts
+lint: $(VENV)/.dev ## Check style, types, imports between packages, shell scripts, Dockerfile
 	@ruff check
 	@ruff format --check
 	@mypy
@@ -70,7 +70,7 @@ lint: $(VENV)/.dev ## Check style, types, who imports whom, and the shell script
 	@scripts/lint_shell.sh
 
 .PHONY: test
-test: ## Every suite, containers too where Docker answers; SYSTEM=1 first installs what they lack
+test: ## Run all tests, with containers if Docker is running; SYSTEM=1 installs missing packages
 	@if [[ "$(SYSTEM)" == 1 ]]; then scripts/install_system.sh python shell docker images; fi
 	@$(MAKE) $(VENV)/.dev
 	@$(MAKE) lint
@@ -78,24 +78,24 @@ test: ## Every suite, containers too where Docker answers; SYSTEM=1 first instal
 	@if docker info >/dev/null 2>&1; then $(MAKE) images; fi
 	@pytest
 
-# The pipeline's jobs: parts of `make test`, with the reports that GitLab shows.
+# Jobs of the CI pipeline: parts of `make test`, with reports for GitLab.
 REPORTS = --junitxml=build/junit-$@.xml --cov --cov-report=term --cov-report=xml:build/coverage-$@.xml
-IN_PIPELINE = @if [[ "$(SYSTEM)" == 1 ]]; then scripts/install_system.sh python shell; fi; \
+CI_SETUP = @if [[ "$(SYSTEM)" == 1 ]]; then scripts/install_system.sh python shell; fi; \
 	$(MAKE) $(VENV)/.dev
 
 .PHONY: test-data
-test-data: ## What reads and keeps data (a job of the pipeline)
-	$(IN_PIPELINE)
+test-data: ## CI job: tests of ingest and simulator
+	$(CI_SETUP)
 	@pytest $(REPORTS) tests/unit/ingest tests/unit/simulator tests/integration/ingest
 
 .PHONY: test-model
-test-model: ## What makes and checks models (a job of the pipeline)
-	$(IN_PIPELINE)
+test-model: ## CI job: tests of model and training
+	$(CI_SETUP)
 	@pytest $(REPORTS) tests/unit/model tests/unit/training tests/integration/training
 
 .PHONY: test-app
-test-app: ## The service, releases, style and types (a job of the pipeline)
-	$(IN_PIPELINE)
+test-app: ## CI job: lint and all other tests without containers
+	$(CI_SETUP)
 	@$(MAKE) lint
 	@scripts/run_shell_tests.sh
 	@pytest $(REPORTS) tests/unit tests/integration --ignore=tests/unit/ingest \
@@ -103,31 +103,31 @@ test-app: ## The service, releases, style and types (a job of the pipeline)
 	    --ignore=tests/unit/training --ignore=tests/integration/training
 
 .PHONY: deploy
-deploy: ## Start the release of this commit on the server (a job of the pipeline)
+deploy: ## CI job: start the release of this commit on the server
 	@scripts/deploy_over_ssh.sh
 
 .PHONY: soak
-soak: $(VENV)/.dev images ## The container suite, and what is killed, at full durations and with every case
+soak: $(VENV)/.dev images ## Run container and crash recovery tests with all cases and full durations
 	@MARQUEE_SOAK_SECONDS=180 pytest tests/e2e tests/integration/auto_deployment \
 	    tests/integration/ingest/kafka
 
 .PHONY: images
-images: ## Build stand-in images where no registry can be reached
+images: ## Build the third-party images from Debian packages, if no registry is reachable
 	@if [[ "$(SYSTEM)" == 1 ]]; then scripts/install_system.sh docker images; fi
 	@tests/images/build.sh
 
 .PHONY: demo
-demo: ## Show the whole life of the system in containers, in under ten minutes
+demo: ## Demonstrate the whole lifecycle in containers, in under ten minutes
 	@scripts/demo.sh
 
 .PHONY: demo-down
-demo-down: ## Remove all that the demo left
+demo-down: ## Remove the demo's containers, volumes, networks, images and files
 	@scripts/demo.sh down
 
 .PHONY: bench
-bench: $(VENV)/.dev ## Measure: events, training, requests
+bench: $(VENV)/.dev ## Run the benchmarks of ingest, training and requests
 	@python -m bench
 
 .PHONY: docs
-docs: $(VENV)/.dev ## Write the reference pages and .env.example anew
+docs: $(VENV)/.dev ## Generate the reference pages and .env.example
 	@python -m app.docs_generator

@@ -1,31 +1,31 @@
 #!/usr/bin/env bash
-# Take a new version from image to all traffic, or give it up, without anyone watching.
+# Release a new version through a canary: build, verify, deploy, analyze, then promote or abort.
 set -Eeuo pipefail
-trap 'echo "canary_release.sh: ${FUNCNAME[0]:-main} failed at line ${LINENO} of ${BASH_SOURCE[0]}; resume goes on" >&2' ERR
 
 usage() {
     cat <<'EOF'
 USAGE
   canary_release.sh [COMMAND]
 
-Builds the version of this tree, tries it out alone, gives it a fifth of the traffic for a while,
-asks Prometheus, and then gives it all traffic or none. docs/releasing.md explains each step.
+Builds the image of this tree's version, runs a smoke test, deploys it to the canary slot (20 % of the
+traffic), analyzes it with Prometheus over a time window, and then promotes it to all slots or restores
+the stable image. docs/releasing.md describes each phase.
 
 COMMANDS
-  start [--again]   (default) release the version of this tree; --again: though it was given up before
-  resume            go on with a release that was interrupted; nothing to do is fine
-  status [--json]   where the release is
-  abort [REASON]    give up the canary now: its slot gets the stable image back
-  promote           give the canary all traffic now, before the verdict
-  rollback          back to the image before (the tag `previous`), one slot at a time
-  history [ID]      releases and how they ended; with an ID every evaluation of one
-  queries [--window 12h] [--version N]   the verdict's queries, filled in, as a rules file
+  start [--again]   (default) release the version of this tree; --again: even if it was rejected before
+  resume            continue an interrupted release; does nothing if there is none
+  status [--json]   show the state of the current or last release
+  abort [REASON]    abort the release now; the canary slot gets the stable image
+  promote           promote the canary now, without waiting for the verdict
+  rollback          deploy the previous image (tag `previous`) to all slots, one at a time
+  history [ID]      list releases and their outcomes; with an ID: all evaluations of that release
+  queries [--window 12h] [--version N]   print the queries of the analysis as a Prometheus rules file
 
 OPTIONS
-  -h, --help        this text
+  -h, --help        show this help
 
 SETTINGS
-  scripts/release/settings.env names and explains each; what differs goes into release.env or the
+  scripts/release/settings.env lists and explains all settings. Override them in release.env or in the
   environment.
 
 EXAMPLES
@@ -35,27 +35,29 @@ EXAMPLES
   scripts/canary_release.sh history
 
 EXIT STATUS
-  0 done: promoted, rolled back, aborted as told, nothing to resume; 1 not: refused, failed, or a
-  version that was given up (said on standard error); 2 wrong usage or a wrong setting
+  0  done: promoted, rolled back, aborted on request, or nothing to do
+  1  refused, failed, aborted or inconclusive (reason on standard error)
+  2  invalid arguments or settings
 EOF
 }
 
 main() {
     cd "$(dirname "${BASH_SOURCE[0]}")/.."
-    local part command=${1:-start}
-    for part in base state slots image judge tell begin phases endings commands looking; do
+    local file command=${1:-start}
+    for file in lib release/{settings,state,slots,image,analysis,metrics,notify,phases,commands,status}; do
         # shellcheck source=/dev/null
-        source "scripts/release/$part.sh"
+        source "scripts/$file.sh"
     done
+    trap 'report_error "$LINENO"' ERR
+    handle_help "$@"
     case $command in
-        -h | --help) usage ;;
         start | resume | status | abort | promote | rollback | history | queries)
             shift $(($# > 0))
-            [[ ! ${1-} =~ ^(-h|--help)$ ]] || { usage; exit 0; }
-            read_settings
+            handle_help "$@"
+            load_settings
             "command_$command" "$@"
             ;;
-        *) misused "there is no command $command" ;;
+        *) usage_error "unknown command $command" ;;
     esac
 }
 

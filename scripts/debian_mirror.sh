@@ -1,17 +1,35 @@
 #!/usr/bin/env bash
-# Print the Debian mirror this machine's apt uses, so that no file of ours has to name one.
+# Print the Debian mirror that this machine's apt uses.
 set -Eeuo pipefail
-trap 'echo "debian_mirror.sh: failed at line ${LINENO}" >&2' ERR
+
+usage() {
+    cat <<'EOF'
+USAGE
+  debian_mirror.sh
+
+Prints the URL of the Debian mirror in apt's sources, so that no file of the project names one.
+
+OPTIONS
+  -h, --help   show this help
+
+EXIT STATUS
+  0  printed
+  1  apt has no Debian mirror
+  2  invalid arguments
+EOF
+}
 
 main() {
     local mirror
-    # shellcheck disable=SC2016 # apt's own placeholders
+    # shellcheck source=scripts/lib.sh
+    source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+    trap 'report_error "$LINENO"' ERR
+    handle_help "$@"
+    reject_arguments "$@"
+    # shellcheck disable=SC2016 # placeholders of apt
     mirror=$(apt-get indextargets --format '$(ORIGIN) $(RELEASE) $(REPO_URI)' |
         awk '$1 == "Debian" && $2 ~ /^[a-z]+$/ { uri = uri ? uri : $3 } END { print uri }')
-    if [[ -z $mirror ]]; then
-        echo "debian_mirror.sh: apt knows no Debian mirror here; try apt-get update first" >&2
-        exit 1
-    fi
+    [[ -n $mirror ]] || fail "apt has no Debian mirror; run apt-get update first"
     printf '%s\n' "${mirror%/}"
 }
 

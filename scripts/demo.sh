@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The whole life of the system in containers, in under ten minutes and without a question.
+# Demonstrate the whole lifecycle of the system in containers, in under ten minutes.
 set -Eeuo pipefail
 
 usage() {
@@ -7,22 +7,22 @@ usage() {
 USAGE
   demo.sh [up|down]
 
-Starts the stack with the simulator as a project of its own (marquee-demo) and shows, in eight steps:
-version 1 serving, lines collected, a retraining, its release through the canary, the promotion, what
-the new version is truly worth, a slow version given up, and the mails about all that. Each step says
-what to look at. Everything lies in build/demo and stays up at the end; `down` removes it all.
+Starts the stack and the simulator as the compose project marquee-demo and runs through eight steps:
+serve version 1, collect events, retrain, release through a canary, promote, measure the utility of
+both versions, abort a slow version, list the notifications. Each step prints a command or URL to try.
+All files are in build/demo. The stack keeps running at the end.
 
 COMMANDS
-  up     (default) run the demo of this clone's HEAD; refused where one is up
-  down   remove its containers, volumes, networks, images and files; nothing to remove is fine
+  up     (default) run the demo with this clone's HEAD; refuses if a demo is running
+  down   remove the demo's containers, volumes, networks, images and files, if there are any
 
 OPTIONS
-  -h, --help   this text
+  -h, --help   show this help
 
 ENVIRONMENT
-  DEMO_VISITS        visits to be collected before the retraining (1500, at 20 a second)
-  DEMO_WINDOW        seconds that a canary is watched (60)
-  MARQUEE_BUILD_CA   file with further certificate authorities that image builds need
+  DEMO_VISITS        recommendation requests to collect before retraining, at 20 a second (1500)
+  DEMO_WINDOW        analysis window of the canary in seconds (60)
+  MARQUEE_BUILD_CA   file with additional certificate authorities for image builds
 
 EXAMPLES
   scripts/demo.sh
@@ -30,21 +30,24 @@ EXAMPLES
   scripts/demo.sh down
 
 EXIT STATUS
-  0 done; 1 refused, or a step failed (said on standard error; what runs is left up); 2 wrong usage
+  0  done
+  1  refused, or a step failed (reason on standard error; the containers keep running)
+  2  invalid arguments or environment variables
 EOF
 }
 
 main() {
-    local part
+    local file
     cd "$(dirname "${BASH_SOURCE[0]}")/.."
-    for part in base world versions steps; do
+    for file in lib demo/{common,setup,release_helpers,steps}; do
         # shellcheck source=/dev/null
-        source "scripts/demo/$part.sh"
+        source "scripts/$file.sh"
     done
+    trap 'report_error "$LINENO"' ERR
+    handle_help "$@"
     case ${1:-up} in
-        -h | --help) usage; exit 0 ;;
-        up | down) (($# < 2)) || misused "$1 takes no arguments" ;;
-        *) misused "there is no command $1" ;;
+        up | down) reject_arguments "${@:2}" ;;
+        *) usage_error "unknown command $1" ;;
     esac
     read_environment
     "demo_${1:-up}"

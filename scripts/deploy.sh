@@ -1,92 +1,99 @@
 #!/usr/bin/env bash
-# On the server: bring this clone to a commit, its data and model from DVC, and start the release.
+# On the server: update this clone to a commit, restore data and model from DVC, start a release.
 set -Eeuo pipefail
-trap 'echo "deploy.sh: ${FUNCNAME[0]:-main} failed at line ${LINENO}" >&2' ERR
 
-readonly LOG=data/release/release.log
-readonly PATIENCE=120 # seconds for a release to have begun, or to have said why not
+readonly LOG_FILE=data/release/release.log
+readonly START_TIMEOUT_SECONDS=120 # for the release to start, or to refuse
 
 usage() {
     cat <<'EOF'
 USAGE
   deploy.sh [COMMIT]
 
-Run in the server's clone: fetches, goes forward to COMMIT (default: the upstream of this branch),
-restores data and model of that version from DVC where the tree names them (dvc.lock), starts
-scripts/canary_release.sh on its own, and returns once that has begun. The release tells people how
-it ends; `scripts/canary_release.sh status` says where it is.
+Run this in the server's clone. It fetches, fast-forwards to COMMIT (default: the upstream of the
+current branch), restores data and model of that version from DVC if dvc.lock exists, and starts
+scripts/canary_release.sh in the background. It returns as soon as the release has started; the release
+sends a notification when it is completed, and `scripts/canary_release.sh status` shows its state.
 
 OPTIONS
-  -h, --help   this text
+  -h, --help   show this help
 
 ENVIRONMENT
   RELEASE_...  settings of the release, see scripts/release/settings.env
 
 EXAMPLES
+  scripts/deploy.sh
   ssh -o StrictHostKeyChecking=yes deploy@server 'cd /srv/marquee && scripts/deploy.sh'
 
 EXIT STATUS
-  0 the release has begun; 1 it has not (said on standard error); 2 wrong usage
+  0  the release has started, or the version is already in service
+  1  the release has not started (reason on standard error)
+  2  invalid arguments or settings
 EOF
 }
 
-# A tree that changes under a release that builds would be released half.
-not_during_a_release() {
-    [[ $RELEASE_ON_CONFLICT == supersede ]] || ! unfinished ||
-        fail "release $(field .id) is in progress (scripts/canary_release.sh status); nothing was changed"
+# The tree must not change while a release builds an image from it.
+require_no_release() {
+    [[ $RELEASE_ON_CONFLICT == supersede ]] || ! in_progress ||
+        fail "release $(get_state .id) is in progress (scripts/canary_release.sh status); nothing was changed"
 }
 
-forward() { # COMMIT
-    say "going forward to $1"
+fast_forward() { # COMMIT
+    log "updating to $1"
     git fetch --quiet --prune || fail "git fetch failed"
-    git merge --quiet --ff-only "$1" || fail "this clone cannot go forward to $1; nothing was changed"
+    git merge --quiet --ff-only "$1" || fail "cannot fast-forward to $1; nothing was changed"
 }
 
-restore() {
-    [[ -e dvc.lock ]] || { say "no dvc.lock: the image trains on the sample"; return; }
-    say "restoring data and model of version $(<version.txt)"
+restore_version() {
+    [[ -e dvc.lock ]] || { log "no dvc.lock: the image build trains on the sample data"; return; }
+    log "restoring data and model of version $(<version.txt)"
     make .venv/.deployment >&2
     .venv/bin/marquee restore >&2
 }
 
-# Detached from this session in every way, or an SSH connection would stay open until the end.
-release() {
-    local before process deadline=$(($(epoch) + PATIENCE))
-    before=$(field .id)
-    mkdir -p "${LOG%/*}"
-    say "starting the release; it writes to $LOG"
-    setsid nohup scripts/canary_release.sh start >"$LOG" 2>&1 </dev/null &
+# Start the release in a session of its own and without our standard streams; otherwise the SSH
+# connection would stay open until the release is completed.
+start_release() {
+    local previous_id process deadline=$(($(now) + START_TIMEOUT_SECONDS))
+    previous_id=$(get_state .id)
+    mkdir -p "${LOG_FILE%/*}"
+    log "starting the release; its log is $LOG_FILE"
+    setsid nohup scripts/canary_release.sh start >"$LOG_FILE" 2>&1 </dev/null &
     process=$!
-    while (($(epoch) < deadline)); do
-        if [[ $(field .id) != "$before" ]]; then
-            say "release $(field .id) has begun"
+    while (($(now) < deadline)); do
+        if [[ $(get_state .id) != "$previous_id" ]]; then
+            log "release $(get_state .id) has started"
             return
         fi
         kill -0 "$process" 2>/dev/null || break
         sleep 0.5
     done
-    cat "$LOG" >&2
+    cat "$LOG_FILE" >&2
     if kill -0 "$process" 2>/dev/null; then
-        say "the release waits for the one before it"
+        log "the release is waiting for the previous one to end"
     else
-        wait "$process" || fail "the release did not begin"
+        wait "$process" || fail "the release has not started"
     fi
 }
 
 main() {
-    [[ ! ${1-} =~ ^(-h|--help)$ ]] || { usage; exit 0; }
-    if (($# > 1)) || [[ ${1-} == -* ]]; then usage >&2; exit 2; fi
     cd "$(dirname "${BASH_SOURCE[0]}")/.."
-    # shellcheck source=scripts/release/base.sh
-    source scripts/release/base.sh
+    # shellcheck source=scripts/lib.sh
+    source scripts/lib.sh
+    # shellcheck source=scripts/release/settings.sh
+    source scripts/release/settings.sh
     # shellcheck source=scripts/release/state.sh
     source scripts/release/state.sh
-    read_settings
+    trap 'report_error "$LINENO"' ERR
+    handle_help "$@"
+    [[ ${1-} != -* ]] || usage_error "unknown option $1"
+    reject_arguments "${@:2}"
+    load_settings
     check_state
-    not_during_a_release
-    forward "${1:-@{upstream\}}"
-    restore
-    release
+    require_no_release
+    fast_forward "${1:-@{upstream\}}"
+    restore_version
+    start_release
 }
 
 main "$@"

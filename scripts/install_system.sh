@@ -1,39 +1,40 @@
 #!/usr/bin/env bash
-# Install from Debian what the project needs of the system; start Docker where no engine answers.
+# Install the Debian packages that the project requires, and Docker; start Docker if it is not running.
 set -Eeuo pipefail
-trap 'echo "install_system.sh: ${FUNCNAME[0]:-main} failed at line ${LINENO}" >&2' ERR
 
-readonly PLUGIN_FOLDER=/usr/local/lib/docker/cli-plugins
+readonly PLUGIN_DIRECTORY=/usr/local/lib/docker/cli-plugins
 readonly KEYRING=/usr/share/keyrings/debian-archive-keyring.gpg
 readonly DOCKERD_LOG=/var/log/dockerd.log
-readonly PATIENCE=60 # seconds for an engine to answer
+readonly ENGINE_TIMEOUT_SECONDS=60
 
 usage() {
     cat <<'EOF'
 USAGE
   install_system.sh GROUP...
 
-Installs, as root or with sudo, what is missing of each GROUP, and nothing else.
+Installs the missing packages of each GROUP, as root or with sudo.
 
 GROUPS
-  python    Python with venv, OpenMP, git and make: what a virtual environment needs
-  shell     bats, shellcheck, jq and curl: what the scripts and their tests need
-  pipeline  rsync, an SSH server and npm: what running the pipeline on this machine needs
-  images  debootstrap: what tests/images/build.sh needs besides Docker
-  docker    Docker Engine with compose v2 and buildx; starts it where none answers.
-            An engine that is there, from wherever it came, is used as it is.
+  python    for the virtual environment: Python with venv, OpenMP, git, make
+  shell     for the scripts and their tests: bats, shellcheck, jq, curl
+  pipeline  for running the CI pipeline on this machine: rsync, an SSH server, npm
+  images    for tests/images/build.sh, besides Docker: debootstrap
+  docker    Docker Engine with compose v2 and buildx; started if it is not running.
+            An installed engine of any origin is kept.
+
+OPTIONS
+  -h, --help   show this help
 
 EXAMPLES
   install_system.sh python
   install_system.sh shell docker images
 
 EXIT STATUS
-  0 everything is there, 1 something could not be had (said on standard error), 2 wrong usage
+  0  everything is installed
+  1  something could not be installed or started (reason on standard error)
+  2  invalid arguments
 EOF
 }
-
-say() { printf '==> %s\n' "$1" >&2; }
-fail() { printf 'install_system.sh: %s\n' "$1" >&2; exit 1; }
 
 as_root() {
     if ((EUID == 0)); then
@@ -41,20 +42,20 @@ as_root() {
     elif command -v sudo >/dev/null; then
         sudo "$@"
     else
-        fail "this needs root, or sudo: $*"
+        fail "root or sudo is required: $*"
     fi
 }
 
 apt() { # silent unless it fails
-    local words
-    words=$(as_root env DEBIAN_FRONTEND=noninteractive \
+    local output
+    output=$(as_root env DEBIAN_FRONTEND=noninteractive \
         apt-get -qq -o DPkg::Lock::Timeout=300 "$@" 2>&1 </dev/null) ||
-        fail "apt-get $* failed:"$'\n'"$words"
+        fail "apt-get $* failed:"$'\n'"$output"
 }
 
-refresh_lists() { # once a run, and only when something is missing
-    [[ -n ${lists_are_fresh:-} ]] || apt update
-    lists_are_fresh=yes
+update_package_lists() { # once a run, and only if something is missing
+    [[ -n ${package_lists_updated:-} ]] || apt update
+    package_lists_updated=yes
 }
 
 is_installed() { [[ $(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null) == installed ]]; }
@@ -65,66 +66,65 @@ install_packages() {
         is_installed "$package" || missing+=("$package")
     done
     ((${#missing[@]})) || return 0
-    command -v apt-get >/dev/null || fail "no apt-get here; install by hand: ${missing[*]}"
-    say "installing ${missing[*]}"
-    refresh_lists
+    command -v apt-get >/dev/null || fail "apt-get is not available; install manually: ${missing[*]}"
+    log "installing ${missing[*]}"
+    update_package_lists
     apt install -y --no-install-recommends "${missing[@]}"
 }
 
 # -- Docker -----------------------------------------------------------------------------------
 
-engine_answers() { docker info || as_root docker info; } >/dev/null 2>&1
-engine_runs() { pidof dockerd >/dev/null; }
+engine_responds() { docker info || as_root docker info; } >/dev/null 2>&1
+engine_is_running() { pidof dockerd >/dev/null; }
 has_plugins() { docker compose version && docker buildx version; } >/dev/null 2>&1
 
 install_engine() {
     command -v dockerd >/dev/null || install_packages docker.io iptables
-    # From trixie on the client is a package of its own.
+    # From trixie on the client is a separate package.
     command -v docker >/dev/null || install_packages docker-cli
 }
 
 install_plugins() {
-    refresh_lists
-    local offered
-    offered=$(apt-cache policy docker-compose | awk '/Candidate:/ { print $2 }')
-    if dpkg --compare-versions "${offered:-0}" ge 2; then
+    update_package_lists
+    local candidate
+    candidate=$(apt-cache policy docker-compose | awk '/Candidate:/ { print $2 }')
+    if dpkg --compare-versions "${candidate:-0}" ge 2; then
         install_packages docker-compose docker-buildx
     else
-        unpack_plugins_of_trixie
+        unpack_plugins_from_trixie
     fi
-    has_plugins || fail "docker compose (v2) or docker buildx does not answer"
+    has_plugins || fail "docker compose (v2) or docker buildx does not work"
 }
 
-# Debian 12 has neither plugin. Their packages are taken from Debian 13, by an apt with lists of
-# its own that checks signatures as always, and only the two programs are unpacked.
-unpack_plugins_of_trixie() {
-    local mirror place
-    mirror=$("$(dirname "$0")/debian_mirror.sh")
-    say "taking docker compose and buildx from Debian 13"
-    place=$(mktemp -d)
-    echo "deb [signed-by=$KEYRING] $mirror trixie main" >"$place/sources.list"
-    mkdir "$place/lists" "$place/cache" "$place/root"
-    local apt_apart=(apt-get -qq -o "Dir::Etc::SourceList=$place/sources.list"
-        -o Dir::Etc::SourceParts=- -o "Dir::State::Lists=$place/lists"
-        -o "Dir::Cache=$place/cache" -o APT::Sandbox::User=root)
-    "${apt_apart[@]}" update >&2
-    (cd "$place" && "${apt_apart[@]}" download docker-compose docker-buildx >&2)
-    local package
-    for package in "$place"/*.deb; do dpkg-deb -x "$package" "$place/root"; done
-    as_root install -D -m 755 -t "$PLUGIN_FOLDER" "$place"/root/usr/libexec/docker/cli-plugins/*
-    rm -r "$place"
+# Debian 12 has neither plugin. Download both packages from Debian 13, with separate package lists so
+# that the system's apt is not affected (signatures are verified), and unpack only the two programs.
+unpack_plugins_from_trixie() {
+    local mirror directory package
+    mirror=$("$(dirname "${BASH_SOURCE[0]}")/debian_mirror.sh")
+    log "downloading docker compose and buildx from Debian 13"
+    directory=$(mktemp -d)
+    echo "deb [signed-by=$KEYRING] $mirror trixie main" >"$directory/sources.list"
+    mkdir "$directory/lists" "$directory/cache" "$directory/root"
+    local apt_get=(apt-get -qq -o "Dir::Etc::SourceList=$directory/sources.list"
+        -o Dir::Etc::SourceParts=- -o "Dir::State::Lists=$directory/lists"
+        -o "Dir::Cache=$directory/cache" -o APT::Sandbox::User=root)
+    "${apt_get[@]}" update >&2
+    (cd "$directory" && "${apt_get[@]}" download docker-compose docker-buildx >&2)
+    for package in "$directory"/*.deb; do dpkg-deb -x "$package" "$directory/root"; done
+    as_root install -D -m 755 -t "$PLUGIN_DIRECTORY" "$directory"/root/usr/libexec/docker/cli-plugins/*
+    rm -r "$directory"
 }
 
-# dockerd chooses its storage driver itself: overlay2 where it works, else fuse-overlayfs or vfs.
+# dockerd selects its storage driver: overlay2 if it works, else fuse-overlayfs or vfs.
 start_engine() {
-    say "starting Docker Engine"
+    log "starting Docker Engine"
     if [[ -d /run/systemd/system ]]; then
         as_root systemctl start docker
         return
     fi
-    # A file left by a machine that went down would keep dockerd from starting.
+    # dockerd does not start if a PID file is left from before a crash.
     as_root rm -f /var/run/docker.pid
-    # No file of the caller stays open in it: a test runner would wait for the end of its pipes.
+    # Close all inherited descriptors: a test runner would wait until its pipes are closed.
     # shellcheck disable=SC2016 # expanded by the inner shell
     as_root bash -c 'for fd in /proc/$$/fd/*; do
             fd=${fd##*/}; ((fd < 3)) || exec {fd}>&-
@@ -133,33 +133,36 @@ start_engine() {
 }
 
 wait_for_engine() {
-    local deadline=$((SECONDS + PATIENCE))
-    until engine_answers; do
-        if ((SECONDS >= deadline)) || { ((SECONDS > deadline - PATIENCE + 2)) && ! engine_runs; }; then
+    local deadline=$((SECONDS + ENGINE_TIMEOUT_SECONDS))
+    until engine_responds; do
+        if ((SECONDS >= deadline)) || { ((SECONDS > deadline - ENGINE_TIMEOUT_SECONDS + 2)) && ! engine_is_running; }; then
             as_root tail -n 20 "$DOCKERD_LOG" >&2 || true
-            fail "Docker Engine does not answer; its last words are above ($DOCKERD_LOG)"
+            fail "Docker Engine does not respond; the end of its log is above ($DOCKERD_LOG)"
         fi
         sleep 0.5
     done
 }
 
 install_docker() {
-    engine_answers || install_engine
+    engine_responds || install_engine
     has_plugins || install_plugins
-    engine_answers || engine_runs || start_engine
+    engine_responds || engine_is_running || start_engine
     wait_for_engine
     docker info >/dev/null 2>&1 ||
-        fail "Docker runs, but $(id -un) may not use it: add the user to the group docker"
+        fail "Docker is running, but $(id -un) has no access: add the user to the group docker"
 }
 
 # ---------------------------------------------------------------------------------------------
 
 main() {
-    [[ ${1:-} != --help ]] || { usage; exit 0; }
-    (($#)) || { usage >&2; exit 2; }
     local group
+    # shellcheck source=scripts/lib.sh
+    source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+    trap 'report_error "$LINENO"' ERR
+    handle_help "$@"
+    (($#)) || { usage >&2; exit 2; }
     for group in "$@"; do
-        [[ $group =~ ^(python|shell|pipeline|images|docker)$ ]] || { usage >&2; exit 2; }
+        [[ $group =~ ^(python|shell|pipeline|images|docker)$ ]] || usage_error "unknown group $group"
     done
     for group in "$@"; do
         case $group in

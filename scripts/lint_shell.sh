@@ -1,20 +1,46 @@
 #!/usr/bin/env bash
-# Check every shell script: syntax always, shellcheck where it is installed.
+# Check all shell scripts (bash -n, shellcheck) and the application's Dockerfile (hadolint).
 set -Eeuo pipefail
-trap 'echo "lint_shell.sh: failed at line ${LINENO}" >&2' ERR
+
+usage() {
+    cat <<'EOF'
+USAGE
+  lint_shell.sh
+
+Checks the syntax of all shell scripts, then runs shellcheck and hadolint where they are installed.
+
+OPTIONS
+  -h, --help   show this help
+
+EXIT STATUS
+  0  no findings
+  1  findings (on standard output or standard error)
+  2  invalid arguments
+EOF
+}
 
 main() {
-    cd "$(dirname "$0")/.."
-    local -a scripts
-    mapfile -t scripts < <(git ls-files -co --exclude-standard -- '*.sh' '.ci/run' '*.bash')
     local script
+    local -a scripts
+    cd "$(dirname "${BASH_SOURCE[0]}")/.."
+    # shellcheck source=scripts/lib.sh
+    source scripts/lib.sh
+    trap 'report_error "$LINENO"' ERR
+    handle_help "$@"
+    reject_arguments "$@"
+    mapfile -t scripts < <(git ls-files -co --exclude-standard -- '*.sh' '.ci/run' '*.bash')
     for script in "${scripts[@]}"; do
         bash -n "$script"
     done
     if command -v shellcheck >/dev/null; then
         shellcheck --external-sources "${scripts[@]}"
     else
-        echo "skipped: shellcheck is not installed (make test SYSTEM=1 installs it)" >&2
+        log "shellcheck skipped: not installed (make test SYSTEM=1 installs it)"
+    fi
+    if command -v hadolint >/dev/null; then
+        hadolint app/Dockerfile
+    else
+        log "hadolint skipped: not installed (make environment installs it)"
     fi
 }
 

@@ -1,16 +1,37 @@
 #!/usr/bin/env bash
-# Resolve the dependencies of pyproject.toml and write them, pinned and hashed, to requirements/.
+# Resolve the dependencies of pyproject.toml and pin them, with hashes, in requirements/*.txt.
 set -Eeuo pipefail
-trap 'echo "lock.sh: failed at line ${LINENO}" >&2' ERR
+
+usage() {
+    cat <<'EOF'
+USAGE
+  lock.sh
+
+Writes requirements/*.txt with `uv pip compile`. Needs uv in PATH (`make lock` provides it).
+
+OPTIONS
+  -h, --help   show this help
+
+EXIT STATUS
+  0  done
+  1  the dependencies cannot be resolved (reason on standard error)
+  2  invalid arguments
+EOF
+}
 
 compile() {
     uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header "$@"
 }
 
 main() {
-    cd "$(dirname "$0")/.."
+    cd "$(dirname "${BASH_SOURCE[0]}")/.."
+    # shellcheck source=scripts/lib.sh
+    source scripts/lib.sh
+    trap 'report_error "$LINENO"' ERR
+    handle_help "$@"
+    reject_arguments "$@"
     compile requirements/uv.in --output-file requirements/uv.txt
-    # The developer's set contains the others: it is resolved first and constrains them.
+    # dev.txt contains all other sets: resolve it first, and constrain the others by it.
     compile pyproject.toml --all-extras --group dev --output-file requirements/dev.txt
     compile pyproject.toml --all-extras --constraints requirements/dev.txt \
         --output-file requirements/deployment.txt

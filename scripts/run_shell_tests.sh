@@ -1,14 +1,33 @@
 #!/usr/bin/env bash
-# Run the shell suite where bats is installed; say so where it is not.
+# Run the tests of the shell scripts (tests/shell) with bats, where it is installed.
 set -Eeuo pipefail
-trap 'echo "run_shell_tests.sh: failed at line ${LINENO}" >&2' ERR
+
+usage() {
+    cat <<'EOF'
+USAGE
+  run_shell_tests.sh
+
+OPTIONS
+  -h, --help   show this help
+
+EXIT STATUS
+  0  all tests passed, or bats is not installed
+  1  a test failed
+  2  invalid arguments
+EOF
+}
 
 main() {
-    cd "$(dirname "$0")/.."
+    cd "$(dirname "${BASH_SOURCE[0]}")/.."
+    # shellcheck source=scripts/lib.sh
+    source scripts/lib.sh
+    trap 'report_error "$LINENO"' ERR
+    handle_help "$@"
+    reject_arguments "$@"
     if command -v bats >/dev/null; then
         bats tests/shell
     else
-        echo "skipped: the shell suite; bats is not installed (make test SYSTEM=1 installs it)" >&2
+        log "shell tests skipped: bats is not installed (make test SYSTEM=1 installs it)"
     fi
 }
 

@@ -1,6 +1,6 @@
-"""Write data/sample as the lines of the stream that it would have come from, in order of time.
+"""Write data/sample as lines of the event log, in order of time.
 
-Version 1 learned from the sample; with these lines in the store, later versions do, too.
+Version 1 is trained on the sample; with these lines in the event store, later versions are too.
 """
 
 import sys
@@ -8,8 +8,8 @@ import sys
 import polars as pl
 
 
-def sample_log() -> pl.DataFrame:
-    """A line for every minute watched, and one for each rating."""
+def create_sample_log() -> pl.DataFrame:
+    """Return one column of lines: one for each minute watched and one for each rating."""
     watches = pl.read_parquet("data/sample/watches.parquet")
     ratings = pl.read_parquet("data/sample/ratings.parquet")
     minutes = watches.with_columns(minute=pl.int_ranges(pl.col("minutes").cast(pl.Int64))).explode(
@@ -34,4 +34,4 @@ def sample_log() -> pl.DataFrame:
 
 
 if __name__ == "__main__":
-    sample_log().write_csv(sys.stdout.buffer, include_header=False, quote_style="never")
+    create_sample_log().write_csv(sys.stdout.buffer, include_header=False, quote_style="never")

@@ -1,114 +1,115 @@
 # shellcheck shell=bash
-# The eight steps.
+# The eight steps of the demo.
 
-eight_steps() {
+run_steps() {
     step_serve
     step_collect
     step_retrain
     step_release
-    step_promoted
-    step_truth
-    step_slow
-    step_mails
+    step_promotion
+    step_utility
+    step_abort
+    step_notifications
 }
 
 step_serve() {
     local -a services
-    step 1 "version $(<version.txt) serves: three slots behind NGINX; beside them a broker, people, mail"
-    look "curl $URL/recommend/42"
-    show "the store begins with what version $(<version.txt) learned from: the sample, as lines of the stream"
-    sample_into_store
-    # The scheduler makes a version at once where none was made yet: it comes in step 3.
+    print_step 1 "serve: version $(<version.txt) in three slots behind NGINX; with Kafka, simulated users and a mail server"
+    print_hint "curl $URL/recommend/42"
+    print_result "importing the training data of version $(<version.txt) (data/sample) into the event store"
+    import_sample
+    # The scheduler would retrain at once, because no version was published yet: it starts in step 3.
     mapfile -t services < <(compose config --services | grep -vx scheduler)
-    quietly compose up --detach --wait "${services[@]}"
-    ask
+    run_logged compose up --detach --wait "${services[@]}"
+    print_recommendation
 }
 
-sample_into_store() {
-    (cd "$SERVER" && .venv/bin/python scripts/demo/sample_log.py |
-        docker compose run --rm --no-TTY --no-deps collector collect --file - --json) >>"$LOG" 2>&1
+import_sample() {
+    (cd "$SERVER_DIR" && .venv/bin/python scripts/demo/sample_log.py |
+        docker compose run --rm --no-TTY --no-deps collector collect --file - --json) >>"$DEMO_LOG" 2>&1
 }
 
 step_collect() {
-    step 2 "people ask 20 times a second, choose, watch and rate; what they do is collected from Kafka"
-    look "$PROMETHEUS/graph?g0.expr=marquee_ingest_lines_total  $PROMETHEUS/graph?g0.expr=marquee_simulator_requests_total"
-    until_true $((VISITS / 20 + 120)) "$VISITS visits" collected
-    show "collected: $(figure 'sum(marquee_ingest_lines_total)') lines ($(figure 'sum(marquee_ingest_lines_total{kind="watches"})') minutes watched, $(figure 'sum(marquee_ingest_lines_total{kind="ratings"})') ratings, $(figure 'sum(marquee_ingest_lines_total{kind="rejected"})') damaged); lost on the way: $(figure 'sum(marquee_simulator_lost_log_lines_total)')"
-    requests
+    print_step 2 "collect: users request 20 recommendations a second, watch and rate; Kafka carries the events"
+    print_hint "$PROMETHEUS_URL/graph?g0.expr=marquee_ingest_lines_total  $PROMETHEUS_URL/graph?g0.expr=marquee_simulator_requests_total"
+    wait_until $((VISITS / 20 + 120)) "$VISITS requests" enough_collected
+    print_result "collected: $(query_metric 'sum(marquee_ingest_lines_total)') lines ($(query_metric 'sum(marquee_ingest_lines_total{kind="watches"})') minutes watched, $(query_metric 'sum(marquee_ingest_lines_total{kind="ratings"})') ratings, $(query_metric 'sum(marquee_ingest_lines_total{kind="rejected"})') rejected); lost: $(query_metric 'sum(marquee_simulator_lost_log_lines_total)')"
+    print_requests
 }
 
-collected() { (($(figure 'sum(marquee_ingest_lines_total{kind="recommendations"})') >= VISITS)); }
+enough_collected() { (($(query_metric 'sum(marquee_ingest_lines_total{kind="recommendations"})') >= VISITS)); }
 
-failed() { figure 'sum(marquee_simulator_requests_total{outcome!="ok"})'; }
+count_failed_requests() { query_metric 'sum(marquee_simulator_requests_total{outcome!="ok"})'; }
 
-requests() {
-    show "requests: $(figure 'sum(marquee_simulator_requests_total)'), failed or later than 600 ms: $(failed)"
+print_requests() {
+    print_result "requests: $(query_metric 'sum(marquee_simulator_requests_total)'), failed or slower than 600 ms: $(count_failed_requests)"
 }
 
 step_retrain() {
-    step 3 "a version is made: data checks, rehearsal, gate, training, commit, push; then every two days"
-    look "cd $HERE && docker compose logs scheduler; by hand: docker compose exec scheduler marquee retrain"
-    (cd "$SERVER" && docker compose run --rm --no-TTY --no-deps scheduler retrain --json </dev/null) \
-        >"$PLACE/retrain.json" 2>>"$LOG" || give_up "the retraining failed: $(<"$PLACE/retrain.json")"
-    published "$PLACE/retrain.json"
-    quietly compose up --detach --no-deps scheduler
+    print_step 3 "retrain: validate data, train, evaluate, gate, commit, push; then every two days"
+    print_hint "cd $SERVER_PATH && docker compose logs scheduler; manually: docker compose exec scheduler marquee retrain"
+    (cd "$SERVER_DIR" && docker compose run --rm --no-TTY --no-deps scheduler retrain --json </dev/null) \
+        >"$DEMO_DIR/retrain.json" 2>>"$DEMO_LOG" || fail_step "the retraining failed: $(<"$DEMO_DIR/retrain.json")"
+    print_published_version "$DEMO_DIR/retrain.json"
+    run_logged compose up --detach --no-deps scheduler
 }
 
 step_release() {
-    step 4 "the server fetches it, restores data and model, and releases it through the canary"
-    deploy
+    print_step 4 "release: the server fetches the commit, restores data and model, and starts the canary"
+    deploy_and_follow
 }
 
-step_promoted() {
-    step 5 "every check holds: it has all traffic"
-    look "cd $HERE && scripts/canary_release.sh history $(release_says .id)"
-    [[ $(release_says .outcome) == promoted ]] || give_up "not promoted: $(release_says .reason)"
-    show "the verdict's figures: $(checks requests mean_seconds p99_seconds success_ratio traffic_share)"
-    ask
-    requests
+step_promotion() {
+    print_step 5 "promotion: all checks passed, the new version gets all traffic"
+    print_hint "cd $SERVER_PATH && scripts/canary_release.sh history $(get_release_state .id)"
+    [[ $(get_release_state .outcome) == promoted ]] || fail_step "not promoted: $(get_release_state .reason)"
+    print_result "checks: $(format_checks requests mean_seconds p99_seconds success_ratio traffic_share)"
+    print_recommendation
+    print_requests
 }
 
-step_truth() {
+step_utility() {
     local old new day line
-    step 6 "what the lists are truly worth to 10,000 people: the new version's, the old one's, the best there are"
+    print_step 6 "utility: true utility of each version's recommendations for 10,000 users, relative to the best possible"
     old=version-$(<version.txt)
-    new=version-$(release_says .version)
-    look "marquee compare-versions $old $new (docs/simulator.md)"
-    mkdir "$PLACE/models"
-    model_of previous "$PLACE/models/$old"
-    model_of stable "$PLACE/models/$new"
-    quietly on_server .venv/bin/marquee prepare --store data/collected --out "$PLACE/prepared"
-    day=$(figure 'max(marquee_simulator_simulated_seconds) / 86400' .)
-    # Exit status 1 says that the new version is worse; its line says so, too.
-    (cd "$PLACE/models"; "$SERVER/.venv/bin/marquee" compare-versions --day "$day" \
-        --watches "$PLACE/prepared/watches.parquet" "$old" "$new") >"$PLACE/truth.txt" 2>>"$LOG" ||
+    new=version-$(get_release_state .version)
+    print_hint "marquee compare-versions $old $new (docs/simulator.md)"
+    mkdir "$DEMO_DIR/models"
+    copy_model previous "$DEMO_DIR/models/$old"
+    copy_model stable "$DEMO_DIR/models/$new"
+    run_logged on_server .venv/bin/marquee prepare --store data/collected --out "$DEMO_DIR/prepared"
+    day=$(query_metric 'max(marquee_simulator_simulated_seconds) / 86400' .)
+    # Exit status 1 means that the new version is worse; the output says so too.
+    (cd "$DEMO_DIR/models"; "$SERVER_DIR/.venv/bin/marquee" compare-versions --day "$day" \
+        --watches "$DEMO_DIR/prepared/watches.parquet" "$old" "$new") >"$DEMO_DIR/utility.txt" 2>>"$DEMO_LOG" ||
         (($? == 1))
-    while read -r line; do show "$line"; done <"$PLACE/truth.txt"
+    while read -r line; do print_result "$line"; done <"$DEMO_DIR/utility.txt"
 }
 
-step_slow() {
-    local before stables
-    step 7 "a version that makes everyone wait 300 ms: its model is good, only the canary can tell"
+step_abort() {
+    local failed_before stable_containers
+    print_step 7 "abort: a version with 300 ms latency; its model passes the gate, the canary analysis rejects it"
     push_slow_change
-    look "cd $HERE && docker compose exec scheduler marquee retrain --accept-data"
-    show "(--accept-data: people rate otherwise what was recommended to them, which the data checks take for drift)"
-    compose exec --no-TTY scheduler marquee retrain --accept-data --json >"$PLACE/slow.json" 2>>"$LOG" ||
-        give_up "the retraining failed: $(<"$PLACE/slow.json")"
-    published "$PLACE/slow.json"
-    stables=$(containers_of stable-1 stable-2)
-    before=$(failed)
-    deploy
-    [[ $(release_says .outcome) == aborted ]] || give_up "not aborted: $(release_says '"\(.outcome): \(.reason)"')"
-    show "aborted: $(release_says .reason)"
-    [[ $(containers_of stable-1 stable-2) == "$stables" ]] || give_up "the stable slots were touched"
-    sleep 6 # until Prometheus has asked the simulator once more
-    show "the stable slots are the same containers; requests failed since: $(($(failed) - before))"
-    ask
+    print_hint "cd $SERVER_PATH && docker compose exec scheduler marquee retrain --accept-data"
+    print_result "(--accept-data: users rate recommended movies higher, which data validation detects as drift)"
+    compose exec --no-TTY scheduler marquee retrain --accept-data --json >"$DEMO_DIR/slow.json" 2>>"$DEMO_LOG" ||
+        fail_step "the retraining failed: $(<"$DEMO_DIR/slow.json")"
+    print_published_version "$DEMO_DIR/slow.json"
+    stable_containers=$(list_containers stable-1 stable-2)
+    failed_before=$(count_failed_requests)
+    deploy_and_follow
+    [[ $(get_release_state .outcome) == aborted ]] ||
+        fail_step "not aborted: $(get_release_state '"\(.outcome): \(.reason)"')"
+    print_result "aborted: $(get_release_state .reason)"
+    [[ $(list_containers stable-1 stable-2) == "$stable_containers" ]] || fail_step "the stable slots were changed"
+    sleep 6 # until Prometheus has scraped the simulator again
+    print_result "the stable slots are unchanged; requests failed during the release: $(($(count_failed_requests) - failed_before))"
+    print_recommendation
 }
 
-step_mails() {
-    step 8 "people were told by mail"
-    look "$MAILS"
-    curl --silent --show-error --fail --max-time 5 "$MAILS/api/email" |
-        jq -r 'sort_by(.time // .date)[].subject' | while read -r line; do show "$line"; done
+step_notifications() {
+    print_step 8 "notifications: all mails sent"
+    print_hint "$MAILDEV_URL"
+    curl --silent --show-error --fail --max-time 5 "$MAILDEV_URL/api/email" |
+        jq -r 'sort_by(.time // .date)[].subject' | while read -r line; do print_result "$line"; done
 }

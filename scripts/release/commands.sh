@@ -1,93 +1,109 @@
 # shellcheck shell=bash
-# The commands of canary_release.sh.
+# The commands of canary_release.sh that change something; status.sh has the others.
+
+check_requirements() {
+    local name
+    for name in docker jq curl git flock; do
+        command -v "$name" >/dev/null || fail "$name is not installed (scripts/install_system.sh shell docker)"
+    done
+    load_image_name
+    [[ -x $RELEASE_MARQUEE && -x ${RELEASE_MARQUEE%/*}/python ]] ||
+        fail "$RELEASE_MARQUEE is not installed (make .venv/.deployment)"
+}
+
+# Run a release to its end. Exits with 1 unless it was promoted or rolled back.
+run_to_completion() {
+    run_release
+    succeeded || exit 1
+}
 
 command_start() {
     local again=no
     while (($#)); do
         case $1 in
             --again) again=yes ;;
-            *) misused "start takes no $1" ;;
+            *) usage_error "start: unknown argument $1" ;;
         esac
         shift
     done
-    need_commands
+    check_requirements
     check_state
-    take_lock start || make_way
-    if unfinished; then
+    acquire_lock start || supersede_running_release
+    if in_progress; then
         [[ $RELEASE_ON_CONFLICT == supersede ]] ||
-            fail "release $(field .id) was interrupted in phase $(field .phase); resume goes on with it"
-        give_order supersede "superseded by commit $(git rev-parse HEAD)"
+            fail "release $(get_state .id) was interrupted in phase $(get_state .phase); resume it first"
+        request_supersede
         run_release
     fi
-    preflight "$again"
-    begin release
-    run_release
-    ended_well || exit 1
+    check_preconditions
+    [[ $again == yes ]] || exit_if_already_evaluated
+    create_release release
+    run_to_completion
 }
 
-# Another release holds the lock: refuse, or have it end.
-make_way() {
-    [[ $RELEASE_ON_CONFLICT == supersede ]] || fail "busy: $(who_holds); see status"
-    say "superseding the release of $(who_holds)"
-    give_order supersede "superseded by commit $(git rev-parse HEAD)"
-    flock --timeout 3600 9 || fail "still busy: $(who_holds)"
-    note_holder start
+request_supersede() { request_action supersede "superseded by commit $(git rev-parse HEAD)"; }
+
+supersede_running_release() {
+    [[ $RELEASE_ON_CONFLICT == supersede ]] || fail_locked
+    log "superseding the running release: $(describe_lock_holder)"
+    request_supersede
+    acquire_lock start 3600 || fail_locked
 }
+
+fail_locked() { fail "another release is running: $(describe_lock_holder); see status"; }
 
 command_resume() {
-    (($# == 0)) || misused "resume takes no arguments"
-    need_commands
+    reject_arguments "$@"
+    check_requirements
     check_state
-    take_lock resume || fail "busy: $(who_holds); see status"
-    unfinished || { say "nothing to resume"; return 0; }
-    run_release
-    ended_well || exit 1
+    acquire_lock resume || fail_locked
+    in_progress || { log "nothing to resume"; return 0; }
+    run_to_completion
 }
 
 command_abort() {
     check_state
-    unfinished || fail "no release is in progress; rollback goes back to the version before"
-    [[ ! $(field .phase) =~ ^(promoting|restoring|telling)$ ]] ||
-        fail "too late: the release is $(field .phase); rollback goes back afterwards"
-    give_order abort "aborted by $(id -un)${*:+: $*}"
-    be_heard
-    [[ $(field .outcome) == aborted ]] || exit 1
+    in_progress || fail "no release is in progress; rollback restores the previous version"
+    [[ ! $(get_state .phase) =~ ^(promoting|restoring|finalizing)$ ]] ||
+        fail "too late to abort: the release is in phase $(get_state .phase); roll back after it"
+    request_action abort "aborted by $(id -un)${*:+: $*}"
+    wait_for_outcome
+    [[ $(get_state .outcome) == aborted ]] || exit 1
 }
 
 command_promote() {
-    (($# == 0)) || misused "promote takes no arguments"
+    reject_arguments "$@"
     check_state
-    [[ $(field .phase) == watching ]] || fail "no canary is being watched"
-    give_order promote "promoted by $(id -un), before the verdict"
-    be_heard
-    ended_well || exit 1
+    [[ $(get_state .phase) == analyzing ]] || fail "no canary is being analyzed"
+    request_action promote "promoted by $(id -un), before the verdict"
+    wait_for_outcome
+    succeeded || exit 1
 }
 
-# The process that runs the release obeys within a second; without one, this one does.
-be_heard() {
-    need_commands
-    if take_lock order; then
+# The process that runs the release handles a request within a second; without one, run it here.
+wait_for_outcome() {
+    check_requirements
+    if acquire_lock request; then
         run_release
     else
-        say "told $(who_holds); waiting for the end"
-        while unfinished; do
-            nap 1
-            if ! holder_lives && take_lock order; then run_release; fi
+        log "request sent ($(describe_lock_holder)); waiting for the release to complete"
+        while in_progress; do
+            wait_seconds 1
+            if ! is_lock_holder_alive && acquire_lock request; then run_release; fi
         done
     fi
-    say "the release ended: $(field .outcome)"
+    log "outcome: $(get_state .outcome)"
 }
 
 command_rollback() {
-    (($# == 0)) || misused "rollback takes no arguments"
+    reject_arguments "$@"
     local image
-    need_commands
+    check_requirements
     check_state
-    take_lock rollback || fail "busy: $(who_holds); abort it first"
-    ! unfinished || fail "release $(field .id) was interrupted in phase $(field .phase); resume or abort it first"
-    image=$(image_of_tag "$(image_name):previous") || fail "there is no $(image_name):previous to go back to"
-    [[ $image != "$(image_of_tag "$(image_name):stable")" ]] || fail "the previous image is the one in service"
-    begin rollback "$image"
-    run_release
-    ended_well || exit 1
+    acquire_lock rollback || fail_locked
+    ! in_progress || fail "release $(get_state .id) was interrupted in phase $(get_state .phase); resume or abort it first"
+    image=$(get_image_id "$IMAGE_NAME:previous") || fail "no image $IMAGE_NAME:previous to roll back to"
+    [[ $image != "$(get_image_id "$IMAGE_NAME:stable")" ]] || fail "the previous image is already in service"
+    create_release rollback "$image"
+    run_to_completion
 }

@@ -1,147 +1,288 @@
-# shellcheck shell=bash disable=SC2016 # what looks like a variable of the shell is one of jq
-# A release, phase by phase. Each phase can be begun again after a kill at any of its lines, and ends
-# by writing the next one down.
+# shellcheck shell=bash disable=SC2016 # variables in single quotes are jq's
+# A release from its preconditions to its notification, as a state machine. Each phase is idempotent:
+# after a kill at any line `resume` runs it again. It ends with the transition to the next phase.
 #
-#   building -> testing -> placing -> watching -> promoting -> telling -> ended
-#        any of the first four may go to aborting -> telling; promoting to restoring -> aborting
+#   building -> verifying -> deploying -> analyzing -> promoting -> finalizing -> completed
+#   building, verifying: failure -> finalizing
+#   deploying, analyzing: failure or abort -> aborting -> finalizing
+#   promoting: failure -> restoring -> aborting -> finalizing
+
+# -- preconditions --------------------------------------------------------------------------------
+
+check_preconditions() {
+    local slot free version
+    log "checking the preconditions of a release"
+    [[ -w $STATE_DIR && -w ${METRICS_FILE%/*} ]] || fail "$STATE_DIR or ${METRICS_FILE%/*} is not writable"
+    sources_are_committed || fail "files that the image is built from have uncommitted changes (git status)"
+    version=$(<version.txt)
+    [[ $version =~ ^[0-9]+$ ]] || fail "version.txt does not contain a number"
+    prometheus_responds || fail "Prometheus does not respond at $RELEASE_PROMETHEUS_URL; the canary could not be analyzed"
+    for slot in stable-1 stable-2; do
+        is_ready "$(get_container "$slot")" || fail "$slot is not ready; repair the stack first (docker compose up -d --wait)"
+    done
+    free=$(df --output=avail --block-size=1M "$(docker info --format '{{.DockerRootDir}}')" | tail -1)
+    ((free >= RELEASE_MIN_FREE_DISK_MB)) ||
+        fail "only ${free// /} MiB of disk space are free, $RELEASE_MIN_FREE_DISK_MB are required (docker system df)"
+}
+
+# Exit if this content is in service (a commit that changes only documentation), or was rejected.
+exit_if_already_evaluated() {
+    local content_hash rejection
+    [[ -e $STATE_FILE ]] || return 0
+    content_hash=$(compute_content_hash)
+    if [[ $(get_state ".images[\"$(get_image_id "$IMAGE_NAME:stable")\"].content_hash") == "$content_hash" ]]; then
+        log "this version is already in service; nothing to release"
+        exit 0
+    fi
+    rejection=$(jq -r --arg content_hash "$content_hash" '[.rejected_versions[]? | select(.content_hash == $content_hash)]
+        | last | select(.) | "\(.rejected_at | strflocaltime("%F %T")): \(.reason)"' "$STATE_FILE")
+    [[ -z $rejection ]] || fail "this version was already rejected ($rejection); start --again releases it anyway"
+}
+
+create_release() { # release|rollback [IMAGE]
+    local previous='{}' image=${2-} phase=building state
+    get_image_id "$IMAGE_NAME:stable" >/dev/null || docker tag "$(get_slot_image stable-1)" "$IMAGE_NAME:stable"
+    [[ ! -e $STATE_FILE ]] || previous=$(<"$STATE_FILE")
+    [[ $1 == release ]] || phase=verifying
+    rm -f "$REQUEST_FILE"
+    state=$(jq -n --arg kind "$1" --arg phase "$phase" --arg image "$image" --argjson previous "$previous" \
+        --arg version "$(<version.txt)" --arg commit "$(git rev-parse HEAD)" \
+        --arg content_hash "$(compute_content_hash)" --arg stable_image "$(get_image_id "$IMAGE_NAME:stable")" \
+        --argjson slots "$(slots_as_json)" --argjson now "$(now)" --arg user "$(id -un)" '
+        ($previous.images // {} | .[$stable_image] //= ($slots["stable-1"] | {build_id, image_digest})) as $images
+        | {id: "\($now | strftime("%Y%m%dT%H%M%SZ"))-\(if $kind == "release" then "v\($version)" else $kind end)",
+           kind: $kind, phase: $phase, phase_started_at: $now, started_at: $now, started_by: $user,
+           version: $version, commit: $commit, content_hash: $content_hash, stable_image: $stable_image,
+           previous_slots: $slots, images: $images, rejected_versions: ($previous.rejected_versions // []),
+           outcome_counts: ($previous.outcome_counts // {})}
+        | if $kind == "rollback"
+          then . + {candidate_image: $image, version: "previous", content_hash: $images[$image].content_hash,
+                    build_id: ($images[$image].build_id // "unknown"),
+                    image_digest: ($images[$image].image_digest // "unknown")}
+          else . end') || fail "cannot create the state of a new release"
+    write_file "$STATE_FILE" "$state"
+    append_history release_started "$(jq '{kind, version, commit, stable_image, started_by}' "$STATE_FILE")"
+    write_metrics
+}
+
+# -- state machine --------------------------------------------------------------------------------
 
 run_release() {
     local phase
-    while phase=$(field .phase); [[ $phase != ended ]]; do
-        say "release $(field .id): $phase"
+    while phase=$(get_state .phase); [[ $phase != completed ]]; do
+        log "release $(get_state .id): $phase"
         "phase_$phase"
     done
 }
 
-ended_well() { [[ $(field .outcome) =~ ^(promoted|rolled-back)$ ]]; }
-
-end_with() { # OUTCOME REASON
-    local next=telling
-    [[ $(field .placed) != true ]] || next=aborting
-    say "$1: $2"
-    go "$next" '.outcome = $outcome | .reason = $reason' --arg outcome "$1" --arg reason "$2"
+end_release() { # OUTCOME REASON; before a promotion
+    local next=finalizing
+    [[ $(get_state .canary_deployed) != true ]] || next=aborting
+    log "$1: $2"
+    transition "$next" '.outcome = $outcome | .reason = $reason' --arg outcome "$1" --arg reason "$2"
 }
 
-# An operator's word, between any two steps before the promotion.
-obey() {
-    local order
-    order=$(order_given) || return 1
-    case $order in
-        abort) end_with aborted "$(jq -r .reason "$ORDER_FILE")" ;;
-        supersede) end_with superseded "$(jq -r .reason "$ORDER_FILE")" ;;
+# Do what an operator has requested. Fails without a request, or where it does not apply.
+handle_request() {
+    local action reason
+    action=$(get_requested_action) || return 1
+    reason=$(jq -r .reason "$REQUEST_FILE")
+    case $action in
+        abort) end_release aborted "$reason" ;;
+        supersede) end_release superseded "$reason" ;;
         promote)
-            [[ $(field .phase) == watching ]] || return 1
-            go promoting '.reason = $reason' --arg reason "$(jq -r .reason "$ORDER_FILE")"
+            [[ $(get_state .phase) == analyzing ]] || return 1
+            transition promoting '.reason = $reason' --arg reason "$reason"
             ;;
     esac
 }
 
 phase_building() {
     local image
-    ! obey || return 0
-    if [[ $(git rev-parse HEAD) != $(field .commit) ]]; then
-        end_with failed "the tree is no longer at commit $(field .commit)"
+    ! handle_request || return 0
+    if [[ $(git rev-parse HEAD) != $(get_state .commit) ]]; then
+        end_release failed "the tree is no longer at commit $(get_state .commit)"
     elif ! image=$(build_candidate); then
-        end_with failed "the image could not be built ($HOME_OF_RELEASES/build.log)"
+        end_release failed "the image could not be built (see $STATE_DIR/build.log)"
     else
-        go testing '.candidate = $image | .digest = $image | .build = $build' --arg image "$image" \
-            --arg build "$(field .version)-${image:7:12}"
+        transition verifying '.candidate_image = $image | .image_digest = $image | .build_id = $build_id' \
+            --arg image "$image" --arg build_id "$(get_state .version)-${image:7:12}"
     fi
 }
 
-phase_testing() {
-    local version image name
-    ! obey || return 0
-    image=$(field .candidate)
-    name=$(image_name)
-    if [[ $(field .kind) == release ]]; then
-        docker tag "$image" "$name:$(field .build)"
-        docker image rm "$name-candidate:canary" >/dev/null 2>&1 || true
+phase_verifying() {
+    local version image
+    ! handle_request || return 0
+    image=$(get_state .candidate_image)
+    if [[ $(get_state .kind) == release ]]; then
+        docker tag "$image" "$IMAGE_NAME:$(get_state .build_id)"
+        docker image rm "$IMAGE_NAME-candidate:canary" >/dev/null 2>&1 || true
     fi
     if ! version=$(smoke_test "$image"); then
-        end_with aborted "the image failed its test before it took traffic"
-    elif [[ $(field .kind) == rollback ]]; then
-        go promoting '.version = $version' --arg version "$version"
-    elif [[ $version != "$(field .version)" ]]; then
-        end_with failed "version.txt says $(field .version), the model is of version $version"
+        end_release aborted "the image failed its smoke test"
+    elif [[ $(get_state .kind) == rollback ]]; then
+        transition promoting '.version = $version' --arg version "$version"
+    elif [[ $version != "$(get_state .version)" ]]; then
+        end_release failed "version.txt contains $(get_state .version), but the model has version $version"
     else
-        go placing
+        transition deploying
     fi
 }
 
-phase_placing() {
-    local ready deadline
-    ! obey || return 0
-    change '.placed = true'
-    if ! put_into_slot canary "$(field .candidate)" "$(field .build)" "$(field .digest)"; then
-        end_with aborted "the canary did not get ready"
+phase_deploying() {
+    local ready_at deadline
+    ! handle_request || return 0
+    update_state '.canary_deployed = true'
+    if ! deploy_slot canary "$(get_state .candidate_image)" "$(get_state .build_id)" "$(get_state .image_digest)"; then
+        end_release aborted "the canary did not become ready"
         return
     fi
-    # The window begins with the first scrape, since nothing before it can be judged. When there is
-    # none in time the verdict will say so.
-    ready=$(epoch)
-    deadline=$((ready + $(seconds_of "$RELEASE_READINESS_TIMEOUT")))
-    until scraped_since "$ready" || (($(epoch) >= deadline)); do nap 1; done
-    go watching '.opened = $now | .window = $window | .deadline = $now + $window
-        | .extended = false | .failures = 0' --argjson window "$(seconds_of "$RELEASE_ANALYSIS_WINDOW")"
+    # The analysis window starts with the first scrape, because nothing earlier can be analyzed. Without
+    # a scrape until the timeout the verdict will be INCONCLUSIVE.
+    ready_at=$(now)
+    deadline=$((ready_at + $(duration_seconds "$RELEASE_READINESS_TIMEOUT")))
+    until canary_scraped_since "$ready_at" || (($(now) >= deadline)); do wait_seconds 1; done
+    transition analyzing '.analysis_started_at = $now | .analysis_window_seconds = $window
+        | .analysis_deadline = $now + $window | .window_extended = false | .guard_failures = 0' \
+        --argjson window "$(duration_seconds "$RELEASE_ANALYSIS_WINDOW")"
 }
 
-phase_watching() {
-    local deadline next
-    deadline=$(field .deadline)
-    next=$(($(epoch) + $(seconds_of "$RELEASE_GUARD_INTERVAL")))
-    while (($(epoch) < deadline)); do
-        ! obey || return 0
-        if (($(epoch) >= next)); then
-            ! guard_fails || return 0
-            next=$((next + $(seconds_of "$RELEASE_GUARD_INTERVAL")))
+phase_analyzing() {
+    local deadline next_guard
+    deadline=$(get_state .analysis_deadline)
+    next_guard=$(($(now) + $(duration_seconds "$RELEASE_GUARD_INTERVAL")))
+    while (($(now) < deadline)); do
+        ! handle_request || return 0
+        if (($(now) >= next_guard)); then
+            ! guards_abort || return 0
+            next_guard=$((next_guard + $(duration_seconds "$RELEASE_GUARD_INTERVAL")))
         fi
-        nap 1
+        wait_seconds 1
     done
-    nap "$((RELEASE_SCRAPE_INTERVAL_SECONDS + 1))" # until the window's last scrape is stored
-    conclude
+    wait_seconds "$((RELEASE_SCRAPE_INTERVAL_SECONDS + 1))" # until the window's last scrape is stored
+    apply_verdict
 }
 
-guard_fails() { # several looks in a row
-    local evaluation now window
-    now=$(epoch)
-    window=$((now - $(field .opened)))
-    ((window < $(seconds_of "$RELEASE_GUARD_WINDOW"))) || window=$(seconds_of "$RELEASE_GUARD_WINDOW")
-    evaluation=$(evaluate guard "$window" "$now")
-    record evaluation "$evaluation"
-    change '.failures = (if $e.verdict == "ABORT" then .failures + 1 else 0 end) | .last = $e' \
-        --argjson e "$evaluation"
+# Evaluate the guards; abort the canary after RELEASE_GUARD_MIN_FAILURES consecutive failures.
+guards_abort() {
+    local evaluation time window
+    time=$(now)
+    window=$((time - $(get_state .analysis_started_at)))
+    ((window < $(duration_seconds "$RELEASE_GUARD_WINDOW"))) || window=$(duration_seconds "$RELEASE_GUARD_WINDOW")
+    evaluation=$(evaluate guard "$window" "$time")
+    append_history evaluation "$evaluation"
+    update_state '.guard_failures = (if $e.verdict == "ABORT" then .guard_failures + 1 else 0 end)
+        | .last_evaluation = $e' --argjson e "$evaluation"
     write_metrics
-    (($(field .failures) >= RELEASE_GUARD_MIN_FAILURES)) || return 1
-    end_with aborted "guard: $(jq -r .reason <<<"$evaluation")"
+    (($(get_state .guard_failures) >= RELEASE_GUARD_MIN_FAILURES)) || return 1
+    end_release aborted "guard: $(jq -r .reason <<<"$evaluation")"
 }
 
-conclude() {
-    local evaluation verdict reason deadline opened
-    deadline=$(field .deadline)
-    opened=$(field .opened)
-    evaluation=$(evaluate_patiently verdict "$((deadline - opened))" "$deadline")
+apply_verdict() {
+    local evaluation verdict reason deadline
+    deadline=$(get_state .analysis_deadline)
+    evaluation=$(evaluate_with_retry verdict "$((deadline - $(get_state .analysis_started_at)))" "$deadline")
     verdict=$(jq -r .verdict <<<"$evaluation")
     reason=$(jq -r .reason <<<"$evaluation")
-    record evaluation "$evaluation"
-    change '.last = $e' --argjson e "$evaluation"
-    say "verdict: $verdict ${reason}"
+    append_history evaluation "$evaluation"
+    update_state '.last_evaluation = $e' --argjson e "$evaluation"
+    log "verdict: $verdict $reason"
     case $verdict in
-        PROMOTE) go promoting '.reason = "every check holds"' ;;
-        ABORT) end_with aborted "$reason" ;;
+        PROMOTE) transition promoting '.reason = "all checks passed"' ;;
+        ABORT) end_release aborted "$reason" ;;
         *)
-            if [[ $(field .extended) == true ]]; then
-                end_with inconclusive "$reason"
+            if [[ $(get_state .window_extended) == true ]]; then
+                end_release inconclusive "$reason"
             else
-                extend "$reason"
+                extend_window "$reason"
             fi
             ;;
     esac
 }
 
-extend() { # REASON: the window is made as long again, once; a late resume gets a whole one too
-    go watching '.extended = true | .reason = $reason | .failures = 0
-        | .deadline = ([.deadline, $now] | max) + .window' --arg reason "$1"
-    tell "Release of version $(field .version) is inconclusive, its window is extended" \
-        "$(report)" || say "nobody could be told; the release goes on"
+# Analyze for one more window, once. A release that is resumed late gets a whole window too.
+extend_window() { # REASON
+    transition analyzing '.window_extended = true | .reason = $reason | .guard_failures = 0
+        | .analysis_deadline = ([.analysis_deadline, $now] | max) + .analysis_window_seconds' --arg reason "$1"
+    send_notification "Release of version $(get_state .version) is inconclusive, analysis window extended" \
+        "$(format_summary)"
+}
+
+phase_promoting() {
+    local slot image build_id digest
+    image=$(get_state .candidate_image)
+    build_id=$(get_state .build_id)
+    digest=$(get_state .image_digest)
+    update_state '.canary_deployed = true'
+    if [[ -z $(get_image_id "$image") ]]; then
+        end_release failed "the image of build $build_id no longer exists"
+        return
+    fi
+    for slot in stable-1 stable-2 canary; do
+        if ! deploy_slot "$slot" "$image" "$build_id" "$digest"; then
+            # Docker would restart it forever, and NGINX would send requests to it after each restart.
+            compose stop --timeout 5 "$slot" >/dev/null 2>&1 || true
+            transition restoring '.outcome = "failed" | .reason = $reason' \
+                --arg reason "$slot did not become ready with build $build_id"
+            return
+        fi
+        wait_seconds "$(duration_seconds "$RELEASE_PROMOTION_DELAY")"
+    done
+    tag_stable_previous "$image"
+    transition finalizing '.outcome = (if .kind == "rollback" then "rolled-back" else "promoted" end)'
+}
+
+tag_stable_previous() { # IMAGE; `stable` is the image in service, `previous` the one to roll back to
+    local stable_image
+    stable_image=$(get_state .stable_image)
+    [[ $stable_image == "$1" ]] || docker tag "$stable_image" "$IMAGE_NAME:previous"
+    docker tag "$1" "$IMAGE_NAME:stable"
+}
+
+# Put the earlier images back into both stable slots. stable-2 comes first: it is the one that failed
+# while stable-1 serves the new version. The canary follows in the next phase.
+phase_restoring() {
+    local slot
+    for slot in stable-2 stable-1; do
+        deploy_slot "$slot" "$(get_state ".previous_slots[\"$slot\"].image")" \
+            "$(get_state ".previous_slots[\"$slot\"].build_id")" \
+            "$(get_state ".previous_slots[\"$slot\"].image_digest")" || {
+            update_state '.reason += "; \($slot) did not become ready with its earlier image"' --arg slot "$slot"
+        }
+        wait_seconds "$(duration_seconds "$RELEASE_PROMOTION_DELAY")"
+    done
+    transition aborting
+}
+
+phase_aborting() {
+    if [[ $RELEASE_ON_ABORT == empty ]]; then
+        docker tag "$(get_state .stable_image)" "$IMAGE_NAME:canary"
+        remove_canary
+    else
+        deploy_slot canary "$(get_state .stable_image)" "$(get_state '.previous_slots["stable-1"].build_id')" \
+            "$(get_state '.previous_slots["stable-1"].image_digest')" ||
+            update_state '.reason += "; the canary did not become ready with the stable image"'
+    fi
+    transition finalizing
+}
+
+phase_finalizing() {
+    # The image of a version that was not promoted keeps no tag.
+    if [[ $(get_state .kind) == release && $(get_state .outcome) != promoted && -n $(get_state .build_id) &&
+        $(get_state .candidate_image) != "$(get_state .stable_image)" ]]; then
+        remove_build_tag "$(get_state .build_id)"
+    fi
+    send_notification "$(format_subject)" "$(format_summary)"
+    append_history release_completed "$(jq '{outcome, reason, version, build_id, commit, kind}' "$STATE_FILE")"
+    transition completed '.completed_at = $now | .outcome_counts[.outcome] += 1
+        | (if .outcome == "promoted" then .images[.candidate_image] = {build_id, image_digest, content_hash}
+           elif .outcome == "aborted" and .kind == "release" then
+             .rejected_versions += [{content_hash, version, reason, rejected_at: $now}]
+           elif .outcome == "rolled-back" then
+             .rejected_versions += [{content_hash: .images[.stable_image].content_hash, version: null,
+                reason: "rolled back", rejected_at: $now}]
+           else . end)
+        | .rejected_versions |= (map(select(.content_hash)) | .[-100:])'
+    prune_images
+    prune_history
 }

@@ -1,96 +1,102 @@
-# shellcheck shell=bash disable=SC2016 # what looks like a variable of the shell is one of jq
-# The release on disk: one state file written by rename, one lock, an operator's order, history.
+# shellcheck shell=bash disable=SC2016 # variables in single quotes are jq's
+# What a release keeps on disk: the lock, the state file, its history and the operator's request.
+# docs/releasing.md (The state file) describes the fields.
 
-readonly HOME_OF_RELEASES=data/release
-readonly STATE=$HOME_OF_RELEASES/state.json
-readonly HOLDER=$HOME_OF_RELEASES/holder.json
-readonly ORDER_FILE=$HOME_OF_RELEASES/order.json
-readonly HISTORY=$HOME_OF_RELEASES/history
+readonly STATE_DIR=data/release
+readonly STATE_FILE=$STATE_DIR/state.json
+readonly LOCK_FILE=$STATE_DIR/lock
+readonly LOCK_HOLDER_FILE=$STATE_DIR/lock_holder.json
+readonly REQUEST_FILE=$STATE_DIR/request.json
+readonly HISTORY_DIR=$STATE_DIR/history
 
-keep() { # FILE CONTENT: whole or not at all, also when power fails
-    { printf '%s\n' "$2" >"$1.aside" && sync "$1.aside" && mv "$1.aside" "$1" && sync "${1%/*}"; } ||
-        fail "$1 cannot be written"
+# Replace a file atomically and durably: write a temporary file, fsync, rename, fsync the directory.
+write_file() { # FILE CONTENT
+    { printf '%s\n' "$2" >"$1.tmp" && sync "$1.tmp" && mv "$1.tmp" "$1" && sync "${1%/*}"; } ||
+        fail "cannot write $1"
 }
 
-# -- one at a time ------------------------------------------------------------------------------
+# -- lock ---------------------------------------------------------------------------------------
 
-# File 9 is the lock. Commands that change containers inherit it, so that it is free only when
-# nothing of a killed release works on any more.
-take_lock() { # COMMAND
-    mkdir -p "$HISTORY"
-    exec 9>>"$HOME_OF_RELEASES/lock"
-    if ! flock --nonblock 9; then
-        ! holder_lives || return 1
-        say "the release that held the lock was killed; waiting for the last it began"
+# Take the lock (flock on descriptor 9). Docker commands inherit the descriptor: after a kill the lock
+# stays held until the last command that changes containers has ended.
+acquire_lock() { # COMMAND [TIMEOUT-SECONDS]
+    mkdir -p "$HISTORY_DIR"
+    exec 9>>"$LOCK_FILE"
+    if ! flock --timeout "${2:-0}" 9; then
+        ! is_lock_holder_alive || return 1
+        log "the process that held the lock was killed; waiting for the command it had started"
         flock --timeout 600 9 || return 1
     fi
-    note_holder "$1"
+    write_file "$LOCK_HOLDER_FILE" "$(jq -n --arg command "$1" --argjson pid $$ --arg user "$(id -un)" \
+        --argjson acquired_at "$(now)" '$ARGS.named')"
 }
 
-note_holder() { # COMMAND
-    keep "$HOLDER" "$(jq -n --arg command "$1" --argjson pid $$ --arg user "$(id -un)" \
-        --argjson since "$(epoch)" '$ARGS.named')"
-}
-
-holder_lives() {
+is_lock_holder_alive() {
     local pid
-    pid=$(jq -r .pid "$HOLDER" 2>/dev/null) || return 1
+    pid=$(jq -r .pid "$LOCK_HOLDER_FILE" 2>/dev/null) || return 1
     [[ -r /proc/$pid/cmdline ]] && tr '\0' ' ' <"/proc/$pid/cmdline" | grep -q canary_release
 }
 
-who_holds() {
-    jq -r '"\(.command) of \(.user) (process \(.pid)) since \(.since | strflocaltime("%F %T%z"))"' "$HOLDER"
+describe_lock_holder() {
+    jq -r '"\(.command) by \(.user) (PID \(.pid)) since \(.acquired_at | strflocaltime("%F %T%z"))"' \
+        "$LOCK_HOLDER_FILE"
 }
 
-# -- the state ----------------------------------------------------------------------------------
+# Sleep without the lock's descriptor: a sleep that outlives a killed release must not hold the lock.
+wait_seconds() { sleep "$1" 9>&-; }
 
-check_state() { # a file that is no state must not be taken for "nothing is in progress"
-    [[ ! -e $STATE ]] || jq -e 'type == "object" and has("phase")' "$STATE" >/dev/null 2>&1 ||
-        fail "$STATE is damaged; see docs/releasing.md (The state file) before you move it away"
+# -- state file ---------------------------------------------------------------------------------
+
+# A damaged state file must not be mistaken for "no release in progress".
+check_state() {
+    [[ ! -e $STATE_FILE ]] || jq -e 'type == "object" and has("phase")' "$STATE_FILE" >/dev/null 2>&1 ||
+        fail "$STATE_FILE is damaged; see docs/releasing.md (The state file) before moving it away"
 }
 
-field() { # JQ-PATH: its value, empty where there is none
-    [[ ! -e $STATE ]] || jq -r "$1 // empty" "$STATE"
+get_state() { # JQ-PATH; prints nothing for a missing or null field
+    [[ ! -e $STATE_FILE ]] || jq -r "$1 // empty" "$STATE_FILE"
 }
 
-unfinished() { [[ -e $STATE && $(field .phase) != ended ]]; }
+in_progress() { [[ -e $STATE_FILE && $(get_state .phase) != completed ]]; }
+succeeded() { [[ $(get_state .outcome) =~ ^(promoted|rolled-back)$ ]]; }
 
-change() { # JQ-FILTER [JQ-OPTION...]
-    local filter=$1 changed
+update_state() { # JQ-FILTER [JQ-OPTION...]
+    local filter=$1 updated
     shift
-    changed=$(jq "$@" "$filter" "$STATE") || fail "$STATE could not be changed"
-    keep "$STATE" "$changed"
+    updated=$(jq "$@" "$filter" "$STATE_FILE") || fail "cannot update $STATE_FILE"
+    write_file "$STATE_FILE" "$updated"
 }
 
-go() { # PHASE [JQ-FILTER [JQ-OPTION...]]
+transition() { # PHASE [JQ-FILTER [JQ-OPTION...]]
     local phase=$1 filter=${2:-.}
     shift $(($# < 2 ? $# : 2))
-    change "$filter | .phase = \$phase | .since = \$now" --arg phase "$phase" \
-        --argjson now "$(epoch)" "$@"
-    record phase "$(jq -n --arg phase "$phase" '$ARGS.named')"
+    update_state "$filter | .phase = \$phase | .phase_started_at = \$now" --arg phase "$phase" \
+        --argjson now "$(now)" "$@"
+    append_history phase_started "$(jq -n --arg phase "$phase" '$ARGS.named')"
     write_metrics
 }
 
-# -- history: one line of JSON for everything that happened --------------------------------------
+# -- history: one JSON object a line for each event of a release ----------------------------------
 
-record() { # EVENT JSON
-    jq -nc --argjson time "$(epoch)" --arg event "$1" --argjson what "$2" \
-        '{time: $time, event: $event} + $what' >>"$HISTORY/$(field .id).jsonl"
+append_history() { # EVENT JSON
+    jq -nc --argjson time "$(now)" --arg event "$1" --argjson details "$2" \
+        '{time: $time, event: $event} + $details' >>"$HISTORY_DIR/$(get_state .id).jsonl"
 }
 
 prune_history() {
     local file
-    find "$HISTORY" -name '*.jsonl' | sort -r | tail -n +$((RELEASE_KEPT_HISTORY + 1)) |
+    find "$HISTORY_DIR" -name '*.jsonl' | sort -r | tail -n +$((RELEASE_KEPT_HISTORY + 1)) |
         while read -r file; do rm "$file"; done
 }
 
-# -- an operator's word to a release that runs ---------------------------------------------------
+# -- requests: an operator's action for a release that another process runs ------------------------
 
-give_order() { # ORDER REASON
-    keep "$ORDER_FILE" "$(jq -n --arg order "$1" --arg reason "$2" --arg release "$(field .id)" '$ARGS.named')"
+request_action() { # abort|promote|supersede REASON
+    write_file "$REQUEST_FILE" "$(jq -n --arg action "$1" --arg reason "$2" \
+        --arg release "$(get_state .id)" '$ARGS.named')"
 }
 
-order_given() { # prints it where there is one for this release
-    [[ -e $ORDER_FILE ]] || return 1
-    jq -er --arg release "$(field .id)" 'select(.release == $release) | .order' "$ORDER_FILE" 2>/dev/null
+get_requested_action() { # fails without a request for this release
+    [[ -e $REQUEST_FILE ]] || return 1
+    jq -er --arg release "$(get_state .id)" 'select(.release == $release) | .action' "$REQUEST_FILE" 2>/dev/null
 }

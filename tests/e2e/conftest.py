@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tests.support.releases import Receivers, Releases
+from tests.support.releases import NotificationReceivers, Releases
 from tests.support.stack import PROJECT, Stack, docker, find_missing_requirement
 
 #: Measured values, printed at the end of the output.
@@ -99,7 +99,7 @@ def shared_releases(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> I
         .replace("scrape_timeout: 3s", "scrape_timeout: 1s", 1)
     )  # fmt: skip
     stack.compose("restart", "prometheus")
-    receivers = Receivers()
+    receivers = NotificationReceivers()
     yield Releases(stack, model, receivers)
     receivers.close()
     log = stack.clone / "release.log"
@@ -111,8 +111,8 @@ def shared_releases(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> I
 def releases(shared_releases: Releases) -> Releases:
     """Releases with the default settings, no fault in the next build, and no old notifications."""
     shared_releases.settings = {}
-    shared_releases.fault("")
-    shared_releases.told()
+    shared_releases.set_fault("")
+    shared_releases.read_notifications()
     return shared_releases
 
 

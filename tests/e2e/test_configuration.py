@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
+from ruamel.yaml import YAML
 
 from app.provisioning.alertmanager import provision_alertmanager
 from app.settings import Settings
@@ -48,12 +48,14 @@ def test_rules_pass_their_unit_tests(stack: Stack, file: str) -> None:
 
 
 def test_every_alert_has_a_unit_test_and_a_runbook_section() -> None:
-    rules = yaml.safe_load((PROMETHEUS / "rules" / "alerts.yml").read_text())
+    rules = YAML(typ="safe").load(PROMETHEUS / "rules" / "alerts.yml")
     tests = "".join(p.read_text() for p in (PROMETHEUS / "tests").glob("*.yml"))
     runbook = (ROOT / "docs" / "operations.md").read_text()
     for rule in rules["groups"][0]["rules"]:
         assert f"alertname: {rule['alert']}" in tests, rule["alert"]
         assert f"### {rule['alert']}\n" in runbook, rule["alert"]
+        anchor = f"docs/operations.md#{rule['alert'].lower()}"
+        assert rule["annotations"]["runbook"] == anchor, rule["alert"]
 
 
 def test_the_configuration_of_alertmanager_is_valid_with_and_without_receivers(

@@ -1,6 +1,6 @@
-"""`make demo` on a fresh clone, first to last line, and `make demo-down`.
+"""`make demo` on a fresh clone with its complete output, and `make demo-down`.
 
-First of all files, before the suite's own stack is up, since both publish the same ports.
+Runs before the other files start their stack, because both publish the same ports.
 """
 
 import os
@@ -16,22 +16,23 @@ from tests.conftest import ROOT
 from tests.support.stack import URL, docker, find_missing_requirement
 
 PROJECT = "marquee-demo"
-#: Shortened, where it is the length alone that is shortened.
-SHORT = {"DEMO_VISITS": "400", "DEMO_WINDOW": "30"}
-SHOWN = (
+#: Short durations, to keep the test short.
+SETTINGS = {"DEMO_VISITS": "400", "DEMO_WINDOW": "30"}
+EXPECTED_OUTPUT = (
     "from version 1 in ",
-    "lost on the way: 0",
-    "version 2 passed its gate: RMSE 0.",
+    "lost: 0",
+    "version 2 passed the gate: RMSE 0.",
     "Data and Model version update: [2]",
-    "promoting it",
+    "analyzing: ",
+    "promoting: ",
     "from version 2 in ",
     "version-1 -> version-2: ",
     "version 2's 0.",  # the gate of version 3 compares
-    "aborted: guard: beyond_edge_ratio is 1",
-    "the stable slots are the same containers; requests failed since: 0",
+    "aborted: guard: timeout_ratio is 1",
+    "the stable slots are unchanged; requests failed during the release: 0",
     "Successfully deployed new model: version 2",
-    "Release of version 3 aborted: guard: beyond_edge_ratio is 1",
-    "make demo-down removes it all",
+    "Release of version 3 aborted: guard: timeout_ratio is 1",
+    "make demo-down removes everything",
 )
 
 
@@ -39,19 +40,19 @@ SHOWN = (
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     if reason := find_missing_requirement():
         pytest.skip(f"the demo: {reason}")
-    place = tmp_path_factory.mktemp("demo") / "marquee"
-    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(place)], check=True)
-    yield place
-    log = place / "build" / "demo" / "demo.log"
+    directory = tmp_path_factory.mktemp("demo") / "marquee"
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(directory)], check=True)
+    yield directory
+    log = directory / "build" / "demo" / "demo.log"
     if log.exists():  # a test failed
         (ROOT / "build").mkdir(exist_ok=True)
         (ROOT / "build" / "demo.log").write_bytes(log.read_bytes())
-    make(place, "demo-down")
+    run_make(directory, "demo-down")
 
 
-def make(clone: Path, target: str) -> subprocess.CompletedProcess[str]:
-    """Run a target as somebody would who just cloned, and without a terminal."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("MAKE")} | SHORT
+def run_make(clone: Path, target: str) -> subprocess.CompletedProcess[str]:
+    """Run a target in a fresh environment and without a terminal."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("MAKE")} | SETTINGS
     if "SSL_CERT_FILE" in environment:
         environment["MARQUEE_BUILD_CA"] = environment["SSL_CERT_FILE"]
     return subprocess.run(
@@ -61,40 +62,42 @@ def make(clone: Path, target: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.timeout(1500)
-def test_the_demo_shows_a_promotion_and_an_abort(
-    clone: Path, figures: Callable[[str], None]
+def test_demo_promotes_version_2_and_aborts_version_3(
+    clone: Path, record_measurement: Callable[[str], None]
 ) -> None:
     start = time.monotonic()
-    done = make(clone, "demo")
+    done = run_make(clone, "demo")
     assert done.returncode == 0, done.stdout + done.stderr
-    rest = done.stdout
-    for text in SHOWN:
-        assert text in rest, f"{text!r} is missing, or not in its place: {done.stdout}"
-        rest = rest[rest.index(text) + len(text) :]
-    said = next(line for line in done.stdout.splitlines() if line.startswith("==> done"))
-    figures(f"make demo, shortened: {time.monotonic() - start:.0f} s ({said.removeprefix('==> ')})")
+    remaining = done.stdout
+    for text in EXPECTED_OUTPUT:
+        assert text in remaining, f"{text!r} is missing or in another place: {done.stdout}"
+        remaining = remaining[remaining.index(text) + len(text) :]
+    last = next(line for line in done.stdout.splitlines() if line.startswith("==> done"))
+    record_measurement(
+        f"make demo, short: {time.monotonic() - start:.0f} s ({last.removeprefix('==> ')})"
+    )
     for _ in range(10):
-        answer = requests.get(f"{URL}/recommend/42", timeout=2)
-        assert answer.headers["X-Model-Version"] == "2"
+        response = requests.get(f"{URL}/recommend/42", timeout=2)
+        assert response.headers["X-Model-Version"] == "2"
     tags = docker("image", "ls", "--format", "{{.Tag}}", PROJECT).split()
     assert any(tag.startswith("2-") for tag in tags)
-    assert not any(tag.startswith("3-") for tag in tags), "the aborted version's image has a tag"
-    tree = ["git", "status", "--porcelain"]
-    assert subprocess.run(tree, cwd=clone, capture_output=True, check=True).stdout == b""
+    assert not any(tag.startswith("3-") for tag in tags), "the aborted image has a tag"
+    git_status = ["git", "status", "--porcelain"]
+    assert subprocess.run(git_status, cwd=clone, capture_output=True, check=True).stdout == b""
 
 
-def test_a_second_demo_does_not_begin(clone: Path) -> None:
-    done = make(clone, "demo")
+def test_second_demo_is_refused(clone: Path) -> None:
+    done = run_make(clone, "demo")
     assert done.returncode != 0
-    assert "the demo is up" in done.stderr
+    assert "a demo is running" in done.stderr
     assert requests.get(f"{URL}/recommend/42", timeout=2).ok
 
 
-def test_down_leaves_nothing(clone: Path) -> None:
-    done = make(clone, "demo-down")
+def test_demo_down_removes_everything(clone: Path) -> None:
+    done = run_make(clone, "demo-down")
     assert done.returncode == 0, done.stderr
     label = ("--filter", f"label=com.docker.compose.project={PROJECT}")
-    for kind in (("ps", "--all"), ("volume", "ls"), ("network", "ls")):
-        assert docker(*kind, "--quiet", *label) == ""
+    for command in (("ps", "--all"), ("volume", "ls"), ("network", "ls")):
+        assert docker(*command, "--quiet", *label) == ""
     assert docker("image", "ls", "--quiet", PROJECT) == ""
     assert not (clone / "build" / "demo").exists()

@@ -1,4 +1,4 @@
-"""No data means no promotion; a small gap in it does not stand in the way of a good version."""
+"""Without sufficient data nothing is promoted; a short gap in the data does not prevent it."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -9,98 +9,108 @@ import requests
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from tests.support.releases import Releases, Told, soak_only, under_load, wait
+from tests.support.releases import Notifications, Releases, run_under_load, soak_only, wait
 from tests.support.stack import PROMETHEUS, SLOTS, docker, eventually
 
 
 @pytest.fixture(scope="module")
 def version(shared_releases: Releases) -> int:
-    return shared_releases.new_version()
+    return shared_releases.commit_version()
 
 
 @pytest.fixture
-def scraped(releases: Releases) -> Iterator[Releases]:
-    """Prometheus back, and every slot scraped, whatever a test did to it."""
+def prometheus_restored(releases: Releases) -> Iterator[Releases]:
+    """Releases; after the test Prometheus is started and scrapes every slot."""
     yield releases
     releases.stack.compose("start", "prometheus")
-    eventually(lambda: up() == dict.fromkeys(SLOTS, "1"), 60, "every slot scraped after the test")
+    eventually(
+        lambda: get_scrape_status() == dict.fromkeys(SLOTS, "1"), 60, "every slot is scraped"
+    )
 
 
-def up() -> dict[str, str]:
+def get_scrape_status() -> dict[str, str]:
+    """Return the value of `up` by slot; empty if Prometheus does not respond."""
     try:
-        answer = requests.get(
+        response = requests.get(
             f"{PROMETHEUS}/api/v1/query", params={"query": 'up{job="marquee"}'}, timeout=2
         )
-        return {r["metric"]["slot"]: r["value"][1] for r in answer.json()["data"]["result"]}
+        return {r["metric"]["slot"]: r["value"][1] for r in response.json()["data"]["result"]}
     except (requests.RequestException, ValueError):
         return {}
 
 
-def inconclusive(releases: Releases, during: Callable[[], object], reason: str) -> Told:
-    """Release under load, with something done while the canary is watched: not promoted."""
-    before = releases.images()
+def assert_inconclusive(
+    releases: Releases, disturb: Callable[[], object], reason: str
+) -> Notifications:
+    """Release under load, disturb the analysis, and check that the release is inconclusive."""
+    before = releases.get_images()
 
     def release() -> None:
-        process = releases.begin()
-        releases.until("watching")
-        during()
-        assert wait(process) == 1, releases.log()
+        process = releases.start()
+        releases.wait_for_phase("analyzing")
+        disturb()
+        assert wait(process) == 1, releases.read_log()
 
-    under_load(releases, release)
-    assert releases.state["outcome"] == "inconclusive", releases.log()
+    run_under_load(releases, release)
+    assert releases.state["outcome"] == "inconclusive", releases.read_log()
     assert reason in releases.state["reason"]
-    assert releases.state["extended"]
-    after = releases.images()
+    assert releases.state["window_extended"]
+    after = releases.get_images()
     assert after == {**before, "canary": before["stable-1"]}
-    told = releases.told()
+    notifications = releases.read_notifications()
     number = releases.state["version"]
-    for text in (told.mails, told.slack):
-        assert f"Release of version {number} is inconclusive, its window is extended" in text
+    for text in (notifications.mails, notifications.slack):
+        assert f"Release of version {number} is inconclusive, analysis window extended" in text
         assert f"Release of version {number} inconclusive: " in text
         assert reason in text
-    return told
+    return notifications
 
 
-def test_no_traffic(releases: Releases, version: int) -> None:
+def test_release_without_traffic_is_inconclusive(releases: Releases, version: int) -> None:
     releases.settings = {"RELEASE_ANALYSIS_WINDOW": "6s"}
-    before = releases.images()
+    before = releases.get_images()
     assert releases.run("start").returncode == 1
-    assert releases.state["outcome"] == "inconclusive", releases.log()
+    assert releases.state["outcome"] == "inconclusive", releases.read_log()
     assert "requests is 0, must be at least 100" in releases.state["reason"]
-    assert releases.images() == {**before, "canary": before["stable-1"]}
-    releases.up_changes_nothing()
+    assert releases.get_images() == {**before, "canary": before["stable-1"]}
+    releases.assert_up_changes_nothing()
     assert "inconclusive" in releases.run("history").stdout
 
 
 @soak_only
-def test_prometheus_stopped_at_the_verdict(scraped: Releases, version: int) -> None:
-    scraped.settings = {"RELEASE_ANALYSIS_WINDOW": "6s"}
-    inconclusive(
-        scraped, lambda: scraped.stack.compose("stop", "prometheus"), "Prometheus did not answer"
+def test_release_is_inconclusive_if_prometheus_is_stopped(
+    prometheus_restored: Releases, version: int
+) -> None:
+    releases = prometheus_restored
+    releases.settings = {"RELEASE_ANALYSIS_WINDOW": "6s"}
+    assert_inconclusive(
+        releases,
+        lambda: releases.stack.compose("stop", "prometheus"),
+        "Prometheus did not respond",
     )
 
 
 @soak_only
-def test_prometheus_answering_rubbish(
+def test_release_is_inconclusive_if_prometheus_returns_html(
     releases: Releases, version: int, httpserver: HTTPServer
 ) -> None:
-    """A stand between the script and Prometheus, which passes all on until it talks nonsense."""
-    talk: list[Response] = []
+    """A proxy between the script and Prometheus returns HTML from the start of the analysis on."""
+    replacement: list[Response] = []
 
-    def answer(request: Request) -> Response:
-        if talk:
-            return talk[0]
-        asked = parse_qs(request.query_string.decode())
-        told = requests.get(f"{PROMETHEUS}{request.path}", params=asked, timeout=5)
-        return Response(told.content, told.status_code, content_type="application/json")
+    def forward(request: Request) -> Response:
+        if replacement:
+            return replacement[0]
+        parameters = parse_qs(request.query_string.decode())
+        response = requests.get(f"{PROMETHEUS}{request.path}", params=parameters, timeout=5)
+        return Response(response.content, response.status_code, content_type="application/json")
 
-    httpserver.expect_request("/api/v1/query").respond_with_handler(answer)
+    httpserver.expect_request("/api/v1/query").respond_with_handler(forward)
     releases.settings = {
         "RELEASE_ANALYSIS_WINDOW": "6s",
         "RELEASE_PROMETHEUS_URL": httpserver.url_for("").rstrip("/"),
     }
     page = "<html>It works!</html>"
-    inconclusive(releases, lambda: talk.append(Response(page)), f"not JSON: {page}")
+    assert_inconclusive(releases, lambda: replacement.append(Response(page)), f"not JSON: {page}")
 
 
 def pause_prometheus(releases: Releases, seconds: float) -> None:
@@ -110,36 +120,42 @@ def pause_prometheus(releases: Releases, seconds: float) -> None:
     docker("unpause", container)
 
 
-def test_a_gap_of_scrapes_over_ten_per_cent(scraped: Releases, version: int) -> None:
-    scraped.settings = {"RELEASE_ANALYSIS_WINDOW": "16s"}
-    inconclusive(scraped, lambda: pause_prometheus(scraped, 9), "scraped_ratio is 0.")
+def test_release_is_inconclusive_if_over_10_percent_of_scrapes_are_missing(
+    prometheus_restored: Releases, version: int
+) -> None:
+    releases = prometheus_restored
+    releases.settings = {"RELEASE_ANALYSIS_WINDOW": "16s"}
+    assert_inconclusive(releases, lambda: pause_prometheus(releases, 9), "scraped_ratio is 0.")
 
 
 @soak_only
 @pytest.mark.parametrize("disturbance", ["gap", "restart"])
-def test_a_small_disturbance_does_not_stop_a_good_version(
-    scraped: Releases, disturbance: str, figures: Callable[[str], None]
+def test_good_version_is_promoted_despite_a_short_disturbance(
+    prometheus_restored: Releases, disturbance: str, record_measurement: Callable[[str], None]
 ) -> None:
-    releases = scraped
-    releases.new_version()
+    releases = prometheus_restored
+    releases.commit_version()
     releases.settings = {"RELEASE_ANALYSIS_WINDOW": {"gap": "30s", "restart": "75s"}[disturbance]}
 
     def release() -> None:
-        process = releases.begin()
-        releases.until("watching")
+        process = releases.start()
+        releases.wait_for_phase("analyzing")
         time.sleep(5)
         if disturbance == "gap":
             pause_prometheus(releases, 2.5)
         else:
             docker("restart", releases.stack.container("canary"))
-        assert wait(process) == 0, releases.log()
+        assert wait(process) == 0, releases.read_log()
 
-    result = under_load(releases, release)
-    checks = {check["name"]: check["value"] for check in releases.state["last"]["checks"]}
-    figures(
-        f"a {disturbance} of the canary: promoted, scraped {checks['scraped_ratio']:.3f}, {result}"
+    result = run_under_load(releases, release)
+    checks = {
+        check["name"]: check["value"] for check in releases.state["last_evaluation"]["checks"]
+    }
+    record_measurement(
+        f"{disturbance} during the analysis: promoted, scraped ratio "
+        f"{checks['scraped_ratio']:.3f}, {result}"
     )
     assert releases.state["outcome"] == "promoted"
-    assert not releases.state["extended"]
+    assert not releases.state["window_extended"]
     assert 0.9 <= checks["scraped_ratio"] < 1
     assert result.failed == 0, result

@@ -1,158 +1,164 @@
-"""Killed, rebooted, superseded, failing half-way: a release ends in the right state anyway."""
+"""A release that is killed, rebooted, superseded or fails half-way ends in the right state."""
 
 from collections.abc import Callable
 
-from tests.support.releases import Releases, kill, soak_only, under_load, wait
+from tests.support.releases import Releases, kill, run_under_load, soak_only, wait
 from tests.support.stack import eventually
 
 
-def changed(releases: Releases, slot: str, before: dict[str, str]) -> None:
-    """Wait until a slot has another container."""
+def wait_for_new_container(releases: Releases, slot: str, before: dict[str, str]) -> None:
+    """Wait until a slot has another container than before."""
     eventually(
         lambda: releases.stack.container(slot) not in ("", before[slot]), 60, f"a new {slot}"
     )
 
 
-def test_killed_in_every_phase_it_is_promoted_in_the_end(
-    releases: Releases, figures: Callable[[str], None]
+def test_release_killed_in_every_phase_is_promoted(
+    releases: Releases, record_measurement: Callable[[str], None]
 ) -> None:
-    releases.new_version()
-    done: list[str] = []
+    releases.commit_version()
+    killed: list[str] = []
 
     def release() -> None:
         command = "start"
-        for phase in ("building", "testing", "placing", "watching", "promoting", "telling"):
-            before = releases.containers()
-            process = releases.begin(command)
-            releases.until(phase)
-            # Where a slot is about to be replaced, kill once it is: its tag has moved by then.
-            if phase == "placing":
-                changed(releases, "canary", before)
+        for phase in (
+            "building", "verifying", "deploying", "analyzing", "promoting", "finalizing",
+        ):  # fmt: skip
+            before = releases.get_containers()
+            process = releases.start(command)
+            releases.wait_for_phase(phase)
+            # Kill after the slot is recreated: by then its image tag has moved.
+            if phase == "deploying":
+                wait_for_new_container(releases, "canary", before)
             elif phase == "promoting":
-                changed(releases, "stable-1", before)
+                wait_for_new_container(releases, "stable-1", before)
             kill(process)
-            releases.settled()
+            releases.wait_for_lock()
             assert releases.state["phase"] == phase
-            releases.up_changes_nothing()
-            done.append(phase)
+            releases.assert_up_changes_nothing()
+            killed.append(phase)
             command = "resume"
-        assert releases.run("resume").returncode == 0, releases.log()
+        assert releases.run("resume").returncode == 0, releases.read_log()
 
-    result = under_load(releases, release)
-    figures(f"killed while {', '.join(done)}, each resumed: {releases.state['outcome']}, {result}")
+    result = run_under_load(releases, release)
+    record_measurement(
+        f"killed in {', '.join(killed)} and resumed: {releases.state['outcome']}, {result}"
+    )
     assert releases.state["outcome"] == "promoted"
-    assert set(releases.images().values()) == {releases.state["candidate"]}
+    assert set(releases.get_images().values()) == {releases.state["candidate_image"]}
     assert result.failed == 0, result
-    releases.up_changes_nothing()
+    releases.assert_up_changes_nothing()
     assert releases.run("resume").returncode == 0  # nothing to do
-    assert "Successfully deployed new model" in releases.told().mails
+    assert "Successfully deployed new model" in releases.read_notifications().mails
 
 
 @soak_only
-def test_killed_while_it_is_given_up_and_the_slot_left_empty(releases: Releases) -> None:
-    releases.new_version()
+def test_release_killed_during_abort_leaves_the_canary_slot_empty(releases: Releases) -> None:
+    releases.commit_version()
     releases.settings = {"RELEASE_ANALYSIS_WINDOW": "10m", "RELEASE_ON_ABORT": "empty"}
-    before = releases.images()
+    before = releases.get_images()
 
     def release() -> None:
-        process = releases.begin()
-        releases.until("watching")
-        releases.up_changes_nothing()
-        word = releases.begin("abort", "lists look odd")
-        releases.until("aborting")
+        process = releases.start()
+        releases.wait_for_phase("analyzing")
+        releases.assert_up_changes_nothing()
+        request = releases.start("abort", "lists look odd")
+        releases.wait_for_phase("aborting")
         kill(process)
-        kill(word)
-        releases.settled()
+        kill(request)
+        releases.wait_for_lock()
         assert releases.run("resume").returncode == 1
 
-    result = under_load(releases, release)
+    result = run_under_load(releases, release)
     assert result.failed == 0, result
     assert releases.state["outcome"] == "aborted"
-    assert "lists look odd" in releases.told().slack
+    assert "lists look odd" in releases.read_notifications().slack
     expected = {slot: image for slot, image in before.items() if slot != "canary"}
-    assert releases.images() == expected
-    releases.up_changes_nothing()
-    assert releases.images() == expected
+    assert releases.get_images() == expected
+    releases.assert_up_changes_nothing()
+    assert releases.get_images() == expected
 
 
 @soak_only
-def test_a_new_commit_supersedes_when_it_is_told_to(releases: Releases) -> None:
-    first = releases.new_version()
+def test_new_commit_supersedes_a_release_if_the_setting_says_so(releases: Releases) -> None:
+    first = releases.commit_version()
     releases.settings = {"RELEASE_ANALYSIS_WINDOW": "10m"}
-    stories: list[dict[str, object]] = []
+    superseded: list[dict[str, object]] = []
 
     def release() -> None:
-        process = releases.begin()
-        releases.until("watching")
-        stories.append(releases.state)
-        releases.new_version()
+        process = releases.start()
+        releases.wait_for_phase("analyzing")
+        superseded.append(releases.state)
+        releases.commit_version()
         releases.settings = {"RELEASE_ON_CONFLICT": "supersede", "RELEASE_ANALYSIS_WINDOW": "10s"}
-        assert releases.run("start").returncode == 0, releases.log()
+        assert releases.run("start").returncode == 0, releases.read_log()
         assert wait(process) == 1
 
-    result = under_load(releases, release)
+    result = run_under_load(releases, release)
     assert result.failed == 0, result
     state = releases.state
     assert (state["outcome"], state["version"]) == ("promoted", str(first + 1))
-    assert state["opened"] > int(str(stories[0]["opened"])) + 5
-    assert state["deadline"] == state["opened"] + 10
-    assert f"Release of version {first} superseded" in releases.told().mails
+    assert state["analysis_started_at"] > int(str(superseded[0]["analysis_started_at"])) + 5
+    assert state["analysis_deadline"] == state["analysis_started_at"] + 10
+    assert f"Release of version {first} superseded" in releases.read_notifications().mails
 
 
 @soak_only
-def test_a_promotion_that_fails_half_way_puts_both_back_also_when_killed(
-    releases: Releases, figures: Callable[[str], None]
+def test_failed_promotion_restores_both_stable_slots_even_when_killed(
+    releases: Releases, record_measurement: Callable[[str], None]
 ) -> None:
-    releases.new_version("absent:stable-2")
+    releases.commit_version("crash:stable-2")
     releases.settings = {"RELEASE_ANALYSIS_WINDOW": "8s"}
-    before = releases.images()
+    before = releases.get_images()
 
     def release() -> None:
-        process = releases.begin()
-        releases.until("restoring")
+        process = releases.start()
+        releases.wait_for_phase("restoring")
         kill(process)
-        releases.settled()
+        releases.wait_for_lock()
         assert releases.run("resume").returncode == 1
 
-    result = under_load(releases, release)
-    figures(f"a promotion that fails at its second slot: {result}")
+    result = run_under_load(releases, release)
+    record_measurement(f"promotion that fails at the second slot: {result}")
     assert result.failed == 0, result
-    assert releases.state["outcome"] == "failed", releases.log()
-    assert "stable-2 did not get ready" in releases.told().mails
-    assert releases.images() == {**before, "canary": before["stable-1"]}
-    releases.up_changes_nothing()
+    assert releases.state["outcome"] == "failed", releases.read_log()
+    assert "stable-2 did not become ready" in releases.read_notifications().mails
+    assert releases.get_images() == {**before, "canary": before["stable-1"]}
+    releases.assert_up_changes_nothing()
 
 
 @soak_only
-def test_a_host_that_was_rebooted_goes_on(releases: Releases) -> None:
-    releases.new_version()
+def test_release_is_resumed_after_a_reboot(releases: Releases) -> None:
+    releases.commit_version()
     releases.settings = {"RELEASE_ANALYSIS_WINDOW": "8s"}
 
     def release() -> None:
-        before = releases.containers()
-        process = releases.begin()
-        releases.until("promoting")
-        changed(releases, "stable-1", before)
+        before = releases.get_containers()
+        process = releases.start()
+        releases.wait_for_phase("promoting")
+        wait_for_new_container(releases, "stable-1", before)
         kill(process)
 
-    under_load(releases, release)
-    releases.settled()
+    run_under_load(releases, release)
+    releases.wait_for_lock()
     releases.stack.compose("stop", "--timeout", "10")
     releases.stack.compose("start")
-    assert releases.run("resume").returncode == 0, releases.log()
+    assert releases.run("resume").returncode == 0, releases.read_log()
     assert releases.state["outcome"] == "promoted"
-    assert set(releases.images().values()) == {releases.state["candidate"]}
+    assert set(releases.get_images().values()) == {releases.state["candidate_image"]}
 
 
-def test_rollback_under_load(releases: Releases, figures: Callable[[str], None]) -> None:
+def test_rollback_under_load_fails_no_request(
+    releases: Releases, record_measurement: Callable[[str], None]
+) -> None:
     state = releases.state
 
     def release() -> None:
-        assert releases.run("rollback").returncode == 0, releases.log()
+        assert releases.run("rollback").returncode == 0, releases.read_log()
 
-    result = under_load(releases, release)
-    figures(f"rollback: {result}")
+    result = run_under_load(releases, release)
+    record_measurement(f"rollback: {result}")
     assert result.failed == 0, result
-    assert set(releases.images().values()) == {state["stable"]}
-    assert "Rolled back to version" in releases.told().mails
-    releases.up_changes_nothing()
+    assert set(releases.get_images().values()) == {state["stable_image"]}
+    assert "Rolled back to version" in releases.read_notifications().mails
+    releases.assert_up_changes_nothing()

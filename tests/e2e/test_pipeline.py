@@ -1,4 +1,4 @@
-"""The pipeline, run by gitlab-ci-local: its deployment, over an sshd, ends in a promotion."""
+"""The CI pipeline, run by gitlab-ci-local, deploys over SSH, and the release is promoted."""
 
 import getpass
 import os
@@ -13,28 +13,29 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.integration.service.conftest import free_port
-from tests.support.releases import Releases, git, soak_only, under_load
+from tests.support.releases import Releases, git, run_under_load, soak_only
 from tests.support.stack import eventually
 
 RUNNER = ROOT / "build" / "gitlab-ci-local" / "node_modules" / ".bin" / "gitlab-ci-local"
-#: `make soak` runs the test jobs too; they are `make test` once more.
-WHOLE = "MARQUEE_SOAK_SECONDS" in os.environ
+#: `make soak` also runs the pipeline's test jobs, which repeat `make test`.
+ALL_JOBS = "MARQUEE_SOAK_SECONDS" in os.environ
 DEPLOY = ("deploy", "--no-needs")
 LOG = ROOT / "build" / "pipeline.log"
-LONGEST = 3000 if WHOLE else 200  # seconds
+TIMEOUT_SECONDS = 3000 if ALL_JOBS else 200
 
 
-def why_not() -> str | None:
+def find_missing_requirement() -> str | None:
+    """Return why the pipeline cannot run here; install what is missing if SYSTEM=1."""
     if os.environ.get("SYSTEM") == "1":
         subprocess.run([ROOT / "scripts" / "install_system.sh", "pipeline"], check=True)
     for command in ("rsync", "npm", "ssh", "ssh-keygen", "/usr/sbin/sshd"):
         if shutil.which(command) is None:
-            return f"there is no {command} (SYSTEM=1 installs it)"
+            return f"{command} is not installed (SYSTEM=1 installs it)"
     if not RUNNER.exists():
-        place = RUNNER.parents[2]
-        place.mkdir(parents=True, exist_ok=True)
+        directory = RUNNER.parents[2]
+        directory.mkdir(parents=True, exist_ok=True)
         done = subprocess.run(
-            ["npm", "install", "--silent", "--no-fund", "--no-audit", f"--prefix={place}",
+            ["npm", "install", "--silent", "--no-fund", "--no-audit", f"--prefix={directory}",
              "gitlab-ci-local@4.68.1"], capture_output=True, text=True, check=False,
         )  # fmt: skip
         if done.returncode:
@@ -43,28 +44,34 @@ def why_not() -> str | None:
 
 
 @dataclass
-class Server:
-    """An sshd on loopback, and what a client needs to trust it."""
+class SshServer:
+    """An SSH server on the loopback address.
+
+    Attributes:
+        key: private key of the client.
+        known_hosts: file with the server's host key.
+        wrong_known_hosts: file with another host key for the same address.
+    """
 
     port: int
     key: Path
     known_hosts: Path
-    stranger: Path
+    wrong_known_hosts: Path
 
 
 @pytest.fixture
-def server(tmp_path: Path, releases: Releases) -> Iterator[Server]:
-    if reason := why_not():
+def server(tmp_path: Path, releases: Releases) -> Iterator[SshServer]:
+    if reason := find_missing_requirement():
         pytest.skip(reason)
-    for name in ("host", "stranger", "key"):
+    for name in ("host", "other_host", "key"):
         subprocess.run(
             ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / name], check=True
         )
     port = free_port()
-    known = f"[127.0.0.1]:{port} "
-    (tmp_path / "known_hosts").write_text(known + (tmp_path / "host.pub").read_text())
-    (tmp_path / "of_a_stranger").write_text(known + (tmp_path / "stranger.pub").read_text())
-    # What a server has in release.env and .env; sshd hands nothing over.
+    known_hosts, wrong_known_hosts = tmp_path / "known_hosts", tmp_path / "wrong_known_hosts"
+    known_hosts.write_text(f"[127.0.0.1]:{port} {(tmp_path / 'host.pub').read_text()}")
+    wrong_known_hosts.write_text(f"[127.0.0.1]:{port} {(tmp_path / 'other_host.pub').read_text()}")
+    # The server's settings in .env and release.env: sshd passes no environment variables on.
     settings = {**releases.environment, "HOME": str(Path.home())}
     names = [n for n in settings if n.startswith(("RELEASE_", "MARQUEE_", "COMPOSE_"))]
     with (releases.clone / ".env").open("a") as file:
@@ -84,85 +91,102 @@ def server(tmp_path: Path, releases: Releases) -> Iterator[Server]:
             ["/usr/sbin/sshd", "-D", "-e", "-f", configuration], stdout=log, stderr=log
         )
     try:
-        yield Server(port, tmp_path / "key", tmp_path / "known_hosts", tmp_path / "of_a_stranger")
+        yield SshServer(port, tmp_path / "key", known_hosts, wrong_known_hosts)
     finally:
         process.terminate()
         process.wait(10)
         (releases.clone / "release.env").unlink()
 
 
-def ended(running: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
-    """A pipeline that came to its end, with what it said."""
-    status = running.wait(LONGEST)
-    return subprocess.CompletedProcess(running.args, status, LOG.read_text())
+def wait_for_pipeline(pipeline: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
+    """Wait for a pipeline to end; return its exit status and output."""
+    status = pipeline.wait(TIMEOUT_SECONDS)
+    return subprocess.CompletedProcess(pipeline.args, status, LOG.read_text())
 
 
 @soak_only
-@pytest.mark.timeout(LONGEST + 600)
-@pytest.mark.skipif(os.geteuid() != 0, reason="an sshd of our own needs root")
-def test_a_push_ends_in_a_promoted_release(
-    server: Server, releases: Releases, tmp_path: Path, figures: Callable[[str], None]
+@pytest.mark.timeout(TIMEOUT_SECONDS + 600)
+@pytest.mark.skipif(os.geteuid() != 0, reason="starting an SSH server requires root")
+def test_push_is_deployed_and_promoted(
+    server: SshServer, releases: Releases, tmp_path: Path, record_measurement: Callable[[str], None]
 ) -> None:
-    origin, desk = tmp_path / "origin.git", tmp_path / "desk"
-    version = releases.new_version()
+    origin, developer = tmp_path / "origin.git", tmp_path / "developer"
+    version = releases.commit_version()
     subprocess.run(["git", "clone", "--quiet", "--bare", releases.clone, origin], check=True)
     branch = git(origin, "symbolic-ref", "--short", "HEAD").strip()
-    subprocess.run(["git", "clone", "--quiet", origin, desk], check=True)
-    # The server's clone is one commit behind, and follows the origin.
+    subprocess.run(["git", "clone", "--quiet", origin, developer], check=True)
+    # The server's clone is one commit behind its upstream branch in origin.
     git(releases.clone, "reset", "--quiet", "--hard", "HEAD~1")
     git(releases.clone, "remote", "set-url", "origin", str(origin))
     git(releases.clone, "fetch", "--quiet")
     git(releases.clone, "branch", f"--set-upstream-to=origin/{branch}")
 
-    refused = ended(pipeline(server, desk, releases.clone, of=server.stranger, jobs=DEPLOY))
-    assert refused.returncode != 0
-    assert "Host key verification failed" in refused.stdout
+    rejected = wait_for_pipeline(
+        start_pipeline(
+            server, developer, releases.clone, known_hosts=server.wrong_known_hosts, jobs=DEPLOY
+        )
+    )
+    assert rejected.returncode != 0
+    assert "Host key verification failed" in rejected.stdout
     before = git(releases.clone, "rev-parse", "HEAD")
     start = time.monotonic()
-    pushed = pipeline(server, desk, releases.clone, jobs=() if WHOLE else DEPLOY)
-    # The test jobs take both cores: people come once the new commit is on the server.
+    pipeline = start_pipeline(server, developer, releases.clone, jobs=() if ALL_JOBS else DEPLOY)
+    # The test jobs use both cores: start the load when the new commit is on the server.
     eventually(
-        lambda: git(releases.clone, "rev-parse", "HEAD") != before or pushed.poll() is not None,
-        LONGEST, "the deployment",
+        lambda: git(releases.clone, "rev-parse", "HEAD") != before or pipeline.poll() is not None,
+        TIMEOUT_SECONDS, "the deployment",
     )  # fmt: skip
     seconds: list[float] = []
 
     def release() -> None:
-        done = ended(pushed)
+        done = wait_for_pipeline(pipeline)
         seconds.append(time.monotonic() - start)
         assert done.returncode == 0, done.stdout[-5000:]
-        assert "has begun" in done.stdout
-        assert releases.state["phase"] != "ended", "the job waited for the release"
-        eventually(lambda: releases.state["phase"] == "ended", 200, "the end of the release")
+        assert "has started" in done.stdout
+        assert releases.state["phase"] != "completed", "the job waited for the release"
+        eventually(lambda: releases.state["phase"] == "completed", 200, "the end of the release")
 
-    result = under_load(releases, release)
-    figures(f"pipeline to begun release {seconds[0]:.0f} s; released from there: {result}")
+    result = run_under_load(releases, release)
+    record_measurement(
+        f"pipeline until the release has started: {seconds[0]:.0f} s; release: {result}"
+    )
     state = releases.state
     assert (state["outcome"], state["version"]) == ("promoted", str(version)), state
-    assert set(releases.images().values()) == {state["candidate"]}
+    assert set(releases.get_images().values()) == {state["candidate_image"]}
     assert result.failed == 0, result
-    again = ended(pipeline(server, desk, releases.clone, jobs=DEPLOY))
+    again = wait_for_pipeline(start_pipeline(server, developer, releases.clone, jobs=DEPLOY))
     assert again.returncode == 0
-    assert "this very version is in service" in again.stdout
+    assert "this version is already in service" in again.stdout
     assert releases.state == state
 
 
-def pipeline(
-    server: Server, desk: Path, clone: Path, *, jobs: Sequence[str], of: Path | None = None
+def start_pipeline(
+    server: SshServer,
+    developer: Path,
+    clone: Path,
+    *,
+    jobs: Sequence[str],
+    known_hosts: Path | None = None,
 ) -> subprocess.Popen[str]:
-    """Start the pipeline, or some jobs of it, as GitLab would; with the host key `of` another."""
+    """Start the pipeline as GitLab does, in the developer's clone.
+
+    Args:
+        clone: the server's clone.
+        jobs: names of the jobs; all if empty.
+        known_hosts: file with the accepted host key; default: the server's.
+    """
     variables = {
         "DEPLOY_TARGET": f"{getpass.getuser()}@127.0.0.1",
         "DEPLOY_PORT": str(server.port),
         "DEPLOY_PATH": str(clone),
         "DEPLOY_KEY": str(server.key),
-        "DEPLOY_KNOWN_HOSTS": str(of or server.known_hosts),
+        "DEPLOY_KNOWN_HOSTS": str(known_hosts or server.known_hosts),
         "SYSTEM": "",
     }
     with LOG.open("w") as log:
         return subprocess.Popen(
             [RUNNER, *jobs, "--force-shell-executor", "--shell-isolation",
              *(f"--variable={n}={v}" for n, v in variables.items())],
-            cwd=desk, stdout=log, stderr=subprocess.STDOUT, text=True,
+            cwd=developer, stdout=log, stderr=subprocess.STDOUT, text=True,
             env={n: v for n, v in os.environ.items() if n != "MARQUEE_SOAK_SECONDS"},
         )  # fmt: skip

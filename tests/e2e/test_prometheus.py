@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 import requests
-import yaml
+from ruamel.yaml import YAML
 
 from tests.support.load import attack
 from tests.support.stack import PROMETHEUS, SLOTS, URL, Stack, docker, eventually
@@ -19,7 +19,7 @@ SCRAPE_WAIT_SECONDS = 6
 
 def test_every_configured_target_is_up(stack: Stack) -> None:
     file = stack.clone / "monitoring" / "prometheus" / "prometheus.yml"
-    jobs = yaml.safe_load(file.read_text())["scrape_configs"]
+    jobs = YAML(typ="safe").load(file)["scrape_configs"]
     configured = sum(
         len(group["targets"]) for job in jobs for group in job.get("static_configs", [])
     )

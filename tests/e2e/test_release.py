@@ -1,4 +1,4 @@
-"""A good version takes all traffic, a bad one is given up, and nobody's request fails."""
+"""Releases under load: a good version is promoted, a bad one is aborted, no request fails."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -8,164 +8,174 @@ from typing import Any
 import pytest
 
 from tests.support.releases import (
-    RATE,
+    REQUESTS_PER_SECOND,
     Releases,
-    damaged,
-    moment,
-    of_strangers,
+    corrupt_model,
+    get_request_time,
+    make_users_unknown,
+    run_under_load,
     soak_only,
-    under_load,
     wait,
 )
 from tests.support.stack import PROJECT, docker
 
 
-class Answers:
-    """Slots of answers by time, as clients got them."""
+class SlotRecorder:
+    """Records time and slot of each response."""
 
     def __init__(self) -> None:
-        self.got: list[tuple[float, str, str]] = []
+        self._responses: list[tuple[float, str]] = []
 
     def __call__(self, hit: dict[str, Any]) -> None:
         headers = hit.get("headers") or {}
         if "X-Slot" in headers:
-            self.got.append((moment(hit), headers["X-Slot"][0], headers["X-Model-Version"][0]))
+            self._responses.append((get_request_time(hit), headers["X-Slot"][0]))
 
-    def between(self, start: float, end: float) -> Counter[str]:
-        return Counter(slot for at, slot, _ in self.got if start <= at < end)
+    def count_between(self, start: float, end: float) -> Counter[str]:
+        """Return the number of responses by slot between two Unix times."""
+        return Counter(slot for time, slot in self._responses if start <= time < end)
 
 
-def test_a_good_version_gets_all_traffic_and_no_request_fails(
-    releases: Releases, figures: Callable[[str], None]
+def test_good_version_is_promoted_and_no_request_fails(
+    releases: Releases, record_measurement: Callable[[str], None]
 ) -> None:
-    version = releases.new_version()
-    answers = Answers()
-    refused: list[str] = []
+    version = releases.commit_version()
+    responses = SlotRecorder()
+    errors_of_second_start: list[str] = []
 
     def release() -> None:
-        first = releases.begin()
-        releases.until("watching")
-        releases.up_changes_nothing()
+        first = releases.start()
+        releases.wait_for_phase("analyzing")
+        releases.assert_up_changes_nothing()
         second = releases.run("start")
         assert second.returncode == 1
-        refused.append(second.stderr)
-        assert wait(first) == 0, releases.log()
+        errors_of_second_start.append(second.stderr)
+        assert wait(first) == 0, releases.read_log()
 
-    result = under_load(releases, release, answers)
+    result = run_under_load(releases, release, responses)
     state = releases.state
-    figures(
-        f"good version released at {RATE}/s in {state['ended'] - state['started']} s: {result}, "
+    record_measurement(
+        f"good version released at {REQUESTS_PER_SECOND} requests/s in "
+        f"{state['completed_at'] - state['started_at']} s: {result}, "
         f"slots {dict(result.slots)}"
     )
     assert result.failed == 0, result
     assert state["outcome"] == "promoted"
-    assert set(releases.images().values()) == {state["candidate"]}
-    assert f"start of {state['by']} (process " in refused[0]
-    assert " since 20" in refused[0]
-    shares = answers.between(state["opened"], state["deadline"])
-    canary = shares["canary"] / shares.total()
-    figures(f"answers while both versions ran: {dict(shares)}, the canary's share {canary:.4f}")
-    assert abs(canary - 0.2) < 0.01
-    releases.up_changes_nothing()
-    told = releases.told()
-    assert f"Successfully deployed new model: version {version}" in told.mails
-    assert "requests = " in told.mails
-    assert f"version {version}" in told.slack
+    assert set(releases.get_images().values()) == {state["candidate_image"]}
+    assert f"start by {state['started_by']} (PID " in errors_of_second_start[0]
+    assert " since 20" in errors_of_second_start[0]
+    counts = responses.count_between(state["analysis_started_at"], state["analysis_deadline"])
+    canary_share = counts["canary"] / counts.total()
+    record_measurement(
+        f"responses during the analysis: {dict(counts)}, canary share {canary_share:.4f}"
+    )
+    assert abs(canary_share - 0.2) < 0.01
+    releases.assert_up_changes_nothing()
+    notifications = releases.read_notifications()
+    assert f"Successfully deployed new model: version {version}" in notifications.mails
+    assert "requests = " in notifications.mails
+    assert f"version {version}" in notifications.slack
     rows = dict(releases.stack.sql("select version_number, count(*) from reccom group by 1"))
     assert {"1", str(version)} <= set(rows), rows
     ((build, digest),) = releases.stack.sql(
         f"select build_id, image_digest from build where version_number = {version}",
     )
-    assert (build, digest) == (state["build"], state["candidate"])
+    assert (build, digest) == (state["build_id"], state["candidate_image"])
 
 
-# Slow versions get no more requests than two workers answer: one that is swamped answers no scrape
-# either, and is given up by a guard (the third of these).
-
-
-@soak_only
-def test_a_version_of_700_ms_is_given_up(releases: Releases) -> None:
-    releases.settings = {"RELEASE_MIN_REQUESTS": "20"}
-    given_up(releases, "slow:0.7", "mean_seconds is 0.7", rate=10)
-
-
-def test_a_version_of_300_ms_is_given_up_though_below_500(releases: Releases) -> None:
-    releases.settings = {"RELEASE_MIN_REQUESTS": "20"}
-    given_up(releases, "slow:0.3", "beyond_edge_ratio is 1,", "mean_seconds = 0.3", rate=20)
+# The request rate of slow versions is low enough for two workers: an overloaded version does not
+# respond to scrapes either and is aborted by a guard (the third of these tests).
 
 
 @soak_only
-def test_a_version_that_is_swamped_is_given_up_early(releases: Releases) -> None:
+def test_version_with_700_ms_latency_is_aborted(releases: Releases) -> None:
+    releases.settings = {"RELEASE_MIN_REQUESTS": "20"}
+    assert_aborted(releases, "slow:0.7", "mean_seconds is 0.7", rate=10)
+
+
+def test_version_with_300_ms_latency_is_aborted_because_of_timeouts(releases: Releases) -> None:
+    releases.settings = {"RELEASE_MIN_REQUESTS": "20"}
+    assert_aborted(releases, "slow:0.3", "timeout_ratio is 1,", "mean_seconds = 0.3", rate=20)
+
+
+@soak_only
+def test_overloaded_version_is_aborted_by_a_guard(releases: Releases) -> None:
     releases.settings = {"RELEASE_READINESS_TIMEOUT": "10s", "RELEASE_ANALYSIS_WINDOW": "10m"}
-    given_up(releases, "tires:0.7", "guard: reached_ratio is 0")
+    assert_aborted(releases, "degrading:0.7", "guard: reached_ratio is 0")
 
 
-def test_a_version_that_errs_is_given_up_early(releases: Releases) -> None:
+def test_version_with_errors_is_aborted_by_a_guard(releases: Releases) -> None:
     releases.settings = {"RELEASE_GUARD_MIN_REQUESTS": "100", "RELEASE_ANALYSIS_WINDOW": "10m"}
-    given_up(releases, "errors:3", "guard: success_ratio is 0.")
-    assert releases.state["ended"] < releases.state["deadline"] - 400
+    assert_aborted(releases, "errors:3", "guard: success_ratio is 0.")
+    assert releases.state["completed_at"] < releases.state["analysis_deadline"] - 400
 
 
 @soak_only
-def test_a_version_that_knows_nobody_is_given_up(releases: Releases) -> None:
-    given_up(releases, "", "more_popular_ratio is 1,", change=of_strangers)
+def test_version_with_fallback_lists_only_is_aborted(releases: Releases) -> None:
+    assert_aborted(releases, "", "fallback_increase is 1,", modify_model=make_users_unknown)
 
 
 @soak_only
 @pytest.mark.parametrize("where", ["model", "image"])
-def test_a_damaged_model_never_takes_traffic(releases: Releases, where: str) -> None:
+def test_corrupt_model_gets_no_traffic(releases: Releases, where: str) -> None:
     if where == "model":
-        releases.new_version(change=damaged)
+        releases.commit_version(modify_model=corrupt_model)
     else:
-        releases.new_version("corrupt")
-    before = releases.containers()
+        releases.commit_version("corrupt")
+    before = releases.get_containers()
     assert releases.run("start").returncode == 1
     state = releases.state
-    reason = {"model": "could not be built", "image": "failed its test before it took traffic"}
+    reason = {"model": "could not be built", "image": "failed its smoke test"}
     assert reason[where] in state["reason"]
-    assert releases.containers() == before
-    assert reason[where] in releases.told().mails
-    releases.up_changes_nothing()
-    assert [tag for tag in tags() if tag.startswith(f"{state['version']}-")] == []
+    assert releases.get_containers() == before
+    assert reason[where] in releases.read_notifications().mails
+    releases.assert_up_changes_nothing()
+    assert [tag for tag in list_tags() if tag.startswith(f"{state['version']}-")] == []
 
 
-def tags() -> list[str]:
-    """All tags of the stack's images, those of candidates among them."""
+def list_tags() -> list[str]:
+    """Return all tags of the stack's images, including candidates."""
     rows = docker("image", "ls", "--format", "{{.Repository}} {{.Tag}}").splitlines()
     return [row.split()[1] for row in rows if row.startswith(PROJECT) and "-base" not in row]
 
 
-def given_up(
+def assert_aborted(
     releases: Releases,
     fault: str,
     reason: str,
-    figure: str = "",
-    rate: int = RATE,
-    change: Callable[[Path], None] | None = None,
+    check: str = "",
+    rate: int = REQUESTS_PER_SECOND,
+    modify_model: Callable[[Path], None] | None = None,
 ) -> None:
-    """Release a version with a fault under load: given up, told why, the stables untouched."""
-    version = releases.new_version(fault, change)
-    before = releases.containers()
-    images = releases.images()
+    """Release a version with a fault under load and check that it is aborted and rejected.
+
+    Args:
+        reason: expected in the outcome and in notifications.
+        check: value of a check, expected in notifications.
+        rate: requests per second.
+    """
+    version = releases.commit_version(fault, modify_model)
+    before = releases.get_containers()
+    images = releases.get_images()
 
     def release() -> None:
         assert releases.run("start").returncode == 1
 
-    result = under_load(releases, release, rate=rate)
+    result = run_under_load(releases, release, rate=rate)
     state = releases.state
-    assert state["outcome"] == "aborted", releases.log()
+    assert state["outcome"] == "aborted", releases.read_log()
     assert reason in state["reason"]
     if not fault.startswith("errors"):
         assert result.failed == 0, result
     for slot in ("stable-1", "stable-2"):
-        assert releases.containers()[slot] == before[slot]
-    assert releases.images()["canary"] == images["stable-1"]
-    releases.up_changes_nothing()
-    told = releases.told()
-    for text in (told.mails, told.slack):
+        assert releases.get_containers()[slot] == before[slot]
+    assert releases.get_images()["canary"] == images["stable-1"]
+    releases.assert_up_changes_nothing()
+    notifications = releases.read_notifications()
+    for text in (notifications.mails, notifications.slack):
         assert f"Release of version {version} aborted" in text
         assert reason in text
-        assert figure in text
+        assert check in text
     again = releases.run("start")
     assert again.returncode == 1
-    assert "this very version was given up before" in again.stderr
+    assert "this version was already rejected" in again.stderr

@@ -1,4 +1,4 @@
-# tests/images/build.sh: which images it builds. `docker` is a stub.
+# tests/images/build.sh: which images it builds and which it keeps. Docker is a fake.
 
 setup() {
     cd "$BATS_TEST_DIRNAME/../.." || exit
@@ -11,7 +11,7 @@ setup() {
     cat >"$commands/docker" <<'EOF'
 #!/bin/bash
 [[ "$*" != *buildx* ]] || { echo "$*" >>"$BATS_TEST_TMPDIR/built"; exit "${BUILD_FAILS:-0}"; }
-[[ -n ${IMAGE_THERE:-} || -e $BATS_TEST_TMPDIR/built ]] || exit 1
+[[ -n ${IMAGE_EXISTS:-} || -e $BATS_TEST_TMPDIR/built ]] || exit 1
 case "$*" in
     *.Size*) echo 1000000 ;;
     *standin.inputs*) echo "${INPUTS:-}" ;;
@@ -25,7 +25,7 @@ EOF
 
 built() { [[ -e $BATS_TEST_TMPDIR/built ]]; }
 
-@test "--help prints the usage, an unknown name is wrong usage" {
+@test "prints help, and exits with 2 on an unknown name" {
     run "$script" --help
     [[ $status == 0 && $output == *USAGE*"EXIT STATUS"* ]]
     run "$script" apache
@@ -33,23 +33,23 @@ built() { [[ -e $BATS_TEST_TMPDIR/built ]]; }
 }
 
 @test "an original image is never replaced" {
-    IMAGE_THERE=yes run "$script" nginx
+    IMAGE_EXISTS=yes run "$script" nginx
     [[ $status == 0 && $output == *"nginx:1.30"*"original image, kept"* ]]
     ! built
 }
 
 @test "an image with other inputs is rebuilt and labelled with them" {
-    IMAGE_THERE=yes STANDIN=true INPUTS=old run "$script" --one nginx
+    IMAGE_EXISTS=yes STANDIN=true INPUTS=old run "$script" --one nginx
     [[ $status == 0 && $output == *"built in"* ]]
     grep -q -- '--label org.marquee.standin=true --label org.marquee.standin.inputs=' "$BATS_TEST_TMPDIR/built"
     grep -q -- '--build-arg VERSION=1.30 ' "$BATS_TEST_TMPDIR/built"
 }
 
 @test "an image with the same inputs is not rebuilt" {
-    IMAGE_THERE=yes STANDIN=true INPUTS=old run "$script" --one nginx
+    IMAGE_EXISTS=yes STANDIN=true INPUTS=old run "$script" --one nginx
     inputs=$(sed -n 's/.*inputs=\([0-9a-f]*\) .*/\1/p' "$BATS_TEST_TMPDIR/built")
     rm "$BATS_TEST_TMPDIR/built"
-    IMAGE_THERE=yes STANDIN=true INPUTS=$inputs run "$script" --one nginx
+    IMAGE_EXISTS=yes STANDIN=true INPUTS=$inputs run "$script" --one nginx
     [[ $status == 0 && $output == *"up to date"* ]]
     ! built
 }

@@ -1,203 +1,234 @@
-# canary_release.sh: what each command does, refuses and puts back. Docker and Prometheus are
-# stand-ins (tests/shell/release); tests/e2e has the real ones.
+# canary_release.sh: its commands, what they refuse, and what they restore. Docker and Prometheus are
+# fakes (tests/shell/fakes); tests/e2e uses the real ones.
 
-load release/world.bash
+load fakes/setup.bash
+bats_require_minimum_version 1.5.0
 
-setup() { make_world; }
+setup() { setup_fakes; }
 
 release() { run --separate-stderr scripts/canary_release.sh "$@"; }
-state() { jq -r "$1" data/release/state.json; }
-slots() { cat "$WORLD"/slots/* | sort -u; }
-told() { grep -q -- "$1" "$WORLD/told"; }
-begin() { # in the background, until it is in a phase
-    RELEASE_ANALYSIS_WINDOW=1h scripts/canary_release.sh start >>"$WORLD/log" 2>&1 3>&- &
+slot_images() { cat "$FAKES"/slots/* | sort -u; }
+notified() { grep -q -- "$1" "$FAKES/notifications"; }
+start_and_wait_for() { # PHASE; in the background, as process $running
+    RELEASE_ANALYSIS_WINDOW=1h scripts/canary_release.sh start >>"$FAKES/log" 2>&1 3>&- &
     running=$!
     for _ in {1..100}; do
-        [[ $(state .phase 2>/dev/null) != "$1" ]] || return 0
+        [[ $(get_state .phase 2>/dev/null) != "$1" ]] || return 0
         sleep 0.1
     done
-    cat "$WORLD/log"
+    cat "$FAKES/log"
     return 1
 }
 
 teardown() { [[ -z ${running:-} ]] || kill -9 "$running" 2>/dev/null || true; }
 
-bats_require_minimum_version 1.5.0
-
-@test "it explains itself, also each command, and refuses what it does not know with 2" {
+@test "prints help, also for each command, and exits with 2 on invalid arguments" {
     release --help
-    [[ $status == 0 && $output == *USAGE*COMMANDS*EXAMPLES*"EXIT STATUS"* ]]
+    [[ $status == 0 && $output == *USAGE*COMMANDS*OPTIONS*EXAMPLES*"EXIT STATUS"* ]]
     release abort --help
     [[ $status == 0 && $output == *USAGE* ]]
-    for words in dance "start --twice" "resume now" "promote 7" "rollback 7" "status --xml" "queries --days 3"; do
-        # shellcheck disable=SC2086 # words
-        release $words
-        [[ $status == 2 || $words == status* ]]
+    for arguments in dance "start --twice" "resume now" "promote 7" "rollback 7" "status --xml" "queries --days 3"; do
+        # shellcheck disable=SC2086 # several words
+        release $arguments
+        [[ $status == 2 || $arguments == status* ]]
     done
-    [[ ! -e $WORLD/ups ]]
+    [[ ! -e $FAKES/ups ]]
 }
 
-@test "a setting that is not known, or makes no sense, is named and ends with 2" {
+@test "exits with 2 on unknown and invalid settings and names them" {
     RELEASE_MEAN_SECOND=1 release status
-    [[ $status == 2 && $stderr == *"the environment: there is no setting RELEASE_MEAN_SECOND"* ]]
+    [[ $status == 2 && $stderr == *"the environment: unknown setting RELEASE_MEAN_SECOND"* ]]
     RELEASE_ANALYSIS_WINDOW=soon release status
-    [[ $status == 2 && $stderr == *"RELEASE_ANALYSIS_WINDOW=soon"* ]]
+    [[ $status == 2 && $stderr == *"invalid value RELEASE_ANALYSIS_WINDOW=soon"* ]]
     echo 'RELEASE_ON_ABORT=nothing' >release.env
     release status
-    [[ $status == 2 && $stderr == *"release.env: RELEASE_ON_ABORT=nothing"* ]]
+    [[ $status == 2 && $stderr == *"release.env: invalid value RELEASE_ON_ABORT=nothing"* ]]
 }
 
-@test "start: a good version gets all slots, the tags, and people are told" {
+@test "release.env: comments and quotes are allowed" {
+    printf '# a comment\n\nRELEASE_ON_ABORT="empty" # leave it empty\nRELEASE_MIN_REQUESTS=7\n' >release.env
+    release status
+    [[ $status == 0 ]]
+    echo 'MIN_REQUESTS' >>release.env
+    release status
+    [[ $status == 2 && $stderr == *"unknown setting MIN_REQUESTS"* ]]
+}
+
+@test "start: promotes a good version to all slots, moves the tags and notifies" {
     release start
     [[ $status == 0 ]]
-    [[ $(slots) == "$NEW_IMAGE" ]]
-    [[ $(<"$WORLD/tags/marquee:stable") == "$NEW_IMAGE" && $(<"$WORLD/tags/marquee:previous") == "$OLD" ]]
-    [[ $(cut -d' ' -f1 "$WORLD/ups" | tr '\n' ' ') == "canary stable-1 stable-2 canary " ]]
+    [[ $(slot_images) == "$NEW_IMAGE" ]]
+    [[ $(<"$FAKES/tags/marquee:stable") == "$NEW_IMAGE" && $(<"$FAKES/tags/marquee:previous") == "$OLD_IMAGE" ]]
+    [[ $(cut -d' ' -f1 "$FAKES/ups" | tr '\n' ' ') == "canary stable-1 stable-2 canary " ]]
     grep -qx "MARQUEE_BUILD_STABLE_2=2-000000000000" .env
     grep -qx "MARQUEE_DIGEST_CANARY=$NEW_IMAGE" .env
-    told "Successfully deployed new model: version 2"
-    told "mean_seconds = 0.01  (below 0.5)"
+    notified "Successfully deployed new model: version 2"
+    notified "mean_seconds = 0.01  (below 0.5)"
     grep -q 'marquee_releases_total{outcome="promoted"} 1' monitoring/release/release.prom
-    [[ ! -e "$WORLD/tags/marquee-candidate:canary" ]]
+    [[ ! -e "$FAKES/tags/marquee-candidate:canary" ]]
 }
 
-@test "start: other lines of .env stay" {
-    printf 'MARQUEE_WORKERS=3\nMARQUEE_BUILD_CANARY=old\nMARQUEE_MAIL_TO="a@b"\n' >.env
+@test "start: runs through the documented phases" {
     release start
+    [[ $(jq -r 'select(.event == "phase_started").phase' data/release/history/*.jsonl | tr '\n' ' ') == \
+        "verifying deploying analyzing promoting finalizing completed " ]]
+    for phase in building verifying deploying analyzing promoting restoring aborting finalizing; do
+        grep -q "^| $phase |" "$root/docs/releasing.md"
+    done
+}
+
+@test "start: keeps the other lines of .env, and sends notifications with its settings" {
+    printf 'MARQUEE_WORKERS=3\nMARQUEE_BUILD_CANARY=old\nMARQUEE_SMTP_HOST="mail:25"\nMARQUEE_MAIL_TO=a@b # us\n' >.env
+    MARQUEE_MAIL_TO=c@d release start
     [[ $status == 0 ]]
     grep -qx MARQUEE_WORKERS=3 .env
     [[ $(grep -c MARQUEE_BUILD_CANARY .env) == 1 ]]
+    notified '^MARQUEE_SMTP_HOST=mail:25$'
+    notified '^MARQUEE_MAIL_TO=c@d$' # the environment takes precedence
 }
 
-@test "start: a slow version is given up, its tag goes, and it is refused until --again" {
-    echo slow >"$WORLD/prometheus"
+@test "start: aborts a slow version, removes its tag, and rejects it until --again" {
+    echo slow >"$FAKES/prometheus"
     release start
-    [[ $status == 1 && $(slots) == "$OLD" && $(state .outcome) == aborted ]]
-    told "Release of version 2 aborted: mean_seconds is 0.7, must be below 0.5; beyond_edge_ratio is 1,"
-    [[ $(grep -l "$NEW_IMAGE" "$WORLD"/tags/* || true) == "" ]]
+    [[ $status == 1 && $(slot_images) == "$OLD_IMAGE" && $(get_state .outcome) == aborted ]]
+    notified "Release of version 2 aborted: mean_seconds is 0.7, must be below 0.5; timeout_ratio is 1,"
+    [[ $(grep -l "$NEW_IMAGE" "$FAKES"/tags/* || true) == "" ]]
     release start
-    [[ $status == 1 && $stderr == *"this very version was given up before"*"mean_seconds is 0.7"* ]]
-    echo good >"$WORLD/prometheus"
+    [[ $status == 1 && $stderr == *"this version was already rejected"*"mean_seconds is 0.7"* ]]
+    echo good >"$FAKES/prometheus"
     release start --again
-    [[ $status == 0 && $(slots) == "$NEW_IMAGE" ]]
+    [[ $status == 0 && $(slot_images) == "$NEW_IMAGE" ]]
 }
 
-@test "start: whatever is no number extends the window once, and never promotes" {
-    for how in silent rubbish error empty two NaN +Inf few gap; do
-        echo "$how" >"$WORLD/prometheus"
-        rm -f "$WORLD/told"
+@test "start: extends the window once and never promotes without valid data" {
+    for mode in unreachable not-json error empty two-series NaN +Inf few-requests scrape-gap; do
+        echo "$mode" >"$FAKES/prometheus"
+        rm -f "$FAKES/notifications"
         release start
-        [[ $status == 1 && $(state .outcome) == inconclusive && $(state .extended) == true ]]
-        [[ $(slots) == "$OLD" ]]
-        told "is inconclusive, its window is extended"
+        [[ $status == 1 && $(get_state .outcome) == inconclusive && $(get_state .window_extended) == true ]]
+        [[ $(slot_images) == "$OLD_IMAGE" ]]
+        notified "is inconclusive, analysis window extended"
     done
 }
 
-@test "start: a build that fails leaves the canary as it was" {
+@test "start: leaves the canary unchanged if the build fails" {
     BUILD_FAILS=1 release start
-    [[ $status == 1 && $stderr == *"no space left"* && ! -e $WORLD/ups ]]
-    told "Release of version 2 failed: the image could not be built"
+    [[ $status == 1 && $stderr == *"no space left"* && ! -e $FAKES/ups ]]
+    notified "Release of version 2 failed: the image could not be built"
 }
 
-@test "start: an image that fails its test takes no traffic" {
+@test "start: deploys no image that fails its smoke test" {
     SMOKE_FAILS=1 release start
-    [[ $status == 1 && ! -e $WORLD/ups && $(state .outcome) == aborted ]]
+    [[ $status == 1 && ! -e $FAKES/ups && $(get_state .outcome) == aborted ]]
     MODEL_VERSION=7 release start --again
-    [[ $status == 1 && ! -e $WORLD/ups && $(state .reason) == *"version.txt says 2, the model is of version 7"* ]]
+    [[ $status == 1 && ! -e $FAKES/ups ]]
+    [[ $(get_state .reason) == *"version.txt contains 2, but the model has version 7"* ]]
 }
 
-@test "start: a promotion that fails after the first slot puts both back" {
-    echo stable-2 >"$WORLD/broken"
+@test "start: restores both stable slots if a promotion fails after the first one" {
+    echo stable-2 >"$FAKES/unready_slots"
     RELEASE_READINESS_TIMEOUT=1s release start
-    [[ $status == 1 && $(slots) == "$OLD" && $(state .outcome) == failed ]]
-    told "stable-2 did not get ready"
-    [[ $(<"$WORLD/tags/marquee:stable") == "$OLD" ]]
+    [[ $status == 1 && $(slot_images) == "$OLD_IMAGE" && $(get_state .outcome) == failed ]]
+    notified "stable-2 did not become ready"
+    [[ $(<"$FAKES/tags/marquee:stable") == "$OLD_IMAGE" ]]
     grep -qx MARQUEE_BUILD_STABLE_1=unknown .env
 }
 
-@test "start: it refuses to begin where something is missing, and says what" {
+@test "start: refuses if a precondition is not met, and names it" {
     echo changed >>version.txt
     release start
-    [[ $status == 1 && $stderr == *"not committed"* ]]
+    [[ $status == 1 && $stderr == *"uncommitted changes"* ]]
     git checkout -q version.txt
     RELEASE_MIN_FREE_DISK_MB=999999999 release start
-    [[ $status == 1 && $stderr == *"MiB of disk are free"* ]]
+    [[ $status == 1 && $stderr == *"MiB of disk space are free"* ]]
     RELEASE_MARQUEE=nowhere/marquee release start
     [[ $status == 1 && $stderr == *"make .venv/.deployment"* ]]
-    rm "$WORLD/slots/stable-2"
-    printf '#!/bin/sh\nexit 1\n' >"$WORLD/bin/curl.new" && chmod +x "$WORLD/bin/curl.new"
-    mv "$WORLD/bin/curl.new" "$WORLD/bin/curl"
+    rm "$FAKES/slots/stable-2"
+    printf '#!/bin/sh\nexit 1\n' >"$FAKES/bin/curl.new" && chmod +x "$FAKES/bin/curl.new"
+    mv "$FAKES/bin/curl.new" "$FAKES/bin/curl"
     release start
-    [[ $status == 1 && $stderr == *"Prometheus does not answer"* ]]
-    [[ ! -e $WORLD/ups && ! -e data/release/state.json ]]
+    [[ $status == 1 && $stderr == *"Prometheus does not respond"* ]]
+    [[ ! -e $FAKES/ups && ! -e data/release/state.json ]]
 }
 
-@test "start: people who cannot be told do not stop a release" {
+@test "start: continues if a notification cannot be sent" {
     NOTIFY_FAILS=1 release start
-    [[ $status == 0 && $stderr == *"nobody could be told"* && $(slots) == "$NEW_IMAGE" ]]
+    [[ $status == 0 && $stderr == *"the notification could not be sent"* && $(slot_images) == "$NEW_IMAGE" ]]
 }
 
-@test "a second start refuses and says who and since when; status tells too" {
-    begin watching
+@test "start: refuses while a release is running and names the lock holder, as status does" {
+    start_and_wait_for analyzing
     release start
-    [[ $status == 1 && $stderr == *"busy: start of $(id -un) (process $running) since 20"* ]]
+    [[ $status == 1 && $stderr == *"another release is running: start by $(id -un) (PID $running) since 20"* ]]
     release rollback
-    [[ $status == 1 && $stderr == *busy* ]]
+    [[ $status == 1 && $stderr == *"another release is running"* ]]
     release status
-    [[ $status == 0 && $output == *"phase: watching"*"process: start of"* ]]
+    [[ $status == 0 && $output == *"phase: analyzing"*"process: start by"* ]]
     release status --json
-    [[ $(jq -r '"\(.phase) \(.running)"' <<<"$output") == "watching true" ]]
+    [[ $(jq -r '"\(.phase) \(.running)"' <<<"$output") == "analyzing true" ]]
 }
 
-@test "abort: the canary gets the stable image back, at once" {
-    begin watching
+@test "start: supersedes a running release if the setting says so, with a window of its own" {
+    start_and_wait_for analyzing
+    first=$(get_state .id) first_analysis=$(get_state .analysis_started_at)
+    echo 3 >version.txt
+    commit "version 3"
+    RELEASE_ON_CONFLICT=supersede release start
+    [[ $status == 0 && $(get_state .version) == 3 && $(get_state .analysis_started_at) -gt $first_analysis ]]
+    notified "Release of version 2 superseded: superseded by commit $(git rev-parse HEAD)"
+    grep -q '"outcome":"superseded"' "data/release/history/$first.jsonl"
+}
+
+@test "abort: restores the stable image in the canary slot at once" {
+    start_and_wait_for analyzing
     release abort "odd lists"
-    [[ $status == 0 && $(slots) == "$OLD" && $(state .outcome) == aborted ]]
-    told "aborted by $(id -un): odd lists"
+    [[ $status == 0 && $(slot_images) == "$OLD_IMAGE" && $(get_state .outcome) == aborted ]]
+    notified "aborted by $(id -un): odd lists"
     release abort
     [[ $status == 1 && $stderr == *"no release is in progress"* ]]
 }
 
-@test "abort: by setting the canary's slot is left empty" {
+@test "abort: leaves the canary slot empty if the setting says so" {
     export RELEASE_ON_ABORT=empty
-    begin watching
+    start_and_wait_for analyzing
     release abort
-    [[ $status == 0 && ! -e $WORLD/slots/canary ]]
+    [[ $status == 0 && ! -e $FAKES/slots/canary ]]
     grep -qx MARQUEE_CANARY_REPLICAS=0 .env
-    [[ $(<"$WORLD/tags/marquee:canary") == "$OLD" ]]
+    [[ $(<"$FAKES/tags/marquee:canary") == "$OLD_IMAGE" ]]
 }
 
-@test "promote: an operator's word ends the window; without a canary it is refused" {
+@test "promote: ends the analysis window; refuses without a canary" {
     release promote
-    [[ $status == 1 && $stderr == *"no canary is being watched"* ]]
-    begin watching
+    [[ $status == 1 && $stderr == *"no canary is being analyzed"* ]]
+    start_and_wait_for analyzing
     release promote
-    [[ $status == 0 && $(slots) == "$NEW_IMAGE" && $(state .reason) == "promoted by $(id -un), before the verdict" ]]
+    [[ $status == 0 && $(slot_images) == "$NEW_IMAGE" ]]
+    [[ $(get_state .reason) == "promoted by $(id -un), before the verdict" ]]
 }
 
-@test "resume: a killed release goes on with its own deadline; with none there is nothing to do" {
+@test "resume: continues a killed release with its own deadline; does nothing without one" {
     release resume
     [[ $status == 0 && $stderr == *"nothing to resume"* ]]
-    begin watching
+    start_and_wait_for analyzing
     kill -9 "$running"
     release start
-    [[ $status == 1 && $stderr == *"was interrupted in phase watching; resume goes on"* ]]
+    [[ $status == 1 && $stderr == *"was interrupted in phase analyzing; resume it first"* ]]
     release status
-    [[ $output == *"process: none; resume goes on with it"* ]]
-    jq '.opened = (now | floor) - 5 | .deadline = .opened + 4' data/release/state.json >new
+    [[ $output == *"process: none; run resume"* ]]
+    jq '.analysis_started_at = (now | floor) - 5 | .analysis_deadline = .analysis_started_at + 4' data/release/state.json >new
     mv new data/release/state.json
     release resume
-    [[ $status == 0 && $(slots) == "$NEW_IMAGE" ]]
+    [[ $status == 0 && $(slot_images) == "$NEW_IMAGE" ]]
 }
 
-@test "resume: an abort of an interrupted release needs no resume" {
-    begin watching
+@test "abort: completes an interrupted release without resume" {
+    start_and_wait_for analyzing
     kill -9 "$running"
     release abort
-    [[ $status == 0 && $(slots) == "$OLD" ]]
+    [[ $status == 0 && $(slot_images) == "$OLD_IMAGE" ]]
 }
 
-@test "a damaged state file is not taken for no release" {
+@test "every command refuses a damaged state file" {
     mkdir -p data/release
     echo '{"phase' >data/release/state.json
     for command in start resume status abort promote rollback; do
@@ -206,58 +237,47 @@ bats_require_minimum_version 1.5.0
     done
 }
 
-@test "rollback: back to the previous image, and again forward; refused without one" {
+@test "rollback: deploys the previous image; a second rollback undoes the first; refuses without one" {
     release rollback
-    [[ $status == 1 && $stderr == *"no marquee:previous to go back to"* ]]
+    [[ $status == 1 && $stderr == *"no image marquee:previous to roll back to"* ]]
     release start
     release rollback
-    [[ $status == 0 && $(slots) == "$OLD" && $(state .outcome) == rolled-back ]]
-    [[ $(<"$WORLD/tags/marquee:stable") == "$OLD" && $(<"$WORLD/tags/marquee:previous") == "$NEW_IMAGE" ]]
-    told "Rolled back to version"
+    [[ $status == 0 && $(slot_images) == "$OLD_IMAGE" && $(get_state .outcome) == rolled-back ]]
+    [[ $(<"$FAKES/tags/marquee:stable") == "$OLD_IMAGE" && $(<"$FAKES/tags/marquee:previous") == "$NEW_IMAGE" ]]
+    notified "Rolled back to version"
     release start
-    [[ $status == 1 && $stderr == *"given up before"*"rolled back"* ]]
+    [[ $status == 1 && $stderr == *"already rejected"*"rolled back"* ]]
     release rollback
-    [[ $status == 0 && $(slots) == "$NEW_IMAGE" ]]
+    [[ $status == 0 && $(slot_images) == "$NEW_IMAGE" ]]
 }
 
-@test "history: releases and how they ended, and every evaluation of one" {
+@test "history: lists releases with their outcomes, and the evaluations of one" {
     release history
     [[ $status == 0 && -z $output ]]
     release history 20200101T000000Z-v9
-    [[ $status == 1 && $stderr == *"there is no release"* ]]
+    [[ $status == 1 && $stderr == *"no release 20200101T000000Z-v9"* ]]
     release history ../../etc/passwd
     [[ $status == 1 ]]
     release start
-    printf '{"half' >>data/release/history/"$(state .id)".jsonl
+    printf '{"half' >>data/release/history/"$(get_state .id)".jsonl
     release history
     [[ $output == *"-v2  promoted"* ]]
-    release history "$(state .id)"
-    [[ $output == *"verdict: PROMOTE"*"holds  mean_seconds = 0.01  (below 0.5)"*"ended"* ]]
+    release history "$(get_state .id)"
+    [[ $output == *"verdict: PROMOTE"*"pass  mean_seconds = 0.01  (below 0.5)"*"release_completed"* ]]
 }
 
-@test "a new commit supersedes a release where the setting says so, with a window of its own" {
-    begin watching
-    first=$(state .id) opened=$(state .opened)
-    echo 3 >version.txt
-    git -c user.name=a -c user.email=a@b commit -qam "version 3"
-    RELEASE_ON_CONFLICT=supersede release start
-    [[ $status == 0 && $(state .version) == 3 && $(state .opened) -gt $opened ]]
-    told "Release of version 2 superseded: superseded by commit $(git rev-parse HEAD)"
-    grep -q '"outcome":"superseded"' "data/release/history/$first.jsonl"
-}
-
-@test "images of earlier builds go, except the last, those that run and the way back" {
-    for old in 1 2 3 4; do
-        echo "sha256:$old" >"$WORLD/tags/marquee:$old-00000000000$old"
+@test "removes old images, except the newest, running and tagged ones" {
+    for build in 1 2 3 4; do
+        echo "sha256:$build" >"$FAKES/tags/marquee:$build-00000000000$build"
     done
-    echo "$OLD" >"$WORLD/tags/marquee:1-00000000000a"
+    echo "$OLD_IMAGE" >"$FAKES/tags/marquee:1-00000000000a"
     RELEASE_KEPT_IMAGES=1 release start
     [[ $status == 0 ]]
-    [[ -e $WORLD/tags/marquee:4-000000000004 && -e $WORLD/tags/marquee:1-00000000000a ]]
-    [[ ! -e $WORLD/tags/marquee:1-000000000001 && ! -e $WORLD/tags/marquee:3-000000000003 ]]
+    [[ -e $FAKES/tags/marquee:4-000000000004 && -e $FAKES/tags/marquee:1-00000000000a ]]
+    [[ ! -e $FAKES/tags/marquee:1-000000000001 && ! -e $FAKES/tags/marquee:3-000000000003 ]]
 }
 
-@test "queries: the verdict's queries are printed, filled in" {
+@test "queries: prints the queries with their variables filled in" {
     release queries --window 2h --version 7
     [[ $status == 0 && $output == *'version="7"'*"[7200s]"* && $output != *'$'[A-Z]*']'* ]]
 }

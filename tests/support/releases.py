@@ -1,6 +1,5 @@
-"""Releases in the suite: versions with and without faults, the script, and who is told."""
+"""Releases in tests: versions with faults, the release script, received notifications."""
 
-import fcntl
 import json
 import os
 import random
@@ -20,6 +19,7 @@ import numpy as np
 import pytest
 from pytest_httpserver import HTTPServer
 
+from app.locks import exclusive_lock
 from app.model.artifact import ModelMetadata, write_manifest
 from app.model.manifest import Manifest, read_manifest
 from tests.conftest import ROOT
@@ -27,9 +27,9 @@ from tests.support.load import CLIENT_TIMEOUT_SECONDS, Result, attack
 from tests.support.mailbox import Mailbox
 from tests.support.stack import PROJECT, SLOTS, URL, Stack, docker
 
-#: `make test` tries one release of each kind, `make soak` all of them.
+#: `make test` runs one release of each kind, `make soak` all of them.
 soak_only = pytest.mark.skipif(
-    "MARQUEE_SOAK_SECONDS" not in os.environ, reason="a further release of its kind: make soak"
+    "MARQUEE_SOAK_SECONDS" not in os.environ, reason="one more release of its kind: make soak"
 )
 FAULTY = ROOT / "tests" / "e2e" / "faulty"
 OVERRIDE = """\
@@ -40,8 +40,8 @@ services:
       network: host
       args: {{BASE: {base}, FAULT: "{fault}"}}
 """
-RATE = 100
-#: Shortened, where it is the length alone that is shortened.
+REQUESTS_PER_SECOND = 100
+#: Short durations and small limits, to keep the tests short.
 SETTINGS = {
     "RELEASE_ANALYSIS_WINDOW": "20s",
     "RELEASE_MIN_REQUESTS": "100",
@@ -59,11 +59,17 @@ SETTINGS = {
 
 @dataclass
 class Releases:
-    """The release script in the stack's clone."""
+    """The release script in the stack's clone.
+
+    Attributes:
+        model: a model of version 1 that passes every check.
+        settings: `RELEASE_` settings of the current test, beside `SETTINGS`.
+        version: number of the newest committed version.
+    """
 
     stack: Stack
-    model: Path  # a good model of version 1
-    receivers: "Receivers"
+    model: Path
+    receivers: "NotificationReceivers"
     settings: dict[str, str] = field(default_factory=dict)
     version: int = 1
 
@@ -73,7 +79,7 @@ class Releases:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The stack's, and the release's settings."""
+        """Environment variables of the release script."""
         return {
             **self.stack.environment,
             **SETTINGS,
@@ -83,59 +89,60 @@ class Releases:
 
     @property
     def users(self) -> list[int]:
-        """Users whom the model knows."""
-        known: list[int] = np.load(self.model / "lists" / "users.npy").tolist()
-        return known
+        """Ids of the users that the model has personal lists for."""
+        users: list[int] = np.load(self.model / "lists" / "users.npy").tolist()
+        return users
 
-    def told(self) -> "Told":
-        """What people were told since it was last asked."""
+    def read_notifications(self) -> "Notifications":
+        """Return the notifications received since the last call."""
         return self.receivers.read()
 
     # -- versions ------------------------------------------------------------------------------
 
-    def new_version(self, fault: str = "", change: Callable[[Path], None] | None = None) -> int:
-        """Commit a version of its own: the next number, its model, and perhaps a fault."""
+    def commit_version(
+        self, fault: str = "", modify_model: Callable[[Path], None] | None = None
+    ) -> int:
+        """Commit the next version with a model of its own; return its number.
+
+        Args:
+            fault: fault of the image (tests/e2e/faulty/faults.py); "" for none.
+            modify_model: changes the model directory before the commit.
+        """
         self.version += 1
-        shutil.rmtree(self.clone / "model", ignore_errors=True)
-        shutil.copytree(self.model, self.clone / "model")
+        model = self.clone / "model"
+        shutil.rmtree(model, ignore_errors=True)
+        shutil.copytree(self.model, model)
         for kind in ("lists", "factors"):
-            manifest = read_manifest(self.clone / "model" / kind, kind)
-            write(self.clone / "model" / kind, manifest, self.version)
-        if change:
-            change(self.clone / "model")
+            set_version(model / kind, read_manifest(model / kind, kind), self.version)
+        if modify_model:
+            modify_model(model)
         (self.clone / "version.txt").write_text(f"{self.version}\n")
-        git(
-            self.clone,
-            "commit",
-            "--quiet",
-            "--all",
-            "-m",
-            f"Data and Model version update: [{self.version}]",
-        )
-        self.fault(fault)
+        message = f"Data and Model version update: [{self.version}]"
+        git(self.clone, "commit", "--quiet", "--all", "-m", message)
+        self.set_fault(fault)
         return self.version
 
-    def fault(self, fault: str) -> None:
-        """Have the build put a faulty layer on the good image of this tree; "" takes it away."""
+    def set_fault(self, fault: str) -> None:
+        """Make the image build add a layer with a fault on top of the good image; "" for none."""
         override = self.clone / "docker-compose.override.yml"
         override.unlink(missing_ok=True)
         if fault:
-            self.compose_build(f"{PROJECT}-base")
+            self.build_image(f"{PROJECT}-base")
             override.write_text(
                 OVERRIDE.format(context=FAULTY, base=f"{PROJECT}-base:canary", fault=fault)
             )
 
-    def compose_build(self, name: str) -> None:
+    def build_image(self, name: str) -> None:
         """Build the tree's image under another name."""
         subprocess.run(
             ["docker", "compose", "build", "--quiet", "canary"], cwd=self.clone, check=True,
             env={**self.stack.environment, "MARQUEE_IMAGE": name}, timeout=300,
         )  # fmt: skip
 
-    # -- the script ----------------------------------------------------------------------------
+    # -- release script ------------------------------------------------------------------------
 
-    def begin(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start the script and return at once."""
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start the script in the background."""
         with (self.clone / "release.log").open("a") as log:
             return subprocess.Popen(
                 ["scripts/canary_release.sh", *arguments], cwd=self.clone, env=self.environment,
@@ -143,7 +150,7 @@ class Releases:
             )  # fmt: skip
 
     def run(self, *arguments: str, seconds: float = 200) -> subprocess.CompletedProcess[str]:
-        """Run the script to its end."""
+        """Run the script and wait for it."""
         done = subprocess.run(
             ["scripts/canary_release.sh", *arguments], cwd=self.clone, env=self.environment,
             capture_output=True, text=True, timeout=seconds, check=False,
@@ -154,69 +161,69 @@ class Releases:
 
     @property
     def state(self) -> dict[str, Any]:
-        """The state file; empty before the first release."""
+        """Content of the state file; empty before the first release."""
         file = self.clone / "data" / "release" / "state.json"
-        found: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
-        return found
+        state: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+        return state
 
-    def until(self, phase: str, seconds: float = 90) -> None:
+    def wait_for_phase(self, phase: str, seconds: float = 90) -> None:
         """Wait until the release is in a phase."""
         deadline = time.monotonic() + seconds
         while self.state.get("phase") != phase:
-            assert time.monotonic() < deadline, f"not within {seconds} s: {phase}: {self.log()}"
+            assert time.monotonic() < deadline, f"not {phase} in {seconds} s: {self.read_log()}"
             time.sleep(0.05)
 
-    def settled(self) -> None:
-        """Wait until nothing that a killed script had begun works on any more."""
-        with (self.clone / "data" / "release" / "lock").open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+    def wait_for_lock(self) -> None:
+        """Wait until the lock is free: commands that a killed script started may hold it."""
+        with exclusive_lock(self.clone / "data" / "release" / "lock", timeout_seconds=-1):
+            pass
 
-    def log(self) -> str:
-        """The last lines of what the script said."""
+    def read_log(self) -> str:
+        """Return the end of the script's log."""
         file = self.clone / "release.log"
         return file.read_text()[-3000:] if file.exists() else ""
 
-    def history(self) -> str:
-        """Every evaluation of the last release."""
-        return self.run("history", self.state["id"]).stdout
-
-    def phase_at(self, when: float) -> str:
-        """The phase of the last release at a moment."""
+    def get_phase_at(self, time_seconds: float) -> str:
+        """Return the phase of the last release at a Unix time."""
         file = self.clone / "data" / "release" / "history" / f"{self.state['id']}.jsonl"
         phase = "before"
         for event in map(json.loads, file.read_text().splitlines()):
-            if event["event"] == "phase" and event["time"] <= when:
+            if event["event"] == "phase_started" and event["time"] <= time_seconds:
                 phase = event["phase"]
         return phase
 
-    # -- what stands in the slots ----------------------------------------------------------------
+    # -- slots ---------------------------------------------------------------------------------
 
-    def images(self) -> dict[str, str]:
-        """Image by slot; a slot without a container is left out."""
-        found = {slot: self.stack.container(slot) for slot in SLOTS}
-        return {s: docker("inspect", "-f", "{{.Image}}", c).strip() for s, c in found.items() if c}
+    def get_images(self) -> dict[str, str]:
+        """Return the image id by slot, without slots that have no container."""
+        containers = self.get_containers()
+        return {
+            slot: docker("inspect", "-f", "{{.Image}}", container).strip()
+            for slot, container in containers.items()
+            if container
+        }
 
-    def containers(self) -> dict[str, str]:
-        """Container by slot: another one means that the slot was changed."""
+    def get_containers(self) -> dict[str, str]:
+        """Return the container id by slot: it changes when the slot is recreated."""
         return {slot: self.stack.container(slot) for slot in SLOTS}
 
-    def up_changes_nothing(self) -> None:
-        """Plain `docker compose up -d`, which must change no slot."""
-        before = self.containers()
+    def assert_up_changes_nothing(self) -> None:
+        """Run `docker compose up -d`, which must not recreate a slot."""
+        before = self.get_containers()
         self.stack.compose("up", "-d")
-        assert self.containers() == before
+        assert self.get_containers() == before
 
 
 @dataclass
-class Told:
-    """Mails (subject and text) and messages to Slack."""
+class Notifications:
+    """Mails (subjects and bodies) and Slack messages, each joined to one text."""
 
     mails: str
     slack: str
 
 
-class Receivers:
-    """A mail server and a Slack webhook on loopback."""
+class NotificationReceivers:
+    """A mail server and a Slack webhook on the loopback address."""
 
     def __init__(self) -> None:
         self._mailbox = Mailbox()
@@ -227,7 +234,7 @@ class Receivers:
 
     @property
     def settings(self) -> dict[str, str]:
-        """What the script needs to reach both."""
+        """Settings with which the script sends to both."""
         return {
             "MARQUEE_SMTP_HOST": f"127.0.0.1:{self._mailbox.port}",
             "MARQUEE_SMTP_TLS": "false",
@@ -236,28 +243,28 @@ class Receivers:
             "MARQUEE_SLACK_WEBHOOK": self._slack.url_for("/hook"),
         }
 
-    def read(self) -> Told:
-        """Everything since the last reading."""
+    def read(self) -> Notifications:
+        """Return what was received since the last call."""
         mails = [f"{mail['Subject']}\n{mail.get_content()}" for mail in self._mailbox.mails]
         posted = [request.get_json()["text"] for request, _ in self._slack.log]
         self._mailbox.mails.clear()
         self._slack.clear_log()
-        return Told("\n".join(mails), "\n".join(posted))
+        return Notifications("\n".join(mails), "\n".join(posted))
 
     def close(self) -> None:
-        """Stop both."""
+        """Stop both servers."""
         self._mailbox.stop()
         self._slack.stop()
 
 
-def write(directory: Path, manifest: Manifest, version: int) -> None:
-    """Give an artifact another version number."""
+def set_version(directory: Path, manifest: Manifest, version: int) -> None:
+    """Change the version number of a model artifact."""
     changed = manifest.model_copy(update={"version": version})
     (directory / "manifest.json").write_bytes(changed.to_json())
 
 
-def of_strangers(model: Path) -> None:
-    """Make a model know nobody who asks: every answer is popular."""
+def make_users_unknown(model: Path) -> None:
+    """Change all user ids of a model, so that every request gets the fallback list."""
     shutil.rmtree(model / "factors")
     users = model / "lists" / "users.npy"
     np.save(users, np.load(users) + 10**12)
@@ -266,8 +273,8 @@ def of_strangers(model: Path) -> None:
     write_manifest(model / "lists", "lists", users=old.users, movies=old.movies, metadata=metadata)
 
 
-def damaged(model: Path) -> None:
-    """Change one byte of a model, its size unchanged."""
+def corrupt_model(model: Path) -> None:
+    """Change one byte of a model, without changing its size."""
     lists = model / "lists" / "lists.npy"
     content = bytearray(lists.read_bytes())
     content[-100] ^= 1
@@ -275,50 +282,59 @@ def damaged(model: Path) -> None:
 
 
 def git(clone: Path, *arguments: str) -> str:
-    """Run git in the clone as somebody."""
-    who = ["-c", "user.name=Suite", "-c", "user.email=suite@localhost"]
+    """Run git in the clone, with an author; return its output."""
+    author = ["-c", "user.name=Suite", "-c", "user.email=suite@localhost"]
     return subprocess.run(
-        ["git", *who, *arguments], cwd=clone, check=True, capture_output=True, text=True
+        ["git", *author, *arguments], cwd=clone, check=True, capture_output=True, text=True
     ).stdout
 
 
-def under_load(
+def run_under_load(
     releases: Releases,
     during: Callable[[], object],
-    each: Callable[[dict[str, Any]], object] | None = None,
-    rate: int = RATE,
+    on_response: Callable[[dict[str, Any]], object] | None = None,
+    rate: int = REQUESTS_PER_SECOND,
 ) -> Result:
-    """Ask for users whom the sample knows while something happens; says when requests failed."""
+    """Run something while users of the model request recommendations.
+
+    Args:
+        during: what to run; the load ends when it returns.
+        on_response: called with each response, as vegeta's JSON.
+        rate: requests per second.
+
+    Returns:
+        The result of the load, with the number of failed requests by phase of the release.
+    """
     users = random.Random(8).choices(releases.users, k=5000)
     failed: list[float] = []
 
-    def look(hit: dict[str, Any]) -> None:
+    def check_response(hit: dict[str, Any]) -> None:
         if hit["code"] != HTTPStatus.OK or hit["latency"] / 1e9 > CLIENT_TIMEOUT_SECONDS:
-            failed.append(moment(hit))
-        if each:
-            each(hit)
+            failed.append(get_request_time(hit))
+        if on_response:
+            on_response(hit)
 
-    result = attack(URL, users, rate, seconds=280, during=during, on_response=look, stop_early=True)
-    for phase, count in Counter(map(releases.phase_at, failed)).items():
+    result = attack(URL, users, rate, 280, during, on_response=check_response, stop_early=True)
+    for phase, count in Counter(map(releases.get_phase_at, failed)).items():
         result.failures[f"while {phase}"] = count
     return result
 
 
-def moment(hit: dict[str, Any]) -> float:
-    """When a request was sent, in seconds since 1970."""
+def get_request_time(hit: dict[str, Any]) -> float:
+    """Return when a request was sent, as Unix time in seconds."""
     return datetime.fromisoformat(hit["timestamp"][:26].rstrip("Z") + "+00:00").timestamp()
 
 
 def kill(process: subprocess.Popen[str]) -> None:
-    """SIGKILL, to the script alone: what it had begun goes on without it."""
+    """Send SIGKILL to the script alone: commands that it started continue to run."""
     process.kill()
     process.wait(10)
 
 
 def wait(process: subprocess.Popen[str], seconds: float = 200) -> int:
-    """Its exit status."""
+    """Wait for the script to end; return its exit status."""
     deadline = time.monotonic() + seconds
     while process.poll() is None:
-        assert time.monotonic() < deadline, "the release does not end"
+        assert time.monotonic() < deadline, "the release does not complete"
         time.sleep(0.2)
     return int(process.returncode)

@@ -243,7 +243,7 @@ class SimulatedDays:
             reason = process.stderr.strip().splitlines()[-1]
             return {"outcome": "not started", "reason": reason}
         deadline = time.monotonic() + _RELEASE_TIMEOUT_SECONDS
-        while (state := self.releases.state)["id"] == previous_id or state["phase"] != "ended":
+        while (state := self.releases.state)["id"] == previous_id or state["phase"] != "completed":
             assert time.monotonic() < deadline, f"the release does not end: {state}"
             time.sleep(0.5)
         log = self.stack.clone / "data" / "release" / "release.log"

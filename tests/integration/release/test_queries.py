@@ -1,4 +1,4 @@
-"""The verdict's queries, evaluated by promtool over made-up series."""
+"""The queries of the canary analysis, tested by promtool with synthetic series."""
 
 import os
 import shutil
@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-import yaml
+from ruamel.yaml import YAML
 
 from tests.conftest import ROOT
 
@@ -15,14 +15,14 @@ RELEASE = ROOT / "monitoring" / "prometheus" / "release"
 
 
 @pytest.fixture
-def filled_in(tmp_path: Path) -> Path:
-    """The queries for a window of ten minutes and version 7, beside their tests."""
+def rules_directory(tmp_path: Path) -> Path:
+    """A directory with the tests and the queries for a window of 10 minutes and version 7."""
     environment = {**os.environ, "RELEASE_SCRAPE_INTERVAL_SECONDS": "15"}
     text = subprocess.run(
         [ROOT / "scripts" / "canary_release.sh", "queries", "--window", "10m", "--version", "7"],
         env=environment, check=True, capture_output=True, text=True,
     ).stdout  # fmt: skip
-    (tmp_path / "verdict.yml").write_text(text)
+    (tmp_path / "queries.yml").write_text(text)
     shutil.copy(RELEASE / "tests.yml", tmp_path)
     tmp_path.chmod(0o755)
     return tmp_path
@@ -30,11 +30,11 @@ def filled_in(tmp_path: Path) -> Path:
 
 def promtool(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     if shutil.which("docker") is None:
-        pytest.skip("promtool comes from the image of Prometheus; there is no docker command")
+        pytest.skip("promtool runs in the Prometheus image; the docker command is missing")
     if subprocess.run(
         ["docker", "image", "inspect", IMAGE], capture_output=True, check=False
     ).returncode:
-        pytest.skip(f"promtool comes from {IMAGE}, which is not here (make images)")
+        pytest.skip(f"promtool runs in {IMAGE}, which is missing (make images)")
     return subprocess.run(
         ["docker", "run", "--rm", "--network=none", "--tmpfs=/tmp", f"--volume={directory}:/r:ro",
          "--entrypoint=/bin/promtool", IMAGE, *arguments],
@@ -42,22 +42,23 @@ def promtool(directory: Path, *arguments: str) -> subprocess.CompletedProcess[st
     )  # fmt: skip
 
 
-def test_every_case_is_told_apart(filled_in: Path) -> None:
-    done = promtool(filled_in, "test", "rules", "/r/tests.yml")
+def test_queries_distinguish_all_cases(rules_directory: Path) -> None:
+    done = promtool(rules_directory, "test", "rules", "/r/tests.yml")
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_every_query_is_tested_and_every_limit_explained(filled_in: Path) -> None:
-    tests = (filled_in / "tests.yml").read_text()
+def test_every_query_has_a_test_and_every_limit_is_a_setting(rules_directory: Path) -> None:
+    tests = (rules_directory / "tests.yml").read_text()
     settings = (ROOT / "scripts" / "release" / "settings.env").read_text()
-    for rule in yaml.safe_load((filled_in / "verdict.yml").read_text())["groups"][0]["rules"]:
+    queries = YAML(typ="safe").load(rules_directory / "queries.yml")
+    for rule in queries["groups"][0]["rules"]:
         assert f"sum({rule['record']})" in tests, rule["record"]
-        for key in ("below", "at_most", "at_least", "guard"):
+        for key in ("below", "at_most", "at_least", "guard_limit"):
             if key in rule["labels"]:
                 assert f"\n{rule['labels'][key]}=" in settings, rule["record"]
 
 
-def test_a_changed_query_is_noticed(filled_in: Path) -> None:
-    queries = filled_in / "verdict.yml"
+def test_a_changed_query_fails_its_tests(rules_directory: Path) -> None:
+    queries = rules_directory / "queries.yml"
     queries.write_text(queries.read_text().replace('le="0.25"', 'le="0.5"'))
-    assert promtool(filled_in, "test", "rules", "/r/tests.yml").returncode == 1
+    assert promtool(rules_directory, "test", "rules", "/r/tests.yml").returncode == 1

@@ -1,0 +1,41 @@
+# shellcheck shell=bash
+# Functions shared by all scripts: log messages, errors, arguments, time, environment files.
+
+log() { printf '%(%FT%T%z)T ==> %s\n' -1 "$*" >&2; }
+fail() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }
+usage_error() { printf '%s: %s (see --help)\n' "${0##*/}" "$*" >&2; exit 2; }
+
+# Print usage() and exit if the first argument is -h or --help.
+handle_help() {
+    [[ ! ${1-} =~ ^(-h|--help)$ ]] || { usage; exit 0; }
+}
+
+reject_arguments() {
+    (($# == 0)) || usage_error "unexpected argument: $1"
+}
+
+# Name the function and line of a command that failed: trap 'report_error "$LINENO"' ERR
+report_error() { # LINE
+    printf '%s: %s failed at line %s of %s\n' \
+        "${0##*/}" "${FUNCNAME[1]:-main}" "$1" "${BASH_SOURCE[1]}" >&2
+}
+
+now() { printf '%(%s)T\n' -1; } # seconds since 1970
+
+# Print the variables of an environment file as NAME=VALUE lines, without comments and quotes. The
+# syntax is that of Docker Compose's .env file; a missing file is an empty one.
+read_env_file() { # FILE
+    local line value
+    [[ -e $1 ]] || return 0
+    while IFS= read -r line || [[ -n $line ]]; do
+        line=${line#"${line%%[![:space:]]*}"}
+        [[ -n $line && $line != '#'* ]] || continue
+        value=${line#*=}
+        case $value in
+            \"*\"*) value=${value#\"} value=${value%%\"*} ;;
+            \'*\'*) value=${value#\'} value=${value%%\'*} ;;
+            *) value=${value%%[[:space:]]#*} value=${value%"${value##*[![:space:]]}"} ;;
+        esac
+        printf '%s=%s\n' "${line%%=*}" "$value"
+    done <"$1"
+}

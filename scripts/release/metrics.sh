@@ -1,0 +1,29 @@
+# shellcheck shell=bash
+# Metrics of a release: a file that NGINX serves inside the stack (port 8081) and Prometheus scrapes.
+
+readonly METRICS_FILE=monitoring/release/release.prom
+
+write_metrics() {
+    local metrics
+    metrics=$(jq -r --argjson now "$(now)" '
+        def metric($name; $help): "# HELP marquee_release\($name) \($help)", "# TYPE marquee_release\($name) gauge";
+        metric("_in_progress"; "1 while a release is in progress, else 0."),
+        "marquee_release_in_progress \(if .phase == "completed" then 0 else 1 end)",
+        metric("_phase_info"; "Always 1; kind, version, phase and outcome of the last release are labels."),
+        "marquee_release_phase_info{kind=\"\(.kind)\",version=\"\(.version)\",phase=\"\(.phase)\",outcome=\"\(.outcome // "")\"} 1",
+        metric("_heartbeat_timestamp_seconds"; "Unix time of the last activity of a release."),
+        "marquee_release_heartbeat_timestamp_seconds \($now)",
+        metric("_window_extended"; "1 if the analysis window was extended after an INCONCLUSIVE verdict, else 0."),
+        "marquee_release_window_extended \(if .window_extended then 1 else 0 end)",
+        (if .analysis_deadline then metric("_deadline_timestamp_seconds"; "Unix time of the end of the analysis window."),
+            "marquee_release_deadline_timestamp_seconds \(.analysis_deadline)" else empty end),
+        (if .completed_at then metric("_completed_timestamp_seconds"; "Unix time at which the last release completed."),
+            "marquee_release_completed_timestamp_seconds{outcome=\"\(.outcome)\"} \(.completed_at)" else empty end),
+        metric("_check"; "Values of the checks of the last evaluation."),
+        (.last_evaluation.checks[]? | select(.value != null) | "marquee_release_check{check=\"\(.name)\"} \(.value)"),
+        "# HELP marquee_releases_total Completed releases by outcome.", "# TYPE marquee_releases_total counter",
+        (.outcome_counts | to_entries[] | "marquee_releases_total{outcome=\"\(.key)\"} \(.value)")' "$STATE_FILE") ||
+        fail "cannot compute metrics from $STATE_FILE"
+    write_file "$METRICS_FILE" "$metrics"
+    chmod 644 "$METRICS_FILE"
+}

@@ -1,0 +1,46 @@
+# shellcheck shell=bash
+# Notifications of a release by mail and Slack, sent with `marquee notify`.
+
+format_subject() {
+    case $(get_state .outcome) in
+        promoted) echo "Successfully deployed new model: version $(get_state .version)" ;;
+        rolled-back) echo "Rolled back to version $(get_state .version)" ;;
+        *) echo "Release of version $(get_state .version) $(get_state .outcome): $(get_state .reason | cut -c1-120)" ;;
+    esac
+}
+
+# The release in text form: body of its notifications and output of status.
+format_summary() {
+    jq -r '
+        def format_time: strflocaltime("%F %T%z");
+        "\(.kind) \(.id), version \(.version), build \(.build_id // "none"), commit \(.commit)",
+        "outcome: \(.outcome // "in progress")", "reason: \(.reason // "none")",
+        "started: \(.started_at | format_time) by \(.started_by)",
+        (if .analysis_started_at then "analyzed: \(.analysis_started_at | format_time) to \(.analysis_deadline | format_time)\(if .window_extended then " (extended once)" else "" end)" else empty end),
+        (if .last_evaluation then "", "checks (\(.last_evaluation.kind), last \(.last_evaluation.window_seconds) s):",
+            (.last_evaluation.checks[] | "  \(if .passed then "pass" else "FAIL" end)  \(.name) = \(.value // .error)  (\(.limit))")
+         else empty end),
+        "", "See scripts/canary_release.sh history \(.id) and docs/releasing.md"' "$STATE_FILE"
+}
+
+# Print the settings of mail and Slack that the environment lacks: the stack's own, from .env and
+# secrets/.
+notification_settings() {
+    local line
+    while read -r line; do
+        [[ ! $line =~ ^MARQUEE_(MAIL|SMTP|SLACK|OUTBOX)[A-Z_]*= || -v ${line%%=*} ]] || printf '%s\n' "$line"
+    done < <(read_env_file .env)
+    [[ -v MARQUEE_SMTP_PASSWORD_FILE || -v MARQUEE_SMTP_PASSWORD || ! -e secrets/smtp_password ]] ||
+        echo "MARQUEE_SMTP_PASSWORD_FILE=secrets/smtp_password"
+    [[ -v MARQUEE_SLACK_WEBHOOK_FILE || -v MARQUEE_SLACK_WEBHOOK || ! -e secrets/slack_webhook ]] ||
+        echo "MARQUEE_SLACK_WEBHOOK_FILE=secrets/slack_webhook"
+}
+
+# A notification that cannot be sent is logged; the release continues.
+send_notification() { # SUBJECT BODY
+    local -a settings
+    mapfile -t settings < <(notification_settings)
+    log "sending notification: $1"
+    env "${settings[@]}" "$RELEASE_MARQUEE" notify --subject "$1" --body-file - <<<"$2" >&2 ||
+        log "the notification could not be sent"
+}

@@ -1,0 +1,46 @@
+# shellcheck shell=bash
+# Settings of a release: defaults (settings.env), then release.env, then the environment.
+
+readonly DEFAULT_SETTINGS_FILE=scripts/release/settings.env
+readonly LOCAL_SETTINGS_FILE=release.env
+
+# Set a variable for each setting. The defaults define which settings exist and their types.
+load_settings() {
+    local name line
+    declare -gA SETTINGS=()
+    while read -r line; do SETTINGS[${line%%=*}]=${line#*=}; done < <(read_env_file "$DEFAULT_SETTINGS_FILE")
+    while read -r line; do
+        set_setting "${line%%=*}" "${line#*=}" "$LOCAL_SETTINGS_FILE"
+    done < <(read_env_file "$LOCAL_SETTINGS_FILE")
+    for name in "${!RELEASE_@}"; do set_setting "$name" "${!name}" "the environment"; done
+    for name in "${!SETTINGS[@]}"; do declare -g "$name=${SETTINGS[$name]}"; done
+}
+
+set_setting() { # NAME VALUE SOURCE
+    local default=${SETTINGS[$1]-} pattern='.+'
+    [[ -v SETTINGS[$1] ]] || usage_error "$3: unknown setting $1"
+    if [[ $1 == RELEASE_ON_ABORT ]]; then pattern='(stable|empty)'
+    elif [[ $1 == RELEASE_ON_CONFLICT ]]; then pattern='(refuse|supersede)'
+    elif [[ $default =~ ^[0-9]+[smhd]$ ]]; then pattern='[0-9]{1,9}[smhd]?'
+    elif [[ $default =~ ^[0-9]+$ ]]; then pattern='[0-9]{1,9}'
+    elif [[ $default =~ ^[0-9.]+$ ]]; then pattern='[0-9]{1,9}(\.[0-9]{1,9})?'
+    fi
+    [[ $2 =~ ^$pattern$ ]] || usage_error "$3: invalid value $1=$2 (default: ${default})"
+    SETTINGS[$1]=$2
+}
+
+settings_as_json() {
+    local name
+    for name in "${!SETTINGS[@]}"; do printf '%s\t%s\n' "$name" "${SETTINGS[$name]}"; done |
+        jq -Rn '[inputs | split("\t") | {(.[0]): .[1]}] | add'
+}
+
+duration_seconds() { # DURATION, such as 90, 30s, 5m, 12h or 2d
+    local number=${1%[smhd]}
+    case $1 in
+        *m) echo $((number * 60)) ;;
+        *h) echo $((number * 3600)) ;;
+        *d) echo $((number * 86400)) ;;
+        *) echo "$number" ;;
+    esac
+}

@@ -1,0 +1,37 @@
+# shellcheck shell=bash
+# Test environment of the release scripts: a clone, and fakes of docker, curl (Prometheus) and marquee.
+
+OLD_IMAGE=sha256:0000000000000000000000000000000000000000000000000000000000000001
+export NEW_IMAGE=sha256:0000000000000000000000000000000000000000000000000000000000000002
+
+setup_fakes() { # creates $clone and changes to it; all slots run $OLD_IMAGE, Prometheus reports a good canary
+    root=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
+    export FAKES=$BATS_TEST_TMPDIR/fakes
+    clone=$BATS_TEST_TMPDIR/clone
+    mkdir -p "$FAKES/tags" "$FAKES/slots" "$FAKES/bin" "$clone"/{scripts,monitoring/prometheus,data}
+    cp -r "$root"/scripts/{release,lib.sh,canary_release.sh} "$clone/scripts"
+    cp -r "$root/monitoring/prometheus/release" "$clone/monitoring/prometheus"
+    cp -r "$root/monitoring/release" "$clone/monitoring"
+    cd "$clone" || exit
+    echo 2 >version.txt
+    printf '/data/\n/release.env\n/.env\n' >.gitignore
+    git init -q && git add . && commit version
+    ln -s "$root/tests/shell/fakes/docker" "$root/tests/shell/fakes/curl" "$FAKES/bin"
+    cat >"$FAKES/bin/marquee" <<'END'
+#!/bin/sh
+{ echo "$*"; cat; env | grep ^MARQUEE_; } >>"$FAKES/notifications"
+exit ${NOTIFY_FAILS:-0}
+END
+    printf '#!/bin/sh\nexec "%s" "$@"\n' "$root/.venv/bin/python" >"$FAKES/bin/python"
+    chmod +x "$FAKES"/bin/*
+    PATH=$FAKES/bin:$PATH
+    for slot in stable-1 stable-2 canary; do
+        echo "$OLD_IMAGE" | tee "$FAKES/tags/marquee:$slot" >"$FAKES/slots/$slot"
+    done
+    echo good >"$FAKES/prometheus"
+    export RELEASE_ANALYSIS_WINDOW=1s RELEASE_SCRAPE_INTERVAL_SECONDS=0 RELEASE_PROMOTION_DELAY=0s RELEASE_PROMETHEUS_TIMEOUT=0s \
+        RELEASE_MIN_FREE_DISK_MB=1 RELEASE_MARQUEE=$FAKES/bin/marquee
+}
+
+commit() { git -c user.name=a -c user.email=a@b commit -q --all -m "$1"; } # MESSAGE
+get_state() { jq -r "$1" data/release/state.json; }                        # JQ-PATH
