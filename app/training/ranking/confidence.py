@@ -17,7 +17,8 @@ def strengths(
 
     A rating says most: from `lowest_rating` at the bottom of the scale to 1 at its top. Without
     one, minutes count: by their share of the movie where lengths are known, with the median
-    length for a movie of unknown length; else on a logarithmic scale that reaches 1 at `full_minutes`.
+    length for a movie of unknown length; else on a logarithmic scale that reaches 1 at
+    `full_minutes`.
     """
     low, high = scale
     share = np.clip((events.rating - low) / (high - low), 0, 1)
