@@ -1,7 +1,7 @@
-"""Runs all benchmarks one after another, each in a process of its own.
+"""Run all benchmarks one after another, each in a separate process.
 
-A benchmark that fails or misses its target does not keep the others from running. What cannot run
-here says so and counts as passed. Exit status 1 when any failed or missed.
+A failed benchmark does not stop the others. One that cannot run on this machine prints the reason
+and counts as passed. Exit status 1 when any failed or missed its target.
 
     python -m bench [--json] [--quick]
 """
@@ -15,16 +15,16 @@ from typing import Any
 
 from bench.requests.model import ROOT
 
-#: Module -> its arguments here, and with `--quick`. The training benchmarks are long by themselves:
-#: whole, they are run by name.
+#: Module -> its arguments, and those with `--quick`. The full training benchmarks take long and are
+#: run by name.
 BENCHES: dict[str, tuple[list[str], list[str]]] = {
     "ingest_throughput": ([], []),
     "kafka_throughput": ([], ["--quick"]),
     "requests": ([], ["--quick"]),
     "requests_stack": ([], ["--quick"]),
     "provenance": (["--rows", "100000"], ["--quick"]),
-    "training_quality": (["--quick"], ["--quick"]),
-    "training_scale": (["--quick"], ["--quick"]),
+    "training.quality": (["--quick"], ["--quick"]),
+    "training.scale": (["--quick"], ["--quick"]),
     "retrain": ([], ["--quick"]),
     "simulator_rate": ([], ["--quick"]),
     "simulator_cold_start": ([], ["--quick"]),
@@ -32,17 +32,17 @@ BENCHES: dict[str, tuple[list[str], list[str]]] = {
 
 
 def main() -> int:
-    """Run, print what each prints, and say which failed."""
+    """Run all benchmarks, print their results and which failed."""
     assert __doc__ is not None
     parser = argparse.ArgumentParser("python -m bench", description=__doc__.split("\n")[0])
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--quick", action="store_true", help="small and short")
     arguments = parser.parse_args()
     results: dict[str, Any] = {}
-    for name, (usual, quick) in BENCHES.items():
+    for name, (full, quick) in BENCHES.items():
         started = time.monotonic()
         print(f"==> {name}", file=sys.stderr, flush=True)
-        status, output = _run(name, quick if arguments.quick else usual, arguments.json)
+        status, output = _run(name, quick if arguments.quick else full, arguments.json)
         results[name] = {
             "passed": status == 0,
             "seconds": round(time.monotonic() - started),
@@ -57,21 +57,21 @@ def main() -> int:
 
 
 def _run(name: str, arguments: list[str], as_json: bool) -> tuple[int, Any]:
-    """One benchmark's exit status and, with `as_json`, what it printed."""
+    """Run a benchmark; return its exit status and, with `as_json`, its output."""
     command = [sys.executable, "-m", f"bench.{name}", *arguments]
     if not as_json:
         return subprocess.run(command, cwd=ROOT, check=False).returncode, None
-    done = subprocess.run(
+    process = subprocess.run(
         [*command, "--json"], cwd=ROOT, check=False, stdout=subprocess.PIPE, text=True
     )
     try:
-        return done.returncode, json.loads(done.stdout)
+        return process.returncode, json.loads(process.stdout)
     except ValueError:
-        return done.returncode or 1, None
+        return process.returncode or 1, None
 
 
 def _verdict(result: dict[str, Any]) -> str:
-    return "passed" if result["passed"] else "FAILED, or a target missed"
+    return "passed" if result["passed"] else "failed, or missed a target"
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from datetime import datetime
 from threading import Event
 from typing import get_args
 
+import schedule
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -47,6 +48,10 @@ class Scheduler:
         self._workspace = Workspace(settings)
         self._not_before = 0.0
         self._run = run
+        self._stop = Event()
+        self._schedule = schedule.Scheduler()
+        interval_seconds = int(settings.retrain_interval_hours * 3600)
+        self._job = self._schedule.every(interval_seconds).seconds.do(self._start_run)
         self.record_heartbeat()
 
     def record_heartbeat(self) -> None:
@@ -79,11 +84,15 @@ class Scheduler:
     def tick(self, stop: Event) -> None:
         """Start a run if one is due, and wait for its end."""
         self.record_heartbeat()
-        if time.time() < self.next_run_at():
-            return
+        self._stop = stop
+        # The interval counts from the end of the last run, also of a manual one.
+        self._job.next_run = datetime.fromtimestamp(self.next_run_at())
+        self._schedule.run_pending()
+
+    def _start_run(self) -> None:
         started = time.time()
         _log.info("retraining starts")
-        self._run(stop)
+        self._run(self._stop)
         state = self._workspace.read(STATE_FILE)
         if float(state.get("finished_at") or 0) < started:  # it was killed
             self._not_before = time.time() + self._settings.retrain_retry_minutes * 60

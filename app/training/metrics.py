@@ -45,7 +45,7 @@ def rank_metrics(hits: NDArray[np.bool_], relevant: NDArray[np.int64]) -> PerUse
 
 
 def gini(exposure: NDArray[np.int64]) -> float:
-    """Gini coefficient of how often each movie is shown: 0 all alike, near 1 always the same few."""
+    """Gini coefficient of exposure: 0 for equal exposure, near 1 for a few movies only."""
     total, movies = int(exposure.sum()), len(exposure)
     if total == 0:
         return 0.0

@@ -51,7 +51,7 @@ def write(directory: Path, events: int, users: int, movies: int) -> None:
 
 
 def _pairs(random: np.random.Generator, events: int, users: int, movies: int) -> NDArray[np.int64]:
-    """So many different pairs, ascending, as `user * movies + movie`; each user and movie has one."""
+    """Different pairs, ascending, as `user * movies + movie`; every user and movie has one."""
     activity = random.pareto(1.5, users) + 0.05
     chosen = np.cumsum(activity) / activity.sum()
     movie = _movies(random, np.arange(users), movies)

@@ -40,11 +40,6 @@ def record_measurement(pytestconfig: pytest.Config) -> Callable[[str], None]:
     return pytestconfig.stash.setdefault(MEASUREMENTS, []).append
 
 
-@pytest.fixture(scope="session")
-def figures(record_measurement: Callable[[str], None]) -> Callable[[str], None]:
-    return record_measurement
-
-
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:

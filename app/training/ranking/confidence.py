@@ -16,8 +16,9 @@ def strengths(
     """Strength [E] of each pair.
 
     A rating says most: from `lowest_rating` at the bottom of the scale to 1 at its top. Without
-    one, minutes count: by their share of the movie where lengths are known, a movie of unknown length
-    having the median length; else on a logarithmic scale that reaches 1 at `full_minutes`.
+    one, minutes count: by their share of the movie where lengths are known, with the median
+    length for a movie of unknown length; else on a logarithmic scale that reaches 1 at
+    `full_minutes`.
     """
     low, high = scale
     share = np.clip((events.rating - low) / (high - low), 0, 1)

@@ -28,7 +28,8 @@ def report(
             f"`{command}`: {len(found.trials)} trials, seed {seed}.",
             *(f"`{name}` was left as it was." for name in fixed),
             "",
-            f"Data: {data['users']:,} users, {data['movies']:,} movies, {data['ratings']:,} ratings, "
+            f"Data: {data['users']:,} users, {data['movies']:,} movies, "
+            f"{data['ratings']:,} ratings, "
             f"{data['watches']:,} watches, newest {data['newest'] or 'unknown'}, "
             f"SHA-256 `{data['data_hash'][:12]}`.",
             "",
