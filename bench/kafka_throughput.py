@@ -178,7 +178,7 @@ def main() -> int:
     if reason:
         print(json.dumps({"skipped": reason}) if arguments.json else f"skipped: {reason}")
         return 0
-    # The collector commits every 250,000 events: the second commit has nine tenths of 560,000 lines.
+    # It commits every 250,000 events: the second commit has nine tenths of 560,000 lines.
     lines, seconds = (560_000, 20) if arguments.quick else (2_000_000, 60)
     with tempfile.TemporaryDirectory(prefix="marquee-bench-") as name:
         directory = Path(name)
