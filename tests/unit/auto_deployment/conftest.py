@@ -1,17 +1,19 @@
 """A small repository with git and DVC remotes, and versions whose models were not trained."""
 
+import io
 import os
 import shutil
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pytest
-from dvc.repo import Repo  # type: ignore[import-untyped]
+from dvc.cli import main as run_dvc  # type: ignore[import-untyped]
 
+from app.auto_deployment.errors import ToolError
 from app.auto_deployment.git_dvc import WorkingTree
 from app.auto_deployment.version_commits import COLLECTED, MODEL, commit_version, push_version
 from app.auto_deployment.workspace import Workspace
@@ -40,6 +42,26 @@ stages:
 """
 
 
+class Tree(WorkingTree):
+    """A working tree that runs DVC in this process: its command takes a second to start."""
+
+    def dvc(self, *arguments: str) -> str:
+        with self._dvc_environment(), redirect_stdout(io.StringIO()) as output:
+            status = run_dvc(list(arguments))
+        if status:
+            raise ToolError(f"dvc {arguments[0]}", f"exit status {status}")
+        return output.getvalue()
+
+    @contextmanager
+    def _dvc_environment(self) -> Iterator[None]:
+        with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of the libraries that DVC uses
+            for name, value in self._full_environment().items():
+                patch.setenv(name, value)
+            patch.chdir(self.path)
+            yield
+
+
 @dataclass
 class VersionRepository:
     """A workspace with a clone, its bare git repository and its DVC remote.
@@ -59,14 +81,14 @@ class VersionRepository:
         return WorkingTree(self.directory / "origin.git")
 
     @property
-    def tree(self) -> WorkingTree:
+    def tree(self) -> Tree:
         return open_tree(self.directory / "workspace" / "clone")
 
     @property
     def workspace(self) -> Workspace:
         return Workspace(self.settings)
 
-    def clone(self, name: str) -> WorkingTree:
+    def clone(self, name: str) -> Tree:
         """Clone the repository, as another developer would."""
         tree = open_tree(self.directory / "clones" / name)
         tree.path.mkdir(parents=True)
@@ -80,20 +102,8 @@ class VersionRepository:
         return True
 
 
-def open_tree(path: Path) -> WorkingTree:
-    return WorkingTree(path, {"DVC_SITE_CACHE_DIR": str(path.parent / f"{path.name}-dvc-cache")})
-
-
-@contextmanager
-def open_dvc(tree: WorkingTree) -> Iterator[Repo]:
-    """Use DVC in this process, which is many times faster than its command."""
-    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of the libraries that DVC uses
-        for name, value in tree.environment.items():
-            patch.setenv(name, value)
-        patch.chdir(tree.path)
-        with Repo(str(tree.path)) as dvc:
-            yield dvc
+def open_tree(path: Path) -> Tree:
+    return Tree(path, {"DVC_SITE_CACHE_DIR": str(path.parent / f"{path.name}-dvc-cache")})
 
 
 def configure_git(tree: WorkingTree, name: str = "Developer") -> None:
@@ -133,15 +143,13 @@ def commit_new_version(tree: WorkingTree, version: int) -> None:
     (tree.path / COLLECTED).mkdir(parents=True, exist_ok=True)
     (tree.path / COLLECTED / f"events-{version}.txt").write_text(f"events of version {version}\n")
     write_model(tree.path / MODEL, version)
-    with open_dvc(tree) as dvc:
-        dvc.add(str(tree.path / COLLECTED))
-        dvc.commit("train", force=True)
+    tree.dvc("add", "--quiet", str(COLLECTED))
+    tree.dvc("commit", "--quiet", "--force", "train")
     commit_version(tree, version, f"Metrics of version {version}")
 
 
 def publish(tree: WorkingTree, version: int) -> None:
-    with open_dvc(tree) as dvc:
-        dvc.push()
+    tree.dvc("push", "--quiet")
     push_version(tree, version, BRANCH)
 
 

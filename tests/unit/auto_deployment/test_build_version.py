@@ -12,14 +12,13 @@ import pytest
 
 from app.auto_deployment.build_version import VersionBuilder
 from app.auto_deployment.errors import NoVersionError
-from app.auto_deployment.git_dvc import WorkingTree
 from app.auto_deployment.version_commits import read_version
 from app.ingest.data_window import read_window
 from app.ingest.ingest_files import ingest_log_files
 from app.ingest.log_parser import RatingScale
 from app.ingest.schemas import RATINGS, WATCHES, conform
 from tests.conftest import ROOT
-from tests.unit.auto_deployment.conftest import NEWEST, VersionRepository, write_model
+from tests.unit.auto_deployment.conftest import NEWEST, Tree, VersionRepository, write_model
 
 #: `$STAGES` holds the files that the stages copy.
 STAGES = """\
@@ -56,7 +55,7 @@ class Build:
 
     repository: VersionRepository
     stages: Path
-    tree: WorkingTree
+    tree: Tree
 
     def write(self, name: str, content: dict[str, Any]) -> None:
         (self.stages / name).write_text(json.dumps(content))
@@ -87,7 +86,7 @@ def build(repository: VersionRepository, tmp_path: Path) -> Build:
     desk.git("push", "--quiet")
     tree = repository.tree
     environment = {**tree.environment, "STAGES": str(stages)}
-    build = Build(repository, stages, WorkingTree(tree.path, environment))
+    build = Build(repository, stages, Tree(tree.path, environment))
     build.write("data.json", REPORT)
     build.write("metrics.json", METRICS)
     return build
