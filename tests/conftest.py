@@ -35,8 +35,11 @@ def shared_data() -> Path:
     return path
 
 
-def write_lists(directory: Path) -> Path:
-    """Write a `lists` artifact: 3 movies for user 7 and 50 for each of the others."""
+def write_lists(directory: Path, first_movie: int = 0) -> Path:
+    """Write a `lists` artifact: 3 movies for user 7 and 50 for each of the others.
+
+    The list of the n-th user (counted from 0) begins with the movie of number `first_movie` + n.
+    """
     lists = directory / "lists"
     lists.mkdir(parents=True)
     dtype = movie_number_dtype(len(MOVIES))
@@ -44,7 +47,7 @@ def write_lists(directory: Path) -> Path:
     write_array(lists, "users", np.array(USERS, np.int64))
     rows = create_array(lists, "lists", dtype, (len(USERS), 50))
     for row, _ in enumerate(USERS):
-        rows[row] = np.roll(np.arange(60), -row)[:50]
+        rows[row] = np.roll(np.arange(60), -first_movie - row)[:50]
     rows[0, 3:] = len(MOVIES)
     write_array(lists, "popular", np.arange(60)[::-1].astype(dtype))
     write_array(lists, "segment_users", np.array([42, 500], np.int64))

@@ -11,12 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from dvc.cli import main as run_dvc  # type: ignore[import-untyped]
 
 from app.auto_deployment.errors import ToolError
 from app.auto_deployment.git_dvc import WorkingTree
 from app.auto_deployment.version_commits import COLLECTED, MODEL, commit_version, push_version
 from app.auto_deployment.workspace import Workspace
+from app.cli import marquee
 from app.model.artifact import ModelMetadata, write_array, write_manifest
 from app.model.manifest import read_manifest
 from app.model.recommendation_lists import pack_movie_ids
@@ -43,17 +45,24 @@ stages:
 
 
 class Tree(WorkingTree):
-    """A working tree that runs DVC in this process: its command takes a second to start."""
+    """A working tree that runs DVC and `marquee` in this process: their commands start slowly."""
 
     def dvc(self, *arguments: str) -> str:
-        with self._dvc_environment(), redirect_stdout(io.StringIO()) as output:
+        with self._environment(), redirect_stdout(io.StringIO()) as output:
             status = run_dvc(list(arguments))
         if status:
             raise ToolError(f"dvc {arguments[0]}", f"exit status {status}")
         return output.getvalue()
 
+    def marquee(self, *arguments: str) -> str:
+        with self._environment():
+            done = CliRunner().invoke(marquee, arguments)
+        if done.exit_code:
+            raise ToolError(arguments[0], done.stderr)
+        return done.stdout
+
     @contextmanager
-    def _dvc_environment(self) -> Iterator[None]:
+    def _environment(self) -> Iterator[None]:
         with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # of the libraries that DVC uses
             for name, value in self._full_environment().items():
@@ -118,10 +127,10 @@ def cached_files(tree: WorkingTree) -> set[str]:
     }
 
 
-def write_model(directory: Path, version: int) -> None:
+def write_model(directory: Path, version: int, first_movie: int = 0) -> None:
     """Write lists and factors of a version, whose users have all seen the first movie."""
     shutil.rmtree(directory, ignore_errors=True)
-    write_lists(directory)
+    write_lists(directory, first_movie)
     counts = {"pairs": 4, "users": 4, "movies": 60, "ratings": 4}
     data = {**counts, "newest": NEWEST, "data_hash": f"{version:064}"}
     manifest = read_manifest(directory / "lists", "lists")
@@ -131,6 +140,7 @@ def write_model(directory: Path, version: int) -> None:
     factors.mkdir()
     write_array(factors, "movies", pack_movie_ids(MOVIES))
     write_array(factors, "users", np.array(USERS, np.int64))
+    write_array(factors, "item_users", np.ones(len(MOVIES), np.int64))
     write_array(factors, "seen_start", np.arange(len(USERS) + 1))
     write_array(factors, "seen_items", np.full(len(USERS), 0, np.int32))
     metadata = ModelMetadata(version=version, parameters={}, metrics={}, data=data, code={})
@@ -170,7 +180,7 @@ def repository_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (tree.path / ".dvc" / ".gitignore").write_text("/cache\n/config.local\n/tmp\n")
     (tree.path / "dvc.yaml").write_text(DVC_STAGES)
     (tree.path / "version.txt").write_text("1\n")
-    (tree.path / ".gitignore").write_text("/model\n")
+    (tree.path / ".gitignore").write_text("/build\n/model\n")
     (tree.path / "data").mkdir()
     (tree.path / "data" / ".gitignore").write_text("/collected\n/prepared\n")
     tree.git("add", "--all")
