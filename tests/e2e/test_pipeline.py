@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tests.integration.service.conftest import free_port
 from tests.support.releases import Releases, git, run_under_load
+from tests.support.service import free_port
 from tests.support.soak import soak_only
 from tests.support.stack import eventually
 
