@@ -43,7 +43,11 @@ PARTS: dict[str, tuple[str, ...]] = {
     "simulated-days": ("tests/e2e/test_simulated_days.py",),
     "demo": ("tests/e2e/test_demo.py",),
     "pipeline": ("tests/e2e/test_pipeline.py",),
-    "crash-recovery": ("tests/integration/auto_deployment", "tests/integration/ingest/kafka"),
+    "crash-recovery": (
+        "tests/integration/auto_deployment",
+        "tests/integration/ingest/kafka",
+        "tests/integration/provenance",
+    ),
 }
 _USAGE = f"""\
 USAGE
