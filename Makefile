@@ -15,7 +15,7 @@ export PATH := $(abspath $(BIN)):$(PATH)
 
 .PHONY: help
 help: ## Show this help
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
 
 # -- environment ------------------------------------------------------------------------------
 
@@ -70,13 +70,26 @@ lint: $(VENV)/.dev ## Check style, types, imports between packages, shell script
 	@scripts/lint_shell.sh
 
 .PHONY: test
-test: ## Run all tests, with containers if Docker is running; SYSTEM=1 installs missing packages
+test: ## Run all tests and print the time of each part; SYSTEM=1 installs missing packages
+	@scripts/run_tests.sh
+
+.PHONY: setup
+setup:
 	@if [[ "$(SYSTEM)" == 1 ]]; then scripts/install_system.sh python shell docker images; fi
 	@$(MAKE) $(VENV)/.dev
-	@$(MAKE) lint
+
+.PHONY: test-shell
+test-shell: ## Run the tests of the shell scripts
 	@scripts/run_shell_tests.sh
+
+.PHONY: test-python
+test-python: $(VENV)/.dev ## Run the unit and integration tests
+	@pytest tests/unit tests/integration
+
+.PHONY: test-containers
+test-containers: $(VENV)/.dev ## Run the tests of the stack and of its images, if Docker is running
 	@if docker info >/dev/null 2>&1; then $(MAKE) images; fi
-	@pytest
+	@pytest tests/images tests/e2e
 
 # Jobs of the CI pipeline: parts of `make test`, with reports for GitLab.
 REPORTS = --junitxml=build/junit-$@.xml --cov --cov-report=term --cov-report=xml:build/coverage-$@.xml
@@ -97,7 +110,7 @@ test-model: ## CI job: tests of model and training
 test-app: ## CI job: lint and all other tests without containers
 	$(CI_SETUP)
 	@$(MAKE) lint
-	@scripts/run_shell_tests.sh
+	@$(MAKE) test-shell
 	@pytest $(REPORTS) tests/unit tests/integration --ignore=tests/unit/ingest \
 	    --ignore=tests/unit/simulator --ignore=tests/integration/ingest --ignore=tests/unit/model \
 	    --ignore=tests/unit/training --ignore=tests/integration/training
@@ -107,9 +120,8 @@ deploy: ## CI job: start the release of this commit on the server
 	@scripts/deploy_over_ssh.sh
 
 .PHONY: soak
-soak: $(VENV)/.dev images ## Run container and crash recovery tests with all cases and full durations
-	@MARQUEE_SOAK_SECONDS=180 pytest tests/e2e tests/integration/auto_deployment \
-	    tests/integration/ingest/kafka
+soak: $(VENV)/.dev $(if $(filter list summary,$(PART)),,images) ## Run long tests: all parts, or PART=<name>; PART=list lists them
+	@python -m tests.support.soak $(PART)
 
 .PHONY: images
 images: ## Build the third-party images from Debian packages, if no registry is reachable

@@ -26,8 +26,8 @@ from typing import Any
 from app.ingest.batch_parser import LINE_KINDS
 from app.ingest.store_files import read_manifest
 from bench.ingest_throughput import MARQUEE, ROOT, find_log, write_log
-from tests.integration.service.conftest import free_port
 from tests.support.kafka import Broker, run_broker, skip_reason
+from tests.support.service import free_port
 
 TARGET = {"min_lines_per_second": 30_000}
 _LOG_LINES = 50_000

@@ -38,6 +38,7 @@ from bench.requests.measure import USERS_PER_RUN, Spread
 from bench.requests.model import make_model, sample_users
 from bench.requests.servers import Server, serving
 from tests.support import mariadb
+from tests.support.docker import docker
 
 TARGET = 0.95
 USERS, MOVIES = 100_000, 10_000
@@ -238,7 +239,7 @@ def _mariadb(folder: Path) -> Iterator[tuple[str, sa.Engine, mariadb.Database, A
         folder / "mariadb", "--innodb-buffer-pool-size=256M", temporary=folder / "temporary"
     ) as server:
         used = ("exec", server.container, "sh", "-c", "du -cb /var/lib/mysql/marquee/reccom*")
-        yield "mariadb", server.engine(), server, lambda: int(mariadb.docker(*used).split()[-2])
+        yield "mariadb", server.engine(), server, lambda: int(docker(*used).split()[-2])
 
 
 def scale(sizes: list[int], parts: Sequence[str]) -> list[dict[str, Any]]:

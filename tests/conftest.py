@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from app.model.artifact import ModelMetadata, create_array, write_array, write_manifest
 from app.model.recommendation_lists import movie_number_dtype, pack_movie_ids
@@ -13,6 +15,40 @@ from app.model.recommendation_lists import movie_number_dtype, pack_movie_ids
 ROOT = Path(__file__).parents[1]
 MOVIES = [f"movie+number+{i}+19{i % 90 + 10}" for i in range(60)]
 USERS = [7, 42, 1000, 999_999]
+
+
+#: Directories whose tests share a server or a prepared environment: they run in one process.
+SHARING = (
+    "tests/integration/auto_deployment",
+    "tests/integration/ingest/kafka",
+    "tests/integration/provenance",
+)
+
+
+class FileScheduling(LoadScopeScheduling):  # type: ignore[misc]
+    """Distribute tests by file, or by directory where they share a server."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return next((directory for directory in SHARING if file.startswith(directory)), file)
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Use two processes for the unit and integration tests, none for tests that share a stack."""
+    selected = [config.invocation_params.dir / argument for argument in config.args]
+    parallel = (ROOT / "tests" / "unit", ROOT / "tests" / "integration")
+    is_parallel = all(any(path.is_relative_to(p) for p in parallel) for path in selected)
+    return 2 if is_parallel and any(path.is_dir() for path in selected) else 0
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> FileScheduling:
+    """Replace the scheduler of `--dist`."""
+    return FileScheduling(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest groups of tests, so that both processes end at about the same time."""
+    items.sort(key=lambda item: not item.nodeid.startswith(SHARING))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -35,8 +71,11 @@ def shared_data() -> Path:
     return path
 
 
-def write_lists(directory: Path) -> Path:
-    """Write a `lists` artifact: 3 movies for user 7 and 50 for each of the others."""
+def write_lists(directory: Path, first_movie: int = 0) -> Path:
+    """Write a `lists` artifact: 3 movies for user 7 and 50 for each of the others.
+
+    The list of the n-th user (counted from 0) begins with the movie of number `first_movie` + n.
+    """
     lists = directory / "lists"
     lists.mkdir(parents=True)
     dtype = movie_number_dtype(len(MOVIES))
@@ -44,7 +83,7 @@ def write_lists(directory: Path) -> Path:
     write_array(lists, "users", np.array(USERS, np.int64))
     rows = create_array(lists, "lists", dtype, (len(USERS), 50))
     for row, _ in enumerate(USERS):
-        rows[row] = np.roll(np.arange(60), -row)[:50]
+        rows[row] = np.roll(np.arange(60), -first_movie - row)[:50]
     rows[0, 3:] = len(MOVIES)
     write_array(lists, "popular", np.arange(60)[::-1].astype(dtype))
     write_array(lists, "segment_users", np.array([42, 500], np.int64))

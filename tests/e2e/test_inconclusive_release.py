@@ -9,7 +9,8 @@ import requests
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from tests.support.releases import Notifications, Releases, run_under_load, soak_only, wait
+from tests.support.releases import Notifications, Releases, run_under_load, wait
+from tests.support.soak import soak_only
 from tests.support.stack import PROMETHEUS, SLOTS, docker, eventually
 
 

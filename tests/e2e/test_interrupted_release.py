@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 
-from tests.support.releases import Releases, kill, run_under_load, soak_only, wait
+from tests.support.releases import Releases, kill, run_under_load, wait
+from tests.support.soak import soak_only
 from tests.support.stack import eventually
 
 

@@ -1,7 +1,6 @@
 """Every response that a client received is in the database exactly once, unchanged."""
 
 import base64
-import os
 import random
 import statistics
 import time
@@ -18,12 +17,11 @@ import requests
 from app.model.recommendation_lists import movie_number_dtype
 from tests.support.load import Result, attack
 from tests.support.shipper import SHIPPER_URL, wait_until_shipped
+from tests.support.soak import IS_SOAK
 from tests.support.stack import SLOTS, URL, Stack, docker, eventually
 
-#: `make soak` runs the tests at full size.
-SOAK = "MARQUEE_SOAK_SECONDS" in os.environ
-REQUESTS = 100_000 if SOAK else 10_000
-OUTAGE_SECONDS = 300 if SOAK else 30
+REQUESTS = 100_000 if IS_SOAK else 10_000
+OUTAGE_SECONDS = 300 if IS_SOAK else 30
 RATE = 200
 JOIN = (
     "select A.version_number, A.user_id, B.data_creation, B.trained_on, B.model_rmse "
@@ -151,7 +149,7 @@ def test_no_request_fails_and_no_record_is_lost_while_the_database_is_stopped(
         stack.compose("start", "mysql")
 
     pairs = []
-    for _ in range(3 if SOAK else 1):
+    for _ in range(3 if IS_SOAK else 1):
         undisturbed, first = measure_under_load(None, 15)
         disturbed, second = measure_under_load(stop_database, OUTAGE_SECONDS + 25)
         assert disturbed.failed == 0, disturbed
@@ -185,7 +183,7 @@ def test_no_record_is_lost_or_duplicated_when_processes_are_killed(
     )
 
     def kill() -> None:
-        for _ in range(12 if SOAK else 4):
+        for _ in range(12 if IS_SOAK else 4):
             slot = rng.choice(SLOTS)
             stack.compose("exec", "-T", slot, "python", "-c", kill_worker)
             for service in ("shipper", rng.choice(SLOTS)):
@@ -197,5 +195,5 @@ def test_no_record_is_lost_or_duplicated_when_processes_are_killed(
             killed["worker"] += 1
             time.sleep(2)
 
-    result, delivered = measure_under_load(kill, 120 if SOAK else 45)
+    result, delivered = measure_under_load(kill, 120 if IS_SOAK else 45)
     record_measurement(f"killed {dict(killed)} at {RATE}/s: {compare(stack, delivered)}; {result}")

@@ -14,9 +14,9 @@ from tests.support.releases import (
     get_request_time,
     make_users_unknown,
     run_under_load,
-    soak_only,
     wait,
 )
+from tests.support.soak import soak_only
 from tests.support.stack import PROJECT, docker
 
 

@@ -1,7 +1,6 @@
 """Fourteen simulated days of traffic with a new version every second day (four in `make test`)."""
 
 import json
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import Any
@@ -13,9 +12,9 @@ from tests.conftest import ROOT
 from tests.support.releases import Releases
 from tests.support.shipper import wait_until_shipped
 from tests.support.simulated_days import Outcome, Scenario, SimulatedDays
+from tests.support.soak import IS_SOAK
 from tests.support.stack import Stack
 
-IS_SOAK = "MARQUEE_SOAK_SECONDS" in os.environ
 SCENARIO = (
     Scenario(days=14, speed=1344, rate=60, retrain_interval_days=2, min_promoted=5)
     if IS_SOAK

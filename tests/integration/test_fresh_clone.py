@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from tests.conftest import ROOT
-from tests.integration.service.conftest import free_port
+from tests.support.service import free_port
 
 TIMEOUT_SECONDS = 240
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import ROOT
-from tests.integration.service.conftest import serving
+from tests.support.service import serving
 
 Marquee = Callable[..., dict[str, Any]]
 

@@ -1,8 +1,6 @@
 """A Kafka broker in a container on a free loopback port, configured like the demo's."""
 
-import shutil
 import subprocess
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +10,9 @@ from kafka import KafkaProducer
 from kafka.admin import KafkaAdminClient, NewTopic
 
 from tests.conftest import ROOT
-from tests.integration.service.conftest import free_port
+from tests.support.docker import docker, missing_image
+from tests.support.service import free_port
+from tests.support.waiting import eventually
 
 IMAGE = "apache/kafka:4.1.0"
 FILES = ROOT / "app" / "simulator" / "kafka"
@@ -34,12 +34,13 @@ class Broker:
 
     def start(self) -> None:
         docker("start", self.container)
-        deadline = time.monotonic() + 90
         probe = ["docker", "exec", self.container, "bash", "-c"]
         probe.append(f"exec 3<>/dev/tcp/127.0.0.1/{self.port}")
-        while subprocess.run(probe, capture_output=True, check=False).returncode:
-            assert time.monotonic() < deadline, docker("logs", self.container)
-            time.sleep(0.3)
+
+        def accepts_connections() -> bool:
+            return not subprocess.run(probe, capture_output=True, check=False).returncode
+
+        eventually(accepts_connections, 120, lambda: docker("logs", self.container))
         with self.admin() as admin:
             admin.list_topics()
 
@@ -63,20 +64,9 @@ class Broker:
         return sent
 
 
-def docker(*arguments: str) -> str:
-    result = subprocess.run(
-        ["docker", *arguments], capture_output=True, text=True, timeout=120, check=False
-    )
-    assert result.returncode == 0, f"docker {arguments}: {result.stderr}"
-    return result.stdout
-
-
 def skip_reason() -> str | None:
     """Return why no broker can run here; None where one can."""
-    if shutil.which("docker") is None:
-        return "there is no docker command"
-    image = subprocess.run(["docker", "image", "inspect", IMAGE], capture_output=True, check=False)
-    return f"no Docker engine with {IMAGE} (make images)" if image.returncode else None
+    return missing_image(IMAGE)
 
 
 @contextmanager

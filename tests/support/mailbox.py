@@ -6,7 +6,7 @@ from typing import Any
 
 from aiosmtpd.controller import Controller
 
-from tests.integration.service.conftest import free_port
+from tests.support.service import free_port
 
 
 class Mailbox:

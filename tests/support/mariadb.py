@@ -1,10 +1,8 @@
 """A real MariaDB in a container on a free loopback port, configured as in the stack."""
 
 import os
-import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +14,9 @@ from app.provenance.database import connect
 from app.provisioning.database import provision_database
 from app.settings import Settings
 from tests.conftest import ROOT
-from tests.integration.service.conftest import free_port
+from tests.support.docker import docker, missing_image
+from tests.support.service import free_port
+from tests.support.waiting import eventually
 
 IMAGE = "mariadb:11.8"
 
@@ -55,44 +55,33 @@ class Database:
 
     def start(self) -> None:
         docker("start", self.container)
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            try:
-                with self.engine("marquee_owner").connect():
-                    return
-            except sa.exc.SQLAlchemyError:
-                time.sleep(0.3)
-        raise AssertionError(docker("logs", self.container))
+        eventually(self.accepts_connections, 120, lambda: docker("logs", self.container))
+
+    def accepts_connections(self) -> bool:
+        try:
+            with self.engine("marquee_owner").connect():
+                return True
+        except sa.exc.SQLAlchemyError:
+            return False
 
     def clear(self) -> None:
         """Delete all rows."""
-        for table in ("reccom", "tracking", "build", "catalogue"):
-            self.query(f"truncate {table}")
-
-
-def docker(*arguments: str, timeout_seconds: float = 120) -> str:
-    done = subprocess.run(
-        ["docker", *arguments], capture_output=True, text=True, timeout=timeout_seconds, check=False
-    )
-    assert done.returncode == 0, f"docker {arguments}: {done.stderr}"
-    return done.stdout
+        tables = ("reccom", "tracking", "build", "catalogue")
+        self.query("; ".join(f"truncate {table}" for table in tables))
 
 
 def skip_reason() -> str | None:
     """Why no database can be started here; None where one can."""
     if os.geteuid() != 0:
         return "changing the owner of the database's files needs root"
-    if shutil.which("docker") is None:
-        return "there is no docker command"
-    found = subprocess.run(["docker", "image", "inspect", IMAGE], capture_output=True, check=False)
-    return f"no Docker engine with {IMAGE} (make images)" if found.returncode else None
+    return missing_image(IMAGE)
 
 
 def marquee(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
     """Run a command and wait for its end."""
     return subprocess.run(
         [sys.executable, "-m", "app", *arguments],
-        cwd=ROOT, env={**os.environ, **settings}, capture_output=True, text=True, timeout=60,
+        cwd=ROOT, env={**os.environ, **settings}, capture_output=True, text=True, timeout=200,
         check=False,
     )  # fmt: skip
 

@@ -1,7 +1,6 @@
 """Releases in tests: versions with faults, the release script, received notifications."""
 
 import json
-import os
 import random
 import shutil
 import subprocess
@@ -16,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 from pytest_httpserver import HTTPServer
 
 from app.locks import exclusive_lock
@@ -27,10 +25,6 @@ from tests.support.load import CLIENT_TIMEOUT_SECONDS, Result, attack
 from tests.support.mailbox import Mailbox
 from tests.support.stack import PROJECT, SLOTS, URL, Stack, docker
 
-#: `make test` runs one release of each kind, `make soak` all of them.
-soak_only = pytest.mark.skipif(
-    "MARQUEE_SOAK_SECONDS" not in os.environ, reason="one more release of its kind: make soak"
-)
 FAULTY = ROOT / "tests" / "e2e" / "faulty"
 OVERRIDE = """\
 services:

@@ -17,6 +17,7 @@ from app.provenance.spool_reader import SpoolReader
 from app.settings import Settings
 from tests.support.mailbox import Mailbox
 from tests.support.retraining import RetrainingEnvironment, git
+from tests.support.soak import soak_only
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -42,21 +43,20 @@ def commit_body(environment: RetrainingEnvironment, version: int) -> str:
 
 
 def test_versions_are_built_published_restored_and_traced(
-    environment: RetrainingEnvironment, mailbox: Mailbox, httpserver: HTTPServer
+    published: RetrainingEnvironment, mailbox: Mailbox, httpserver: HTTPServer
 ) -> None:
+    environment = published
     httpserver.expect_request("/hook").respond_with_data("ok")
     httpserver.expect_request("/version").respond_with_json({"version": 2})
     environment.webhook = httpserver.url_for("/hook")
-    first = environment.retrain()
-    assert (first["status"], first["version"]) == ("published", 2)
+    environment.settings["SERVICE_URLS"] = f"http://127.0.0.1:1,{httpserver.url_for('')}"
     assert environment.retrain()["status"] == "unchanged"
 
     environment.collect(5)
-    environment.settings["SERVICE_URLS"] = f"http://127.0.0.1:1,{httpserver.url_for('')}"
-    second = environment.retrain()
-    assert (second["status"], second["version"]) == ("published", 3)
-    assert "version 2's" in second["body"], "compared with the production model"
-    assert second["metrics"]["events"] >= 500
+    result = environment.retrain()
+    assert (result["status"], result["version"]) == ("published", 3)
+    assert "version 2's" in result["body"], "compared with the production model"
+    assert result["metrics"]["events"] >= 500
     assert environment.subjects() == [
         "Data and Model version update: [3]",
         "Data and Model version update: [2]",
@@ -64,10 +64,10 @@ def test_versions_are_built_published_restored_and_traced(
     ]
     assert environment.tagged_versions() == [2, 3]
     assert "rmse" in commit_body(environment, 3)
-    subjects = [f"Version {n} trained and pushed, release starting" for n in (2, 3)]
-    assert mailbox.subjects == subjects
-    texts = [json.loads(r.get_data())["text"] for r, _ in httpserver.log if r.path == "/hook"]
-    assert [text.splitlines()[0] for text in texts] == [f"*{subject}*" for subject in subjects]
+    subject = "Version 3 trained and pushed, release starting"
+    assert mailbox.subjects == [subject]
+    (text,) = [json.loads(r.get_data())["text"] for r, _ in httpserver.log if r.path == "/hook"]
+    assert text.splitlines()[0] == f"*{subject}*"
 
     _check_restore(environment)
     _check_dvc_metrics_and_plots(environment)
@@ -121,10 +121,11 @@ def _check_tracking_rows(environment: RetrainingEnvironment) -> None:
         assert row["trained_by_commit"] == parent
 
 
+@soak_only  # in make test: tests/unit/auto_deployment/test_build_version.py
 def test_a_model_worse_than_the_production_model_is_not_published(
-    environment: RetrainingEnvironment, mailbox: Mailbox, httpserver: HTTPServer
+    published: RetrainingEnvironment, mailbox: Mailbox, httpserver: HTTPServer
 ) -> None:
-    assert environment.retrain()["version"] == 2
+    environment = published
     desk = environment.clone("desk")
     params = (desk / "params.yaml").read_text()
     assert params.count("\n  als: 1.0\n  ease: 0.6\n") == 1

@@ -1,34 +1,17 @@
 """The ingest commands as subprocesses, on small input and on the real log and tables."""
 
 import gzip
-import json
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-MARQUEE = str(Path(sys.executable).with_name("marquee"))
+from tests.support.commands import marquee, summary_of
+
 LINES = (
     "2022-11-14T12:24,7,GET /data/m/up+2009/0.mpg\n"
     "2022-11-14T12:24:09,7,GET /rate/up+2009=4\n"
     "2022-11-14T12:24,N7,GET /data/m/up+2009/0.mpg\n"
 )
-
-
-def marquee(
-    *arguments: object, stdin: bytes = b"", **settings: str
-) -> subprocess.CompletedProcess[bytes]:
-    command = [MARQUEE, *map(str, arguments)]
-    return subprocess.run(command, input=stdin, env=settings, capture_output=True, check=False)
-
-
-def summary_of(*arguments: object, stdin: bytes = b"", **settings: str) -> dict[str, Any]:
-    completed = marquee(*arguments, "--json", stdin=stdin, **settings)
-    assert completed.returncode == 0, completed.stderr
-    summary: dict[str, Any] = json.loads(completed.stdout)
-    return summary
 
 
 def test_plain_gzip_and_piped_logs_are_collected_together(tmp_path: Path) -> None:

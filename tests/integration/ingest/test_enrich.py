@@ -14,7 +14,7 @@ from werkzeug import Request, Response
 
 from app.training.runtimes import read_lengths
 from app.training.segments import read_users
-from tests.integration.ingest.test_commands import MARQUEE, marquee, summary_of
+from tests.support.commands import MARQUEE, marquee, summary_of
 
 MOVIE = {
     "id": "up+2009", "tmdb_id": 14160, "title": "Up", "adult": "False", "runtime": 96,

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from app.model.recommendation_lists import RecommendationLists
 from app.provenance.lineage import Lineage
 from tests.conftest import ROOT
+from tests.support.waiting import eventually
 
 
 @dataclass
@@ -26,6 +27,11 @@ class Responses:
     #: request id -> (user id, text, version, source)
     received: dict[str, tuple[int, str, str, str]] = field(default_factory=dict)
     failed: list[str] = field(default_factory=list)
+
+    def wait_for(self, count: int) -> None:
+        """Wait until `count` more responses are received."""
+        goal = len(self.received) + count
+        eventually(lambda: len(self.received) >= goal, 60, f"{count} more responses")
 
 
 @contextmanager
@@ -77,23 +83,24 @@ def running_shipper(log: Path, **settings: str) -> Iterator[subprocess.Popen[byt
         process.wait(60)
 
 
-def wait_for_rows(
-    engine: sa.Engine, request_ids: set[str], timeout_seconds: float = 30
-) -> dict[str, Any]:
+def wait_for_rows(engine: sa.Engine, request_ids: set[str]) -> dict[str, Any]:
     """The rows of reccom by request id, once all of these are in it."""
-    deadline = time.monotonic() + timeout_seconds
-    while True:
+    found: dict[str, Any] = {}
+
+    def missing() -> int:
+        return len(request_ids - found.keys())
+
+    def all_found() -> bool:
         with engine.connect() as connection:
             exists = sa.inspect(connection).has_table("reccom")  # in SQLite the shipper creates it
             query = sa.text("select * from reccom")
             rows = list(connection.execute(query).mappings()) if exists else []
-        found = {row["request_id"]: row for row in rows}
-        if request_ids <= found.keys():
-            assert len(found) == len(rows), "a request id occurs twice"
-            return found
-        missing = len(request_ids - found.keys())
-        assert time.monotonic() < deadline, f"{missing} records are missing"
-        time.sleep(0.3)
+        found.update((row["request_id"], row) for row in rows)
+        assert len(found) == len(rows), "a request id occurs twice"
+        return not missing()
+
+    eventually(all_found, 120, lambda: f"{missing()} more records")
+    return found
 
 
 def check_records(engine: sa.Engine, model: Path, responses: Responses) -> None:

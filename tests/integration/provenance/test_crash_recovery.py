@@ -3,26 +3,30 @@
 import os
 import random
 import signal
-import time
 from pathlib import Path
 
-import pytest
 import requests
 import sqlalchemy as sa
 
 from app.provenance.database import connect
 from app.settings import Settings
 from tests.integration.provenance.clients import check_records, running_shipper, sending_requests
-from tests.integration.service.conftest import free_port, serving
 from tests.support.mariadb import Database
+from tests.support.service import free_port, serving
+from tests.support.soak import IS_SOAK
+from tests.support.waiting import eventually
+
+#: Rounds of killing a worker and the shipper.
+KILLS = 20 if IS_SOAK else 4
 
 
-def wait_until_empty(spool: Path, timeout_seconds: float = 30) -> None:
+def wait_until_empty(spool: Path) -> None:
     """Wait until no segment and no description of an instance is left."""
-    deadline = time.monotonic() + timeout_seconds
-    while [*spool.glob("[!.]*.segment"), *spool.glob("[!.]*.info.json")]:
-        assert time.monotonic() < deadline, list(spool.iterdir())
-        time.sleep(0.2)
+
+    def left() -> list[Path]:
+        return [*spool.glob("[!.]*.segment"), *spool.glob("[!.]*.info.json")]
+
+    eventually(lambda: not left(), 60, left)
 
 
 def kill_under_load(
@@ -32,15 +36,16 @@ def kill_under_load(
     rng = random.Random(6)
     spool = {"MARQUEE_SPOOL_DIR": str(directory / "spool"), "MARQUEE_LOG_LEVEL": "warning"}
     log = directory / "ship.log"
-    with serving(model, directory, **spool) as service:
-        with sending_requests(service.url) as responses:
-            for _ in range(8):
-                with running_shipper(log, **spool, **database) as shipper:
-                    time.sleep(rng.uniform(0.3, 1.5))
-                    os.kill(rng.choice(service.workers()), signal.SIGKILL)
-                    time.sleep(rng.uniform(0, 0.6))
-                    shipper.kill()
-        assert len(responses.received) > 300
+    with (
+        serving(model, directory, **spool) as service,
+        sending_requests(service.url) as responses,
+    ):
+        for _ in range(KILLS):
+            with running_shipper(log, **spool, **database) as shipper:
+                responses.wait_for(rng.randrange(100, 600))
+                os.kill(rng.choice(service.workers()), signal.SIGKILL)
+                responses.wait_for(rng.randrange(100))
+                shipper.kill()
     with running_shipper(log, **spool, **database):
         check_records(engine, model, responses)
         wait_until_empty(directory / "spool")
@@ -75,11 +80,8 @@ def test_a_second_shipper_waits_for_the_first(shared_model: Path, tmp_path: Path
             wait_for_line(second_log, "shipper started")
 
 
-def wait_for_line(log: Path, text: str, timeout_seconds: float = 20) -> None:
-    deadline = time.monotonic() + timeout_seconds
-    while text not in log.read_text():
-        assert time.monotonic() < deadline, log.read_text()
-        time.sleep(0.1)
+def wait_for_line(log: Path, text: str) -> None:
+    eventually(lambda: text in log.read_text(), 60, log.read_text)
 
 
 def test_the_embedded_shipper_outlives_a_killed_service_and_exits(
@@ -94,7 +96,7 @@ def test_the_embedded_shipper_outlives_a_killed_service_and_exits(
     }
     with serving(shared_model, tmp_path, "--ship", **settings) as service:
         with sending_requests(service.url) as responses:
-            time.sleep(1)
+            responses.wait_for(50)
         request_id = next(iter(responses.received))
         check_records(connect(Settings(database=database)), shared_model, responses)
         traced = requests.get(f"http://{bind}/trace/{request_id}", timeout=2)
@@ -102,17 +104,17 @@ def test_the_embedded_shipper_outlives_a_killed_service_and_exits(
         assert requests.get(f"http://{bind}/trace/none", timeout=2).status_code == 404
         assert requests.get(f"http://{bind}/health", timeout=2).json() == {"status": "alive"}
         with sending_requests(service.url) as last:
-            time.sleep(0.3)
+            last.wait_for(20)
         children = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in service.workers()}
         service.process.kill()
         for pid in (pid for pid, command in children.items() if b"gunicorn" in command):
             os.kill(pid, signal.SIGKILL)
         check_records(connect(Settings(database=database)), shared_model, last)
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        try:
-            requests.get(f"http://{bind}/health", timeout=2)
-        except requests.ConnectionError:
-            return
-        time.sleep(0.1)
-    pytest.fail("the shipper still runs without its parent")
+    eventually(lambda: not is_healthy(bind), 60, "the shipper ends without its parent")
+
+
+def is_healthy(bind: str) -> bool:
+    try:
+        return requests.get(f"http://{bind}/health", timeout=2).ok
+    except requests.RequestException:
+        return False

@@ -15,10 +15,16 @@ import requests
 
 from tests.integration.provenance.clients import check_records, running_shipper, sending_requests
 from tests.integration.provenance.conftest import read_log
-from tests.integration.service.conftest import Server, free_port, serving
 from tests.support.mariadb import Database, running_database, skip_reason
+from tests.support.service import Server, free_port, serving
+from tests.support.soak import IS_SOAK
+from tests.support.waiting import eventually
 
-OUTAGE_SECONDS = float(os.environ.get("MARQUEE_OUTAGE_SECONDS", "10"))
+#: Records that wait in the spool before the database is started again.
+BACKLOG = 5000 if IS_SOAK else 300
+FAILURES = 'marquee_shipper_failures_total{failed="database"'
+SPOOLED = "marquee_provenance_spool_records "
+SHIPPED = "marquee_provenance_records_written_total"
 
 
 def metric(bind: str, name: str) -> float:
@@ -39,15 +45,16 @@ class Environment:
             "MARQUEE_SHIPPER_BIND": self.bind,
         }
 
+    def metric(self, name: str) -> float:
+        """Return a metric of the shipper; 0 while it starts."""
+        try:
+            return metric(self.bind, name)
+        except requests.RequestException:
+            return 0
+
     def wait_for_metric(self, name: str, at_least: float) -> None:
         """Wait until a metric of the shipper has at least this value."""
-        deadline = time.monotonic() + 30
-        while True:
-            with contextlib.suppress(requests.ConnectionError):
-                if metric(self.bind, name) >= at_least:
-                    return
-            assert time.monotonic() < deadline, (name, self.log.read_text())
-            time.sleep(0.2)
+        eventually(lambda: self.metric(name) >= at_least, 120, lambda: (name, self.log.read_text()))
 
     def errors(self) -> list[str]:
         return [str(line["error"]) for line in read_log(self.log) if "error" in line]
@@ -68,14 +75,15 @@ def test_no_request_fails_and_no_record_is_lost_while_the_database_is_stopped(
         running_shipper(environment.log, **environment.shipper),
         sending_requests(environment.service.url) as responses,
     ):
-        time.sleep(OUTAGE_SECONDS / 3)
-        environment.wait_for_metric('marquee_shipper_failures_total{failed="database"', 1)
-        environment.wait_for_metric("marquee_provenance_spool_records ", 100)
-        assert metric(environment.bind, "marquee_provenance_spool_oldest_seconds ") > 1
+        environment.wait_for_metric(FAILURES, 1)
+        environment.wait_for_metric(SPOOLED, 100)
+        environment.wait_for_metric("marquee_provenance_spool_oldest_seconds ", 1)
         database.start()
-        time.sleep(3)
+        environment.wait_for_metric(SHIPPED, 100)
         database.stop()
-        time.sleep(OUTAGE_SECONDS)
+        failures = environment.metric(FAILURES)
+        environment.wait_for_metric(FAILURES, failures + 1)
+        environment.wait_for_metric(SPOOLED, BACKLOG)
         database.start()
     with running_shipper(environment.log, **environment.shipper):
         check_records(database.engine(), shared_model, responses)
@@ -122,7 +130,8 @@ def test_no_request_fails_and_no_record_is_lost_with_a_slow_database(
             running_shipper(environment.log, **settings),
             sending_requests(environment.service.url) as responses,
         ):
-            time.sleep(8)
+            environment.wait_for_metric(SHIPPED, 1)
+            responses.wait_for(300)
         with running_shipper(environment.log, **settings):
             check_records(environment.database.engine(), shared_model, responses)
     assert not responses.failed
@@ -155,7 +164,7 @@ def test_a_database_that_refuses_records_is_reported_and_retried(
             running_shipper(environment.log, **environment.shipper),
             sending_requests(environment.service.url) as responses,
         ):
-            environment.wait_for_metric('marquee_shipper_failures_total{failed="database"', 2)
+            environment.wait_for_metric(FAILURES, 2)
     finally:
         database.query(repair_it.format(password=password))
     assert any(message in error for error in environment.errors()), environment.log.read_text()
@@ -187,10 +196,11 @@ def test_a_full_disk_of_the_spool_fails_no_request_and_is_reported(
         serving(shared_model, tmp_path, MARQUEE_SPOOL_DIR=str(disk / "spool")) as service,
     ):
         with sending_requests(service.url, pause_seconds=0) as responses:
-            deadline = time.monotonic() + 20
-            while "cannot write to the spool" not in service.log.read_text():
-                assert time.monotonic() < deadline
-                time.sleep(0.1)
+            eventually(
+                lambda: "cannot write to the spool" in service.log.read_text(),
+                60,
+                service.log.read_text,
+            )
         assert not responses.failed
         dropped = metric(
             f"127.0.0.1:{service.port}",
@@ -223,7 +233,7 @@ def test_no_request_fails_and_no_record_is_lost_with_a_full_disk_of_the_database
                 running_shipper(environment.log, **environment.shipper),
                 sending_requests(service.url, pause_seconds=0) as responses,
             ):
-                environment.wait_for_metric('marquee_shipper_failures_total{failed="database"', 1)
+                environment.wait_for_metric(FAILURES, 1)
             assert any("full" in error for error in environment.errors()), (
                 environment.log.read_text()
             )

@@ -12,9 +12,7 @@ from app.provenance.database import connect, enforce_retention, insert_ignore
 from app.provenance.tables import reccom
 from app.settings import Settings
 from tests.support.mariadb import Database, marquee
-from tests.unit.provenance.conftest import Environment, encoded, make_record
-from tests.unit.provenance.test_backup import content
-from tests.unit.provenance.test_shipper import JOIN
+from tests.support.provenance import JOIN, Environment, content, encoded, make_record
 
 DAY_US = 86_400_000_000
 

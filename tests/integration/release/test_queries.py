@@ -1,5 +1,6 @@
 """The queries of the canary analysis, tested by promtool with synthetic series."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -9,9 +10,9 @@ import pytest
 from ruamel.yaml import YAML
 
 from tests.conftest import ROOT
+from tests.support import query_cases
 
 IMAGE = "prom/prometheus:v3.5.0"
-RELEASE = ROOT / "monitoring" / "prometheus" / "release"
 
 
 @pytest.fixture
@@ -23,7 +24,8 @@ def rules_directory(tmp_path: Path) -> Path:
         env=environment, check=True, capture_output=True, text=True,
     ).stdout  # fmt: skip
     (tmp_path / "queries.yml").write_text(text)
-    shutil.copy(RELEASE / "tests.yml", tmp_path)
+    tests = query_cases.build_test_file("queries.yml")
+    (tmp_path / "tests.yml").write_text(json.dumps(tests))  # JSON is YAML
     tmp_path.chmod(0o755)
     return tmp_path
 
@@ -48,11 +50,11 @@ def test_queries_distinguish_all_cases(rules_directory: Path) -> None:
 
 
 def test_every_query_has_a_test_and_every_limit_is_a_setting(rules_directory: Path) -> None:
-    tests = (rules_directory / "tests.yml").read_text()
+    tested = {query for case in query_cases.CASES for query in case.expected}
     settings = (ROOT / "scripts" / "release" / "settings.env").read_text()
     queries = YAML(typ="safe").load(rules_directory / "queries.yml")
     for rule in queries["groups"][0]["rules"]:
-        assert f"sum({rule['record']})" in tests, rule["record"]
+        assert rule["record"].removeprefix("release:") in tested, rule["record"]
         for key in ("below", "at_most", "at_least", "guard_limit"):
             if key in rule["labels"]:
                 assert f"\n{rule['labels'][key]}=" in settings, rule["record"]

@@ -1,98 +1,11 @@
-"""Fixtures: `marquee serve` as a child process on a free port."""
+"""A running service for the tests of each module."""
 
-import os
-import random
-import signal
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import requests
 
-from tests.conftest import ROOT
-
-
-@dataclass
-class Server:
-    """A running service."""
-
-    process: subprocess.Popen[bytes]
-    port: int
-    log: Path
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def get(self, path: str) -> requests.Response:
-        """Send a request with the timeout of clients, 600 ms."""
-        return requests.get(self.url + path, timeout=0.6)
-
-    def workers(self) -> list[int]:
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        return [int(pid) for pid in children.read_text().split()]
-
-
-def free_port() -> int:
-    """Find a free port below the kernel's range for outgoing connections."""
-    while True:
-        port = random.randrange(20_000, 32_000)
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        return port
-
-
-@contextmanager
-def serving(model: Path, directory: Path, /, *arguments: str, **settings: str) -> Iterator[Server]:
-    """Run `marquee serve` with a model until the end of the block."""
-    port = free_port()
-    log = directory / "serve.log"
-    (directory / "metrics").mkdir(exist_ok=True)
-    environment = {
-        **os.environ,
-        "MARQUEE_MODEL_DIR": str(model),
-        "MARQUEE_BIND": f"127.0.0.1:{port}",
-        "PROMETHEUS_MULTIPROC_DIR": str(directory / "metrics"),
-        **settings,
-    }
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "app", "serve", *arguments],
-            cwd=ROOT,
-            env=environment,
-            stdout=output,
-            stderr=output,
-        )
-    server = Server(process, port, log)
-    try:
-        wait_until_ready(server)
-        yield server
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(30)
-
-
-def wait_until_ready(server: Server) -> None:
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        if server.process.poll() is not None:
-            raise AssertionError(f"the server exited: {server.log.read_text()}")
-        try:
-            if requests.get(server.url + "/ready", timeout=2).ok:
-                return
-        except requests.ConnectionError:
-            time.sleep(0.05)
-    raise AssertionError(f"not ready in time: {server.log.read_text()}")
+from tests.support.service import Server, serving
 
 
 @pytest.fixture(scope="module")

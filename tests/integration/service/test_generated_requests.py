@@ -5,7 +5,7 @@ import socket
 from collections import Counter
 from collections.abc import Callable, Iterator
 
-from tests.integration.service.conftest import Server
+from tests.support.service import Server
 
 REQUESTS = 10_000
 _PIECES = [

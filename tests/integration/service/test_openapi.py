@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.integration.service.conftest import Server
+from tests.support.service import Server
 
 SCHEMATHESIS = Path(sys.executable).parent / "schemathesis"
 

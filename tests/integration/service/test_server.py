@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from tests.conftest import MOVIES, ROOT
-from tests.integration.service.conftest import Server, serving
+from tests.support.service import Server, serving
 
 
 def test_the_response_is_one_line_of_20_movie_ids(server: Server) -> None:

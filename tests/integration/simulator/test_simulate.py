@@ -15,8 +15,8 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
 from tests.conftest import ROOT
-from tests.integration.ingest.test_commands import MARQUEE, marquee, summary_of
-from tests.integration.service.conftest import Server, free_port, serving
+from tests.support.commands import MARQUEE, marquee, summary_of
+from tests.support.service import Server, free_port, serving
 
 RECOMMEND = re.compile("/recommend/.*")
 #: Counts that the collector and the simulator have in common.

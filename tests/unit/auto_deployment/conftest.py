@@ -1,20 +1,24 @@
 """A small repository with git and DVC remotes, and versions whose models were not trained."""
 
+import io
 import os
 import shutil
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pytest
-from dvc.repo import Repo  # type: ignore[import-untyped]
+from click.testing import CliRunner
+from dvc.cli import main as run_dvc  # type: ignore[import-untyped]
 
+from app.auto_deployment.errors import ToolError
 from app.auto_deployment.git_dvc import WorkingTree
 from app.auto_deployment.version_commits import COLLECTED, MODEL, commit_version, push_version
 from app.auto_deployment.workspace import Workspace
+from app.cli import marquee
 from app.model.artifact import ModelMetadata, write_array, write_manifest
 from app.model.manifest import read_manifest
 from app.model.recommendation_lists import pack_movie_ids
@@ -40,6 +44,33 @@ stages:
 """
 
 
+class Tree(WorkingTree):
+    """A working tree that runs DVC and `marquee` in this process: their commands start slowly."""
+
+    def dvc(self, *arguments: str) -> str:
+        with self._environment(), redirect_stdout(io.StringIO()) as output:
+            status = run_dvc(list(arguments))
+        if status:
+            raise ToolError(f"dvc {arguments[0]}", f"exit status {status}")
+        return output.getvalue()
+
+    def marquee(self, *arguments: str) -> str:
+        with self._environment():
+            done = CliRunner().invoke(marquee, arguments)
+        if done.exit_code:
+            raise ToolError(arguments[0], done.stderr)
+        return done.stdout
+
+    @contextmanager
+    def _environment(self) -> Iterator[None]:
+        with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of the libraries that DVC uses
+            for name, value in self._full_environment().items():
+                patch.setenv(name, value)
+            patch.chdir(self.path)
+            yield
+
+
 @dataclass
 class VersionRepository:
     """A workspace with a clone, its bare git repository and its DVC remote.
@@ -59,14 +90,14 @@ class VersionRepository:
         return WorkingTree(self.directory / "origin.git")
 
     @property
-    def tree(self) -> WorkingTree:
+    def tree(self) -> Tree:
         return open_tree(self.directory / "workspace" / "clone")
 
     @property
     def workspace(self) -> Workspace:
         return Workspace(self.settings)
 
-    def clone(self, name: str) -> WorkingTree:
+    def clone(self, name: str) -> Tree:
         """Clone the repository, as another developer would."""
         tree = open_tree(self.directory / "clones" / name)
         tree.path.mkdir(parents=True)
@@ -80,20 +111,8 @@ class VersionRepository:
         return True
 
 
-def open_tree(path: Path) -> WorkingTree:
-    return WorkingTree(path, {"DVC_SITE_CACHE_DIR": str(path.parent / f"{path.name}-dvc-cache")})
-
-
-@contextmanager
-def open_dvc(tree: WorkingTree) -> Iterator[Repo]:
-    """Use DVC in this process, which is many times faster than its command."""
-    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of the libraries that DVC uses
-        for name, value in tree.environment.items():
-            patch.setenv(name, value)
-        patch.chdir(tree.path)
-        with Repo(str(tree.path)) as dvc:
-            yield dvc
+def open_tree(path: Path) -> Tree:
+    return Tree(path, {"DVC_SITE_CACHE_DIR": str(path.parent / f"{path.name}-dvc-cache")})
 
 
 def configure_git(tree: WorkingTree, name: str = "Developer") -> None:
@@ -108,10 +127,10 @@ def cached_files(tree: WorkingTree) -> set[str]:
     }
 
 
-def write_model(directory: Path, version: int) -> None:
+def write_model(directory: Path, version: int, first_movie: int = 0) -> None:
     """Write lists and factors of a version, whose users have all seen the first movie."""
     shutil.rmtree(directory, ignore_errors=True)
-    write_lists(directory)
+    write_lists(directory, first_movie)
     counts = {"pairs": 4, "users": 4, "movies": 60, "ratings": 4}
     data = {**counts, "newest": NEWEST, "data_hash": f"{version:064}"}
     manifest = read_manifest(directory / "lists", "lists")
@@ -121,6 +140,7 @@ def write_model(directory: Path, version: int) -> None:
     factors.mkdir()
     write_array(factors, "movies", pack_movie_ids(MOVIES))
     write_array(factors, "users", np.array(USERS, np.int64))
+    write_array(factors, "item_users", np.ones(len(MOVIES), np.int64))
     write_array(factors, "seen_start", np.arange(len(USERS) + 1))
     write_array(factors, "seen_items", np.full(len(USERS), 0, np.int32))
     metadata = ModelMetadata(version=version, parameters={}, metrics={}, data=data, code={})
@@ -133,15 +153,13 @@ def commit_new_version(tree: WorkingTree, version: int) -> None:
     (tree.path / COLLECTED).mkdir(parents=True, exist_ok=True)
     (tree.path / COLLECTED / f"events-{version}.txt").write_text(f"events of version {version}\n")
     write_model(tree.path / MODEL, version)
-    with open_dvc(tree) as dvc:
-        dvc.add(str(tree.path / COLLECTED))
-        dvc.commit("train", force=True)
+    tree.dvc("add", "--quiet", str(COLLECTED))
+    tree.dvc("commit", "--quiet", "--force", "train")
     commit_version(tree, version, f"Metrics of version {version}")
 
 
 def publish(tree: WorkingTree, version: int) -> None:
-    with open_dvc(tree) as dvc:
-        dvc.push()
+    tree.dvc("push", "--quiet")
     push_version(tree, version, BRANCH)
 
 
@@ -162,7 +180,7 @@ def repository_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (tree.path / ".dvc" / ".gitignore").write_text("/cache\n/config.local\n/tmp\n")
     (tree.path / "dvc.yaml").write_text(DVC_STAGES)
     (tree.path / "version.txt").write_text("1\n")
-    (tree.path / ".gitignore").write_text("/model\n")
+    (tree.path / ".gitignore").write_text("/build\n/model\n")
     (tree.path / "data").mkdir()
     (tree.path / "data" / ".gitignore").write_text("/collected\n/prepared\n")
     tree.git("add", "--all")

@@ -1,6 +1,7 @@
 """Building a version, with stages that copy prepared files in place of training."""
 
 import json
+import re
 import shutil
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -9,17 +10,17 @@ from typing import Any
 
 import polars as pl
 import pytest
+from pytest_httpserver import HTTPServer
 
 from app.auto_deployment.build_version import VersionBuilder
 from app.auto_deployment.errors import NoVersionError
-from app.auto_deployment.git_dvc import WorkingTree
 from app.auto_deployment.version_commits import read_version
 from app.ingest.data_window import read_window
 from app.ingest.ingest_files import ingest_log_files
 from app.ingest.log_parser import RatingScale
 from app.ingest.schemas import RATINGS, WATCHES, conform
-from tests.conftest import ROOT
-from tests.unit.auto_deployment.conftest import NEWEST, VersionRepository, write_model
+from tests.conftest import MOVIES, ROOT, USERS
+from tests.unit.auto_deployment.conftest import NEWEST, Tree, VersionRepository, write_model
 
 #: `$STAGES` holds the files that the stages copy.
 STAGES = """\
@@ -32,7 +33,9 @@ stages:
     outs: [{data/prepared: {cache: false}}]
     metrics: [{reports/data.json: {cache: false}}]
   evaluate:
-    cmd: cp "$STAGES/metrics.json" reports/
+    cmd: >-
+      cp "$STAGES/metrics.json" reports/ && mkdir -p build && rm -rf build/validation
+      && cp -r "$STAGES/validation" build/validation
     deps: [reports/data.json]
     metrics: [{reports/metrics.json: {cache: false}}]
   train:
@@ -40,6 +43,8 @@ stages:
     deps: [reports/metrics.json, version.txt]
     outs: [model]
 """
+#: A comparison with the production model needs two newer events; `params.yaml` says 500.
+MIN_COMPARED_EVENTS = 2
 METRICS = {"rmse": 0.9, "ndcg": 0.1, "coverage": 0.3, "events": 1000, "users": 50}
 AFTER = datetime.fromisoformat(NEWEST)
 UNTIL = AFTER + timedelta(days=2)
@@ -56,7 +61,7 @@ class Build:
 
     repository: VersionRepository
     stages: Path
-    tree: WorkingTree
+    tree: Tree
 
     def write(self, name: str, content: dict[str, Any]) -> None:
         (self.stages / name).write_text(json.dumps(content))
@@ -68,28 +73,52 @@ class Build:
 @pytest.fixture
 def build(repository: VersionRepository, tmp_path: Path) -> Build:
     stages = tmp_path / "stages"
-    (stages / "prepared").mkdir(parents=True)
-    rows = {"user_id": [1, 2], "movie_id": ["a+1999", "b+1999"], "time": [AFTER, UNTIL]}
-    ratings = pl.DataFrame(rows).with_columns(rating=4)
-    watches = pl.DataFrame(rows).with_columns(minutes=9, first_time="time", last_time="time")
-    conform(ratings, RATINGS).write_parquet(stages / "prepared" / "ratings.parquet")
-    conform(watches, WATCHES).write_parquet(stages / "prepared" / "watches.parquet")
+    write_tables(stages / "prepared", [1, 2], ["a+1999", "b+1999"], [AFTER, UNTIL])
+    # The test events are movies that the models of `write_model` recommend first.
+    write_tables(stages / "prepared" / "test", USERS[1:], MOVIES[1:4], [UNTIL] * 3)
     write_model(stages / "model", 5)
-    (tmp_path / "lines.log").write_text(f"{NEWEST},1,GET /data/m/a+1999/1.mpg\n")
+    write_model(stages / "validation", 0)
+    times = [AFTER, UNTIL, UNTIL]
+    lines = [f"{t.isoformat()},{n},GET /data/m/a+1999/1.mpg\n" for n, t in enumerate(times)]
+    (tmp_path / "lines.log").write_text("".join(lines))
     store = repository.settings.store_dir
     ingest_log_files([str(tmp_path / "lines.log")], store, RatingScale(1, 5))
     desk = repository.clone("desk")
     (desk.path / "dvc.yaml").write_text(STAGES)
-    shutil.copy(ROOT / "params.yaml", desk.path)
+    limit, number = "min_compared_events: 500", f"min_compared_events: {MIN_COMPARED_EVENTS}"
+    params = (ROOT / "params.yaml").read_text()
+    assert limit in params
+    (desk.path / "params.yaml").write_text(params.replace(limit, number))
     shutil.copy(ROOT / "data" / "window.json", desk.path / "data")
     desk.git("add", "--all")
     desk.git("commit", "--quiet", "-m", "Add stages, parameters and the data window")
     desk.git("push", "--quiet")
     tree = repository.tree
     environment = {**tree.environment, "STAGES": str(stages)}
-    build = Build(repository, stages, WorkingTree(tree.path, environment))
+    build = Build(repository, stages, Tree(tree.path, environment))
     build.write("data.json", REPORT)
     build.write("metrics.json", METRICS)
+    return build
+
+
+def write_tables(
+    directory: Path, users: list[int], movies: list[str], times: list[datetime]
+) -> None:
+    """Write a rating and a watch of each of these events."""
+    directory.mkdir(parents=True)
+    events = pl.DataFrame({"user_id": users, "movie_id": movies, "time": times})
+    ratings = events.with_columns(rating=4)
+    watches = events.with_columns(minutes=9, first_time="time", last_time="time")
+    conform(ratings, RATINGS).write_parquet(directory / "ratings.parquet")
+    conform(watches, WATCHES).write_parquet(directory / "watches.parquet")
+
+
+@pytest.fixture
+def in_production(build: Build, httpserver: HTTPServer) -> Build:
+    """Version 4 is in production."""
+    httpserver.expect_request("/version").respond_with_json({"version": 4})
+    service = {"service_urls": httpserver.url_for("")}
+    build.repository.settings = build.repository.settings.model_copy(update=service)
     return build
 
 
@@ -113,6 +142,33 @@ def test_a_model_that_fails_the_gate_leaves_the_clone_unchanged(build: Build) ->
     assert read_version(build.tree) == 4
 
 
+def test_a_good_model_is_built_after_one_that_failed_the_gate(build: Build) -> None:
+    build.write("metrics.json", {**METRICS, "coverage": 0})
+    with pytest.raises(NoVersionError, match="coverage is 0"):
+        build.builder().build()
+    build.write("metrics.json", METRICS)
+    build.write("data.json", {**REPORT, "tables_hash": "newer"})
+    assert build.builder().build().number == 5
+
+
+def test_a_candidate_worse_than_the_model_in_production_is_refused(in_production: Build) -> None:
+    write_model(in_production.stages / "validation", 0, first_movie=20)
+    with pytest.raises(NoVersionError, match=r"ndcg is 0\.0000, worse than version 4's") as failure:
+        in_production.builder().build()
+    assert failure.value.status == "gate_failed"
+    assert in_production.tree.git("status", "--porcelain") == ""
+    assert read_version(in_production.tree) == 4
+
+
+def test_a_candidate_as_good_as_the_model_in_production_is_built(in_production: Build) -> None:
+    body = in_production.builder().build().body
+    ndcg = re.search(r"on 3 newer events: ndcg (\S+), version 4's (\S+)", body)
+    assert ndcg is not None, body
+    assert float(ndcg[1]) == float(ndcg[2]) > 0.1
+    window = read_window(in_production.tree.path / "data" / "window.json")
+    assert window.test_start == AFTER + timedelta(microseconds=1), "newer than production's data"
+
+
 def test_a_rejected_batch_is_copied_and_excluded_from_the_next_window(build: Build) -> None:
     rejected = {**REPORT, "passed": False, "rejected": ["the distribution has drifted"]}
     build.write("data.json", rejected)
@@ -127,6 +183,18 @@ def test_a_rejected_batch_is_copied_and_excluded_from_the_next_window(build: Bui
     (span,) = read_window(build.tree.path / "data" / "window.json").excluded
     assert (span.after, span.until) == (AFTER, UNTIL)
     assert span.reason == "the distribution has drifted"
+
+
+def test_accepted_data_includes_the_rejected_batches(build: Build) -> None:
+    build.write("data.json", {**REPORT, "passed": False, "rejected": ["too many events"]})
+    with pytest.raises(NoVersionError, match="marquee retrain --accept-data"):
+        build.builder().build()
+    build.write("data.json", REPORT)
+    built = build.builder().build(accept_data=True)
+    window = read_window(build.tree.path / "data" / "window.json")
+    assert (window.excluded, window.skip_checks) == ((), True)
+    build.builder().commit(built)
+    assert build.repository.workspace.read("excluded.json") == {}
 
 
 def test_a_batch_that_is_too_small_is_not_excluded(build: Build) -> None:

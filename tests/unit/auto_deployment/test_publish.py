@@ -12,7 +12,6 @@ from tests.unit.auto_deployment.conftest import (
     VersionRepository,
     cached_files,
     commit_new_version,
-    open_dvc,
     publish,
 )
 
@@ -77,8 +76,7 @@ def test_a_version_is_dropped_when_others_published_its_number(
 ) -> None:
     commit_new_version(repository.tree, 5)
     desk = repository.clone("desk")
-    with open_dvc(desk) as dvc:
-        dvc.pull()
+    desk.dvc("pull", "--quiet")
     commit_new_version(desk, 5)
     publish(desk, 5)
     theirs = repository.origin.git("show-ref")
@@ -139,6 +137,5 @@ def pull_version(repository: VersionRepository, version: int) -> set[str]:
     """Return the hashes of a version's files, which a fresh clone gets from the DVC remote."""
     clone = repository.clone(f"version-{version}")
     clone.git("checkout", "--quiet", f"version-{version}")
-    with open_dvc(clone) as dvc:
-        dvc.pull()
+    clone.dvc("pull", "--quiet")
     return cached_files(clone)

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from app.ingest.event_buffer import EventBuffer
 from app.ingest.log_parser import ONE_TO_FIVE
 from app.ingest.store_writer import open_writer
+from tests.support.store_contents import read_store
 
 from .log_lines import make_lines
-from .store_contents import read_store
 
 
 def ingest(store: Path, batches: list[list[str]], max_events: int) -> EventBuffer:

@@ -7,8 +7,7 @@ from app.ingest.retention import drop_expired_rows
 from app.ingest.schemas import RATING_EVENTS, WATCH_EVENTS
 from app.ingest.store_reader import open_store
 from app.ingest.store_writer import open_writer
-
-from .store_contents import read_store
+from tests.support.store_contents import read_store
 
 NOON = datetime(2022, 11, 14, 12)
 

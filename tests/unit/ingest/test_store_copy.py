@@ -9,8 +9,7 @@ from app.ingest.schemas import RATING_EVENTS, WATCH_EVENTS
 from app.ingest.store_copy import copy_store, open_store_files, restore_store
 from app.ingest.store_files import read_manifest
 from app.ingest.store_writer import open_writer
-
-from .store_contents import read_store
+from tests.support.store_contents import read_store
 
 
 @pytest.fixture

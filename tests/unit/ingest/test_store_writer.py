@@ -11,8 +11,7 @@ from app.ingest.schemas import RATING_EVENTS, WATCH_EVENTS
 from app.ingest.store_files import Manifest, read_manifest
 from app.ingest.store_reader import open_store
 from app.ingest.store_writer import open_writer
-
-from .store_contents import read_all_watches, read_store
+from tests.support.store_contents import read_all_watches, read_store
 
 NOON = datetime(2022, 11, 14, 12)
 NO_RATINGS = pl.DataFrame(schema=RATING_EVENTS)

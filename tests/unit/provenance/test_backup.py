@@ -4,7 +4,6 @@ import tarfile
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
 from click.testing import CliRunner
 
 from app.cli import marquee
@@ -15,10 +14,9 @@ from app.ingest.store_files import LOCK_NAME, Manifest, lock_directory, write_ma
 from app.provenance.backup import BackupError, restore_backup, write_backup
 from app.provenance.database import connect
 from app.provenance.lineage import Lineage
-from app.provenance.tables import metadata
 from app.settings import Settings
 from tests.conftest import ROOT
-from tests.unit.provenance.conftest import Environment, encoded, make_record
+from tests.support.provenance import Environment, content, encoded, make_record
 
 
 @pytest.fixture
@@ -31,14 +29,6 @@ def filled(environment: Environment, tmp_path: Path) -> Environment:
     log.write_text("2022-11-14T12:24,388907,GET /data/m/whiplash+2014/42.mpg\n")
     ingest_log_files([str(log)], tmp_path / "store", RatingScale(1, 5))
     return environment
-
-
-def content(engine: sa.Engine) -> dict[str, list[tuple[object, ...]]]:
-    with engine.connect() as connection:
-        return {
-            name: sorted(map(tuple, connection.execute(sa.select(table))), key=repr)
-            for name, table in metadata.tables.items()
-        }
 
 
 @pytest.mark.parametrize("rows", [20_000, 500, 7])

@@ -7,7 +7,7 @@ from click.testing import CliRunner, Result
 from app.cli import marquee
 from app.provenance.lineage import Lineage, restore_command
 from tests.conftest import MOVIES
-from tests.unit.provenance.conftest import Environment, encoded, make_record
+from tests.support.provenance import Environment, encoded, make_record
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from app.provenance.record_format import (
     encode_record,
     read_frames,
 )
-from tests.unit.provenance.conftest import encoded, make_record
+from tests.support.provenance import encoded, make_record
 
 RECORDS = st.builds(
     Record,

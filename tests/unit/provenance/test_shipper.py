@@ -15,19 +15,14 @@ from app.provenance.spool_reader import SpoolReader
 from app.provenance.spool_size import SpoolSize
 from app.provenance.spool_writer import list_segments
 from app.provenance.tables import build, catalogue, reccom, tracking
-from tests.unit.provenance.conftest import (
+from tests.support.provenance import (
+    JOIN,
     NOW_US,
     RANDOM_PART,
     Environment,
     encoded,
     make_record,
 )
-
-JOIN = """
-select A.version_number, A.user_id, B.data_creation, B.trained_on, B.model_rmse
-from reccom A, tracking B where A.version_number = B.version_number
-order by A.version_number desc limit 2
-"""
 
 
 def rows(engine: sa.Engine, table: sa.Table) -> list[dict[str, Any]]:

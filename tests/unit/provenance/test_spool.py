@@ -12,7 +12,7 @@ from app.provenance.spool_writer import (
     list_segments,
     lock_finished_segment,
 )
-from tests.unit.provenance.conftest import Environment, encoded
+from tests.support.provenance import Environment, encoded
 
 RECORD = encoded()
 

@@ -12,7 +12,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 
 from app.provenance.tables import metadata, partition_day, request_time_us
 from app.service.recommend import new_request_id
-from tests.unit.provenance.conftest import RANDOM_PART
+from tests.support.provenance import RANDOM_PART
 
 MIGRATION = importlib.import_module("app.provenance.migrations.versions.0001_tables")
 

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +13,8 @@ import requests
 
 from app.ingest.store_files import read_manifest
 from tests.conftest import ROOT
-from tests.integration.service.conftest import free_port
 from tests.support.kafka import Broker, run_broker, skip_reason
+from tests.support.service import free_port
 
 
 @pytest.fixture(scope="session")
@@ -76,11 +76,3 @@ def harness(broker: Broker, tmp_path: Path, request: pytest.FixtureRequest) -> C
     topic = f"{request.node.name[:60]}-{time.time_ns()}"
     broker.create_topic(topic, partitions=2)
     return CollectorHarness(broker, topic, tmp_path / "store", free_port())
-
-
-def eventually(check: Callable[[], bool], seconds: float, what: str) -> None:
-    """Wait until `check` returns true, at most `seconds`."""
-    deadline = time.monotonic() + seconds
-    while not check():
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        time.sleep(0.1)

@@ -10,10 +10,11 @@ from kafka.structs import TopicPartition
 
 from app.ingest.kafka.consumer import GROUP_ID
 from app.ingest.store_writer import open_writer
-from tests.integration.ingest.kafka.conftest import CollectorHarness, eventually
-from tests.integration.ingest.test_commands import marquee, summary_of
+from tests.integration.ingest.kafka.conftest import CollectorHarness
+from tests.support.commands import marquee, summary_of
 from tests.support.kafka import Broker
-from tests.unit.ingest.store_contents import read_store
+from tests.support.store_contents import read_store
+from tests.support.waiting import eventually
 
 
 def watch_lines(*users: int) -> list[bytes]:

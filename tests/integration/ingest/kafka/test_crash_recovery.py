@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from bench.ingest_throughput import write_log
-from tests.integration.ingest.kafka.conftest import CollectorHarness, eventually
-from tests.integration.ingest.test_commands import summary_of
+from tests.integration.ingest.kafka.conftest import CollectorHarness
+from tests.support.commands import summary_of
 from tests.support.kafka import Broker
-from tests.unit.ingest.store_contents import read_store
+from tests.support.store_contents import read_store
+from tests.support.waiting import eventually
 
 #: `make soak` runs the full test: 20 kills over 1,000,000 lines.
 SOAK = "MARQUEE_SOAK_SECONDS" in os.environ

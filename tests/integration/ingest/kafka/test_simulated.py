@@ -4,8 +4,9 @@ import json
 import signal
 from pathlib import Path
 
-from tests.integration.ingest.kafka.conftest import CollectorHarness, eventually
-from tests.integration.ingest.test_commands import summary_of
+from tests.integration.ingest.kafka.conftest import CollectorHarness
+from tests.support.commands import summary_of
+from tests.support.waiting import eventually
 
 #: Counted by both.
 COUNTS = ("lines", "watches", "ratings", "recommendations", "accounts", "rejected")
