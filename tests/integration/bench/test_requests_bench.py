@@ -19,7 +19,7 @@ def test_a_quick_run_returns_every_measurement() -> None:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=280,
         check=False,
     )
     assert process.returncode == 0, process.stderr

@@ -1,11 +1,11 @@
-"""The ingest commands as subprocesses, on small input and on the real log and tables."""
+"""The ingest commands, on small input and on the real log and tables."""
 
 import gzip
 from pathlib import Path
 
 import pytest
 
-from tests.support.commands import marquee, summary_of
+from tests.support.commands import invoke, marquee, summary_of
 
 LINES = (
     "2022-11-14T12:24,7,GET /data/m/up+2009/0.mpg\n"
@@ -54,7 +54,7 @@ def test_a_truncated_file_is_an_error_and_can_be_collected_again(tmp_path: Path)
 
 
 def test_file_and_for_together_are_wrong_usage(tmp_path: Path) -> None:
-    completed = marquee("collect", "--file", "-", "--for", "1m", "--store", tmp_path)
+    completed = invoke("collect", "--file", "-", "--for", "1m", "--store", tmp_path)
     assert completed.returncode == 2
     assert b"cannot be used with --file" in completed.stderr
 
@@ -67,7 +67,7 @@ def test_a_table_is_printed_and_no_progress_bar_without_a_terminal(tmp_path: Pat
 
 
 def test_prepare_without_a_store_names_the_command_that_creates_one(tmp_path: Path) -> None:
-    completed = marquee("prepare", "--store", tmp_path / "s", "--out", tmp_path / "out")
+    completed = invoke("prepare", "--store", tmp_path / "s", "--out", tmp_path / "out")
     assert completed.returncode == 1
     assert b"marquee collect --file LOG" in completed.stderr
 

@@ -4,7 +4,6 @@ import json
 import re
 import signal
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,8 @@ from werkzeug import Request, Response
 
 from app.training.runtimes import read_lengths
 from app.training.segments import read_users
-from tests.support.commands import MARQUEE, marquee, summary_of
+from tests.support.commands import MARQUEE, invoke, marquee, summary_of
+from tests.support.waiting import eventually
 
 MOVIE = {
     "id": "up+2009", "tmdb_id": 14160, "title": "Up", "adult": "False", "runtime": 96,
@@ -137,10 +137,9 @@ def test_an_interrupted_run_is_continued(store: Path, httpserver: HTTPServer) ->
         "MARQUEE_METADATA_API_MAX_REQUESTS_PER_SECOND": "100",
     }
     running = subprocess.Popen([MARQUEE, "enrich", "--store", str(store)], env=settings)
-    while len(api.requests) < 50:
-        time.sleep(0.02)
+    eventually(lambda: len(api.requests) >= 50, 60, "50 requests")
     running.send_signal(signal.SIGINT)
-    assert running.wait(20) == 1
+    assert running.wait(60) == 1
     completed = len(api.requests)
     api.requests.clear()
     summary = enrich(store, api)
@@ -157,12 +156,12 @@ def test_an_unavailable_api_is_an_error_without_a_traceback(store: Path) -> None
 
 def test_a_response_that_is_not_json_is_an_error(store: Path, httpserver: HTTPServer) -> None:
     httpserver.expect_request(re.compile("/.*")).respond_with_data("<html>hello</html>")
-    done = marquee("enrich", "--store", store, MARQUEE_METADATA_API_URL=httpserver.url_for(""))
+    done = invoke("enrich", "--store", store, MARQUEE_METADATA_API_URL=httpserver.url_for(""))
     assert done.returncode == 1
     assert not list((store / "metadata").glob("*.parquet"))
 
 
 def test_without_an_api_it_does_nothing(store: Path) -> None:
-    done = marquee("enrich", "--store", store)
+    done = invoke("enrich", "--store", store)
     assert done.returncode == 0
     assert b"no metadata: MARQUEE_METADATA_API_URL is not set" in done.stderr

@@ -6,20 +6,19 @@ import sys
 from pathlib import Path
 from random import Random
 
-import polars as pl
 import pytest
 
 from app.ingest.event_buffer import EventBuffer
 from app.ingest.log_parser import ONE_TO_FIVE
-from app.ingest.schemas import KEY
-from app.ingest.store_reader import open_store
 from app.ingest.store_writer import open_writer
+from tests.support.store_contents import read_store
 
 ROOT = Path(__file__).parents[3]
 KILLS = 10
 
-#: Ingests small batches with early compaction, and sends itself SIGKILL just before its n-th
-#: operation on the store: opening, renaming or removing a file.
+#: Ingests small batches with early compaction, once for each pair of arguments: a store, and the
+#: number of the operation on it (opening, renaming or removing a file) before which it is killed.
+#: Each runs in a fork, and its result is printed: the number of operations, or minus the signal.
 CHILD = """
 import os, signal, sys
 from pathlib import Path
@@ -27,37 +26,44 @@ from app.ingest import store_writer
 from app.ingest.event_buffer import EventBuffer
 from app.ingest.log_parser import ONE_TO_FIVE
 
-store, log, kill_at = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
-operations = 0
+def ingest(store, lines, kill_at):
+    operations = 0
 
-def count(event, arguments):
-    global operations
-    if event in ("os.rename", "os.remove", "open") and str(store) in str(arguments[0]):
-        operations += 1
-        if operations == kill_at:
-            os.kill(os.getpid(), signal.SIGKILL)
+    def count(event, arguments):
+        nonlocal operations
+        if event in ("os.rename", "os.remove", "open") and store in str(arguments[0]):
+            operations += 1
+            if operations == kill_at:
+                os.kill(os.getpid(), signal.SIGKILL)
 
-lines = log.read_text().splitlines()
-store_writer.MAX_SEGMENTS = 2
-sys.addaudithook(count)
-with store_writer.open_writer(store) as opened:
-    buffer = EventBuffer(opened, ONE_TO_FIVE)
-    for start in range(4):
-        buffer.add_lines(lines[start::4])
-        buffer.flush()
-print(operations)
+    sys.addaudithook(count)
+    store_writer.MAX_SEGMENTS = 2
+    with store_writer.open_writer(Path(store)) as opened:
+        buffer = EventBuffer(opened, ONE_TO_FIVE)
+        for start in range(4):
+            buffer.add_lines(lines[start::4])
+            buffer.flush()
+    return operations
+
+lines = Path(sys.argv[1]).read_text().splitlines()
+for store, kill_at in zip(sys.argv[2::2], sys.argv[3::2]):
+    child = os.fork()
+    if not child:
+        print(ingest(store, lines, int(kill_at)), flush=True)
+        os._exit(0)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if status:
+        print(status, flush=True)
 """
 
 
-def run(store: Path, log: Path, kill_at: int) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", CHILD, str(store), str(log), str(kill_at)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-
-
-def read_store(store: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
-    with open_store(store) as snapshot:
-        watches = pl.concat(map(snapshot.read_watches, snapshot.buckets)).sort(KEY)
-        return watches, pl.concat(map(snapshot.read_ratings, snapshot.buckets)).sort(KEY)
+def run(log: Path, kills: dict[Path, int]) -> list[int]:
+    """Ingest the log into each store, killed at an operation; return what `CHILD` prints."""
+    pairs = [str(argument) for pair in kills.items() for argument in pair]
+    command = [sys.executable, "-c", CHILD, str(log), *pairs]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return [int(line) for line in done.stdout.split()]
 
 
 @pytest.fixture
@@ -77,14 +83,15 @@ def log(tmp_path: Path) -> Path:
 
 @pytest.mark.slow
 def test_a_store_survives_a_kill_at_any_operation(tmp_path: Path, log: Path) -> None:
-    completed = run(tmp_path / "complete", log, 0)
-    assert completed.returncode == 0, completed.stderr
+    (operations,) = run(log, {tmp_path / "complete": 0})
     expected = read_store(tmp_path / "complete")
-    operations = int(completed.stdout)
     assert operations > KILLS
-    for kill_at in range(2, operations, operations // KILLS):
-        store = tmp_path / f"killed-{kill_at}"
-        assert run(store, log, kill_at).returncode == -signal.SIGKILL
+    kills = {
+        tmp_path / f"killed-{operation}": operation
+        for operation in range(2, operations, operations // KILLS)
+    }
+    assert set(run(log, kills)) == {-signal.SIGKILL}
+    for store in kills:
         if (store / "manifest.json").exists():
             read_store(store)
         with open_writer(store) as writer:

@@ -1,12 +1,15 @@
 """A Kafka broker for the session, and the collector as a process of its own."""
 
+import json
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -15,6 +18,7 @@ from app.ingest.store_files import read_manifest
 from tests.conftest import ROOT
 from tests.support.kafka import Broker, run_broker, skip_reason
 from tests.support.service import free_port
+from tests.support.waiting import eventually
 
 
 @pytest.fixture(scope="session")
@@ -48,6 +52,16 @@ class CollectorHarness:
             [sys.executable, "-m", "app", "collect", "--store", str(self.store), *arguments],
             cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
+
+    def collect(self, lines: int) -> dict[str, Any]:
+        """Run the collector until it has stored so many lines; return its summary."""
+        process = self.start("--json")
+        eventually(lambda: self.committed() == lines, 120, f"{lines} lines in the store")
+        process.send_signal(signal.SIGTERM)
+        output, log = process.communicate(timeout=60)
+        assert process.returncode == 0, log
+        summary: dict[str, Any] = json.loads(output)
+        return summary
 
     def committed(self) -> int:
         """Return how many lines of the topic are in the store."""

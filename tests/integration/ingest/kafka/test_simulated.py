@@ -1,12 +1,9 @@
 """The collector counts the lines that the simulator reports as sent to the broker."""
 
-import json
-import signal
 from pathlib import Path
 
 from tests.integration.ingest.kafka.conftest import CollectorHarness
 from tests.support.commands import summary_of
-from tests.support.waiting import eventually
 
 #: Counted by both.
 COUNTS = ("lines", "watches", "ratings", "recommendations", "accounts", "rejected")
@@ -22,10 +19,7 @@ def test_a_collector_counts_what_the_simulator_sent_to_the_broker(
         MARQUEE_KAFKA_SERVERS=harness.broker.servers, MARQUEE_KAFKA_TOPIC=harness.topic,
     )["log"]  # fmt: skip
     assert sent["lost"] == 0
-    process = harness.start("--json")
-    eventually(lambda: harness.committed() == sent["lines"], 60, "every line in the store")
-    process.send_signal(signal.SIGTERM)
-    counted = json.loads(process.communicate(timeout=30)[0])
+    counted = harness.collect(sent["lines"])
     assert {name: sent[name] for name in COUNTS} == {name: counted[name] for name in COUNTS}
     assert sent["reasons"] == {r: count for r, count in counted["reasons"].items() if count}
     assert set(sent["reasons"]) >= {"time", "user", "request", "movie", "minute"}
