@@ -21,7 +21,7 @@ import numpy as np
 import polars as pl
 import surprise
 
-from bench.training.page import machine
+from bench.training.page import describe_machine
 from tests.support.retraining import RetrainingEnvironment, create_origin
 
 MAX_RATIO = 2.5
@@ -41,7 +41,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="marquee-bench-") as directory:
         table = create_ratings(*sizes)
         fit_seconds = time_svd_fit(table)
-        result = {"machine": machine(), "ratings": len(table), "users": sizes[1],
+        result = {"machine": describe_machine(), "ratings": len(table), "users": sizes[1],
                   "movies": sizes[2], "svd_fit_seconds": fit_seconds,
                   **time_retrain(Path(directory), table)}  # fmt: skip
     result["ratio"] = round(result["seconds"] / fit_seconds, 2)

@@ -103,7 +103,7 @@ def write_unseen_events(production: ProductionModel, tables: Path, out: Path) ->
     seen = pl.DataFrame(
         {
             "user_id": np.repeat(factors["users"], counts),
-            "movie_id": movies.gather(pl.Series(factors["seen_items"])),
+            "movie_id": movies.gather(pl.Series(factors["seen_movies"])),
         }
     )
     out.mkdir(parents=True, exist_ok=True)

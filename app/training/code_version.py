@@ -1,4 +1,4 @@
-"""Which code and libraries make a model, and how it was judged; stands in its manifest."""
+"""The code, libraries and evaluation of a model, for its manifest."""
 
 import importlib.metadata
 import json
@@ -12,13 +12,13 @@ from app import logs
 from app.training.errors import TrainingError
 
 _LIBRARIES = ("numpy", "scipy", "polars", "scikit-surprise", "implicit")
-#: What a model depends on: whether anything else of the clone differs says nothing about it.
+#: Paths that a model depends on; other modified files do not make it `dirty`.
 _CODE = ("app", "params.yaml", "requirements")
 _log = logs.get(__name__)
 
 
-def code_identity() -> dict[str, Any]:
-    """Git commit (None outside a repository), whether files differ from it, and versions."""
+def describe_code() -> dict[str, Any]:
+    """Return the Git commit (None outside a repository), whether files differ, and versions."""
     root = Path(app.__file__).resolve().parent.parent
     commit = _git(root, "rev-parse", "HEAD")
     status = _git(root, "status", "--porcelain", "--untracked-files=no", "--", *_CODE)
@@ -31,10 +31,10 @@ def code_identity() -> dict[str, Any]:
 
 
 def read_version(path: Path) -> int:
-    """The version number in `path`; 0 when there is no such file.
+    """Read the version number in `path`; 0 when there is no such file.
 
     Raises:
-        TrainingError: the file holds something else than one whole number.
+        TrainingError: the file is not one whole number.
     """
     try:
         text = path.read_text(encoding="utf-8").strip()
@@ -49,18 +49,18 @@ def read_version(path: Path) -> int:
 
 
 def read_evaluation(path: Path) -> dict[str, Any]:
-    """What `marquee evaluate --json` wrote.
+    """Read the output of `marquee evaluate --json`.
 
     Raises:
-        TrainingError: the file is missing or holds something else.
+        TrainingError: the file is missing or is not an evaluation.
     """
     try:
-        figures = json.loads(path.read_bytes())
+        metrics = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
         raise TrainingError(f"{path}: not an evaluation: {error}") from error
-    if not isinstance(figures, dict) or "ndcg" not in figures:
+    if not isinstance(metrics, dict) or "ndcg" not in metrics:
         raise TrainingError(f"{path}: not an evaluation")
-    return figures
+    return metrics
 
 
 def _git(root: Path, *arguments: str) -> str | None:

@@ -1,19 +1,20 @@
-"""`marquee train` and `marquee evaluate`."""
+"""`marquee train`, `marquee tune` and `marquee evaluate`."""
 
 import json
 from pathlib import Path
 
 import click
 
+from app.cli_errors import explain_errors
 from app.settings import Settings
 
 _FILE = click.Path(path_type=Path)
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _TABLES = click.option(
-    "--tables", type=_FILE, help="Directory that `prepare` wrote: every table that is in it."
+    "--tables", type=_FILE, help="Directory that `prepare` wrote: use every table in it."
 )
 _PARAMS = Path("params.yaml")
-_TUNING = Path("docs/tuning.md")
+_TUNING_PAGE = Path("docs/tuning.md")
 
 
 @click.command(
@@ -23,20 +24,15 @@ _TUNING = Path("docs/tuning.md")
 @click.option("--ratings", type=_FILE, help="Ratings: Parquet from `prepare`, or CSV.")
 @click.option("--watches", type=_FILE, help="Watches: Parquet from `prepare`.")
 @click.option("--users", type=_FILE, help="User attributes: user_id, age, gender.")
-@click.option("--movies", type=_FILE, help="Movies' lengths in minutes: movie_id, length.")
+@click.option("--movies", type=_FILE, help="Movie lengths in minutes: movie_id, length.")
 @_TABLES
+@click.option("--evaluation", type=_FILE, help="Output of `evaluate --json`, for the manifest.")
+@click.option("--out", type=_FILE, required=True, help="Model directory to write or replace.")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Instead of the parameters' seed.")
 @click.option(
-    "--evaluation", type=_FILE, help="What `evaluate --json` said of it: goes into the manifest."
+    "--params", type=_FILE, default=_PARAMS, show_default=True, help="Parameters of the model."
 )
-@click.option("--out", type=_FILE, required=True, help="Model directory to make or replace.")
-@click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="In place of the parameters' seed.")
-@click.option(
-    "--params",
-    "params_file",
-    type=_FILE,
-    help="Parameters. [default: params.yaml, or the built-in ones where there is none]",
-)
-@click.option("--version-number", type=click.IntRange(0), help="In place of version.txt's number.")
+@click.option("--version-number", type=click.IntRange(0), help="Instead of version.txt's number.")
 @_JSON
 @click.pass_obj
 def train(
@@ -49,36 +45,29 @@ def train(
     evaluation: Path | None,
     out: Path,
     seed: int | None,
-    params_file: Path | None,
+    params: Path,
     version_number: int | None,
     as_json: bool,
 ) -> None:
     """Train a model: rating predictor, ranking, and every user's list.
 
-    At least one of --ratings, --watches and --tables is needed. The model directory appears whole
-    or not at all. Same input, parameters and seed on the same machine give the same model hash.
+    At least one of --ratings, --watches and --tables is needed. The model directory is written
+    atomically. Same input, parameters and seed on the same machine give the same model hash.
     """
-    ratings, watches, users, movies = _named(tables, ratings, watches, users, movies)
-    from app.ingest.errors import IngestError
+    ratings, watches, users, movies = _find_tables(tables, ratings, watches, users, movies)
     from app.training.code_version import read_evaluation, read_version
-    from app.training.errors import TrainingError
-    from app.training.params import Params, read_params
-    from app.training.pipeline import Job
-    from app.training.pipeline import train as run
+    from app.training.params import read_params
+    from app.training.pipeline import TrainingJob, run_training
 
-    try:
-        params = (
-            read_params(params_file or _PARAMS) if params_file or _PARAMS.exists() else Params()
-        )
+    with explain_errors():
+        parameters = read_params(params)
         if seed is not None:
-            params = params.model_copy(update={"seed": seed})
+            parameters = parameters.model_copy(update={"seed": seed})
         version = read_version(Path("version.txt")) if version_number is None else version_number
         scale = (settings.rating_min, settings.rating_max)
-        figures = None if evaluation is None else read_evaluation(evaluation)
-        job = Job(ratings, watches, users, movies, out, version, scale, figures)
-        summary = run(job, params)
-    except (IngestError, TrainingError) as error:
-        raise click.ClickException(str(error)) from error
+        metrics = None if evaluation is None else read_evaluation(evaluation)
+        job = TrainingJob(ratings, watches, users, movies, out, version, scale, metrics)
+        summary = run_training(job, parameters)
     if as_json:
         click.echo(json.dumps(summary))
         return
@@ -92,19 +81,25 @@ def train(
 
 @click.command(
     epilog="Examples: marquee tune --ratings ratings.parquet --budget 600s;"
-    "  marquee tune --ratings ratings.csv --out found.yaml --budget 150 --seed 1 --json"
+    "  marquee tune --ratings ratings.csv --out found.yaml --budget 150 --seed 1 --json;"
+    "  marquee tune --ratings ratings.csv --study build/tuning.journal"
 )
 @click.option("--ratings", type=_FILE, help="Ratings, as for `train`.")
 @click.option("--watches", type=_FILE, help="Watches, as for `train`.")
-@click.option("--movies", type=_FILE, help="Movies' lengths, as for `train`.")
-@click.option("--params", "params_file", type=_FILE, help="Where to begin. [default: params.yaml]")
+@click.option("--movies", type=_FILE, help="Movie lengths, as for `train`.")
+@click.option(
+    "--params", type=_FILE, default=_PARAMS, show_default=True, help="Parameters to begin with."
+)
 @click.option("--out", type=_FILE, help="Parameter file to write. [default: that of --params]")
 @click.option(
-    "--report", type=_FILE, help="Page to write. [default: docs/tuning.md beside params.yaml]"
+    "--report",
+    type=_FILE,
+    help="Page to write. [default: docs/tuning.md if params.yaml is written]",
 )
-@click.option("--fix", multiple=True, help="Leave this parameter as it is, as in als.factors.")
+@click.option("--study", type=_FILE, help="Journal of the trials, to resume an interrupted search.")
+@click.option("--fix", multiple=True, help="Do not search this parameter, such as als.factors.")
 @click.option("--budget", default="200", show_default=True, help="Trials, or seconds such as 600s.")
-@click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Of splits and search.")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Seed of splits and search.")
 @_JSON
 @click.pass_obj
 def tune(
@@ -112,9 +107,10 @@ def tune(
     ratings: Path | None,
     watches: Path | None,
     movies: Path | None,
-    params_file: Path | None,
+    params: Path,
     out: Path | None,
     report: Path | None,
+    study: Path | None,
     fix: tuple[str, ...],
     budget: str,
     seed: int | None,
@@ -122,31 +118,28 @@ def tune(
 ) -> None:
     """Search the ranking's parameters on events held out of the training data.
 
-    Every setting is scored at random and in time, for strangers and newcomers. A number of trials
-    gives the same result each time; a number of seconds need not. The parameter file keeps its
-    comments.
+    Each trial is evaluated on random and temporal splits, and for unknown and cold-start users. A
+    budget of trials gives the same result each time, also when the search was interrupted and
+    resumed with --study; a budget of seconds need not. The parameter file keeps its comments.
     """
     if ratings is None and watches is None:
         raise click.UsageError("give --ratings, --watches or both")
-    from app.ingest.errors import IngestError
-    from app.training.errors import TrainingError
-    from app.training.tuning.job import TuneJob, run
     from app.training.tuning.search import Budget
+    from app.training.tuning.tune import TuningJob, run_tuning
 
     try:
-        spend = Budget.parse(budget)
+        size = Budget.parse(budget)
     except ValueError as error:
         raise click.UsageError(f"--budget: {error}") from error
-    start = params_file or (_PARAMS if _PARAMS.exists() else None)
-    command = f"marquee tune --budget {budget}"
-    target = out or start or _PARAMS
-    page = report or (_TUNING if target == _PARAMS else None)
+    target = out or params
+    page = report or (_TUNING_PAGE if target == _PARAMS else None)
     scale = (settings.rating_min, settings.rating_max)
-    job = TuneJob(ratings, watches, movies, scale, start, target, page, fix, command)
-    try:
-        summary = run(job, spend, seed)
-    except (IngestError, TrainingError) as error:
-        raise click.ClickException(str(error)) from error
+    command = f"marquee tune --budget {budget}"
+    job = TuningJob(
+        ratings, watches, movies, scale, params, target, page, study, fix, command=command
+    )
+    with explain_errors():
+        summary = run_tuning(job, size, seed)
     if as_json:
         click.echo(json.dumps(summary))
         return
@@ -165,7 +158,9 @@ def tune(
 @click.option("--ratings", type=_FILE, help="Held-out ratings, as for `train`.")
 @click.option("--watches", type=_FILE, help="Held-out watches, as for `train`.")
 @_TABLES
-@click.option("--k", type=click.IntRange(1, 1000), default=10, show_default=True, help="Depth.")
+@click.option(
+    "--k", type=click.IntRange(1, 1000), default=10, show_default=True, help="Movies per user."
+)
 @_JSON
 @click.pass_obj
 def evaluate(
@@ -177,44 +172,40 @@ def evaluate(
     k: int,
     as_json: bool,
 ) -> None:
-    """Score held-out events against a model's lists as they are served.
+    """Evaluate a model's recommendations, as they are served, on held-out events.
 
-    Users nobody knows are scored with the popular movies they are shown. RMSE and MAE are of the
-    rating predictor. docs/model.md defines every figure.
+    Unknown users are evaluated with the popular movies that are served to them. RMSE and MAE are
+    those of the rating predictor. docs/model.md defines every metric.
     """
-    ratings, watches, _, _ = _named(tables, ratings, watches)
-    from app.ingest.errors import IngestError
-    from app.model.manifest import ArtifactError
-    from app.training.errors import TrainingError
-    from app.training.evaluate import evaluate as run
-    from app.training.load import read_events
+    ratings, watches, _, _ = _find_tables(tables, ratings, watches)
+    from app.training.evaluate import evaluate as evaluate_model
+    from app.training.load import load_interactions
 
-    try:
-        held_out = read_events(ratings, watches, (settings.rating_min, settings.rating_max))
-        result = run(model or settings.model_dir, held_out, k)
-    except (ArtifactError, IngestError, TrainingError) as error:
-        raise click.ClickException(str(error)) from error
+    with explain_errors():
+        scale = (settings.rating_min, settings.rating_max)
+        held_out = load_interactions(ratings, watches, scale)
+        result = evaluate_model(model or settings.model_dir, held_out, k)
     if as_json:
         click.echo(json.dumps(result))
         return
     quarters = result.pop("by_activity")
     for name, value in result.items():
-        click.echo(f"{name:16}{_figure(value)}")
+        click.echo(f"{name:16}{_format(value)}")
     for quarter in quarters:
         low, high = quarter["events"] or ("-", "-")
         click.echo(
-            f"ndcg {low}..{high} events: {_figure(quarter['ndcg'])} ({quarter['users']} users)"
+            f"ndcg {low}..{high} events: {_format(quarter['ndcg'])} ({quarter['users']} users)"
         )
 
 
-def _named(
+def _find_tables(
     tables: Path | None,
     ratings: Path | None,
     watches: Path | None,
     users: Path | None = None,
     movies: Path | None = None,
 ) -> tuple[Path | None, ...]:
-    """The tables named one by one, and those of a directory that are there."""
+    """Return the tables that are given by name, or else are in the directory."""
     given = {"ratings": ratings, "watches": watches, "users": users, "movies": movies}
     if tables is not None:
         for name, path in given.items():
@@ -226,7 +217,7 @@ def _named(
     return tuple(given.values())
 
 
-def _figure(value: float | None) -> str:
+def _format(value: float | None) -> str:
     if value is None:
         return "-"
     return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"

@@ -1,5 +1,7 @@
-"""What can go wrong for a reason that a user can mend."""
+"""The error of this package."""
+
+from app.cli_errors import MarqueeError
 
 
-class TrainingError(Exception):
-    """Input or parameters that no model can be made from; the message says what to change."""
+class TrainingError(MarqueeError):
+    """No model can be trained from this input or these parameters; the message names the cause."""

@@ -1,4 +1,4 @@
-"""Held-out events against a model's lists as they are served, and its rating estimates."""
+"""Evaluate a model on held-out events: its recommendations as served, and its rating estimates."""
 
 from pathlib import Path
 from typing import Any
@@ -12,49 +12,52 @@ from app.model.recommendation_lists import LISTS, RecommendationLists, unpack_mo
 from app.model.verify import FACTORS
 from app.training.errors import TrainingError
 from app.training.interactions import Interactions
-from app.training.metrics import PerUser, error_metrics, gini, rank_metrics
-from app.training.svd import RatingModel
+from app.training.ranking_metrics import PerUserMetrics, error_metrics, gini, ranking_metrics
+from app.training.svd import SvdModel
 
 _QUARTILES = (0.25, 0.5, 0.75)
 
 
 def evaluate(model: Path, held_out: Interactions, k: int) -> dict[str, Any]:
-    """Score the first `k` movies of each user's answer; returns what `marquee evaluate` prints.
+    """Evaluate the first `k` movies of each user's recommendation.
+
+    Returns:
+        The metrics that `marquee evaluate` prints; docs/model.md defines each of them.
 
     Raises:
-        ArtifactError: the model lacks its factors or cannot be used.
+        ArtifactError: the model lacks its factors or is not valid.
         TrainingError: the model's lists are shorter than `k`.
     """
     if not (model / FACTORS).is_dir():
-        raise ArtifactError(f"{model / FACTORS}: missing; evaluation needs the whole model")
+        raise ArtifactError(f"{model / FACTORS}: missing: evaluation needs the whole model")
     factors = open_artifact(model / FACTORS, "factors")
     lists = RecommendationLists.open(model, length=k)
     if k > (depth := open_artifact(model / LISTS, "lists").arrays["lists"].shape[1]):
-        raise TrainingError(f"the model's lists hold {depth} movies, fewer than {k}")
-    names = unpack_movie_ids(factors.arrays["movies"])
-    numbers = {name: number for number, name in enumerate(names)}
-    movie = np.array([numbers.get(name, -1) for name in held_out.items])[held_out.item]
-    shown = _answers(lists, held_out.users, numbers, k)
-    metrics = rank_metrics(_hits(shown, held_out.user, movie), np.diff(held_out.start))
-    user = _rows(factors.arrays["users"], held_out.users)
-    activity = _activity(factors.arrays["seen_start"], user)
+        raise TrainingError(f"the model's lists hold {depth} movies, fewer than --k {k}")
+    movie_ids = unpack_movie_ids(factors.arrays["movies"])
+    numbers = {movie_id: number for number, movie_id in enumerate(movie_ids)}
+    movie = np.array([numbers.get(movie_id, -1) for movie_id in held_out.movies])[held_out.movie]
+    shown = _recommend(lists, held_out.users, numbers, k)
+    metrics = ranking_metrics(_find_hits(shown, held_out.user, movie), np.diff(held_out.start))
+    user = _find_users(factors.arrays["users"], held_out.users)
+    activity = _count_movies(factors.arrays["seen_start"], user)
     return {
         "k": k,
-        **_estimate(factors, held_out, user[held_out.user], movie),
+        **_rating_metrics(factors, held_out, user[held_out.user], movie),
         **metrics.mean(),
-        **_exposure(shown, factors.arrays["item_users"]),
+        **_exposure_metrics(shown, factors.arrays["movie_users"]),
         "users": len(user),
-        "strangers": int((user < 0).sum()),
+        "unknown_users": int((user < 0).sum()),
         "events": len(movie),
         "unknown_events": int((movie < 0).sum()),
         "by_activity": _by_activity(metrics, activity),
     }
 
 
-def _answers(
+def _recommend(
     lists: RecommendationLists, users: NDArray[np.int64], numbers: dict[str, int], k: int
 ) -> NDArray[np.int64]:
-    """What each user is shown: [Q, k] movie numbers, -1 where the answer has ended."""
+    """Return the movie numbers [Q, k] recommended to each user; -1 fills up a shorter list."""
     shown = np.full((len(users), k), -1, np.int64)
     for row, user in enumerate(users.tolist()):
         text = lists.get(user).text
@@ -63,10 +66,10 @@ def _answers(
     return shown
 
 
-def _hits(
+def _find_hits(
     shown: NDArray[np.int64], user: NDArray[np.int32], movie: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
-    """[Q, k] whether the movie shown is among the user's held-out ones."""
+    """Return whether each recommended movie [Q, k] is among the user's held-out ones."""
     width = int(max(shown.max(initial=-1), movie.max(initial=-1))) + 1
     known = movie >= 0
     relevant = user[known].astype(np.int64) * width + movie[known]
@@ -74,43 +77,43 @@ def _hits(
     return np.isin(keys, relevant) & (shown >= 0)
 
 
-def _rows(known: Array, users: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The model's number of each user, -1 for a stranger."""
+def _find_users(known: Array, users: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the model's number of each user [Q], -1 for an unknown user."""
     rows = np.searchsorted(known, users).clip(max=len(known) - 1)
     return np.where(known[rows] == users, rows, -1)
 
 
-def _activity(start: Array, user: NDArray[np.int64]) -> NDArray[np.int64]:
-    """[Q] how many movies of each user the model was trained on."""
+def _count_movies(start: Array, user: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Count the movies [Q] of each user in the training data."""
     return np.where(user >= 0, np.diff(start)[user], 0)
 
 
-def _exposure(shown: NDArray[np.int64], item_users: Array) -> dict[str, float]:
+def _exposure_metrics(shown: NDArray[np.int64], movie_users: Array) -> dict[str, float]:
     movies = shown[shown >= 0]
-    exposure = np.bincount(movies, minlength=len(item_users))
+    exposure = np.bincount(movies, minlength=len(movie_users))
     return {
         "coverage": float((exposure > 0).mean()),
         "gini": gini(exposure),
-        "mean_popularity": float(item_users[movies].mean()) if len(movies) else 0.0,
+        "mean_popularity": float(movie_users[movies].mean()) if len(movies) else 0.0,
     }
 
 
-def _estimate(
+def _rating_metrics(
     factors: Artifact, held_out: Interactions, user: NDArray[np.int64], movie: NDArray[np.int64]
 ) -> dict[str, float | None]:
     if "svd_mean" not in factors.arrays:
         return {"rmse": None, "mae": None, "ratings": 0}
     rated = np.isfinite(held_out.rating)
     low, high = factors.manifest.parameters["rating_scale"]
-    model = RatingModel.from_arrays(factors.arrays)
+    model = SvdModel.from_arrays(factors.arrays)
     estimate = np.clip(model.estimate(user[rated], movie[rated]), low, high)
     return {**error_metrics(estimate, held_out.rating[rated]), "ratings": int(rated.sum())}
 
 
-def _by_activity(metrics: PerUser, activity: NDArray[np.int64]) -> list[dict[str, Any]]:
-    """The metrics of each quarter of users, least active first.
+def _by_activity(metrics: PerUserMetrics, activity: NDArray[np.int64]) -> list[dict[str, Any]]:
+    """Return the metrics of each quarter of users, the least active first.
 
-    Users of equal activity are never divided, so a quarter may be larger, smaller or empty.
+    Users of equal activity are in one quarter, so a quarter may be larger, smaller or empty.
     """
     quarter = np.searchsorted(np.quantile(activity, _QUARTILES), activity)
     return [

@@ -1,4 +1,4 @@
-"""Everything that is fitted to the events, and the scorer made of it."""
+"""Fit all models to the events, and build the scorer that ranks movies."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -13,127 +13,179 @@ from scipy import sparse
 
 from app.training.interactions import Interactions
 from app.training.params import BlendParams, Params
-from app.training.progress import Stages
 from app.training.ranking.als import AlsFactors, fit_als
-from app.training.ranking.blend import Blend, Weight
-from app.training.ranking.confidence import strength_matrix, strengths
-from app.training.ranking.ease import EaseScorer, EaseWeights, fit_ease
-from app.training.ranking.item_transitions import fit_neighbours
-from app.training.ranking.popularity import popularity
-from app.training.ranking.recency_weights import fading
-from app.training.ranking.scorer import FactorScorer, Floats, SameForAllScorer, Scorer
-from app.training.svd import RatingModel, fit_ratings
+from app.training.ranking.confidence import compute_confidence, to_matrix
+from app.training.ranking.ease import MovieWeights, fit_ease
+from app.training.ranking.popularity import compute_popularity
+from app.training.ranking.recency import compute_recency
+from app.training.ranking.scorers import (
+    Blend,
+    FactorScorer,
+    Floats,
+    MovieWeightScorer,
+    SameForAllScorer,
+    Scorer,
+    Weight,
+)
+from app.training.ranking.transitions import fit_transitions
+from app.training.stages import Stages
+from app.training.svd import SvdModel, fit_svd
 
-#: Ratings that take longer to fit, seconds, than a process takes to start.
-_WORTH_A_PROCESS = 200_000
+#: From this number of ratings on, fitting the SVD takes longer than starting a process.
+_MIN_RATINGS_FOR_PROCESS = 200_000
 
 
 @dataclass(frozen=True)
-class Fitted:
+class FittedModels:
     """The fitted models.
 
     Attributes:
-        strength: [E] how much each pair counts.
-        strengths: the same as a matrix [U, N].
-        fading: [E] what is left of each pair after the user's newer ones.
-        ratings: the rating predictor; None without ratings.
-        als: factors; None when its weight is 0, as for the next two.
-        ease: item-item weights.
-        neighbours: how often movies follow each other; None without times, too.
-        popularity: [N] popularity in time.
+        confidence: [E] confidence of each pair.
+        matrix: the same as a matrix [U, N].
+        recency: [E] recency weight of each pair.
+        popularity: [N] popularity of each movie.
+        svd: the rating predictor; None without ratings.
+        als: None when its weight is 0, as are the next two.
+        ease: weights between movies.
+        transitions: weights between movies; also None without times.
     """
 
-    strength: Floats
-    strengths: sparse.csr_array
-    fading: Floats
-    ratings: RatingModel | None
-    als: AlsFactors | None
-    ease: EaseWeights | None
-    neighbours: EaseWeights | None
+    confidence: Floats
+    matrix: sparse.csr_array
+    recency: Floats
     popularity: NDArray[np.float64]
+    svd: SvdModel | None
+    als: AlsFactors | None
+    ease: MovieWeights | None
+    transitions: MovieWeights | None
 
-    def scorer(self, events: Interactions, params: Params) -> Blend:
-        """The blend that ranks movies for the users of `events`."""
-        weights = params.blend
-        known = np.diff(self.strengths.indptr)
-        parts: list[tuple[Weight, Scorer]] = [
-            (popularity_weight(known, weights), SameForAllScorer(self.popularity))
-        ]
+    def build_scorer(self, events: Interactions, params: Params) -> Blend:
+        """Return the blend that ranks movies for the users of `events`."""
+        pairs = (events, self.confidence, self.recency)
+        scorers: dict[str, Scorer] = {}
         if self.als is not None:
-            parts.append((weights.als, FactorScorer(self.als.users, self.als.items)))
+            scorers["als"] = als_scorer(self.als)
         if self.ease is not None:
-            seen = self.strength * faded_share(self.fading, params)
-            parts.append((weights.ease, EaseScorer(strength_matrix(events, seen), self.ease)))
-        if self.neighbours is not None:
-            seen = self.strength * self.fading
-            scorer = EaseScorer(strength_matrix(events, seen), self.neighbours)
-            parts.append((weights.neighbours, scorer))
-        if self.ratings is not None:
-            parts.append((weights.svd, rating_scorer(self.ratings)))
-        return Blend(parts)
+            scorers["ease"] = ease_scorer(*pairs, params, self.ease)
+        if self.transitions is not None:
+            scorers["transitions"] = transitions_scorer(*pairs, self.transitions)
+        if self.svd is not None:
+            scorers["svd"] = svd_scorer(self.svd)
+        counts = np.diff(self.matrix.indptr)
+        return blend_scorers(scorers, SameForAllScorer(self.popularity), counts, params.blend)
 
 
-def fit(events: Interactions, params: Params, scale: tuple[float, float], stages: Stages) -> Fitted:
-    """Fit all models whose weight is not 0, and the rating predictor.
+def fit_models(
+    events: Interactions, params: Params, scale: tuple[float, float], stages: Stages
+) -> FittedModels:
+    """Fit the rating predictor and all ranking models whose weight is not 0.
 
     Args:
-        events: what to learn from.
+        events: the training data.
         params: parameters of all models, and the seed.
         scale: lowest and highest rating.
-        stages: told about progress.
+        stages: receives the progress.
     """
-    strength = strengths(events, params.events, scale)
-    matrix = strength_matrix(events, strength)
-    als, ease, neighbours = None, None, None
-    with _fitting_ratings(events, params, scale) as rating_model:
+    confidence = compute_confidence(events, params.confidence, scale)
+    matrix = to_matrix(events, confidence)
+    als, ease, transitions = None, None, None
+    with _fitting_svd(events, params, scale) as get_svd:
         if params.blend.als > 0:
             with stages.stage("als", params.als.iterations) as advance:
                 als = fit_als(matrix, params.als, params.seed, lambda: advance(1))
         if params.blend.ease > 0:
             with stages.stage("ease"):
                 ease = fit_ease(matrix, params.ease)
-        if params.blend.neighbours > 0:
-            with stages.stage("neighbours"):
-                neighbours = fit_neighbours(events, matrix, params.neighbours, params.ease)
+        if params.blend.transitions > 0:
+            with stages.stage("transitions"):
+                transitions = fit_transitions(
+                    events, matrix, params.transitions, params.ease.max_movies
+                )
         with stages.stage("svd"):
-            ratings = rating_model()
-    faded = fading(events, params.recency.half_life_events)
-    popular = popularity(events, params.popularity)
-    return Fitted(strength, matrix, faded, ratings, als, ease, neighbours, popular)
+            svd = get_svd()
+    return FittedModels(
+        confidence=confidence,
+        matrix=matrix,
+        recency=compute_recency(events, params.recency.half_life_events),
+        popularity=compute_popularity(events, params.popularity),
+        svd=svd,
+        als=als,
+        ease=ease,
+        transitions=transitions,
+    )
 
 
 @contextmanager
-def _fitting_ratings(
+def _fitting_svd(
     events: Interactions, params: Params, scale: tuple[float, float]
-) -> Iterator[Callable[[], RatingModel | None]]:
-    """Begin to fit the rating predictor; what is yielded waits for it.
+) -> Iterator[Callable[[], SvdModel | None]]:
+    """Start to fit the SVD; yield a function that waits for it and returns the model.
 
-    Surprise uses one core and lets no other thread of its process run, so where there is much to
-    fit it gets a process of its own. The result is the same in either.
+    Surprise uses one core and holds the interpreter's lock, so a large fit runs in a process of its
+    own. The result is the same either way.
     """
-    job = (events, params.ratings, scale, params.seed)
-    if np.isfinite(events.rating).sum() < _WORTH_A_PROCESS:
-        yield lambda: fit_ratings(*job)
+    job = (events, params.svd, scale, params.seed)
+    if np.isfinite(events.rating).sum() < _MIN_RATINGS_FOR_PROCESS:
+        yield lambda: fit_svd(*job)
         return
-    # Not forked: a fork would copy other libraries' locks without the threads that hold them.
+    # Not forked: a fork copies the locks of other libraries without the threads that hold them.
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as processes:
-        yield processes.submit(fit_ratings, *job).result
+        yield processes.submit(fit_svd, *job).result
 
 
-def popularity_weight(events: NDArray[np.integer[Any]], weights: BlendParams) -> Floats:
-    """[U] The fewer events tell about a user, the more popularity has to."""
-    weight = weights.popularity + weights.newcomer / np.maximum(events, 1)
-    return np.asarray(weight, dtype=np.float32)
+def blend_scorers(
+    scorers: dict[str, Scorer],
+    popularity: SameForAllScorer,
+    event_counts: NDArray[np.integer[Any]],
+    weights: BlendParams,
+) -> Blend:
+    """Combine scorers, by name, with their weights; the popularity's follows from `event_counts`.
+
+    Raises:
+        TrainingError: no scorer has a weight above 0.
+    """
+    parts: list[tuple[Weight, Scorer]] = [
+        (compute_popularity_weight(event_counts, weights), popularity)
+    ]
+    parts += [(getattr(weights, name), scorer) for name, scorer in scorers.items()]
+    return Blend(parts)
 
 
-def faded_share(faded: Floats, params: Params) -> Floats:
-    """[E] What each pair counts in EASE's sum, beside its strength."""
-    share = np.float32(params.recency.ease)
-    return np.asarray(1 - share + share * faded, dtype=np.float32)
+def compute_popularity_weight(
+    event_counts: NDArray[np.integer[Any]], weights: BlendParams
+) -> Floats:
+    """Compute the weight [U] of popularity: the fewer events a user has, the more it counts.
+
+    It is 1 for a user without events, whose list is ordered by popularity alone.
+    """
+    weight = weights.popularity + weights.cold_start / np.maximum(event_counts, 1)
+    return np.where(event_counts == 0, 1, weight).astype(np.float32)
 
 
-def rating_scorer(model: RatingModel) -> FactorScorer:
-    """The SVD's estimate as factors; the user's own bias changes no order."""
-    known = model.users.any(axis=1, keepdims=True).astype(np.float32)
-    bias = model.item_bias[:, None].astype(np.float32)
-    return FactorScorer(np.hstack([model.users, known]), np.hstack([model.items, bias]))
+def als_scorer(als: AlsFactors) -> FactorScorer:
+    """Return a scorer of the products of ALS factors."""
+    return FactorScorer(als.users, als.movies)
+
+
+def ease_scorer(
+    events: Interactions, confidence: Floats, recency: Floats, params: Params, ease: MovieWeights
+) -> MovieWeightScorer:
+    """Return a scorer of EASE; `recency.ease_share` of each pair's weight decays."""
+    share = np.float32(params.recency.ease_share)
+    watched = confidence * np.asarray(1 - share + share * recency, dtype=np.float32)
+    return MovieWeightScorer(to_matrix(events, watched), ease.movies, ease.weights)
+
+
+def transitions_scorer(
+    events: Interactions, confidence: Floats, recency: Floats, transitions: MovieWeights
+) -> MovieWeightScorer:
+    """Return a scorer of transitions; each pair's weight decays wholly."""
+    watched = to_matrix(events, confidence * recency)
+    return MovieWeightScorer(watched, transitions.movies, transitions.weights)
+
+
+def svd_scorer(svd: SvdModel) -> FactorScorer:
+    """Return a scorer of the SVD's estimates, without the user's bias: it changes no order."""
+    rated = svd.users.any(axis=1, keepdims=True).astype(np.float32)
+    bias = svd.movie_bias[:, None].astype(np.float32)
+    return FactorScorer(np.hstack([svd.users, rated]), np.hstack([svd.movies, bias]))

@@ -1,20 +1,20 @@
-"""Read the tables of events that `marquee prepare` writes."""
+"""Load the tables of events that `marquee prepare` writes."""
 
 from pathlib import Path
 
 from app.ingest import training_tables
 from app.ingest.log_parser import RatingScale
-from app.training.interactions import Interactions, number_events
+from app.training.interactions import Interactions, encode_interactions
 from app.training.runtimes import read_lengths
 
 
-def read_events(
+def load_interactions(
     ratings: Path | None,
     watches: Path | None,
     scale: tuple[float, float],
     movies: Path | None = None,
 ) -> Interactions:
-    """Read and number the events of one or both tables.
+    """Read and encode the events of one or both tables.
 
     Args:
         ratings: Parquet as `marquee prepare` writes it, or CSV as `marquee import-ratings` takes.
@@ -23,10 +23,10 @@ def read_events(
         movies: table of movie lengths, see `read_lengths`.
 
     Raises:
-        IngestError: a file is missing or is no such table.
-        TrainingError: there is no event, or one that cannot be learned from.
+        IngestError: a file is missing or is not such a table.
+        TrainingError: there are no events, or one of them is not valid.
     """
-    return number_events(
+    return encode_interactions(
         None if ratings is None else training_tables.read_ratings(ratings, RatingScale(*scale)),
         None if watches is None else training_tables.read_watches(watches),
         None if movies is None else read_lengths(movies),

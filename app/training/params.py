@@ -1,15 +1,19 @@
-"""The parameters that shape a model, read from `params.yaml`. Their comments are there."""
+"""The parameters of a model. `params.yaml` explains each one and holds every default."""
 
+import io
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
+from app.atomic_files import write_file
 from app.training.errors import TrainingError
 
-#: Sections of the file that judge data and models, and shape none (app/auto_deployment).
-THRESHOLDS = ("checks", "gate")
+#: Sections of the file that limit data and models, and do not shape a model (app/auto_deployment).
+_LIMITS = ("checks", "gate")
 
 
 class _Section(BaseModel):
@@ -17,129 +21,177 @@ class _Section(BaseModel):
 
 
 class ListParams(_Section):
-    """How the lists are made."""
+    """Computation of the recommendation lists."""
 
-    depth: int = Field(50, ge=1, le=1000)
-    block: int = Field(64, ge=1)
+    depth: int = Field(ge=1, le=1000)
+    block_size: int = Field(ge=1)
 
 
-class RatingParams(_Section):
+class SvdParams(_Section):
     """Surprise's SVD."""
 
-    factors: int = Field(50, ge=1)
-    epochs: int = Field(30, ge=1)
-    learning_rate: float = Field(0.01, gt=0)
-    regularization: float = Field(0.1, ge=0)
+    factors: int = Field(ge=1)
+    epochs: int = Field(ge=1)
+    learning_rate: float = Field(gt=0)
+    regularization: float = Field(ge=0)
 
 
-class EventParams(_Section):
-    """How much one event counts for the ranking, between 0 and 1."""
+class ConfidenceParams(_Section):
+    """Confidence of a pair of user and movie, from 0 to 1."""
 
-    lowest_rating: float = Field(0.25, ge=0, le=1)
-    full_minutes: int = Field(60, ge=1)
+    lowest_rating: float = Field(ge=0, le=1)
+    full_minutes: int = Field(ge=1)
 
 
 class AlsParams(_Section):
     """Implicit-feedback alternating least squares."""
 
-    factors: int = Field(64, ge=1)
-    iterations: int = Field(10, ge=1)
-    alpha: float = Field(2.0, gt=0)
-    regularization: float = Field(0.15, gt=0)
-    exponent: float = Field(1.0, ge=0, le=2)
+    factors: int = Field(ge=1)
+    iterations: int = Field(ge=1)
+    alpha: float = Field(gt=0)
+    regularization: float = Field(gt=0)
+    exponent: float = Field(ge=0, le=2)
 
 
 class EaseParams(_Section):
     """Item-item weights between the most watched movies."""
 
-    max_movies: int = Field(4000, ge=1)
-    regularization: float = Field(150.0, gt=0)
+    max_movies: int = Field(ge=1)
+    regularization: float = Field(gt=0)
 
 
 class RecencyParams(_Section):
-    """How what a user watched last comes before the rest."""
+    """Decay of a user's older events."""
 
-    half_life_events: float = Field(20.0, gt=0)
-    ease: float = Field(0.2, ge=0, le=1)
+    half_life_events: float = Field(gt=0)
+    ease_share: float = Field(ge=0, le=1)
 
 
-class NeighbourParams(_Section):
-    """Movies watched soon after each other."""
+class TransitionParams(_Section):
+    """Transitions between movies in the order of time."""
 
-    window: int = Field(8, ge=1, le=100)
-    damping: float = Field(5.0, gt=0)
+    window: int = Field(ge=1, le=100)
+    damping: float = Field(gt=0)
 
 
 class PopularityParams(_Section):
-    """Popularity in time."""
+    """Popularity with exponential decay."""
 
-    half_life_days: Annotated[float, Field(gt=0)] | Literal["auto"] = "auto"
+    half_life_days: Annotated[float, Field(gt=0)] | Literal["auto"]
 
 
 class BlendParams(_Section):
-    """Weights of the standardised scores; a weight of 0 leaves a scorer out."""
+    """Weights of the standardised scores; a scorer of weight 0 is left out."""
 
-    als: float = Field(1.0, ge=0)
-    ease: float = Field(0.6, ge=0)
-    neighbours: float = Field(0.3, ge=0)
-    popularity: float = Field(0.05, ge=0)
-    newcomer: float = Field(6.0, ge=0)
-    svd: float = Field(0.0, ge=0)
+    als: float = Field(ge=0)
+    ease: float = Field(ge=0)
+    transitions: float = Field(ge=0)
+    popularity: float = Field(ge=0)
+    cold_start: float = Field(ge=0)
+    svd: float = Field(ge=0)
 
 
 class SegmentParams(_Section):
-    """Groups of users with popular lists of their own."""
+    """Groups of users with popularity lists of their own."""
 
-    min_users: int = Field(50, ge=1)
-    age_bands: tuple[int, ...] = (18, 25, 35, 45, 55)
+    min_users: int = Field(ge=1)
+    age_bands: tuple[int, ...]
 
 
 class Params(_Section):
-    """Everything in `params.yaml`."""
+    """All parameters of a model. None has a default here: `params.yaml` holds every value."""
 
-    seed: int = Field(0, ge=0, lt=2**32)
-    lists: ListParams = ListParams()
-    ratings: RatingParams = RatingParams()
-    events: EventParams = EventParams()
-    als: AlsParams = AlsParams()
-    ease: EaseParams = EaseParams()
-    recency: RecencyParams = RecencyParams()
-    neighbours: NeighbourParams = NeighbourParams()
-    popularity: PopularityParams = PopularityParams()
-    blend: BlendParams = BlendParams()
-    segments: SegmentParams = SegmentParams()
+    seed: int = Field(ge=0, lt=2**32)
+    lists: ListParams
+    svd: SvdParams
+    confidence: ConfidenceParams
+    als: AlsParams
+    ease: EaseParams
+    recency: RecencyParams
+    transitions: TransitionParams
+    popularity: PopularityParams
+    blend: BlendParams
+    segments: SegmentParams
 
 
 def read_params(path: Path) -> Params:
-    """Read and check a parameter file.
+    """Read and validate a parameter file.
 
     Raises:
-        TrainingError: no such file, not YAML, an unknown key or a value out of range; the
-            message names the key.
+        TrainingError: the file is missing, is not YAML, lacks a key, or has an unknown key or a
+            value out of range; the message names the key.
     """
+    content = _load(_read_text(path), path)
+    if isinstance(content, dict):
+        content = {key: value for key, value in content.items() if key not in _LIMITS}
     try:
-        text = path.read_text(encoding="utf-8")
+        return Params.model_validate({} if content is None else content)
+    except ValidationError as error:
+        raise TrainingError(f"{path}: {'; '.join(map(_describe, error.errors()))}") from error
+
+
+def update_params_file(template: Path, target: Path, params: Params, names: Sequence[str]) -> None:
+    """Write a copy of a parameter file with other values; comments and formatting stay.
+
+    Args:
+        template: parameter file to be copied.
+        target: file to be written, by rename; may be `template`.
+        params: the new values.
+        names: dotted names of the parameters to be updated, as in `als.factors`.
+    """
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    yaml.width = 4096
+    document = yaml.load(_read_text(template))
+    for name in names:
+        section, key = name.split(".")
+        if document[section][key] != (value := get_param(params, name)):
+            document[section][key] = value
+    text = io.StringIO()
+    yaml.dump(document, text)
+    write_file(target, text.getvalue().encode())
+
+
+def get_param(params: Params, name: str) -> Any:
+    """Return a parameter by its dotted name: a number, or `auto`."""
+    section, key = name.split(".")
+    return getattr(getattr(params, section), key)
+
+
+def replace_params(params: Params, values: Mapping[str, float]) -> Params:
+    """Return the parameters with other values by dotted name, validated.
+
+    Raises:
+        ValidationError: a value is out of range.
+    """
+    document = params.model_dump()
+    for name, value in values.items():
+        section, key = name.split(".")
+        document[section][key] = value
+    return Params.model_validate(document)
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
     except OSError as error:
         raise TrainingError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise TrainingError(f"{path}: not YAML: {error}") from error
-    return parse_params(text, path)
 
 
-def parse_params(text: str, path: Path) -> Params:
-    """Check the content of a parameter file; `path` is for the messages of `read_params`."""
+def _load(text: str, path: Path) -> Any:
     try:
-        content: Any = yaml.safe_load(text)
-        if isinstance(content, dict):
-            content = {key: value for key, value in content.items() if key not in THRESHOLDS}
-        return Params.model_validate({} if content is None else content)
-    except yaml.YAMLError as error:
+        return YAML(typ="safe", pure=True).load(text)
+    except YAMLError as error:
         raise TrainingError(f"{path}: not YAML: {error}") from error
-    except ValidationError as error:
-        raise TrainingError(f"{path}: {'; '.join(map(_explain, error.errors()))}") from error
 
 
-def _explain(item: Any) -> str:
-    if item["type"] == "extra_forbidden":
-        return f"unknown key {'.'.join(map(str, item['loc']))}"
-    return f"{'.'.join(map(str, item['loc'])) or 'content'}: {item['msg']}"
+def _describe(item: Any) -> str:
+    name = ".".join(map(str, item["loc"])) or "content"
+    match item["type"]:
+        case "extra_forbidden":
+            return f"unknown key {name}"
+        case "missing":
+            return f"no value for {name}"
+    return f"{name}: {item['msg']}"

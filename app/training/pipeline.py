@@ -1,4 +1,4 @@
-"""Training from end to end: tables in, a model directory out."""
+"""`marquee train`: read tables, fit the models, write a model directory."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,30 +7,30 @@ from typing import Any
 import numpy as np
 
 from app.model.artifact import ModelMetadata
-from app.training.code_version import code_identity
-from app.training.fit import Fitted, fit
+from app.training.code_version import describe_code
+from app.training.fit import FittedModels, fit_models
 from app.training.interactions import Interactions
-from app.training.load import read_events
-from app.training.model_writer import Trained, check_target, write_model
+from app.training.load import load_interactions
+from app.training.model_writer import TrainingResult, check_target, write_model
 from app.training.params import Params
-from app.training.progress import Stages
-from app.training.ranking.popularity import settled
-from app.training.segments import Segments, make_segments, no_segments, read_users
+from app.training.ranking.popularity import resolve_auto
+from app.training.segments import Segments, build_segments, empty_segments, read_users
+from app.training.stages import Stages
 
 
 @dataclass(frozen=True)
-class Job:
-    """What to train from, and where to put the model.
+class TrainingJob:
+    """The input and output of a training run.
 
     Attributes:
         ratings: table of ratings, or None.
         watches: table of watches, or None.
         users: table of user attributes, or None.
         movies: table of movie lengths, or None.
-        out: model directory to be made or replaced.
+        out: model directory to be written or replaced.
         version: version number of the model.
         scale: lowest and highest rating.
-        evaluation: how well a model made alike predicts held-out events, for the manifest.
+        evaluation: result of `marquee evaluate --json` for the manifest, or None.
     """
 
     ratings: Path | None
@@ -43,27 +43,27 @@ class Job:
     evaluation: dict[str, Any] | None = None
 
 
-def train(job: Job, params: Params) -> dict[str, Any]:
-    """Train a model and write it; returns the summary that `marquee train --json` prints.
+def run_training(job: TrainingJob, params: Params) -> dict[str, Any]:
+    """Train a model and write it; return the summary that `marquee train --json` prints.
 
     Raises:
-        IngestError: a table is missing or is none.
-        TrainingError: no model can be made from this input, or `job.out` is something else.
+        IngestError: a table is missing or not valid.
+        TrainingError: no model can be trained from this input, or `job.out` is not a model.
     """
     check_target(job.out)
     with Stages() as stages:
         with stages.stage("read"):
-            events = read_events(job.ratings, job.watches, job.scale, job.movies)
-            params = settled(params, events)
-        fitted = fit(events, params, job.scale, stages)
-        segments = _segments(job, params, events, fitted)
-        metrics = {**(job.evaluation or {}), "svd": _describe_ratings(events, fitted)}
+            events = load_interactions(job.ratings, job.watches, job.scale, job.movies)
+            params = resolve_auto(params, events)
+        models = fit_models(events, params, job.scale, stages)
+        segments = _build_segments(job, params, events, models)
+        metrics = {**(job.evaluation or {}), "svd": _describe_svd(events, models)}
         parameters = {**params.model_dump(mode="json"), "rating_scale": list(job.scale)}
         metadata = ModelMetadata(
-            job.version, parameters, metrics, events.describe(), code_identity()
+            job.version, parameters, metrics, events.describe(), describe_code()
         )
-        trained = Trained(events, fitted, segments, params)
-        manifest = write_model(job.out, trained, metadata, stages)
+        result = TrainingResult(events, models, segments, params)
+        manifest = write_model(job.out, result, metadata, stages)
     return {
         "model": str(job.out),
         "version": manifest.version,
@@ -76,24 +76,22 @@ def train(job: Job, params: Params) -> dict[str, Any]:
     }
 
 
-def _segments(job: Job, params: Params, events: Interactions, fitted: Fitted) -> Segments:
+def _build_segments(
+    job: TrainingJob, params: Params, events: Interactions, models: FittedModels
+) -> Segments:
     depth = params.lists.depth
     if job.users is None:
-        return no_segments(depth)
-    return make_segments(
-        read_users(job.users),
-        events,
-        fitted.popularity,
-        params.popularity,
-        params.segments,
-        depth,
+        return empty_segments(depth)
+    users = read_users(job.users)
+    return build_segments(
+        users, events, models.popularity, params.popularity, params.segments, depth
     )
 
 
-def _describe_ratings(events: Interactions, fitted: Fitted) -> dict[str, Any] | None:
-    """How well the SVD fits what it was fitted to; None without ratings."""
-    if fitted.ratings is None:
+def _describe_svd(events: Interactions, models: FittedModels) -> dict[str, Any] | None:
+    """Return the SVD's error on its training data; None without ratings."""
+    if models.svd is None:
         return None
     rated = np.isfinite(events.rating)
-    error = fitted.ratings.estimate(events.user[rated], events.item[rated]) - events.rating[rated]
+    error = models.svd.estimate(events.user[rated], events.movie[rated]) - events.rating[rated]
     return {"ratings": int(rated.sum()), "training_rmse": float(np.sqrt(np.mean(error**2)))}

@@ -1,4 +1,4 @@
-"""How long movies are, so that watched minutes become a share of the movie."""
+"""Movie lengths, to convert watched minutes to a share of the movie."""
 
 import io
 import json
@@ -9,22 +9,22 @@ import polars as pl
 
 from app.training.errors import TrainingError
 
-#: Names that tables give to a movie's length in minutes.
+#: Accepted names of the column with a movie's length in minutes.
 LENGTHS = ("runtime_minutes", "length", "minutes", "movie_length", "runtime")
 _IDS = ("movie_id", "id")
-#: Where a CSV without header has the length.
+#: Index of the length in a CSV without header.
 _FOURTH = 3
 
 
 def read_lengths(path: Path) -> pl.DataFrame:
-    """Movie lengths: movie_id, length in minutes; rows without a length above 0 are left out.
+    """Read movie lengths: movie_id, length in minutes; drop rows without a length above 0.
 
-    Takes Parquet or CSV with columns `movie_id` and one of `LENGTHS`; a CSV without header whose
+    Accepts Parquet or CSV with columns `movie_id` and one of `LENGTHS`; a CSV without header whose
     first column is the id and whose fourth is the length; and JSON: an object of objects by movie
     id, or a list of objects.
 
     Raises:
-        TrainingError: the file cannot be read or has no such columns.
+        TrainingError: the file cannot be read or lacks these columns.
     """
     try:
         table = _read(path)
@@ -51,7 +51,7 @@ def read_lengths(path: Path) -> pl.DataFrame:
 
 def _read(path: Path) -> pl.DataFrame:
     if path.suffix == ".json":
-        return _of_json(json.loads(path.read_text(encoding="utf-8")))
+        return _parse_json(json.loads(path.read_text(encoding="utf-8")))
     if path.suffix != ".csv":
         return pl.read_parquet(path)
     content = path.read_bytes()
@@ -69,7 +69,7 @@ def _read(path: Path) -> pl.DataFrame:
     return pl.DataFrame({"movie_id": columns[0], "length": columns[_FOURTH]})
 
 
-def _of_json(content: Any) -> pl.DataFrame:
+def _parse_json(content: Any) -> pl.DataFrame:
     rows = content
     if isinstance(content, dict):
         rows = [{**movie, "movie_id": name} for name, movie in content.items()]

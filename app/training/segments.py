@@ -1,4 +1,4 @@
-"""Popularity by user segment: gender and age band, for users nobody has seen watching."""
+"""Popularity by user segment (gender and age band), for users without events."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from app.training.errors import TrainingError
 from app.training.interactions import Interactions
 from app.training.params import PopularityParams, SegmentParams
-from app.training.ranking.popularity import most_popular_first, pair_weights
+from app.training.ranking.popularity import decay_by_age, rank_by_popularity
 
 _COLUMNS = {"user_id": pl.Int64, "age": pl.Int64, "gender": pl.String}
 
@@ -21,7 +21,7 @@ class Segments:
 
     Attributes:
         users: [A] user ids, ascending.
-        segment: [A] each user's segment.
+        segment: [A] segment number of each user.
         names: [G] such as `F 25-34`.
         popular: [G, P] movie numbers, most popular in the segment first.
     """
@@ -32,14 +32,14 @@ class Segments:
     popular: NDArray[np.intp]
 
 
-def no_segments(depth: int) -> Segments:
-    """What there is without user attributes."""
-    nothing = np.empty(0, np.uint16)
-    return Segments(np.empty(0, np.int64), nothing, [], np.empty((0, depth), np.intp))
+def empty_segments(depth: int) -> Segments:
+    """Return the segments of a model without user attributes: none."""
+    no_users = np.empty(0, np.uint16)
+    return Segments(np.empty(0, np.int64), no_users, [], np.empty((0, depth), np.intp))
 
 
 def read_users(path: Path) -> pl.DataFrame:
-    """Read user attributes: user_id, age, gender; other columns are left out.
+    """Read user attributes: user_id, age, gender; ignore other columns.
 
     Raises:
         TrainingError: the file cannot be read or lacks a column.
@@ -51,7 +51,7 @@ def read_users(path: Path) -> pl.DataFrame:
         raise TrainingError(f"{path}: not a table of {', '.join(_COLUMNS)}: {error}") from error
 
 
-def make_segments(
+def build_segments(
     table: pl.DataFrame,
     events: Interactions,
     overall: NDArray[np.float64],
@@ -59,14 +59,14 @@ def make_segments(
     params: SegmentParams,
     depth: int,
 ) -> Segments:
-    """Group users by gender and age band; groups with too few active users get no segment.
+    """Group users by gender and age band; a group with too few active users is no segment.
 
     Args:
-        table: user attributes as `read_users` gives them.
-        events: who watched what.
-        overall: [N] popularity among all users; it orders movies equal within a segment.
-        popularity: how popularity counts.
-        params: age bands and the least number of active users.
+        table: user attributes as `read_users` returns them.
+        events: the training data.
+        overall: [N] popularity among all users; orders movies of equal popularity in a segment.
+        popularity: parameters of popularity.
+        params: age bands and the minimum number of active users.
         depth: movies in a segment's list.
     """
     named = table.drop_nulls().unique("user_id", keep="last", maintain_order=True).sort("user_id")
@@ -75,12 +75,12 @@ def make_segments(
     sizes = active.group_by("name").len().filter(pl.col("len") >= params.min_users)
     names: list[str] = sizes["name"].sort().to_list()
     if not names:
-        return no_segments(depth)
+        return empty_segments(depth)
     named = named.filter(pl.col("name").is_in(names))
     users = named["user_id"].to_numpy()
     segment = named["name"].cast(pl.Enum(names)).to_physical().to_numpy().astype(np.uint16)
     popular = _popular(users, segment, len(names), events, overall, popularity)
-    lists = np.full((len(names), depth), len(events.items), np.intp)
+    lists = np.full((len(names), depth), len(events.movies), np.intp)
     lists[:, : min(depth, popular.shape[1])] = popular[:, :depth]
     return Segments(users, segment, names, lists)
 
@@ -106,10 +106,10 @@ def _popular(
     place = np.searchsorted(users, events.users).clip(max=len(users) - 1)
     of_user = np.where(users[place] == events.users, segment[place].astype(np.int64), -1)
     of_pair = of_user[events.user]
-    weights, movies = pair_weights(events, params), len(events.items)
+    weights, movies = decay_by_age(events, params), len(events.movies)
     known = of_pair >= 0
     score = np.bincount(
-        of_pair[known] * movies + events.item[known], weights[known], minlength=count * movies
+        of_pair[known] * movies + events.movie[known], weights[known], minlength=count * movies
     ).reshape(count, movies)
-    order = most_popular_first(overall)
+    order = rank_by_popularity(overall)
     return np.stack([order[np.argsort(-row[order], kind="stable")] for row in score])

@@ -1,4 +1,4 @@
-"""The rating predictor: Surprise's SVD, without the cost of Surprise's own training set."""
+"""The rating predictor: Surprise's SVD, fitted without Surprise's own training set in memory."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,77 +10,77 @@ from surprise import SVD, Trainset
 
 from app.model.artifact import Array
 from app.training.interactions import Interactions
-from app.training.params import RatingParams
+from app.training.params import SvdParams
 
 _CHUNK = 100_000
 _Float = TypeVar("_Float", bound=np.floating[Any])
 
 
 @dataclass(frozen=True)
-class RatingModel:
+class SvdModel:
     """SVD's parameters for all users and movies; 0 where a user or movie has no rating.
 
-    The estimate is `mean + user_bias + item_bias + users @ items`, as Surprise's: what is
-    unknown adds 0.
+    The estimate is `mean + user_bias + movie_bias + users @ movies`, as in Surprise: an
+    unknown user or movie adds 0.
 
     Attributes:
         mean: mean of all ratings.
         user_bias: [U] float64.
-        item_bias: [N] float64.
+        movie_bias: [N] float64.
         users: [U, F] float32.
-        items: [N, F] float32.
+        movies: [N, F] float32.
     """
 
     mean: float
     user_bias: NDArray[np.float64]
-    item_bias: NDArray[np.float64]
+    movie_bias: NDArray[np.float64]
     users: NDArray[np.float32]
-    items: NDArray[np.float32]
+    movies: NDArray[np.float32]
 
     def to_arrays(self) -> dict[str, Array]:
-        """The parameters under the names they have in the factors artifact."""
+        """Return the parameters by their names in the factors artifact."""
         return {
             "svd_mean": np.array([self.mean]),
             "svd_user_bias": self.user_bias,
-            "svd_item_bias": self.item_bias,
+            "svd_movie_bias": self.movie_bias,
             "svd_users": self.users,
-            "svd_items": self.items,
+            "svd_movies": self.movies,
         }
 
     @classmethod
-    def from_arrays(cls, arrays: dict[str, Array]) -> "RatingModel":
-        """The model that `to_arrays` gave."""
+    def from_arrays(cls, arrays: dict[str, Array]) -> "SvdModel":
+        """Return the model whose parameters `to_arrays` returned."""
         return cls(
             mean=float(arrays["svd_mean"][0]),
             user_bias=arrays["svd_user_bias"],
-            item_bias=arrays["svd_item_bias"],
+            movie_bias=arrays["svd_movie_bias"],
             users=arrays["svd_users"],
-            items=arrays["svd_items"],
+            movies=arrays["svd_movies"],
         )
 
     def estimate(
-        self, user: NDArray[np.integer[Any]], item: NDArray[np.integer[Any]]
+        self, user: NDArray[np.integer[Any]], movie: NDArray[np.integer[Any]]
     ) -> NDArray[np.float64]:
-        """Estimates [E] for pairs, not clipped to the scale; -1 is an unknown user or movie."""
+        """Estimate the ratings [E] of pairs, not clipped to the scale; -1: unknown number."""
         total = np.full(len(user), self.mean)
         total += np.where(user >= 0, self.user_bias[user], 0)
-        total += np.where(item >= 0, self.item_bias[item], 0)
-        both = np.flatnonzero((user >= 0) & (item >= 0))
+        total += np.where(movie >= 0, self.movie_bias[movie], 0)
+        both = np.flatnonzero((user >= 0) & (movie >= 0))
         for rows in np.array_split(both, max(1, len(both) // _CHUNK)):
-            products = self.users[user[rows]].astype(np.float64) * self.items[item[rows]]
+            products = self.users[user[rows]].astype(np.float64) * self.movies[movie[rows]]
             total[rows] += products.sum(axis=1)
         return total
 
 
-def fit_ratings(
-    events: Interactions, params: RatingParams, scale: tuple[float, float], seed: int
-) -> RatingModel | None:
-    """Fit Surprise's SVD to all ratings, None when there are none."""
+def fit_svd(
+    events: Interactions, params: SvdParams, scale: tuple[float, float], seed: int
+) -> SvdModel | None:
+    """Fit Surprise's SVD to all ratings; None without ratings."""
     rated = np.isfinite(events.rating)
     if not rated.any():
         return None
     users, user = np.unique(events.user[rated], return_inverse=True)
-    items, item = np.unique(events.item[rated], return_inverse=True)
+    movies, movie = np.unique(events.movie[rated], return_inverse=True)
     algorithm = SVD(
         n_factors=params.factors,
         n_epochs=params.epochs,
@@ -88,28 +88,28 @@ def fit_ratings(
         reg_all=params.regularization,
         random_state=seed,
     )
-    algorithm.fit(ArrayTrainset(user, item, events.rating[rated], scale))
-    return RatingModel(
+    algorithm.fit(ArrayTrainset(user, movie, events.rating[rated], scale))
+    return SvdModel(
         mean=float(algorithm.trainset.global_mean),
-        user_bias=_spread(algorithm.bu, users, len(events.users)),
-        item_bias=_spread(algorithm.bi, items, len(events.items)),
-        users=_spread(algorithm.pu.astype(np.float32), users, len(events.users)),
-        items=_spread(algorithm.qi.astype(np.float32), items, len(events.items)),
+        user_bias=_scatter(algorithm.bu, users, len(events.users)),
+        movie_bias=_scatter(algorithm.bi, movies, len(events.movies)),
+        users=_scatter(algorithm.pu.astype(np.float32), users, len(events.users)),
+        movies=_scatter(algorithm.qi.astype(np.float32), movies, len(events.movies)),
     )
 
 
-def _spread(values: NDArray[_Float], rows: NDArray[np.integer[Any]], size: int) -> NDArray[_Float]:
-    spread = np.zeros((size, *values.shape[1:]), values.dtype)
-    spread[rows] = values
-    return spread
+def _scatter(values: NDArray[_Float], rows: NDArray[np.integer[Any]], size: int) -> NDArray[_Float]:
+    scattered = np.zeros((size, *values.shape[1:]), values.dtype)
+    scattered[rows] = values
+    return scattered
 
 
 class ArrayTrainset(Trainset):  # type: ignore[misc] # Surprise has no types
-    """A Surprise training set over arrays: 16 bytes a rating, where its own takes about 150.
+    """A Surprise training set over arrays: 16 bytes a rating; Surprise's own takes about 150.
 
     Args:
         user: [R] user numbers, ascending, each of 0 to the largest present.
-        item: [R] movie numbers, each of 0 to the largest present.
+        movie: [R] movie numbers, each of 0 to the largest present.
         rating: [R] ratings.
         scale: lowest and highest rating.
     """
@@ -117,17 +117,17 @@ class ArrayTrainset(Trainset):  # type: ignore[misc] # Surprise has no types
     def __init__(
         self,
         user: NDArray[np.intp],
-        item: NDArray[np.intp],
+        movie: NDArray[np.intp],
         rating: NDArray[np.float32],
         scale: tuple[float, float],
     ) -> None:
-        users, items = int(user.max()) + 1, int(item.max()) + 1
-        # Surprise asks only whether a number is "in" these.
-        super().__init__(range(users), range(items), users, items, len(rating), scale, {}, {})
-        self._arrays = user, item, rating
+        users, movies = int(user.max()) + 1, int(movie.max()) + 1
+        # Surprise only tests membership in the first two arguments.
+        super().__init__(range(users), range(movies), users, movies, len(rating), scale, {}, {})
+        self._arrays = user, movie, rating
 
     def all_ratings(self) -> Iterator[tuple[int, int, float]]:
-        """All ratings as (user number, movie number, rating), by user."""
+        """Yield all ratings as (user number, movie number, rating), by user."""
         for begin in range(0, self.n_ratings, _CHUNK):
             yield from zip(
                 *(array[begin : begin + _CHUNK].tolist() for array in self._arrays), strict=True
@@ -135,5 +135,5 @@ class ArrayTrainset(Trainset):  # type: ignore[misc] # Surprise has no types
 
     @property
     def global_mean(self) -> float:
-        """Mean of all ratings."""
+        """The mean of all ratings."""
         return float(self._arrays[2].mean(dtype=np.float64))

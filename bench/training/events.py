@@ -1,9 +1,9 @@
-"""Generated events: a long-tailed popularity, a long-tailed activity, seven groups of tastes.
+"""Generate events with long-tailed popularity and activity, and seven groups of tastes.
 
     python -m bench.training.events DIRECTORY EVENTS USERS MOVIES
 
 Writes `ratings.parquet`, `watches.parquet` (half of the pairs each) and `movies.parquet`. Every
-user and movie has an event; a pair drawn twice counts once and another is drawn.
+user and movie has an event, and no pair occurs twice.
 """
 
 import sys
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 
 def main() -> None:
-    """Generate."""
+    """Write the tables."""
     directory, *numbers = sys.argv[1:]
     write(Path(directory), *map(int, numbers))
 
@@ -51,7 +51,7 @@ def write(directory: Path, events: int, users: int, movies: int) -> None:
 
 
 def _pairs(random: np.random.Generator, events: int, users: int, movies: int) -> NDArray[np.int64]:
-    """Different pairs, ascending, as `user * movies + movie`; every user and movie has one."""
+    """Return different pairs, ascending, as `user * movies + movie`; all users and movies occur."""
     activity = random.pareto(1.5, users) + 0.05
     chosen = np.cumsum(activity) / activity.sum()
     movie = _movies(random, np.arange(users), movies)

@@ -1,11 +1,11 @@
-"""How good the lists are on MovieLens, beside simpler ways, and for users with few events.
+"""Quality of the lists on MovieLens beside simpler methods, and for users with few events.
 
     python -m bench.training.quality [RATINGS_CSV] [--quick] [--json]
 
-Per user at random, per user in time, and at one moment for all: 25 % held out (in time: five cuts),
-k = 10, seen movies left out, every held-out movie counts. Plain ALS, EASE and Marquee are each
-tuned by the same search on events held out of the training data; nothing is tuned on a test.
-Writes docs/benchmarks-quality.md unless --quick.
+Random, per-user temporal and global temporal splits; 25 % held out (temporal: five shares), k = 10,
+seen movies left out, every held-out movie is relevant. Plain ALS, ALS by events, EASE and Marquee
+are each tuned by the same search on events held out of the training data; nothing is tuned on a
+test. Writes docs/benchmarks-quality.md unless --quick.
 """
 
 import argparse
@@ -17,49 +17,62 @@ from typing import Any
 import numpy as np
 
 from app.training.interactions import Interactions
-from app.training.metrics import error_metrics
-from app.training.params import (
-    AlsParams,
-    BlendParams,
-    EaseParams,
-    NeighbourParams,
-    Params,
-    PopularityParams,
-    RatingParams,
-    RecencyParams,
-    read_params,
-)
-from app.training.svd import fit_ratings
-from app.training.tuning.search import Budget, Search
-from app.training.tuning.splits import (
-    KNOWN_EVENTS,
-    Split,
-    newcomer_split,
-)
-from app.training.tuning.tune import alone, mean_ndcg, tune
-from app.training.tuning.validation import Rehearsal
-from bench.training.baseline_svd import PLAIN_LADDERS, PLAIN_START, PlainRehearsal
-from bench.training.methods import ROOT, SCALE, find_ratings, read, ways
-from bench.training.page import machine, quality_page
+from app.training.params import Params, SvdParams, read_params, replace_params
+from app.training.ranking_metrics import error_metrics
+from app.training.svd import fit_svd
+from app.training.tuning.search import SPACE, Budget
+from app.training.tuning.split_evaluator import ModelCache, SplitEvaluator
+from app.training.tuning.splits import COLD_START_EVENTS, Split, cold_start_split
+from app.training.tuning.tune import make_evaluators, make_search, tune
+from bench.training import baseline_als
+from bench.training.movielens import ROOT, SCALE, find_ratings, make_methods, read_ratings
+from bench.training.page import describe_machine, quality_page
 
-TRIALS, PLAIN_TRIALS = 80, 24
+#: Trials of the search: Marquee's, and that of each single model.
+TRIALS, SINGLE_TRIALS = 150, 24
+SHIPPED = read_params(ROOT / "params.yaml")
 #: Surprise's own defaults.
-SURPRISE = RatingParams(factors=100, epochs=20, learning_rate=0.005, regularization=0.02)
-#: Round values to begin each search with, as somebody would who has not seen these data.
-START = Params(
-    recency=RecencyParams(half_life_events=20, ease=0),
-    neighbours=NeighbourParams(window=5, damping=5),
-    als=AlsParams(factors=64, alpha=2, regularization=0.1),
-    ease=EaseParams(regularization=200),
-    popularity=PopularityParams(half_life_days=365),
-    blend=BlendParams(als=1, ease=0.8, neighbours=0.3, popularity=0.05, newcomer=3, svd=0),
+SURPRISE = {
+    "svd.factors": 100,
+    "svd.epochs": 20,
+    "svd.learning_rate": 0.005,
+    "svd.regularization": 0.02,
+}
+#: Round values to begin each search with, not tuned on these data.
+START = replace_params(
+    SHIPPED,
+    {
+        "recency.half_life_events": 20,
+        "recency.ease_share": 0,
+        "transitions.window": 5,
+        "transitions.damping": 5,
+        "als.factors": 64,
+        "als.alpha": 2,
+        "als.regularization": 0.1,
+        "ease.regularization": 200,
+        "confidence.lowest_rating": 0.25,
+        "popularity.half_life_days": 365,
+        "blend.als": 1,
+        "blend.ease": 0.8,
+        "blend.transitions": 0.3,
+        "blend.popularity": 0.05,
+        "blend.cold_start": 3,
+        "blend.svd": 0,
+    },
 )
+BASELINE = "plain iALS (implicit)"
 Row = dict[str, float]
 Table = dict[str, dict[str, Any]]
 
 
+def isolate(params: Params, scorer: str) -> Params:
+    """Return these parameters with one scorer only, and without decay of EASE's input."""
+    weights = {f"blend.{name}": 0.0 for name in type(params.blend).model_fields}
+    return replace_params(params, {**weights, f"blend.{scorer}": 1.0, "recency.ease_share": 0.0})
+
+
 def main() -> int:
-    """Measure, print, and write the page; exit status 1 when the target is missed."""
+    """Measure, print, and write the page; exit status 1 if the target is missed."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("ratings", type=Path, nargs="?", default=find_ratings())
     parser.add_argument("--quick", action="store_true", help="one seed, few trials, no page")
@@ -68,7 +81,7 @@ def main() -> int:
     if not options.ratings.is_file():
         print(json.dumps({"skipped": "no ratings"}) if options.json else "skipped: no ratings")
         return 0
-    result = measure(read(options.ratings), options.quick)
+    result = measure(read_ratings(options.ratings), options.quick)
     page = quality_page(result)
     if not options.quick:
         (ROOT / "docs" / "benchmarks-quality.md").write_text(page, encoding="utf-8")
@@ -77,110 +90,116 @@ def main() -> int:
 
 
 def measure(events: Interactions, quick: bool) -> dict[str, Any]:
-    """All tables."""
-    shipped = read_params(ROOT / "params.yaml")
+    """Return all tables."""
     tables, settings = {}, {}
-    # A short search of one split says something at random only.
-    judged = ("random",) if quick else ("random", "newest", "moment")
-    for name, way in ways(events, quick).items():
+    methods = make_methods(events, quick)
+    # A short search on one split is meaningful at random only.
+    judged = ("random",) if quick else tuple(methods)
+    for name, method in methods.items():
         runs: list[dict[str, Row]] = []
         found: dict[str, Params] = {}
-        for test in way.tests:
+        for test in method.tests:
             assert test is not None
-            if way.tune_each or not found:
-                inner = way.inner(test.train)
-                assert inner is not None
-                found = search(inner, quick)
-            runs.append(score(test, found, shipped))
-            print(f"{name}: {len(runs)} of {len(way.tests)}", file=sys.stderr)
+            if method.search_each or not found:
+                validation = method.split_training(test.train)
+                assert validation is not None
+                found = search(validation, quick)
+            runs.append(evaluate(test, found))
+            print(f"{name}: {len(runs)} of {len(method.tests)}", file=sys.stderr)
         tables[name] = {row: _summary([run[row] for run in runs]) for row in runs[0]}
         settings[name] = {row: _setting(params) for row, params in found.items()}
     return {
         "passed": all(_passed(tables[name]) for name in judged),
         "data": {k: v for k, v in events.describe().items() if k != "data_hash"},
-        "machine": machine(),
-        "trials": {"marquee": TRIALS, "plain": PLAIN_TRIALS},
+        "machine": describe_machine(),
+        "trials": {"marquee": TRIALS, "single": SINGLE_TRIALS},
         "tables": tables,
         "settings": settings,
-        "newcomers": newcomers(events, shipped, 1 if quick else 5),
+        "cold_start": evaluate_cold_start(events, 1 if quick else 5),
     }
 
 
-def search(inner: Split, quick: bool) -> dict[str, Params]:
-    """The best setting of each peer on a validation split."""
-    trials, plain_trials = (20, 5) if quick else (TRIALS, PLAIN_TRIALS)
-    plain = PlainRehearsal(inner, SCALE)
-    plain_search = Search(lambda p: mean_ndcg([plain], p), Budget(plain_trials), 0, plain.keep)
-    best = plain_search.run(PLAIN_START, list(PLAIN_LADDERS), ladders=PLAIN_LADDERS)
-    found = tune([Rehearsal(inner, SCALE)], START, Budget(trials), 0)
+def search(validation: Split, quick: bool) -> dict[str, Params]:
+    """Return the best parameters of each method on a validation split."""
+    trials, single_trials = (20, 5) if quick else (TRIALS, SINGLE_TRIALS)
+
+    def search_single(scorer: str, baseline: bool = False) -> Params:
+        cache = (baseline_als.BaselineAlsCache if baseline else ModelCache)(validation.train, SCALE)
+        space = baseline_als.SPACE if baseline else SPACE
+        names = [name for name in space if name.startswith((f"{scorer}.", "confidence."))]
+        start = isolate(replace_params(START, baseline_als.START if baseline else {}), scorer)
+        search = make_search([SplitEvaluator(validation, cache)], Budget(single_trials), 0)
+        return search.run(scorer, start, names, space=space).params
+
     return {
-        "plain iALS (implicit)": best.params,
-        "ALS by events": found.als.params,
-        "EASE": found.ease.params,
-        "Marquee": found.best.params,
+        BASELINE: search_single("als", baseline=True),
+        "ALS by events": search_single("als"),
+        "EASE": search_single("ease"),
+        "Marquee": tune(
+            make_search(make_evaluators([validation], SCALE), Budget(trials), 0), START
+        ).best.params,
     }
 
 
-def score(test: Split, found: dict[str, Params], shipped: Params) -> dict[str, Row]:
-    """Metrics of each peer on one test."""
-    popular = Params(
-        blend=alone(shipped, "popularity").blend,
-        popularity=PopularityParams(half_life_days=1e9),
-    )
-    svd = alone(START.model_copy(update={"ratings": SURPRISE}), "svd")
-    lists = {"most popular": popular, "Surprise SVD": svd, **found, "params.yaml": shipped}
-    shown = Rehearsal(test, SCALE, sample=None)
+def evaluate(test: Split, found: dict[str, Params]) -> dict[str, Row]:
+    """Return the metrics of each method on one test."""
+    all_time = {"popularity.half_life_days": 1e9}
+    methods = {
+        "most popular": replace_params(isolate(SHIPPED, "popularity"), all_time),
+        "Surprise SVD": isolate(replace_params(START, SURPRISE), "svd"),
+        **found,
+        "params.yaml": SHIPPED,
+    }
+    cache = ModelCache(test.train, SCALE)
     rows: dict[str, Row] = {}
-    for name, params in lists.items():
-        scorer = PlainRehearsal(test, SCALE, sample=None) if name.startswith("plain") else shown
-        figures = scorer.figures(params)
-        rows[name] = {key: figures[key] for key in ("ndcg", "recall", "coverage")}
-        scorer.keep(params)
+    for name, params in methods.items():
+        baseline = baseline_als.BaselineAlsCache(test.train, SCALE)
+        models = baseline if name == BASELINE else cache
+        metrics = SplitEvaluator(test, models, max_users=None).evaluate(params)
+        rows[name] = {key: metrics[key] for key in ("ndcg", "recall", "coverage")}
+        models.evict(params)
     for name in ("Surprise SVD", "Marquee", "params.yaml"):
-        rows[name]["rmse"] = _rmse(test, lists[name].ratings)
+        rows[name]["rmse"] = _rmse(test, methods[name].svd)
     return rows
 
 
-def _rmse(test: Split, params: RatingParams) -> float:
-    model = fit_ratings(test.train, params, SCALE, 0)
+def _rmse(test: Split, params: SvdParams) -> float:
+    model = fit_svd(test.train, params, SCALE, 0)
     assert model is not None
     known = np.diff(test.train.start) > 0
     user = np.where(known[test.test.user], test.test.user, -1)
-    estimate = np.clip(model.estimate(user, test.test.item), *SCALE)
+    estimate = np.clip(model.estimate(user, test.test.movie), *SCALE)
     rmse = error_metrics(estimate, test.test.rating)["rmse"]
     assert rmse is not None
     return rmse
 
 
-def newcomers(events: Interactions, shipped: Params, seeds: int) -> Table:
-    """The nDCG of users left with few events, by how many."""
-    marquee = shipped
-    no_help = shipped.model_copy(
-        update={"blend": BlendParams(**{**shipped.blend.model_dump(), "newcomer": 0.0})}
-    )
-    peers = {
-        "most popular, in time": alone(shipped, "popularity"),
-        "ALS by events": alone(shipped, "als"),
-        "EASE": alone(shipped, "ease"),
-        "blend, `newcomer: 0`": no_help,
-        "Marquee": marquee,
+def evaluate_cold_start(events: Interactions, seeds: int) -> Table:
+    """Return the nDCG of users with few events, by their number."""
+    methods = {
+        "most popular, with decay": isolate(SHIPPED, "popularity"),
+        "ALS by events": isolate(SHIPPED, "als"),
+        "EASE": isolate(SHIPPED, "ease"),
+        "blend, `cold_start: 0`": replace_params(SHIPPED, {"blend.cold_start": 0}),
+        "Marquee": SHIPPED,
     }
     runs: list[dict[str, Row]] = []
     for seed in range(seeds):
-        split = newcomer_split(events, seed)
+        split = cold_start_split(events, seed)
         assert split is not None
-        rehearsal = Rehearsal(split, SCALE, sample=None)
-        runs.append({name: _by_known(rehearsal, params) for name, params in peers.items()})
-    return {name: _summary([run[name] for run in runs]) for name in peers}
+        evaluator = SplitEvaluator(split, ModelCache(split.train, SCALE), max_users=None)
+        runs.append({name: _by_events(evaluator, params) for name, params in methods.items()})
+    return {name: _summary([run[name] for run in runs]) for name in methods}
 
 
-def _by_known(rehearsal: Rehearsal, params: Params) -> Row:
-    metrics, _ = rehearsal.per_user(params)
-    return {str(n): float(metrics.ndcg[rehearsal.known == n].mean()) for n in KNOWN_EVENTS}
+def _by_events(evaluator: SplitEvaluator, params: Params) -> Row:
+    metrics, _ = evaluator.evaluate_users(params)
+    counts = evaluator.event_counts
+    return {str(n): float(metrics.ndcg[counts == n].mean()) for n in COLD_START_EVENTS}
 
 
 def _summary(runs: list[Row]) -> dict[str, tuple[float, float]]:
-    """Mean and standard error of each metric; 0 where there is one run only."""
+    """Return mean and standard error of each metric; the error of a single run is 0."""
     count = len(runs)
     return {
         key: (
@@ -192,7 +211,7 @@ def _summary(runs: list[Row]) -> dict[str, tuple[float, float]]:
 
 
 def _passed(table: Table) -> bool:
-    """Above the best other, or within a standard error of it with better coverage."""
+    """Return whether Marquee is above the best other, or near it with better coverage."""
     ours = table["Marquee"]
     others = [row for name, row in table.items() if name not in {"Marquee", "params.yaml"}]
     for key in ("ndcg", "recall"):
@@ -205,7 +224,7 @@ def _passed(table: Table) -> bool:
 
 
 def _setting(params: Params) -> dict[str, Any]:
-    sections = ("events", "als", "ease", "recency", "neighbours", "popularity", "blend")
+    sections = ("confidence", "als", "ease", "recency", "transitions", "popularity", "blend")
     return params.model_dump(mode="json", include=set(sections))
 
 

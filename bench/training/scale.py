@@ -3,9 +3,9 @@
     python -m bench.training.scale [--quick] [--json]
 
 Each size is generated and trained in processes of their own. Half of the events are ratings. The
-largest has 1,000,000 users and 27,000 movies, each with a list. Peak memory is the kernel's highest
-resident size, set back at the start of each stage; pages of mapped files count. --quick takes the
-smallest size only; else docs/benchmarks-training.md is written.
+largest has 1,000,000 users, each with a list, and 27,000 movies. Peak memory is the highest
+resident size, reset at the start of each stage; pages of mapped files are included. --quick
+measures the smallest size only and does not write docs/benchmarks-training.md.
 """
 
 import argparse
@@ -17,14 +17,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.training.page import machine, scale_page
+from bench.training.page import describe_machine, scale_page
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
 class Size:
-    """How much there is to learn from."""
+    """Size of the generated data."""
 
     events: int
     users: int
@@ -48,7 +48,7 @@ def main() -> int:
     for size in SIZES[:1] if options.quick else SIZES:
         print(f"{size.events:,} events", file=sys.stderr)
         runs.append({**asdict(size), **measure(size)})
-    result = {"machine": machine(), "runs": runs}
+    result = {"machine": describe_machine(), "runs": runs}
     page = scale_page(result)
     if not options.quick:
         (ROOT / "docs" / "benchmarks-training.md").write_text(page, encoding="utf-8")
@@ -57,14 +57,20 @@ def main() -> int:
 
 
 def measure(size: Size) -> dict[str, Any]:
-    """Generate, train, and return the command's summary."""
-    with tempfile.TemporaryDirectory(prefix="marquee-bench-") as folder:
+    """Generate events, train, and return the command's summary."""
+    with tempfile.TemporaryDirectory(prefix="marquee-bench-") as directory:
         numbers = [str(n) for n in (size.events, size.users, size.movies)]
-        _python("bench.training.events", folder, *numbers)
-        tables = [f"--{name}={folder}/{name}.parquet" for name in ("ratings", "watches")]
-        arguments = ["--movies", f"{folder}/movies.parquet", "--out", f"{folder}/model", "--json"]
+        _python("bench.training.events", directory, *numbers)
+        tables = [f"--{name}={directory}/{name}.parquet" for name in ("ratings", "watches")]
+        arguments = [
+            "--movies",
+            f"{directory}/movies.parquet",
+            "--out",
+            f"{directory}/model",
+            "--json",
+        ]
         summary: dict[str, Any] = json.loads(_python("app", "train", *tables, *arguments))
-        files = [path for path in (Path(folder) / "model").rglob("*") if path.is_file()]
+        files = [path for path in (Path(directory) / "model").rglob("*") if path.is_file()]
         summary["model_mb"] = round(sum(path.stat().st_size for path in files) / 1e6)
     return {key: summary[key] for key in ("data", "seconds", "peak_mb", "model_mb", "metrics")}
 

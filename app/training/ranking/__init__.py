@@ -1,1 +1,1 @@
-"""Scorers: each gives every user a score for every movie; a blend adds them up."""
+"""Models that rank movies. Each becomes a scorer, and a blend adds up their scores."""

@@ -1,78 +1,77 @@
-"""Popularity in time: each pair counts, the older the less."""
+"""Popularity: the number of pairs of each movie, decaying with age."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.training.interactions import Interactions
-from app.training.params import Params, PopularityParams
+from app.training.params import Params, PopularityParams, replace_params
 
 #: Half-lives in days that `auto` chooses from.
 HALF_LIVES = (7.0, 15.0, 30.0, 60.0, 120.0, 250.0, 500.0, 1000.0, 2000.0)
-#: It holds out so large a share of the pairs, the newest, and shows so many movies.
-_NEWEST, _SHOWN = 0.1, 20
+#: `auto` holds out this share of the pairs, the newest, and evaluates lists of this length.
+_TEST_SHARE, _LIST_LENGTH = 0.1, 20
 
 
-def popularity(events: Interactions, params: PopularityParams) -> NDArray[np.float64]:
-    """Popularity [N] of each movie: its pairs, halved for every `half_life_days` of age.
+def compute_popularity(events: Interactions, params: PopularityParams) -> NDArray[np.float64]:
+    """Compute the popularity [N] of each movie: the sum of its pairs' weights."""
+    weights = decay_by_age(events, params)
+    return np.bincount(events.movie, weights, len(events.movies)).astype(np.float64)
 
-    A pair without a time counts as the oldest one; where no time is known, all count 1.
+
+def decay_by_age(events: Interactions, params: PopularityParams) -> NDArray[np.float64]:
+    """Compute the weight [E] of each pair in popularity: halved for every `half_life_days` of age.
+
+    A pair without a time is as old as the oldest; without any times all weights are 1.
     """
-    weights = pair_weights(events, params)
-    return np.bincount(events.item, weights, len(events.items)).astype(np.float64)
-
-
-def pair_weights(events: Interactions, params: PopularityParams) -> NDArray[np.float64]:
-    """What each pair [E] adds to its movie's popularity."""
     if events.newest is None:
-        return np.ones(len(events.item))
+        return np.ones(len(events.movie))
     days = params.half_life_days
-    return np.asarray(np.exp2(-_ages(events) / (half_life(events) if days == "auto" else days)))
+    half_life = find_half_life(events) if days == "auto" else days
+    return np.asarray(np.exp2(-_ages_days(events) / half_life))
 
 
-def settled(params: Params, events: Interactions) -> Params:
-    """The parameters with a number of days in place of `auto`."""
+def resolve_auto(params: Params, events: Interactions) -> Params:
+    """Return the parameters with a number of days in place of `auto`."""
     if params.popularity.half_life_days != "auto":
         return params
-    found = PopularityParams(half_life_days=half_life(events))
-    return params.model_copy(update={"popularity": found})
+    return replace_params(params, {"popularity.half_life_days": find_half_life(events)})
 
 
-def half_life(events: Interactions) -> float:
-    """The one of `HALF_LIVES` that tells best, from older pairs, what the newest tenth holds.
+def find_half_life(events: Interactions) -> float:
+    """Find the half-life in days whose most popular movies predict the newest events best.
 
-    Judged by the mean over the users of that tenth of DCG / best possible DCG of the most popular
-    movies. A service that has run for weeks and ratings of twenty years differ by a factor of ten
-    here, and a stranger's list is popularity alone. The longest, where no time is known or all are
-    one.
+    Popularity is computed from all but the newest tenth of the pairs; the measure is the mean nDCG
+    of the `_LIST_LENGTH` most popular movies over the users of that tenth. Returns the longest of
+    `HALF_LIVES` without times, or when all times are equal.
     """
     if events.newest is None:
         return HALF_LIVES[-1]
-    ages, users = _ages(events), events.user
-    cut = float(np.quantile(ages, _NEWEST))
+    ages, users = _ages_days(events), events.user
+    cut = float(np.quantile(ages, _TEST_SHARE))
     new = ages < cut
-    asked = np.bincount(users[new], minlength=len(events.users))
+    relevant = np.bincount(users[new], minlength=len(events.users))
     if not new.any():
         return HALF_LIVES[-1]
-    places = 1 / np.log2(np.arange(_SHOWN) + 2)
-    best_possible = np.concatenate([[np.inf], np.cumsum(places)])[np.minimum(asked, _SHOWN)]
+    discount = 1 / np.log2(np.arange(_LIST_LENGTH) + 2)
+    ideal = np.concatenate([[np.inf], np.cumsum(discount)])[np.minimum(relevant, _LIST_LENGTH)]
 
-    def quality(days: float) -> float:
-        weights = np.exp2((cut - ages[~new]) / days)
-        popular = np.bincount(events.item[~new], weights, len(events.items)).astype(np.float64)
-        gain = np.zeros(len(events.items))
-        shown = most_popular_first(popular)[:_SHOWN]
-        gain[shown] = places[: len(shown)]
-        gained = np.bincount(users[new], gain[events.item[new]], len(events.users))
-        return float((gained / best_possible).sum())
+    def sum_ndcg(half_life_days: float) -> float:
+        weights = np.exp2((cut - ages[~new]) / half_life_days)
+        popular = np.bincount(events.movie[~new], weights, len(events.movies)).astype(np.float64)
+        gain = np.zeros(len(events.movies))
+        shown = rank_by_popularity(popular)[:_LIST_LENGTH]
+        gain[shown] = discount[: len(shown)]
+        dcg = np.bincount(users[new], gain[events.movie[new]], len(events.users))
+        return float((dcg / ideal).sum())
 
-    return max(reversed(HALF_LIVES), key=quality)
-
-
-def _ages(events: Interactions) -> NDArray[np.float64]:
-    """Days [E] before the newest pair; a pair without a time is as old as the oldest."""
-    return np.nan_to_num(events.days, nan=float(np.nanmax(events.days)))
+    return max(reversed(HALF_LIVES), key=sum_ndcg)
 
 
-def most_popular_first(score: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Movie numbers [N] by falling popularity; equal ones by movie number."""
-    return np.argsort(-score, kind="stable")
+def _ages_days(events: Interactions) -> NDArray[np.float64]:
+    """Ages [E] in days before the newest pair; a pair without a time is as old as the oldest."""
+    return np.nan_to_num(events.age_days, nan=float(np.nanmax(events.age_days)))
+
+
+def rank_by_popularity(popularity: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Return movie numbers [N], the most popular first; equal ones by movie number."""
+    return np.argsort(-popularity, kind="stable")

@@ -1,1 +1,1 @@
-"""`marquee tune`: parameters found on events that are held out of the training data."""
+"""Search for the ranking's parameters on events held out of the training data."""

@@ -1,172 +1,251 @@
-"""Coordinate search: one parameter after the other goes up or down its ladder while that pays."""
+"""Parameter search with Optuna: seeded, and resumable from a journal file."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import optuna
+from optuna.distributions import FloatDistribution, IntDistribution
+from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+from optuna.trial import FrozenTrial, TrialState
 
-from app.training.params import Params
+from app.locks import exclusive_lock
+from app.training.errors import TrainingError
+from app.training.params import Params, get_param, replace_params
 
-#: A step has to be better by so much.
-STEP = 3e-4
+Distribution = FloatDistribution | IntDistribution
+#: Computes the score of parameters on one split after the other: yields its name and the score.
+Evaluate = Callable[[Params], Iterable[tuple[str, float]]]
 
-LADDERS: dict[str, tuple[float, ...]] = {
-    "als.factors": (16, 32, 48, 64, 96, 128),
-    "als.regularization": (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1),
-    "als.alpha": (0.25, 0.5, 1, 2, 3, 5, 8, 12),
-    "ease.regularization": (25, 50, 100, 150, 200, 300, 500, 800, 1200),
-    "events.lowest_rating": (0, 0.1, 0.25, 0.5, 0.75, 1),
-    "recency.half_life_events": (2, 3, 5, 10, 20, 40, 80, 300, 10000),
-    "recency.ease": (0, 0.2, 0.4, 0.6, 0.8, 1),
-    "neighbours.window": (1, 2, 3, 5, 8, 12),
-    "neighbours.damping": (1, 2, 5, 10, 20),
-    "popularity.half_life_days": (7, 15, 30, 60, 120, 250, 500, 1000, 2000, 5000, 10000),
-    "blend.ease": (0, 0.1, 0.2, 0.4, 0.6, 0.8, 1, 1.3, 1.6, 2, 3),
-    "blend.neighbours": (0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1),
-    "blend.popularity": (0, 0.01, 0.02, 0.03, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5),
-    "blend.newcomer": (0, 0.3, 0.6, 1, 1.5, 2, 3, 4, 6, 10),
-    "blend.svd": (0, 0.02, 0.05, 0.1, 0.15, 0.2),
+#: Ranges of the parameters that are searched.
+SPACE: dict[str, Distribution] = {
+    "als.factors": IntDistribution(16, 128, log=True),
+    "als.regularization": FloatDistribution(0.01, 1, log=True),
+    "als.alpha": FloatDistribution(0.25, 12, log=True),
+    "ease.regularization": FloatDistribution(25, 1200, log=True),
+    "confidence.lowest_rating": FloatDistribution(0, 1),
+    "recency.half_life_events": FloatDistribution(2, 1000, log=True),
+    "recency.ease_share": FloatDistribution(0, 1),
+    "transitions.window": IntDistribution(1, 12),
+    "transitions.damping": FloatDistribution(1, 20, log=True),
+    "popularity.half_life_days": FloatDistribution(7, 10_000, log=True),
+    "blend.ease": FloatDistribution(0, 3),
+    "blend.transitions": FloatDistribution(0, 1),
+    "blend.popularity": FloatDistribution(0, 0.5),
+    "blend.cold_start": FloatDistribution(0, 10),
+    "blend.svd": FloatDistribution(0, 0.2),
 }
+#: Maximum number of trials in a phase; more of them hardly improve the result.
+MAX_TRIALS = 100
+_FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One setting and how it did.
+    """Parameters and their score.
 
     Attributes:
-        changed: the parameter that was tried, empty for the start.
         params: all parameters.
-        score: what is made as large as possible.
-        figures: what stands behind the score.
+        score: mean nDCG over the splits.
+        scores: nDCG by split.
     """
 
-    changed: str
     params: Params
     score: float
-    figures: Mapping[str, float]
+    scores: Mapping[str, float]
 
 
 @dataclass
 class Budget:
-    """How much a search may spend: a number of trials, or seconds."""
+    """The size of a search: a number of trials, or seconds.
+
+    Attributes:
+        trials: maximum number of trials; None: `seconds` counts.
+        seconds: maximum duration.
+        used: finished trials, those of interrupted runs included.
+        start: when the search began, on the monotonic clock.
+    """
 
     trials: int | None = None
     seconds: float | None = None
     used: int = 0
-    begun: float = field(default_factory=time.monotonic)
+    start: float = field(default_factory=time.monotonic)
 
     @classmethod
     def parse(cls, text: str) -> "Budget":
-        """The budget that `200` (trials) or `600s` (seconds) means.
+        """Parse `200` (trials) or `600s` (seconds).
 
         Raises:
-            ValueError: it means neither.
+            ValueError: neither.
         """
         number = text.removesuffix("s")
         if not (number.isascii() and number.isdigit() and int(number) > 0):
             raise ValueError(f"neither a number of trials nor of seconds (600s): {text!r}")
         return cls(seconds=int(number)) if text.endswith("s") else cls(trials=int(number))
 
-    def share(self) -> float:
-        """How much of it is spent; 1 and more is all."""
+    def spent(self) -> float:
+        """Return the share that is spent; 1 or more is all of it."""
         if self.trials is not None:
             return self.used / self.trials
         if self.seconds is not None:
-            return (time.monotonic() - self.begun) / self.seconds
+            return (time.monotonic() - self.start) / self.seconds
         return 0.0
 
 
-Evaluate = Callable[[Params], tuple[float, Mapping[str, float]]]
+@contextmanager
+def open_storage(path: Path | None, identity: Mapping[str, Any]) -> Iterator[BaseStorage]:
+    """Open the journal of a search, or memory where there is no path.
+
+    Args:
+        path: journal file, created when missing.
+        identity: what the search depends on, beside its budget: data, start, seed, ….
+
+    Raises:
+        TrainingError: the journal belongs to another search.
+        LockHeldError: another process uses it.
+    """
+    if path is None:
+        yield InMemoryStorage()
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with exclusive_lock(path.with_name(f"{path.name}.lock")):
+        storage = JournalStorage(JournalFileBackend(str(path), _LockedByCaller(str(path))))
+        study = optuna.create_study(storage=storage, study_name="identity", load_if_exists=True)
+        known = study.user_attrs.get("identity")
+        if known is None:
+            study.set_user_attr("identity", dict(identity))
+        elif known != dict(identity):
+            different = ", ".join(key for key in identity if known.get(key) != identity[key])
+            raise TrainingError(f"{path}: the journal of another search: other {different}")
+        yield storage
+
+
+class _LockedByCaller(JournalFileSymlinkLock):
+    """No lock for each write: Optuna's own would outlive a killed process for 30 s."""
+
+    def acquire(self) -> bool:
+        return True
+
+    def release(self) -> None:
+        pass
 
 
 class Search:
-    """Tries settings one at a time and remembers them.
+    """Searches in phases: studies of Optuna's TPE sampler, each beginning at given parameters.
+
+    A trial is pruned after the first splits when its score is low. The sampler of each trial is
+    seeded by the number of finished ones, so an interrupted search finds what an uninterrupted one
+    would.
 
     Args:
-        evaluate: gives the score of a setting and the figures behind it.
-        keep: told the best setting whenever the others can be forgotten.
-        budget: what all runs together may spend.
-        seed: of the order in which parameters are tried.
-        advance: called after each trial.
+        evaluate: computes the score of parameters.
+        storage: see `open_storage`.
+        budget: budget of all phases together.
+        seed: seed of the samplers.
+        evict: called with the best parameters of the phase after each trial.
+        advance: called with the number of trials that are finished.
     """
 
     def __init__(
         self,
         evaluate: Evaluate,
+        storage: BaseStorage,
         budget: Budget,
         seed: int,
-        keep: Callable[[Params], None] = lambda _: None,
-        advance: Callable[[], None] = lambda: None,
+        evict: Callable[[Params], None] = lambda _: None,
+        advance: Callable[[int], None] = lambda _: None,
     ) -> None:
-        self.trials: list[Trial] = []
-        self._evaluate, self._keep, self._advance = evaluate, keep, advance
-        self._budget = budget
-        self._random = np.random.default_rng(seed)
-        self._done: dict[Params, Trial] = {}
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self._evaluate, self._storage, self._seed = evaluate, storage, seed
+        self._budget, self._evict, self._advance = budget, evict, advance
 
     def run(
         self,
+        phase: str,
         start: Params,
         names: Sequence[str],
         until: float = 1.0,
-        ladders: Mapping[str, tuple[float, ...]] = LADDERS,
+        space: Mapping[str, Distribution] = SPACE,
     ) -> Trial:
-        """The best setting found from `start` by moving `names`, till this share is spent."""
-        best = self._try(start, "")
-        while self._budget.share() < until:
-            before = best
-            for name in self._random.permutation(names).tolist():
-                best = self._climb(best, name, sorted({*ladders[name]}), until)
-                self._keep(best.params)
-            if best is before:
-                break
-        return best
+        """Search from `start` over the parameters `names`; return the best trial.
 
-    def _climb(self, best: Trial, name: str, ladder: list[float], until: float) -> Trial:
-        for direction in (1, -1):
-            moved = False
-            while self._budget.share() < until:
-                value = _next(ladder, get(best.params, name), direction)
-                if value is None:
-                    break
-                trial = self._try(put(best.params, name, value), name)
-                if trial.score < best.score + STEP:
-                    break
-                best, moved = trial, True
-            if moved:
-                break
-        return best
+        Args:
+            phase: name of the study.
+            start: parameters of the first trial.
+            names: dotted names of the parameters that are searched.
+            until: share of the budget that is spent at the end of this phase.
+            space: range of each parameter.
+        """
+        ranges = {name: _include(space[name], get_param(start, name)) for name in names}
+        study = self._open_study(phase)
+        finished = len(study.get_trials(deepcopy=False, states=_FINISHED))
+        self._count(finished)
+        if finished == 0 and not study.get_trials(states=(TrialState.WAITING,)):
+            study.enqueue_trial({name: get_param(start, name) for name in names})
+        while finished == 0 or (names and finished < MAX_TRIALS and self._budget.spent() < until):
+            study.sampler = _make_sampler(self._seed, phase, finished)
+            study.optimize(lambda trial: self._run_trial(trial, start, ranges), n_trials=1)
+            finished += 1
+            self._count(1)
+            self._evict(_to_trial(study.best_trial, start).params)
+        return _to_trial(study.best_trial, start)
 
-    def _try(self, params: Params, changed: str) -> Trial:
-        if params not in self._done:
-            score, figures = self._evaluate(params)
-            self._done[params] = Trial(changed, params, score, figures)
-            self.trials.append(self._done[params])
-            self._budget.used += 1
-            self._advance()
-        return self._done[params]
+    def _open_study(self, phase: str) -> optuna.Study:
+        study = optuna.create_study(
+            storage=self._storage,
+            study_name=phase,
+            direction="maximize",
+            load_if_exists=True,
+            pruner=optuna.pruners.PercentilePruner(25, n_startup_trials=5, n_warmup_steps=0),
+        )
+        for trial in study.get_trials(states=(TrialState.RUNNING,)):
+            study.tell(trial.number, state=TrialState.FAIL)  # left by an interrupted run
+        return study
+
+    def _run_trial(
+        self, trial: optuna.Trial, start: Params, ranges: Mapping[str, Distribution]
+    ) -> float:
+        params = replace_params(start, {n: _suggest(trial, n, r) for n, r in ranges.items()})
+        scores: dict[str, float] = {}
+        for step, (split, score) in enumerate(self._evaluate(params)):
+            scores[split] = score
+            trial.report(float(np.mean(list(scores.values()))), step)
+            if trial.should_prune():
+                raise optuna.TrialPruned
+        trial.set_user_attr("scores", scores)
+        trial.set_user_attr("params", params.model_dump(mode="json"))
+        return float(np.mean(list(scores.values())))
+
+    def _count(self, trials: int) -> None:
+        self._budget.used += trials
+        self._advance(trials)
 
 
-def get(params: Params, name: str) -> Any:
-    """A parameter by its dotted name: a number, or `auto`."""
-    section, key = name.split(".")
-    return getattr(getattr(params, section), key)
+def _make_sampler(seed: int, phase: str, finished: int) -> optuna.samplers.TPESampler:
+    state = np.random.SeedSequence([seed, finished, *phase.encode()]).generate_state(1)
+    return optuna.samplers.TPESampler(seed=int(state[0]), multivariate=True, n_startup_trials=5)
 
 
-def put(params: Params, name: str, value: float) -> Params:
-    """The parameters with one of them changed; a whole number stays one."""
-    section, key = name.split(".")
-    old: Any = getattr(params, section)
-    kind = int if isinstance(getattr(old, key), int) else float
-    new = old.model_copy(update={key: kind(value)})
-    return params.model_copy(update={section: new})
+def _include(range_: Distribution, value: float) -> Distribution:
+    """Return the range, widened to include a value."""
+    low, high = min(range_.low, value), max(range_.high, value)
+    return type(range_)(low, high, log=range_.log)  # type: ignore[arg-type]
 
 
-def _next(ladder: list[float], value: float, direction: int) -> float | None:
-    """The next rung above or below a value that need not be on the ladder."""
-    rungs = [r for r in ladder if (r - value) * direction > 0]
-    if not rungs:
-        return None
-    return min(rungs) if direction > 0 else max(rungs)
+def _suggest(trial: optuna.Trial, name: str, range_: Distribution) -> float:
+    """Return a value of two significant digits, as one would write it into a file."""
+    if isinstance(range_, IntDistribution):
+        return trial.suggest_int(name, range_.low, range_.high, log=range_.log)
+    value = trial.suggest_float(name, range_.low, range_.high, log=range_.log)
+    return float(f"{value:.2g}")
+
+
+def _to_trial(trial: FrozenTrial, start: Params) -> Trial:
+    assert trial.value is not None  # noqa: S101 - the best trial is complete
+    params = start.model_validate(trial.user_attrs["params"])
+    return Trial(params, trial.value, trial.user_attrs["scores"])

@@ -1,4 +1,4 @@
-"""Ways to hold events out: what is learned from, and what is asked."""
+"""Splits of the events into a training part and a held-out test part."""
 
 import dataclasses
 from collections.abc import Callable
@@ -10,19 +10,19 @@ from numpy.typing import NDArray
 
 from app.training.interactions import Interactions
 
-#: Numbers of events that newcomers are left with.
-KNOWN_EVENTS = (0, 1, 2, 3, 5, 10)
+#: Numbers of events that users of the cold-start split keep.
+COLD_START_EVENTS = (0, 1, 2, 3, 5, 10)
 
 
 @dataclass(frozen=True)
 class Split:
-    """One way to hold out; both halves number users and movies alike.
+    """One split; both parts number users and movies alike.
 
     Attributes:
-        name: which way.
-        train: what is learned from.
-        test: what is held out.
-        users: [Q] numbers of the users whose lists are scored, each with events in `test`.
+        name: name of the splitting method.
+        train: training part.
+        test: held-out part.
+        users: [Q] numbers of the users who have events in `test`.
     """
 
     name: str
@@ -32,83 +32,88 @@ class Split:
 
 
 def random_split(events: Interactions, seed: int, share: float = 0.25) -> Split:
-    """Hold out a share of each user's events, drawn at random."""
+    """Hold out a random share of each user's events."""
     random = np.random.default_rng(seed)
-    place = np.concatenate([random.permutation(n) / n for n in np.diff(events.start)])
-    return _split("random", events, place < share)
+    rank = np.concatenate([random.permutation(n) / n for n in np.diff(events.start)])
+    return _split("random", events, rank < share)
 
 
-def newest_split(events: Interactions, share: float = 0.25) -> Split | None:
-    """Hold out the newest share of each user's events; None where times are missing."""
-    if not np.isfinite(events.days).all():
+def per_user_temporal_split(events: Interactions, share: float = 0.25) -> Split | None:
+    """Hold out the newest share of each user's events; None if an event has no time."""
+    if not np.isfinite(events.age_days).all():
         return None
-    order = np.lexsort((events.days, events.user))  # by user, the newest first
-    counts = np.diff(events.start)
-    place = np.empty(len(order))
-    place[order] = np.arange(len(order)) - np.repeat(events.start[:-1], counts)
-    return _split("newest", events, place < share * np.repeat(counts, counts))
+    rank = _rank_by_age(events, events.age_days)
+    counts = np.repeat(np.diff(events.start), np.diff(events.start))
+    return _split("per_user_temporal", events, rank < share * counts)
 
 
-def moment_split(events: Interactions, share: float = 0.25) -> Split | None:
-    """Hold out whatever is later than a moment, for strangers too; None where too few have times.
+def global_temporal_split(events: Interactions, share: float = 0.25) -> Split | None:
+    """Hold out all events after one point in time; None if too few events have a time.
 
-    Events without a time are older than any.
+    Users without earlier events are unknown users in this split. Events without a time are the
+    oldest.
     """
-    age = np.nan_to_num(events.days, nan=np.inf)
-    moment = np.quantile(age, share, method="lower")
-    return _split("moment", events, age < moment) if np.isfinite(moment) else None
+    age_days = np.nan_to_num(events.age_days, nan=np.inf)
+    cut = np.quantile(age_days, share, method="lower")
+    return _split("global_temporal", events, age_days < cut) if np.isfinite(cut) else None
 
 
-def newcomer_split(events: Interactions, seed: int) -> Split | None:
-    """Leave the newest third of the active users with their first few events; hold out the rest.
+def cold_start_split(events: Interactions, seed: int) -> Split | None:
+    """Keep the first few events of the newest third of the active users; hold out the rest.
 
-    How many a user is left with is drawn from `KNOWN_EVENTS`. Where times are missing, which users
-    and which events is drawn too. None where nobody is active enough.
+    The number of events that a user keeps is drawn from `COLD_START_EVENTS`. If an event has no
+    time, users and events are drawn at random. None if too few users are active.
     """
     random = np.random.default_rng(seed)
     counts = np.diff(events.start)
-    age = events.days
+    age = events.age_days
     if not np.isfinite(age).all():
         age = random.random(len(age)) + random.random(len(counts))[events.user]
-    active = np.flatnonzero(counts > max(KNOWN_EVENTS))
+    active = np.flatnonzero(counts > max(COLD_START_EVENTS))
     first = np.zeros(len(counts))
     np.maximum.at(first, events.user, age)
     chosen = active[np.argsort(first[active], kind="stable")]
     chosen = random.permutation(chosen[: len(active) // 3])
-    if len(chosen) < len(KNOWN_EVENTS):
+    if len(chosen) < len(COLD_START_EVENTS):
         return None
-    left = counts.copy()
-    left[chosen] = np.resize(KNOWN_EVENTS, len(chosen))
-    order = np.lexsort((-age, events.user))  # by user, the oldest first
-    place = np.empty(len(order), np.int64)
-    place[order] = np.arange(len(order)) - np.repeat(events.start[:-1], counts)
-    return _split("newcomers", events, place >= np.repeat(left, counts))
+    kept = counts.copy()
+    kept[chosen] = np.resize(COLD_START_EVENTS, len(chosen))
+    rank = _rank_by_age(events, -age)  # the oldest first
+    return _split("cold_start", events, rank >= np.repeat(kept, counts))
 
 
 def validation_splits(events: Interactions, seed: int) -> list[Split]:
-    """All ways that this input allows."""
-    makers: tuple[Callable[[], Split | None], ...] = (
+    """Return every split that the data allow."""
+    methods: tuple[Callable[[], Split | None], ...] = (
         lambda: random_split(events, seed),
-        lambda: newest_split(events),
-        lambda: moment_split(events),
-        lambda: newcomer_split(events, seed),
+        lambda: per_user_temporal_split(events),
+        lambda: global_temporal_split(events),
+        lambda: cold_start_split(events, seed),
     )
-    splits = [split for make in makers if (split := make()) is not None]
-    return [split for split in splits if len(split.users) and len(split.train.item)]
+    splits = [split for method in methods if (split := method()) is not None]
+    return [split for split in splits if len(split.users) and len(split.train.movie)]
 
 
-def _split(name: str, events: Interactions, late: NDArray[np.bool_]) -> Split:
-    test = _take(events, late)
-    return Split(name, _take(events, ~late), test, np.flatnonzero(np.diff(test.start)))
+def _rank_by_age(events: Interactions, age: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Rank the pairs [E] of each user from 0, by ascending age."""
+    order = np.lexsort((age, events.user))
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order)) - np.repeat(events.start[:-1], np.diff(events.start))
+    return rank
 
 
-def _take(events: Interactions, chosen: NDArray[np.bool_]) -> Interactions:
-    """Some of the pairs, among the same users and movies."""
+def _split(name: str, events: Interactions, held_out: NDArray[np.bool_]) -> Split:
+    test = _select(events, held_out)
+    return Split(name, _select(events, ~held_out), test, np.flatnonzero(np.diff(test.start)))
+
+
+def _select(events: Interactions, chosen: NDArray[np.bool_]) -> Interactions:
+    """Return some of the pairs, of the same users and movies."""
     counts = np.bincount(events.user[chosen], minlength=len(events.users))
-    arrays = {name: getattr(events, name)[chosen] for name in ("item", "rating", "minutes")}
-    days, newest = events.days[chosen], events.newest
-    if newest is not None and np.isfinite(days).any():
-        age = float(np.nanmin(days))
-        days, newest = days - age, newest - timedelta(days=age)
+    arrays = {name: getattr(events, name)[chosen] for name in ("movie", "rating", "minutes")}
+    age_days, newest = events.age_days[chosen], events.newest
+    if newest is not None and np.isfinite(age_days).any():
+        shift = float(np.nanmin(age_days))
+        age_days, newest = age_days - shift, newest - timedelta(days=shift)
     start = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    return dataclasses.replace(events, start=start, days=days, newest=newest, **arrays)
+    return dataclasses.replace(events, start=start, age_days=age_days, newest=newest, **arrays)

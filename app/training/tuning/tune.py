@@ -1,92 +1,207 @@
-"""The whole search: each ranking model alone, then the blend, on every validation split."""
+"""`marquee tune`: search the parameters, write the parameter file and a page."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-import numpy as np
+from optuna.storages import BaseStorage, InMemoryStorage
 
-from app.training.params import BlendParams, Params
-from app.training.tuning.search import LADDERS, Budget, Search, Trial, get
-from app.training.tuning.validation import Rehearsal
-
-#: Shares of the budget spent by the end of each phase.
-UNTIL = {"als": 0.3, "ease": 0.4, "blend": 1.0}
-#: What changes no fit.
-_CHEAP = ("blend.", "popularity.")
+from app.atomic_files import write_file
+from app.training.errors import TrainingError
+from app.training.interactions import Interactions
+from app.training.load import load_interactions
+from app.training.params import Params, get_param, read_params, update_params_file
+from app.training.stages import Stages
+from app.training.tuning.report import Report, render_report
+from app.training.tuning.search import SPACE, Budget, Search, Trial, open_storage
+from app.training.tuning.split_evaluator import ModelCache, SplitEvaluator
+from app.training.tuning.splits import Split, validation_splits
 
 
 @dataclass(frozen=True)
-class Found:
-    """What a search found.
+class Phase:
+    """A part of the search.
 
     Attributes:
-        start: how the parameters did that it began with.
-        als: the best setting of ALS alone.
-        ease: the best setting of EASE alone.
-        best: the best setting of all.
-        trials: every setting tried, in order.
+        name: name of the phase.
+        sections: sections of the parameters that are searched; all others stay.
+        until: share of the budget that is spent at its end.
+    """
+
+    name: str
+    sections: tuple[str, ...]
+    until: float
+
+
+#: The first phase and the last one need no model to be fitted: a trial takes a tenth of a second
+#: where one of ALS or EASE takes half a minute (MovieLens, 100,000 ratings, two cores).
+PHASES = (
+    Phase("blend", ("blend", "popularity"), 0.5),
+    Phase("recency", ("recency", "transitions"), 0.7),
+    Phase("als", ("als",), 0.85),
+    Phase("ease", ("ease",), 0.9),
+    Phase("confidence", ("confidence",), 0.93),
+    Phase("blend_again", ("blend", "popularity"), 1.0),
+)
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """Result of a search.
+
+    Attributes:
+        start: the parameters at the start.
+        phases: the best trial of each phase, by name, in order.
     """
 
     start: Trial
-    als: Trial
-    ease: Trial
-    best: Trial
-    trials: list[Trial]
+    phases: dict[str, Trial]
+
+    @property
+    def best(self) -> Trial:
+        """The best trial of all."""
+        return max([self.start, *self.phases.values()], key=lambda trial: trial.score)
 
 
-def tune(
-    rehearsals: Sequence[Rehearsal],
-    start: Params,
+@dataclass(frozen=True)
+class TuningJob:
+    """The input and output of `marquee tune`.
+
+    Attributes:
+        ratings: table of ratings, or None.
+        watches: table of watches, or None.
+        movies: table of movie lengths, or None.
+        scale: lowest and highest rating.
+        params: parameter file to begin with.
+        out: parameter file to be written.
+        report: page to be written, or None.
+        study: journal file of the search, or None.
+        fixed: dotted names of parameters that are not searched.
+        command: the command, for the page.
+    """
+
+    ratings: Path | None
+    watches: Path | None
+    movies: Path | None
+    scale: tuple[float, float]
+    params: Path
+    out: Path
+    report: Path | None
+    study: Path | None
+    fixed: tuple[str, ...]
+    command: str
+
+
+def run_tuning(job: TuningJob, budget: Budget, seed: int | None) -> dict[str, Any]:
+    """Search, write the results, and return the summary that `marquee tune --json` prints.
+
+    Raises:
+        IngestError: a table is missing or not valid.
+        TrainingError: too few events to hold any out, an unknown parameter in `fixed`, or a
+            journal of another search.
+    """
+    if unknown := sorted(set(job.fixed) - set(SPACE)):
+        raise TrainingError(f"{unknown[0]} is not searched; searched are {', '.join(SPACE)}")
+    start = read_params(job.params)
+    seed = start.seed if seed is None else seed
+    with Stages() as stages:
+        with stages.stage("read"):
+            events = load_interactions(job.ratings, job.watches, job.scale, job.movies)
+            splits = validation_splits(events, seed)
+        if not splits:
+            raise TrainingError("too few events to hold any out")
+        identity = _identify(job, events, start, seed)
+        with (
+            open_storage(job.study, identity) as storage,
+            stages.stage("search", budget.trials) as advance,
+        ):
+            evaluators = make_evaluators(splits, job.scale)
+            search = make_search(evaluators, budget, seed, storage, advance)
+            tuned = tune(search, start, job.fixed)
+    update_params_file(job.params, job.out, tuned.best.params, tuple(SPACE))
+    if job.report is not None:
+        report = Report(
+            tuned.start, tuned.phases, budget.used, events.describe(), job.command, seed, job.fixed
+        )
+        job.report.parent.mkdir(parents=True, exist_ok=True)
+        write_file(job.report, render_report(report).encode())
+    return _summarize(tuned, job, budget, seed, stages.seconds["search"])
+
+
+def make_evaluators(splits: Sequence[Split], scale: tuple[float, float]) -> list[SplitEvaluator]:
+    """Return an evaluator for each split."""
+    return [SplitEvaluator(split, ModelCache(split.train, scale)) for split in splits]
+
+
+def make_search(
+    evaluators: Sequence[SplitEvaluator],
     budget: Budget,
     seed: int,
-    advance: Callable[[], None] = lambda: None,
-    fixed: Sequence[str] = (),
-) -> Found:
-    """Search for the parameters with the highest mean nDCG over all splits.
+    storage: BaseStorage | None = None,
+    advance: Callable[[int], None] = lambda _: None,
+) -> Search:
+    """Return a search whose score is the mean nDCG over the splits."""
+
+    def evaluate(params: Params) -> Iterator[tuple[str, float]]:
+        for evaluator in evaluators:
+            yield evaluator.split.name, evaluator.evaluate(params)["ndcg"]
+
+    def evict(params: Params) -> None:
+        for evaluator in evaluators:
+            evaluator.evict(params)
+
+    return Search(evaluate, storage or InMemoryStorage(), budget, seed, evict, advance)
+
+
+def tune(search: Search, start: Params, fixed: Sequence[str] = ()) -> Tuned:
+    """Run the phases of the search one after the other, each from the best of those before.
 
     Args:
-        rehearsals: one for each split.
-        start: where to begin.
-        budget: what all phases together may spend.
-        seed: of the order in which parameters are tried.
-        advance: called after each trial.
-        fixed: dotted names of parameters to be left as they are. One that is `auto` stays so: the
-            data decide it whenever a model is fitted.
+        search: the search, with its budget.
+        start: parameters to begin with.
+        fixed: dotted names of parameters that are not searched. One that is `auto` is not
+            searched: it is found from the data whenever a model is trained.
     """
-    fixed = [*fixed, *(name for name in LADDERS if get(start, name) == "auto")]
-
-    def keep(params: Params) -> None:
-        for rehearsal in rehearsals:
-            rehearsal.keep(params)
-
-    def free(*prefixes: str) -> list[str]:
-        return [name for name in LADDERS if name.startswith(prefixes) and name not in fixed]
-
-    search = Search(
-        lambda params: mean_ndcg(rehearsals, params),
-        budget,
-        seed,
-        keep=keep,
-        advance=advance,
-    )
-    begun = search.run(start, [], 0)
-    als = search.run(alone(start, "als"), free("als.", "events."), UNTIL["als"])
-    ease = search.run(alone(als.params, "ease"), free("ease.", "events."), UNTIL["ease"])
-    merged = start.model_copy(update={"als": als.params.als, "ease": ease.params.ease})
-    # The weights first: they cost nothing, and the models' own settings depend on them.
-    best = search.run(merged, free(*_CHEAP), UNTIL["blend"])
-    best = search.run(best.params, free(""), UNTIL["blend"])
-    return Found(begun, als, ease, max(begun, best, key=lambda t: t.score), search.trials)
+    first = best = search.run("start", start, [], 0)
+    phases: dict[str, Trial] = {}
+    for phase in PHASES:
+        names = [
+            name
+            for name in SPACE
+            if name.split(".")[0] in phase.sections
+            and name not in fixed
+            and get_param(start, name) != "auto"
+        ]
+        best = phases[phase.name] = search.run(phase.name, best.params, names, phase.until)
+    return Tuned(first, phases)
 
 
-def alone(params: Params, part: str) -> Params:
-    """These parameters with one scorer only, and nothing that fades."""
-    weights = {**dict.fromkeys(BlendParams.model_fields, 0.0), part: 1.0}
-    recency = params.recency.model_copy(update={"ease": 0.0})
-    return params.model_copy(update={"blend": BlendParams(**weights), "recency": recency})
+def _identify(job: TuningJob, events: Interactions, start: Params, seed: int) -> dict[str, Any]:
+    return {
+        "data": events.describe()["data_hash"],
+        "parameters": start.model_dump(mode="json"),
+        "fixed parameters": list(job.fixed),
+        "rating scale": list(job.scale),
+        "seed": seed,
+    }
 
 
-def mean_ndcg(rehearsals: Sequence[Rehearsal], params: Params) -> tuple[float, Mapping[str, float]]:
-    """The mean over all splits, and the nDCG of each."""
-    figures = {r.split.name: r.figures(params)["ndcg"] for r in rehearsals}
-    return float(np.mean(list(figures.values()))), figures
+def _summarize(
+    tuned: Tuned, job: TuningJob, budget: Budget, seed: int, seconds: float
+) -> dict[str, Any]:
+    before, after = tuned.start.params, tuned.best.params
+    return {
+        "params": str(job.out),
+        "trials": budget.used,
+        "seed": seed,
+        "seconds": seconds,
+        "score": {"before": tuned.start.score, "after": tuned.best.score},
+        "ndcg": dict(tuned.best.scores),
+        "changed": {
+            name: [get_param(before, name), get_param(after, name)]
+            for name in SPACE
+            if get_param(before, name) != get_param(after, name)
+        },
+        "parameters": after.model_dump(mode="json"),
+    }

@@ -1,4 +1,4 @@
-"""A small world of tastes to learn from, and a model trained on it."""
+"""Generated events of users with tastes, and a model trained on them."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,18 +10,19 @@ import pytest
 from click.testing import CliRunner
 
 from app.cli import marquee
+from tests.support.params import write_params
 
 USERS, MOVIES = 180, 110
 NEWEST = datetime(2022, 11, 14)
 
 
 @dataclass(frozen=True)
-class World:
-    """Tables as `marquee prepare` writes them: to train on, and the held-out rest."""
+class Tables:
+    """Tables as `marquee prepare` writes them: training data and held-out events."""
 
     ratings: Path
     watches: Path
-    people: Path
+    users: Path
     later_ratings: Path
     later_watches: Path
 
@@ -35,8 +36,8 @@ def run(*arguments: object) -> tuple[int, str, str]:
 
 
 @pytest.fixture(scope="session")
-def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    directory = tmp_path_factory.mktemp("world")
+def tables(tmp_path_factory: pytest.TempPathFactory) -> Tables:
+    directory = tmp_path_factory.mktemp("tables")
     random = np.random.default_rng(8)
     table = _events(random)
     late = random.random(len(table)) < 0.25
@@ -53,7 +54,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
         watches.select(
             "user_id", "movie_id", "minutes", first_time="time", last_time="time"
         ).write_parquet(paths[f"{name}watches"])
-    people = directory / "people.csv"
+    users = directory / "users.csv"
     pl.DataFrame(
         {
             "user_id": np.arange(0, 3 * USERS, 2),
@@ -61,8 +62,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
             "gender": random.choice(["F", "M"], 3 * USERS // 2),
             "occupation": ["clerical/admin"] * (3 * USERS // 2),
         }
-    ).write_csv(people)
-    return World(people=people, **paths)
+    ).write_csv(users)
+    return Tables(users=users, **paths)
 
 
 def _events(random: np.random.Generator) -> pl.DataFrame:
@@ -84,21 +85,21 @@ def _events(random: np.random.Generator) -> pl.DataFrame:
 
 
 @pytest.fixture(scope="session")
-def trained(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model of everything; not to be changed."""
+def trained(tables: Tables, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model with all scorers; read-only."""
     model = tmp_path_factory.mktemp("trained") / "model"
-    arguments = ["--ratings", world.ratings, "--watches", world.watches, "--users", world.people]
-    code, _, err = run("train", *arguments, "--out", model, "--params", _params(model.parent))
+    arguments = ["--ratings", tables.ratings, "--watches", tables.watches, "--users", tables.users]
+    code, _, err = run("train", *arguments, "--out", model, "--params", _write_params(model.parent))
     assert code == 0, err
     return model
 
 
-def _params(directory: Path) -> Path:
-    """All scorers at work, with few enough users in this world to make segments."""
-    path = directory / "params.yaml"
-    path.write_text(
-        "blend: {als: 1, ease: 0.7, popularity: 0.2, svd: 0.3}\n"
-        "recency: {half_life_events: 7, ease: 0.4}\nsegments: {min_users: 5}\n"
-        "ease: {max_movies: 70}\nlists: {block: 64}\n"
+def _write_params(directory: Path) -> Path:
+    """Give every scorer a weight, and allow segments of few users."""
+    return write_params(
+        directory / "params.yaml",
+        blend={"als": 1, "ease": 0.7, "popularity": 0.2, "svd": 0.3},
+        recency={"half_life_events": 7, "ease_share": 0.4},
+        segments={"min_users": 5},
+        ease={"max_movies": 70},
     )
-    return path

@@ -9,28 +9,28 @@ import pytest
 
 from app.model.artifact import open_artifact
 from app.model.recommendation_lists import RecommendationLists, unpack_movie_ids
-from tests.integration.training.conftest import World, run
+from tests.integration.training.conftest import Tables, run
 
 
 @pytest.fixture(scope="module")
-def strange(world: World, tmp_path_factory: pytest.TempPathFactory) -> World:
-    """Held-out events, some of users and movies that the model does not know."""
-    directory = tmp_path_factory.mktemp("strange")
-    ratings = pl.read_parquet(world.later_ratings)
+def unknown(tables: Tables, tmp_path_factory: pytest.TempPathFactory) -> Tables:
+    """Held-out events, some of them of unknown users and movies."""
+    directory = tmp_path_factory.mktemp("unknown")
+    ratings = pl.read_parquet(tables.later_ratings)
     more = ratings.head(12).with_columns(
         user_id=pl.Series([*range(10**6, 10**6 + 6)] * 2), rating=pl.lit(2, pl.Float32)
     )
-    unknown = (
-        ratings.unique("user_id").head(5).with_columns(movie_id=pl.lit("nobody+knows+me+2020"))
+    movies = (
+        ratings.unique("user_id").head(5).with_columns(movie_id=pl.lit("an+unknown+movie+2020"))
     )
     path = directory / "ratings.parquet"
-    pl.concat([ratings, more, unknown]).unique(["user_id", "movie_id"]).write_parquet(path)
-    return World(world.ratings, world.watches, world.people, path, world.later_watches)
+    pl.concat([ratings, more, movies]).unique(["user_id", "movie_id"]).write_parquet(path)
+    return Tables(tables.ratings, tables.watches, tables.users, path, tables.later_watches)
 
 
 @pytest.fixture(scope="module")
-def result(trained: Path, strange: World) -> dict[str, Any]:
-    files = ["--ratings", strange.later_ratings, "--watches", strange.later_watches]
+def result(trained: Path, unknown: Tables) -> dict[str, Any]:
+    files = ["--ratings", unknown.later_ratings, "--watches", unknown.later_watches]
     code, out, err = run("evaluate", "--model", trained, *files, "--k", 7, "--json")
     assert code == 0, err
     found: dict[str, Any] = json.loads(out)
@@ -38,9 +38,9 @@ def result(trained: Path, strange: World) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def held_out(strange: World) -> dict[int, set[str]]:
+def held_out(unknown: Tables) -> dict[int, set[str]]:
     movies: dict[int, set[str]] = {}
-    for path in (strange.later_ratings, strange.later_watches):
+    for path in (unknown.later_ratings, unknown.later_watches):
         for user, movie in pl.read_parquet(path, columns=["user_id", "movie_id"]).rows():
             movies.setdefault(user, set()).add(movie)
     return movies
@@ -67,7 +67,7 @@ def test_ranking_metrics_equal_a_plain_computation(
     expected = dict(zip(names, np.mean(rows, axis=0), strict=True))
     assert {name: result[name] for name in names} == pytest.approx(expected)
     assert result["users"] == len(held_out)
-    assert result["strangers"] == 6
+    assert result["unknown_users"] == 6
     assert result["unknown_events"] == 5
 
 
@@ -83,69 +83,71 @@ def test_exposure_metrics_equal_a_plain_computation(
     numbers = {name: number for number, name in enumerate(unpack_movie_ids(factors["movies"]))}
     assert result["coverage"] == pytest.approx(len(set(shown)) / movies)
     assert result["gini"] == pytest.approx(gini / (movies * len(shown)))
-    popularity = np.mean([factors["item_users"][numbers[movie]] for movie in shown])
+    popularity = np.mean([factors["movie_users"][numbers[movie]] for movie in shown])
     assert result["mean_popularity"] == pytest.approx(popularity)
 
 
 def test_errors_equal_a_plain_computation(
-    trained: Path, result: dict[str, Any], strange: World
+    trained: Path, result: dict[str, Any], unknown: Tables
 ) -> None:
     factors = open_artifact(trained / "factors", "factors").arrays
     movies = unpack_movie_ids(factors["movies"])
     users = factors["users"].tolist()
     errors = []
-    for user, movie, rating, _ in pl.read_parquet(strange.later_ratings).rows():
+    for user, movie, rating, _ in pl.read_parquet(unknown.later_ratings).rows():
         estimate = factors["svd_mean"][0]
         if user in users:
             row = users.index(user)
             estimate += factors["svd_user_bias"][row]
         if movie in movies:
             column = movies.index(movie)
-            estimate += factors["svd_item_bias"][column]
+            estimate += factors["svd_movie_bias"][column]
         if user in users and movie in movies:
-            estimate += factors["svd_users"][row].astype(float) @ factors["svd_items"][column]
+            estimate += factors["svd_users"][row].astype(float) @ factors["svd_movies"][column]
         errors.append(min(max(estimate, 1), 5) - rating)
     assert result["ratings"] == len(errors)
     assert result["rmse"] == pytest.approx(sqrt(np.mean(np.square(errors))))
     assert result["mae"] == pytest.approx(np.mean(np.abs(errors)))
 
 
-def test_quarters_by_activity_make_up_the_whole(result: dict[str, Any]) -> None:
+def test_the_quarters_by_activity_add_up_to_the_whole(result: dict[str, Any]) -> None:
     quarters = result["by_activity"]
     assert [quarter["quartile"] for quarter in quarters] == [1, 2, 3, 4]
     assert sum(quarter["users"] for quarter in quarters) == result["users"]
-    assert quarters[0]["events"][0] == 0  # the strangers
+    assert quarters[0]["events"][0] == 0  # the unknown users
     whole = sum(quarter["ndcg"] * quarter["users"] for quarter in quarters)
     assert whole / result["users"] == pytest.approx(result["ndcg"])
 
 
-def test_a_table_for_people_holds_the_same_figures(trained: Path, world: World) -> None:
-    code, out, _ = run("evaluate", "--model", trained, "--watches", world.later_watches)
+def test_the_plain_output_shows_the_same_metrics(trained: Path, tables: Tables) -> None:
+    code, out, _ = run("evaluate", "--model", trained, "--watches", tables.later_watches)
     assert code == 0
     assert "rmse            -" in out
     assert "ndcg            0." in out
 
 
-def test_ratings_of_a_model_without_predictor_have_no_error(world: World, tmp_path: Path) -> None:
-    assert run("train", "--watches", world.watches, "--out", tmp_path / "m")[0] == 0
-    command = ["evaluate", "--model", tmp_path / "m", "--ratings", world.later_ratings, "--json"]
+def test_a_model_without_rating_predictor_has_no_rmse(tables: Tables, tmp_path: Path) -> None:
+    assert run("train", "--watches", tables.watches, "--out", tmp_path / "m")[0] == 0
+    command = ["evaluate", "--model", tmp_path / "m", "--ratings", tables.later_ratings, "--json"]
     assert json.loads(run(*command)[1])["rmse"] is None
 
 
-def test_deeper_than_the_lists_is_refused(trained: Path, world: World) -> None:
-    command = ["evaluate", "--model", trained, "--ratings", world.later_ratings]
+def test_more_movies_than_the_lists_contain_are_an_error(trained: Path, tables: Tables) -> None:
+    command = ["evaluate", "--model", trained, "--ratings", tables.later_ratings]
     code, _, err = run(*command, "--k", 51)
     assert code == 1
     assert "50 movies" in err
 
 
 @pytest.mark.parametrize("model", ["none", "."])
-def test_a_directory_without_a_model_is_refused(tmp_path: Path, world: World, model: str) -> None:
-    command = ["evaluate", "--model", tmp_path / model, "--ratings", world.later_ratings]
+def test_a_directory_without_a_model_is_an_error(
+    tmp_path: Path, tables: Tables, model: str
+) -> None:
+    command = ["evaluate", "--model", tmp_path / model, "--ratings", tables.later_ratings]
     code, _, err = run(*command)
     assert code == 1
     assert "factors" in err
 
 
-def test_without_events_it_is_wrong_usage(trained: Path) -> None:
+def test_no_tables_are_wrong_usage(trained: Path) -> None:
     assert run("evaluate", "--model", trained)[0] == 2

@@ -1,4 +1,4 @@
-"""On real ratings: the ranking must beat the most popular movies, the predictor the mean."""
+"""Quality on real ratings: better than the most popular movies, and than the mean rating."""
 
 import json
 from pathlib import Path
@@ -43,7 +43,7 @@ def test_it_ranks_far_better_than_the_most_popular_movies(result: dict[str, Any]
     assert result["ndcg"] > 0.37  # most popular: 0.20, ALS alone: 0.37
 
 
-def test_it_ranks_well_for_the_least_active_too(result: dict[str, Any]) -> None:
+def test_it_ranks_well_for_the_least_active_users(result: dict[str, Any]) -> None:
     assert result["by_activity"][0]["ndcg"] > 0.18
 
 
@@ -52,5 +52,5 @@ def test_it_predicts_ratings(result: dict[str, Any]) -> None:
     assert result["mae"] < 0.72
 
 
-def test_it_shows_more_than_a_few_movies(result: dict[str, Any]) -> None:
+def test_it_recommends_more_than_a_few_movies(result: dict[str, Any]) -> None:
     assert result["coverage"] > 0.05

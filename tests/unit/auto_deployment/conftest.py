@@ -140,9 +140,9 @@ def write_model(directory: Path, version: int, first_movie: int = 0) -> None:
     factors.mkdir()
     write_array(factors, "movies", pack_movie_ids(MOVIES))
     write_array(factors, "users", np.array(USERS, np.int64))
-    write_array(factors, "item_users", np.ones(len(MOVIES), np.int64))
+    write_array(factors, "movie_users", np.ones(len(MOVIES), np.int64))
     write_array(factors, "seen_start", np.arange(len(USERS) + 1))
-    write_array(factors, "seen_items", np.full(len(USERS), 0, np.int32))
+    write_array(factors, "seen_movies", np.full(len(USERS), 0, np.int32))
     metadata = ModelMetadata(version=version, parameters={}, metrics={}, data=data, code={})
     write_manifest(factors, "factors", users=len(USERS), movies=len(MOVIES), metadata=metadata)
 

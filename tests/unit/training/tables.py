@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
-from app.training.interactions import Interactions, number_events
+from app.training.interactions import Interactions, encode_interactions
 
 NEWEST = datetime(2022, 11, 14, 12, 24)
 MOMENT = pl.Datetime("us")
@@ -50,7 +50,7 @@ def watches(*rows: Row) -> pl.DataFrame:
 
 
 def events(*rows: Row) -> Interactions:
-    return number_events(ratings(*rows), None)
+    return encode_interactions(ratings(*rows), None)
 
 
 def _times(rows: Sequence[Row]) -> list[datetime | None]:

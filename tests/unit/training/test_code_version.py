@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from app.training.code_version import code_identity, read_version
+from app.training.code_version import describe_code, read_version
 from app.training.errors import TrainingError
 
 
@@ -16,19 +16,19 @@ def test_without_a_file_it_is_version_0(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"1.2", b"-1", b"v1", "٣".encode(), b"\xff"])
-def test_anything_but_a_number_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_anything_but_a_number_is_an_error(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "version.txt").write_bytes(content)
     with pytest.raises(TrainingError, match=r"version\.txt"):
         read_version(tmp_path / "version.txt")
 
 
-def test_the_code_is_known_by_its_libraries() -> None:
+def test_the_description_names_the_libraries() -> None:
     assert {"commit", "dirty", "python", "numpy", "scikit-surprise", "implicit"} <= set(
-        code_identity()
+        describe_code()
     )
 
 
 def test_without_git_there_is_no_commit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    found = code_identity()
+    found = describe_code()
     assert (found["commit"], found["dirty"]) == (None, None)

@@ -6,17 +6,17 @@ import polars as pl
 import pytest
 
 from app.training.errors import TrainingError
-from app.training.interactions import number_events
-from app.training.params import EventParams
-from app.training.ranking.confidence import strengths
+from app.training.interactions import encode_interactions
+from app.training.ranking.confidence import compute_confidence
 from app.training.runtimes import read_lengths
+from tests.support.params import make_params
 from tests.unit.training.tables import ratings, watches
 
 LENGTHS = {"a": 100.0, "b": 80.0}
 
 
 def write(path: Path) -> Path:
-    """Two lengths, and movies whose length is not known, in each form there is."""
+    """Write two lengths, and movies of unknown length, in one of the accepted formats."""
     table = pl.DataFrame({"movie_id": ["a", "b", "c", "d"], "length": [100, 80, None, 0]})
     match path.name:
         case "f.parquet":
@@ -34,7 +34,7 @@ def write(path: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", ["f.parquet", "f.csv", "bare.csv", "map.json", "list.json"])
-def test_lengths_are_read_in_each_form(tmp_path: Path, name: str) -> None:
+def test_lengths_are_read_from_each_format(tmp_path: Path, name: str) -> None:
     assert dict(read_lengths(write(tmp_path / name)).rows()) == LENGTHS
 
 
@@ -59,9 +59,7 @@ def test_lengths_of_real_movies_are_read(shared_data: Path, file: str) -> None:
         ("f.json", b"[]"),
     ],
 )
-def test_what_is_no_table_of_lengths_is_refused(
-    tmp_path: Path, name: str, content: bytes | None
-) -> None:
+def test_any_other_content_is_an_error(tmp_path: Path, name: str, content: bytes | None) -> None:
     if content is not None:
         (tmp_path / name).write_bytes(content)
     with pytest.raises(TrainingError, match=name):
@@ -71,24 +69,33 @@ def test_what_is_no_table_of_lengths_is_refused(
 def test_minutes_count_by_their_share_of_the_movie() -> None:
     lengths = pl.DataFrame({"movie_id": ["a", "b", "x"], "length": [120.0, 60.0, 5.0]})
     watched = watches((1, "a", 30, 0), (1, "b", 90, 0), (1, "c", 45, 0))
-    data = number_events(ratings((2, "a", 5, 0)), watched, lengths)
+    data = encode_interactions(ratings((2, "a", 5, 0)), watched, lengths)
     # The first watched a quarter, more than all, and half of a movie of the median length.
-    np.testing.assert_allclose(strengths(data, EventParams(), (1, 5)), [0.25, 1, 0.5, 1])
+    np.testing.assert_allclose(
+        compute_confidence(data, make_params().confidence, (1, 5)), [0.25, 1, 0.5, 1]
+    )
     assert data.describe()["lengths"] == 2
 
 
-def test_other_lengths_are_other_data() -> None:
+def test_other_lengths_change_the_data_hash() -> None:
     def digest(length: float) -> str:
         lengths = pl.DataFrame({"movie_id": ["a"], "length": [length]})
-        found: str = number_events(ratings((2, "a", 5, 0)), None, lengths).describe()["data_hash"]
+        found: str = encode_interactions(ratings((2, "a", 5, 0)), None, lengths).describe()[
+            "data_hash"
+        ]
         return found
 
     assert digest(100) == digest(100) != digest(90)
 
 
-def test_without_a_single_known_length_minutes_count_as_before() -> None:
+def test_without_any_known_length_minutes_count_as_without_lengths() -> None:
     watched = watches((1, "a", 30, 0))
     nothing = pl.DataFrame(schema={"movie_id": pl.String, "length": pl.Float32})
-    with_none, without = number_events(None, watched, nothing), number_events(None, watched)
-    found, expected = (strengths(data, EventParams(), (1, 5)) for data in (with_none, without))
+    with_none, without = (
+        encode_interactions(None, watched, nothing),
+        encode_interactions(None, watched),
+    )
+    found, expected = (
+        compute_confidence(data, make_params().confidence, (1, 5)) for data in (with_none, without)
+    )
     assert found.tolist() == expected.tolist()

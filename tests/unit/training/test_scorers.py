@@ -3,16 +3,22 @@ import pytest
 from scipy import sparse
 
 from app.training.errors import TrainingError
-from app.training.params import EaseParams
-from app.training.ranking.blend import Blend, Weight
-from app.training.ranking.ease import EaseScorer, fit_ease
-from app.training.ranking.scorer import FactorScorer, SameForAllScorer, Scorer
+from app.training.ranking.ease import fit_ease
+from app.training.ranking.scorers import (
+    Blend,
+    FactorScorer,
+    MovieWeightScorer,
+    SameForAllScorer,
+    Scorer,
+    Weight,
+)
+from tests.support.params import make_params
 
 RANDOM = np.random.default_rng(3)
 USERS, MOVIES = 12, 30
 
 
-def strengths() -> sparse.csr_array:
+def confidence() -> sparse.csr_array:
     dense = RANDOM.random((USERS, MOVIES)) * (RANDOM.random((USERS, MOVIES)) < 0.3)
     dense[4] = 0
     return sparse.csr_array(dense.astype(np.float32))
@@ -24,13 +30,14 @@ def factor_scorer() -> FactorScorer:
     return FactorScorer(users, RANDOM.standard_normal((MOVIES, 4)).astype(np.float32))
 
 
-def ease_scorer(max_movies: int = MOVIES) -> EaseScorer:
-    watched = strengths()
-    return EaseScorer(watched, fit_ease(watched, EaseParams(max_movies=max_movies)))
+def ease_scorer(max_movies: int = MOVIES) -> MovieWeightScorer:
+    watched = confidence()
+    ease = fit_ease(watched, make_params(ease={"max_movies": max_movies}).ease)
+    return MovieWeightScorer(watched, ease.movies, ease.weights)
 
 
 @pytest.mark.parametrize("make", [factor_scorer, ease_scorer, lambda: ease_scorer(9)])
-def test_scores_have_the_same_spread_for_every_user_it_knows(make: object) -> None:
+def test_scores_have_the_same_spread_for_every_known_user(make: object) -> None:
     assert callable(make)
     scores = make().scores(0, USERS)
     spread = scores.std(axis=1)
@@ -46,21 +53,21 @@ def test_popularity_has_the_same_spread_too() -> None:
     np.testing.assert_allclose(scores.std(axis=1), 1, rtol=1e-5)
 
 
-def test_popularity_that_is_all_equal_says_nothing() -> None:
+def test_equal_popularity_gives_scores_of_0() -> None:
     assert not SameForAllScorer(np.full(5, 7.0)).scores(0, 2).any()
 
 
 def test_factors_order_movies_as_their_product_does() -> None:
     users = RANDOM.standard_normal((5, 4)).astype(np.float32)
-    items = RANDOM.standard_normal((MOVIES, 4)).astype(np.float32)
-    expected = np.argsort(users @ items.T, axis=1)
-    found = np.argsort(FactorScorer(users, items).scores(0, 5), axis=1)
+    movies = RANDOM.standard_normal((MOVIES, 4)).astype(np.float32)
+    expected = np.argsort(users @ movies.T, axis=1)
+    found = np.argsort(FactorScorer(users, movies).scores(0, 5), axis=1)
     assert (found == expected).all()
 
 
 def test_ease_is_the_closed_form() -> None:
-    watched = strengths()
-    model = fit_ease(watched, EaseParams(regularization=3))
+    watched = confidence()
+    model = fit_ease(watched, make_params(ease={"regularization": 3}).ease)
     dense = watched.toarray().astype(float)
     # Least squares with an empty diagonal, movie by movie, from the normal equations.
     counts = (dense > 0).any(axis=0)
@@ -73,9 +80,9 @@ def test_ease_is_the_closed_form() -> None:
 
 
 def test_ease_keeps_the_most_watched_movies() -> None:
-    watched = strengths()
+    watched = confidence()
     counts = np.diff(watched.tocsc().indptr)
-    movies = fit_ease(watched, EaseParams(max_movies=9)).movies
+    movies = fit_ease(watched, make_params(ease={"max_movies": 9}).ease).movies
     assert len(movies) == 9
     assert counts[movies].min() >= np.sort(counts)[-9]
 
@@ -97,7 +104,7 @@ def test_a_weight_may_differ_from_user_to_user() -> None:
     np.testing.assert_allclose(Blend([(weights, scorer)]).scores(2, 6), expected)
 
 
-def test_a_blend_leaves_out_what_has_no_weight() -> None:
+def test_a_blend_does_not_compute_a_scorer_of_weight_0() -> None:
     class Broken:
         def scores(self, first: int, last: int) -> np.ndarray:
             raise AssertionError
@@ -106,6 +113,6 @@ def test_a_blend_leaves_out_what_has_no_weight() -> None:
     assert blend.scores(0, 2).shape == (2, MOVIES)
 
 
-def test_a_blend_of_nothing_is_refused() -> None:
+def test_a_blend_without_scorers_is_an_error() -> None:
     with pytest.raises(TrainingError, match="weight 0"):
         Blend([(0.0, factor_scorer())])

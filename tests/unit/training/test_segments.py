@@ -5,12 +5,12 @@ import polars as pl
 import pytest
 
 from app.training.errors import TrainingError
-from app.training.params import PopularityParams, SegmentParams
-from app.training.ranking.popularity import popularity
-from app.training.segments import Segments, make_segments, read_users
+from app.training.ranking.popularity import compute_popularity
+from app.training.segments import Segments, build_segments, read_users
+from tests.support.params import make_params
 from tests.unit.training.tables import events
 
-PEOPLE = pl.DataFrame(
+USERS = pl.DataFrame(
     {
         "user_id": [1, 2, 3, 4, 5, 900],
         "age": [17, 12, 18, 70, 70, 3],
@@ -22,10 +22,16 @@ EVENTS = events(
 )
 
 
-def segments(min_users: int, depth: int = 3, people: pl.DataFrame = PEOPLE) -> Segments:
-    overall = popularity(EVENTS, PopularityParams())
-    return make_segments(
-        people, EVENTS, overall, PopularityParams(), SegmentParams(min_users=min_users), depth
+def segments(min_users: int, depth: int = 3, users: pl.DataFrame = USERS) -> Segments:
+    params = make_params(segments={"min_users": min_users}, popularity={"half_life_days": 60})
+    overall = compute_popularity(EVENTS, params.popularity)
+    return build_segments(
+        users,
+        EVENTS,
+        overall,
+        params.popularity,
+        make_params(segments={"min_users": min_users}).segments,
+        depth,
     )
 
 
@@ -38,7 +44,7 @@ def test_users_are_grouped_by_gender_and_age_band() -> None:
         3: 1,
         4: 2,
         5: 2,
-        900: 0,  # has watched nothing: the one segments are for
+        900: 0,  # no events: the segments are for such users
     }
 
 
@@ -51,7 +57,7 @@ def test_a_list_longer_than_the_catalogue_ends_early() -> None:
     assert segments(min_users=1, depth=6).popular[0].tolist() == [0, 1, 2, 3, 4, 4]
 
 
-def test_a_small_segment_is_none() -> None:
+def test_a_segment_needs_the_minimum_number_of_users() -> None:
     found = segments(min_users=2)
     assert found.names == ["F 0-17"]
     assert found.users.tolist() == [1, 2, 900]
@@ -63,9 +69,9 @@ def test_when_all_segments_are_small_there_are_none() -> None:
     assert found.popular.shape == (0, 3)
 
 
-def test_users_with_gaps_or_twice_do_no_harm() -> None:
+def test_of_duplicate_users_the_last_counts_and_incomplete_ones_are_ignored() -> None:
     more = pl.DataFrame({"user_id": [1, 3], "age": [30, None], "gender": ["M", "M"]})
-    found = segments(1, people=pl.concat([PEOPLE, more]))
+    found = segments(1, users=pl.concat([USERS, more]))
     assert found.names == ["F 0-17", "M 18-24", "M 25-34", "M 55+"]
     assert (np.diff(found.users) > 0).all()
 
@@ -76,12 +82,12 @@ def test_a_users_file_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "user_id,age\n1,2\n", "user_id,age,gender\nx,y,z\n"])
-def test_a_users_file_of_another_form_is_refused(tmp_path: Path, content: str) -> None:
+def test_a_users_file_with_other_content_is_an_error(tmp_path: Path, content: str) -> None:
     (tmp_path / "u.csv").write_text(content)
     with pytest.raises(TrainingError, match=r"u\.csv"):
         read_users(tmp_path / "u.csv")
 
 
-def test_a_missing_users_file_is_refused(tmp_path: Path) -> None:
+def test_a_missing_users_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="none"):
         read_users(tmp_path / "none.parquet")

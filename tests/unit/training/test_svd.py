@@ -5,18 +5,20 @@ import pandas as pd
 import pytest
 from surprise import SVD, Dataset, Reader
 
-from app.training.interactions import number_events
-from app.training.params import RatingParams
-from app.training.svd import RatingModel, fit_ratings
+from app.training.interactions import encode_interactions
+from app.training.svd import SvdModel, fit_svd
+from tests.support.params import make_params
 from tests.unit.training.tables import Row, events, ratings, watches
 
 SCALE = (1.0, 5.0)
-PARAMS = RatingParams(factors=8, epochs=5, learning_rate=0.02, regularization=0.03)
+PARAMS = make_params(
+    svd={"factors": 8, "epochs": 5, "learning_rate": 0.02, "regularization": 0.03}
+).svd
 
 
 @pytest.fixture(scope="module")
 def rows() -> list[Row]:
-    """The first user rates all movies, so that Surprise numbers them in the order we do."""
+    """The first user rates all movies, so that Surprise numbers them in the same order."""
     random = np.random.default_rng(4)
     pairs = [*range(30), *np.sort(30 + random.permutation(39 * 30)[:400])]
     return [
@@ -25,46 +27,46 @@ def rows() -> list[Row]:
 
 
 @pytest.fixture(scope="module")
-def model(rows: list[Row]) -> RatingModel:
-    found = fit_ratings(events(*rows), PARAMS, SCALE, seed=11)
+def model(rows: list[Row]) -> SvdModel:
+    found = fit_svd(events(*rows), PARAMS, SCALE, seed=11)
     assert found is not None
     return found
 
 
-def test_estimates_are_those_of_surprise_itself(rows: list[Row], model: RatingModel) -> None:
+def test_estimates_are_those_of_surprise_itself(rows: list[Row], model: SvdModel) -> None:
     frame = pd.DataFrame([row[:3] for row in rows], columns=["user", "item", "rating"])
     theirs = SVD(n_factors=8, n_epochs=5, lr_all=0.02, reg_all=0.03, random_state=11)
     theirs.fit(Dataset.load_from_df(frame, Reader(rating_scale=SCALE)).build_full_trainset())
     data = events(*rows)
-    pairs = list(product(range(len(data.users)), range(len(data.items))))
+    pairs = list(product(range(len(data.users)), range(len(data.movies))))
     expected = [
-        theirs.predict(int(data.users[user]), data.items[item], clip=False).est
+        theirs.predict(int(data.users[user]), data.movies[item], clip=False).est
         for user, item in pairs
     ]
     user, item = np.array(pairs).T
     np.testing.assert_allclose(model.estimate(user, item), expected, atol=1e-6, rtol=0)
 
 
-def test_what_is_unknown_adds_nothing_as_in_surprise(model: RatingModel) -> None:
+def test_an_unknown_user_or_movie_adds_0_as_in_surprise(model: SvdModel) -> None:
     unknown = model.estimate(np.array([-1, 3, -1]), np.array([-1, -1, 4]))
-    expected = [0, model.user_bias[3], model.item_bias[4]]
+    expected = [0, model.user_bias[3], model.movie_bias[4]]
     np.testing.assert_allclose(unknown, model.mean + np.array(expected))
 
 
 def test_a_user_who_only_watched_has_no_bias_and_no_factors() -> None:
     rated, watched = ratings((1, "a", 5, 0), (1, "b", 1, 0)), watches((2, "c", 90, 0))
-    model = fit_ratings(number_events(rated, watched), PARAMS, SCALE, seed=0)
+    model = fit_svd(encode_interactions(rated, watched), PARAMS, SCALE, seed=0)
     assert model is not None
     assert model.estimate(np.array([1]), np.array([2])).tolist() == [model.mean]
     assert not model.users[1].any()
-    assert not model.items[2].any()
+    assert not model.movies[2].any()
 
 
 def test_without_ratings_there_is_no_model() -> None:
-    assert fit_ratings(number_events(None, watches((1, "a", 5, 0))), PARAMS, SCALE, 0) is None
+    assert fit_svd(encode_interactions(None, watches((1, "a", 5, 0))), PARAMS, SCALE, 0) is None
 
 
-def test_the_model_comes_back_from_its_arrays(model: RatingModel) -> None:
-    again = RatingModel.from_arrays(model.to_arrays())
+def test_a_model_is_restored_from_its_arrays(model: SvdModel) -> None:
+    again = SvdModel.from_arrays(model.to_arrays())
     user, item = np.array([0, 5]), np.array([1, 2])
     assert again.estimate(user, item).tolist() == model.estimate(user, item).tolist()

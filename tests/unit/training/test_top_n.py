@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.training.top_n import best_movies, fill_lists
+from app.training.top_n import fill_lists, top_k
 
 
 class Table:
@@ -31,16 +31,16 @@ def by_sorting(scores: np.ndarray, depth: int) -> list[list[int]]:
     items=st.sampled_from([1, 3, 63, 64, 65, 200, 640, 1000]),
     depth=st.integers(1, 12),
 )
-def test_the_best_movies_are_those_a_full_sort_finds(seed: int, items: int, depth: int) -> None:
+def test_the_top_k_are_those_a_full_sort_finds(seed: int, items: int, depth: int) -> None:
     random = np.random.default_rng(seed)
     scores = random.standard_normal((4, items)).astype(np.float32)
     scores[random.random(scores.shape) < random.choice([0.0, 0.5, 0.99])] = -np.inf
-    assert best_movies(scores, depth).tolist() == by_sorting(scores, depth)
+    assert top_k(scores, depth).tolist() == by_sorting(scores, depth)
 
 
 @pytest.mark.parametrize("items", [7, 1000])
 def test_equal_scores_give_a_full_list_of_different_movies(items: int) -> None:
-    found = best_movies(np.zeros((2, items), np.float32), 5)
+    found = top_k(np.zeros((2, items), np.float32), 5)
     assert all(len(set(row)) == 5 for row in found.tolist())
     assert found.max() < items
 

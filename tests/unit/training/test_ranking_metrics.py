@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.training.metrics import error_metrics, gini, rank_metrics
+from app.training.ranking_metrics import error_metrics, gini, ranking_metrics
 
 
 def plain(hits: list[bool], relevant: int) -> dict[str, float]:
@@ -27,7 +27,7 @@ def plain(hits: list[bool], relevant: int) -> dict[str, float]:
 )
 def test_ranking_metrics_are_those_of_the_definitions(hits: list[list[bool]], unseen: int) -> None:
     relevant = [max(1, sum(row) + unseen) for row in hits]
-    found = rank_metrics(np.array(hits), np.array(relevant)).mean()
+    found = ranking_metrics(np.array(hits), np.array(relevant)).mean()
     rows = [plain(*row) for row in zip(hits, relevant, strict=True)]
     assert found == pytest.approx(
         {
@@ -38,12 +38,12 @@ def test_ranking_metrics_are_those_of_the_definitions(hits: list[list[bool]], un
 
 
 def test_a_perfect_list_scores_one() -> None:
-    found = rank_metrics(np.ones((1, 3), bool), np.array([3])).mean()
+    found = ranking_metrics(np.ones((1, 3), bool), np.array([3])).mean()
     assert found == {"ndcg": 1, "recall": 1, "precision": 1, "map": 1}
 
 
 def test_the_mean_over_no_users_is_not_a_number_of_zero() -> None:
-    metrics = rank_metrics(np.ones((1, 3), bool), np.array([3]))
+    metrics = ranking_metrics(np.ones((1, 3), bool), np.array([3]))
     assert metrics.mean(np.array([False]))["ndcg"] is None
 
 

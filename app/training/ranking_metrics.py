@@ -1,4 +1,4 @@
-"""How good ranked lists and rating estimates are. Definitions: docs/model.md."""
+"""Metrics of ranked lists and of rating estimates. docs/model.md defines them."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class PerUser:
+class PerUserMetrics:
     """Ranking metrics of `Q` users, each from 0 to 1."""
 
     ndcg: Floats
@@ -18,17 +18,17 @@ class PerUser:
     map: Floats
 
     def mean(self, chosen: NDArray[np.bool_] | slice = slice(None)) -> dict[str, float | None]:
-        """Each metric's mean over the chosen users, None when there is no user."""
+        """Return each metric's mean over the chosen users; None without users."""
         columns = {name: getattr(self, name)[chosen] for name in self.__dataclass_fields__}
         return {name: float(c.mean()) if len(c) else None for name, c in columns.items()}
 
 
-def rank_metrics(hits: NDArray[np.bool_], relevant: NDArray[np.int64]) -> PerUser:
-    """Metrics at depth k, relevance being binary.
+def ranking_metrics(hits: NDArray[np.bool_], relevant: NDArray[np.int64]) -> PerUserMetrics:
+    """Compute metrics at depth k of binary relevance.
 
     Args:
-        hits: [Q, k] whether the movie at each place of a user's list is relevant; False where the
-            list has ended.
+        hits: [Q, k] whether the movie at each position of a user's list is relevant; False after
+            the end of a shorter list.
         relevant: [Q] number of relevant movies, recommended or not; at least 1.
     """
     depth = hits.shape[1]
@@ -36,7 +36,7 @@ def rank_metrics(hits: NDArray[np.bool_], relevant: NDArray[np.int64]) -> PerUse
     reachable = np.minimum(relevant, depth)
     found = hits.sum(axis=1)
     precision_at = np.cumsum(hits, axis=1) / np.arange(1, depth + 1)
-    return PerUser(
+    return PerUserMetrics(
         ndcg=(hits @ discount) / np.cumsum(discount)[reachable - 1],
         recall=found / relevant,
         precision=found / depth,
@@ -45,7 +45,7 @@ def rank_metrics(hits: NDArray[np.bool_], relevant: NDArray[np.int64]) -> PerUse
 
 
 def gini(exposure: NDArray[np.int64]) -> float:
-    """Gini coefficient of exposure: 0 for equal exposure, near 1 for a few movies only."""
+    """Compute the Gini coefficient of exposure: 0 for equal exposure, near 1 for a few movies."""
     total, movies = int(exposure.sum()), len(exposure)
     if total == 0:
         return 0.0
@@ -54,7 +54,7 @@ def gini(exposure: NDArray[np.int64]) -> float:
 
 
 def error_metrics(estimate: Floats, rating: NDArray[np.float32]) -> dict[str, float | None]:
-    """Root mean square and mean absolute error; None when there is nothing to compare."""
+    """Compute the root mean square and mean absolute error; None without ratings."""
     if len(rating) == 0:
         return {"rmse": None, "mae": None}
     error = estimate - rating

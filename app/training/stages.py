@@ -1,4 +1,4 @@
-"""What is being done: bars on a terminal, nothing elsewhere; and what each stage took."""
+"""Stages of a job: progress bars on a terminal, and the time and peak memory of each stage."""
 
 import contextlib
 import re
@@ -15,12 +15,12 @@ Advance = Callable[[int], None]
 
 
 class Stages:
-    """Times the stages of a job and shows them while it is entered as a context.
+    """Measures the stages of a job, and shows them while it is entered as a context.
 
     Attributes:
-        seconds: seconds that each finished stage took, by name, in order.
-        peak_mb: the most memory that was resident during each, pages of mapped files included;
-            empty where the system does not tell.
+        seconds: duration of each finished stage in seconds, by name, in order.
+        peak_mb: highest resident memory during each stage in MB, pages of mapped files included;
+            empty where the system does not report it.
     """
 
     def __init__(self) -> None:
@@ -39,24 +39,29 @@ class Stages:
 
     @contextmanager
     def stage(self, name: str, total: int | None = None) -> Iterator[Advance]:
-        """Run one stage; `total` is how far its `advance` counts, None when nobody knows."""
+        """Run one stage; yield a function that advances its bar.
+
+        Args:
+            name: name of the stage.
+            total: number of steps; None when it is not known.
+        """
         task = self._bars.add_task(name, total=total)
-        _forget_peak()
-        begun = time.perf_counter()
+        _reset_peak()
+        start = time.perf_counter()
         yield lambda steps: self._bars.advance(task, steps)
-        self.seconds[name] = round(time.perf_counter() - begun, 3)
-        if (peak := _peak_mb()) is not None:
+        self.seconds[name] = round(time.perf_counter() - start, 3)
+        if (peak := _read_peak_mb()) is not None:
             self.peak_mb[name] = peak
         self._bars.update(task, total=total or 1, completed=total or 1)
 
 
-def _forget_peak() -> None:
+def _reset_peak() -> None:
     """Make the kernel count the highest resident memory from here on (Linux)."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
-def _peak_mb() -> int | None:
+def _read_peak_mb() -> int | None:
     try:
         status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
     except OSError:

@@ -1,12 +1,12 @@
 import numpy as np
 
-from app.training.progress import Stages
+from app.training.stages import Stages
 
 
-def test_a_stage_is_not_charged_with_the_memory_of_an_earlier_one() -> None:
+def test_the_peak_memory_of_a_stage_excludes_earlier_stages() -> None:
     stages = Stages()
     with stages.stage("large"):
-        np.ones(50_000_000).sum()  # 400 MB, given back
+        np.ones(50_000_000).sum()  # 400 MB, freed
     with stages.stage("small"):
         pass
     assert stages.peak_mb["large"] > stages.peak_mb["small"] + 300

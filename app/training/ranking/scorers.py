@@ -1,0 +1,130 @@
+"""Scorers rank movies for users; a blend is their weighted sum."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from app.training.errors import TrainingError
+
+Floats = NDArray[np.float32]
+#: One weight for all users, or [U] one for each.
+Weight = float | Floats
+
+#: A smaller standard deviation is rounding error: the scores do not order the movies.
+_MIN_SPREAD = 1e-6
+
+
+class Scorer(Protocol):
+    """Computes scores that can be added up.
+
+    For each user the scores have standard deviation 1 over all movies, or are all equal when the
+    scorer has no data about the user. Their mean is arbitrary: it does not affect the order.
+    """
+
+    def scores(self, first: int, last: int) -> Floats:
+        """Return a new array of scores [last - first, N] for the users `first` to `last - 1`."""
+        ...
+
+
+class FactorScorer:
+    """Products of user and movie factors, from a matrix factorisation.
+
+    The standard deviation of a user's scores follows from the covariance [F, F] of the movie
+    factors, so that standardising needs no pass over all scores.
+
+    Args:
+        users: [U, F] factors; all 0 for a user that the model does not know.
+        movies: [N, F] factors.
+    """
+
+    def __init__(self, users: Floats, movies: Floats) -> None:
+        self._users, self._movies = users, movies
+        self._covariance = np.cov(movies, rowvar=False, bias=True).reshape(movies.shape[1], -1)
+
+    def scores(self, first: int, last: int) -> Floats:
+        """See `Scorer.scores`."""
+        users = self._users[first:last]
+        spread = np.sqrt(np.einsum("uf,fg,ug->u", users, self._covariance, users, optimize=True))
+        scores: Floats = (users * _invert(spread)[:, None]).astype(np.float32) @ self._movies.T
+        return scores
+
+
+class MovieWeightScorer:
+    """Weighted sums over the movies that a user has watched, by weights between movies.
+
+    Movies outside the model have score 0.
+
+    Args:
+        watched: [U, N] how much each watched movie counts.
+        movies: [M] numbers of the movies in the model.
+        weights: [M, M] the score of the movie `movies[j]` is `watched[:, movies] @ weights[:, j]`.
+    """
+
+    def __init__(
+        self, watched: sparse.csr_array, movies: NDArray[np.int32], weights: Floats
+    ) -> None:
+        self._size = watched.shape[1]
+        self._watched = watched[:, movies]
+        self._movies, self._weights = movies, weights
+
+    def scores(self, first: int, last: int) -> Floats:
+        """See `Scorer.scores`."""
+        part = self._watched[first:last] @ self._weights
+        mean = part.sum(axis=1) / self._size
+        variance = np.einsum("uf,uf->u", part, part) / self._size - mean**2
+        scores = np.zeros((last - first, self._size), np.float32)
+        scores[:, self._movies] = part * _invert(np.sqrt(np.maximum(variance, 0)))[:, None]
+        return scores
+
+
+class SameForAllScorer:
+    """The same scores for every user, such as popularity.
+
+    Args:
+        scores: [N] one per movie.
+    """
+
+    def __init__(self, scores: NDArray[np.float64]) -> None:
+        spread = float(scores.std())
+        scaled = (scores - scores.mean()) / (spread if spread > _MIN_SPREAD else 1)
+        self._scores = scaled.astype(np.float32)
+
+    def scores(self, first: int, last: int) -> Floats:
+        """See `Scorer.scores`."""
+        return np.tile(self._scores, (last - first, 1))
+
+
+class Blend:
+    """The weighted sum of several scorers.
+
+    Args:
+        parts: scorers with their weights; a scorer of weight 0 is not computed.
+
+    Raises:
+        TrainingError: no scorer has a weight above 0.
+    """
+
+    def __init__(self, parts: Sequence[tuple[Weight, Scorer]]) -> None:
+        self._parts = [(weight, scorer) for weight, scorer in parts if np.any(weight)]
+        if not self._parts:
+            raise TrainingError("blend: every scorer that this input allows has weight 0")
+
+    def scores(self, first: int, last: int) -> Floats:
+        """Return scores [last - first, N] for the users numbered `first` to `last - 1`."""
+        total: Floats | None = None
+        for weight, scorer in self._parts:
+            part = scorer.scores(first, last)
+            if isinstance(weight, np.ndarray):
+                part *= weight[first:last, None]
+            else:
+                part *= np.float32(weight)
+            total = part if total is None else np.add(total, part, out=total)
+        assert total is not None  # noqa: S101 - there is at least one part
+        return total
+
+
+def _invert(spread: NDArray[np.floating]) -> NDArray[np.floating]:
+    return np.asarray(np.divide(1, spread, out=np.zeros_like(spread), where=spread > _MIN_SPREAD))
