@@ -76,7 +76,7 @@ test: ## Run all tests and print the time of each part; SYSTEM=1 installs missin
 .PHONY: setup
 setup:
 	@if [[ "$(SYSTEM)" == 1 ]]; then scripts/install_system.sh python shell docker images; fi
-	@$(MAKE) $(VENV)/.dev
+	@$(MAKE) --silent $(VENV)/.dev
 
 .PHONY: test-shell
 test-shell: ## Run the tests of the shell scripts
@@ -87,7 +87,7 @@ test-python: $(VENV)/.dev ## Run the unit and integration tests
 	@pytest tests/unit tests/integration
 
 .PHONY: test-containers
-test-containers: $(VENV)/.dev ## Run the tests of the stack and of its images, if Docker is running
+test-containers: setup ## Run the tests of the stack and of its images, if Docker is running
 	@if docker info >/dev/null 2>&1; then $(MAKE) images; fi
 	@pytest tests/images tests/e2e
 
@@ -120,7 +120,8 @@ deploy: ## CI job: start the release of this commit on the server
 	@scripts/deploy_over_ssh.sh
 
 .PHONY: soak
-soak: $(VENV)/.dev $(if $(filter list summary,$(PART)),,images) ## Run long tests: all parts, or PART=<name>; PART=list lists them
+soak: setup ## Run long tests: all parts, or PART=<name>; PART=list lists them
+	@if [[ ! "$(PART)" =~ ^(list|summary)$$ ]] && docker info >/dev/null 2>&1; then $(MAKE) images; fi
 	@python -m tests.support.soak $(PART)
 
 .PHONY: images

@@ -25,7 +25,8 @@ from bench.requests import load, report
 from bench.requests.measure import USERS_PER_RUN, Spread
 from bench.requests.model import ROOT, make_model, sample_users
 from bench.requests.servers import free_port
-from tests.support.stack import SLOTS, Stack, docker
+from tests.support.docker import docker
+from tests.support.stack import SLOTS, Stack
 
 PROJECT = "marquee-bench"
 USERS, MOVIES = 1_000_000, 27_000

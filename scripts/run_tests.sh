@@ -8,7 +8,7 @@ USAGE
   run_tests.sh
 
 Runs these targets of the Makefile, each even if an earlier one failed:
-  setup, lint, test-shell, test-python, images (if a Docker engine responds), test-containers
+  setup, lint, test-shell, images (if a Docker engine responds), test-python, test-containers
 
 OPTIONS
   -h, --help   show this help
@@ -42,9 +42,9 @@ main() {
     run_part setup
     run_part lint
     run_part test-shell
-    run_part test-python
-    # Images are a part of their own: they take most of the first run.
+    # Before the integration tests, which use Kafka and MariaDB.
     if docker info >/dev/null 2>&1; then run_part images; fi
+    run_part test-python
     run_part test-containers
     print_summary || exit 1
 }

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from tests.support.docker import docker
 from tests.support.releases import NotificationReceivers, Releases
-from tests.support.stack import PROJECT, Stack, docker, find_missing_requirement
+from tests.support.stack import PROJECT, Stack, find_missing_engine, find_used_port
 
 #: Measured values, printed at the end of the output.
 MEASUREMENTS = pytest.StashKey[list[str]]()
@@ -54,12 +55,14 @@ def stack(
     tmp_path_factory: pytest.TempPathFactory, record_measurement: Callable[[str], None]
 ) -> Iterator[Stack]:
     """The stack, up and healthy."""
-    if reason := find_missing_requirement():
+    if reason := find_missing_engine():
         pytest.skip(f"container tests: {reason}")
     clone = tmp_path_factory.mktemp("e2e") / "marquee"
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
     stack = Stack(clone)
-    remove(stack)
+    remove(stack)  # what a killed run has left
+    if reason := find_used_port():
+        pytest.skip(f"container tests: {reason}")
     try:
         start = time.monotonic()
         stack.compose("up", "-d", "--wait", timeout=1500)

@@ -9,10 +9,11 @@ from typing import IO, Any
 
 import pytest
 import requests
-from kafka import KafkaProducer
 
 from tests.support.shipper import SHIPPER_URL, wait_until_shipped
-from tests.support.stack import URL, Stack, eventually
+from tests.support.stack import URL, Stack
+from tests.support.stream import send_lines, wait_until_collected
+from tests.support.waiting import eventually
 
 TOPIC = "backup"
 #: The columns of each table that are compared.
@@ -45,10 +46,10 @@ def read_counts(stderr: str) -> dict[str, int]:
     return counts
 
 
-def watch_lines(first: int, users: int) -> list[bytes]:
+def watch_lines(first: int, users: int) -> list[str]:
     """Log lines of this many users, each of whom watches one minute."""
     line = "2022-11-14T12:24,{},GET /data/m/whiplash+2014/42.mpg"
-    return [line.format(user).encode() for user in range(first, first + users)]
+    return [line.format(user) for user in range(first, first + users)]
 
 
 def read_tables(stack: Stack) -> dict[str, list[str]]:
@@ -83,7 +84,7 @@ def test_an_empty_stack_is_restored_from_a_backup_and_continues(
     responses = [requests.get(f"{URL}/recommend/{user}", timeout=0.6) for user in range(200, 300)]
     assert {response.status_code for response in responses} == {200}
     collect = ("exec", "-T", "collector", "marquee", "collect", "--file", "-")
-    compose_with_pipes(stack, *collect, stdin=b"\n".join(watch_lines(10**7, 1000)))
+    compose_with_pipes(stack, *collect, stdin="\n".join(watch_lines(10**7, 1000)).encode())
     wait_until_shipped()
     rows, store = read_tables(stack), read_stats(stack)
     archive = tmp_path / "all.tar.gz"
@@ -101,10 +102,10 @@ def test_an_empty_stack_is_restored_from_a_backup_and_continues(
     (stack.clone / ".env").write_text(
         f"MARQUEE_KAFKA_SERVERS=kafka:9092\nMARQUEE_KAFKA_TOPIC={TOPIC}\n"
     )
-    stack.compose("up", "-d", "--wait")
-    stack.compose("up", "-d", "--wait", "kafka")
+    services = stack.compose("config", "--services").split()
+    stack.compose("--profile", "demo", "up", "-d", "--wait", *services, "kafka")
     assert stack.sql("select count(*) from reccom") == [["0"]]
-    eventually(lambda: read_stats(stack)["pairs"] == 0, 30, "a store without events")
+    eventually(lambda: read_stats(stack)["pairs"] == 0, 60, "an empty store", 0.5)
     restore = ("run", "--rm", "-T", "archive", "restore-backup", "-")
     with archive.open("rb") as source, pytest.raises(AssertionError, match="being written by"):
         compose_with_pipes(stack, *restore, stdin=source)
@@ -127,11 +128,9 @@ def test_an_empty_stack_is_restored_from_a_backup_and_continues(
     trace = ("exec", "-T", "shipper", "marquee", "trace", "--json", "--request", request_id)
     assert record in [json.loads(line) for line in stack.compose(*trace).splitlines()]
 
-    with KafkaProducer(bootstrap_servers="127.0.0.1:9094") as producer:
-        for line in watch_lines(2 * 10**7, 500):
-            producer.send(TOPIC, line)
-        producer.flush()
-    eventually(lambda: read_stats(stack)["pairs"] == store["pairs"] + 500, 60, "new events")
+    send_lines(TOPIC, watch_lines(2 * 10**7, 500))
+    wait_until_collected(TOPIC)
+    assert read_stats(stack)["pairs"] == store["pairs"] + 500
     newer = requests.get(f"{URL}/recommend/42", timeout=0.6).headers["X-Request-Id"]
     wait_until_shipped()
     assert requests.get(f"{SHIPPER_URL}/trace/{newer}", timeout=3).status_code == 200

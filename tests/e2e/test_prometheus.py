@@ -2,19 +2,20 @@
 
 import os
 import signal
-import time
 from collections.abc import Callable
 
 import pytest
 import requests
 from ruamel.yaml import YAML
 
-from tests.support.load import attack
-from tests.support.stack import PROMETHEUS, SLOTS, URL, Stack, docker, eventually
+from tests.support.docker import docker
+from tests.support.load import assert_available, attack
+from tests.support.stack import PROMETHEUS, SLOTS, URL, Stack
+from tests.support.waiting import eventually
 
 COUNT = 'sum(flask_http_request_duration_seconds_count{url_rule="/recommend/<user_id>"})'
-#: Longer than the scrape interval.
-SCRAPE_WAIT_SECONDS = 6
+RATE = 100
+MAX_RETRY_RATIO = 0.02
 
 
 def test_every_configured_target_is_up(stack: Stack) -> None:
@@ -52,12 +53,12 @@ def count_series(stack: Stack, slot: str) -> int:
 def test_the_number_of_series_does_not_depend_on_the_number_of_users(
     stack: Stack, record_measurement: Callable[[str], None]
 ) -> None:
-    attack(URL, range(10), rate=100, seconds=2)
+    attack(URL, range(10), rate=RATE, seconds=2)
     few_users = {slot: count_series(stack, slot) for slot in SLOTS}
-    attack(URL, range(100_000, 101_000), rate=200, seconds=5)
+    attack(URL, range(100_000, 100_500), rate=RATE, seconds=5)
     many_users = {slot: count_series(stack, slot) for slot in SLOTS}
     record_measurement(
-        f"lines of /metrics by slot: {few_users} after 10 users, {many_users} after 1,000 more"
+        f"lines of /metrics by slot: {few_users} after 10 users, {many_users} after 500 more"
     )
     assert few_users == many_users
 
@@ -66,28 +67,30 @@ def test_the_number_of_series_does_not_depend_on_the_number_of_users(
 def test_no_request_is_missing_in_the_counts_after_a_worker_was_killed(
     stack: Stack, record_measurement: Callable[[str], None]
 ) -> None:
-    before = wait_for_stable_count(stack)
-    first = attack(URL, range(1000), rate=200, seconds=5)
-    workers = docker("top", stack.container("stable-1"), "-o", "pid,ppid").splitlines()[1:]
-    os.kill(int(workers[-1].split()[0]), signal.SIGKILL)
-    time.sleep(2)
-    second = attack(URL, range(1000), rate=200, seconds=5)
-    counted = wait_for_stable_count(stack) - before
+    stack.wait_for_scrape()
+    before = stack.query_value(COUNT)
+    first = attack(URL, range(1000), rate=RATE, seconds=3)
+    processes = find_processes(stack)
+    killed = processes[-1]
+    os.kill(killed, signal.SIGKILL)
+    eventually(
+        lambda: killed not in (now := find_processes(stack)) and len(now) == len(processes),
+        60, "a new worker",
+    )  # fmt: skip
+    second = attack(URL, range(1000), rate=RATE, seconds=3)
+    stack.wait_for_scrape()
+    counted = stack.query_value(COUNT) - before
     sent = first.sent + second.sent
     record_measurement(
         f"requests sent {sent}, counted by Prometheus {counted:.0f}, with one worker killed"
     )
-    assert first.failed == second.failed == 0
-    assert counted == sent
+    assert_available(first)
+    assert_available(second)
+    # NGINX sends a request again whose worker was killed or did not respond in time.
+    assert first.ok + second.ok <= counted <= sent * (1 + MAX_RETRY_RATIO)
 
 
-def wait_for_stable_count(stack: Stack) -> float:
-    """Return the count of requests once two successive scrapes agree."""
-    previous = -1.0
-    for _ in range(20):
-        count = stack.query_value(COUNT)
-        if count == previous:
-            return count
-        previous = count
-        time.sleep(SCRAPE_WAIT_SECONDS)
-    raise AssertionError("the count of requests does not become stable")
+def find_processes(stack: Stack) -> list[int]:
+    """Return the process ids of a slot in the order of their start: gunicorn's workers are last."""
+    rows = docker("top", stack.container("stable-1"), "-o", "pid").splitlines()[1:]
+    return sorted(int(row) for row in rows)

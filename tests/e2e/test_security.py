@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.stack import PROJECT, Stack, docker
+from tests.support.docker import docker
+from tests.support.stack import PROJECT, Stack
 
 SERVICES = (
     "init", "stable-1", "stable-2", "canary", "nginx", "nginx-exporter", "mysql", "prometheus",

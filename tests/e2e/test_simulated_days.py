@@ -1,4 +1,4 @@
-"""Fourteen simulated days of traffic with a new version every second day (four in `make test`)."""
+"""Fourteen simulated days of traffic with a new version every second day."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -12,14 +12,10 @@ from tests.conftest import ROOT
 from tests.support.releases import Releases
 from tests.support.shipper import wait_until_shipped
 from tests.support.simulated_days import Outcome, Scenario, SimulatedDays
-from tests.support.soak import IS_SOAK
+from tests.support.soak import soak_only
 from tests.support.stack import Stack
 
-SCENARIO = (
-    Scenario(days=14, speed=1344, rate=60, retrain_interval_days=2, min_promoted=5)
-    if IS_SOAK
-    else Scenario(days=4, speed=1440, rate=60, retrain_interval_days=1, min_promoted=2)
-)
+SCENARIO = Scenario(days=14, speed=1344, rate=60, retrain_interval_days=2, min_promoted=5)
 MIN_AVAILABILITY = 0.999
 #: Allowed growth from the second quarter to the last.
 MAX_GROWTH_RATIO, MAX_GROWTH_MIB = 1.1, 10
@@ -30,7 +26,7 @@ GROWING_SERVICES = {
     "prometheus": "keeps two hours of samples in memory, here one of each second",
 }
 
-pytestmark = pytest.mark.timeout(3600)
+pytestmark = [soak_only, pytest.mark.timeout(3600)]
 
 
 @pytest.fixture(scope="module")
@@ -146,8 +142,6 @@ def test_the_memory_of_services_does_not_grow(
         unchecked = f" (not checked: {reason})" if reason else ""
         record_measurement(f"simulated days: {service} has {quarters} MiB by quarters{unchecked}")
     assert memory.keys() > {"stable-1", "stable-2", "canary", "nginx", "mysql", "shipper"}
-    if not IS_SOAK:
-        pytest.skip("memory is checked over fourteen days: make soak")
     grown = {
         service: quarters
         for service, quarters in memory.items()

@@ -9,13 +9,20 @@ from contextlib import contextmanager
 import pytest
 
 from tests.conftest import ROOT
-from tests.support.load import attack
-from tests.support.stack import PROJECT, SLOTS, URL, Stack, docker
+from tests.support.docker import docker
+from tests.support.load import assert_available, attack
+from tests.support.soak import IS_SOAK
+from tests.support.stack import PROJECT, SLOTS, URL, Stack
+from tests.support.waiting import eventually
 
 FAULTY = ROOT / "tests" / "e2e" / "faulty"
-#: Longer than the ten seconds of 502s that NGINX would return after a stall with its default
-#: `max_fails` and `fail_timeout`.
-LOAD_AFTER_STALLS_SECONDS = 12
+RATE = 100
+RULE = 'url_rule="/recommend/<user_id>"'
+STALLS = 20 if IS_SOAK else 3
+MAX_SECONDS = 120
+#: Durations of the faults. With its default `max_fails` NGINX would return 502s from the end of a
+#: stall on, for ten seconds.
+PAUSE_SECONDS, STALL_SECONDS, AFTER_STALL_SECONDS = 5, 0.4, 2
 
 
 @contextmanager
@@ -38,23 +45,32 @@ def test_no_request_fails_while_a_slot_is_paused(
     stack: Stack, record_measurement: Callable[[str], None]
 ) -> None:
     def pause() -> None:
-        time.sleep(3)
+        stack.wait_until_serving("stable-2")
         stack.compose("pause", "stable-2")
-        time.sleep(8)
+        time.sleep(PAUSE_SECONDS)
         stack.compose("unpause", "stable-2")
+        stack.wait_until_serving("stable-2")
 
-    result = attack(URL, range(1000), 200, 18, during=pause)
-    record_measurement(f"one slot paused for 8 s: {result}")
-    assert result.failed == 0, result
+    result = attack(URL, range(1000), RATE, MAX_SECONDS, during=pause, stop_early=True)
+    record_measurement(f"one slot paused for {PAUSE_SECONDS} s: {result}")
+    assert_available(result)
 
 
 def test_no_request_fails_with_a_canary_of_300_ms_latency(
     stack: Stack, record_measurement: Callable[[str], None]
 ) -> None:
+    count = f'sum(flask_http_request_duration_seconds_count{{slot="canary",{RULE}}})'
     with faulty_canary(stack, "slow:0.3"):
-        result = attack(URL, range(1000), 20, 15)
+        stack.wait_for_scrape()
+        before = stack.query_value(count)
+        result = attack(
+            URL, range(1000), 20, MAX_SECONDS, stop_early=True,
+            during=lambda: eventually(
+                lambda: stack.query_value(count) >= before + 20, 60, "requests to the canary"
+            ),
+        )  # fmt: skip
     record_measurement(f"canary with 300 ms latency: {result}, by slot {dict(result.slots)}")
-    assert result.failed == 0, result
+    assert_available(result)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="stopping processes of containers needs root")
@@ -68,15 +84,15 @@ def test_no_request_fails_when_all_slots_stall_at_once(
     ]
 
     def stall() -> None:
-        for _ in range(5):
-            time.sleep(2)
+        for _ in range(STALLS):
+            stack.wait_until_serving("canary")
             for pid in pids:
                 os.kill(pid, signal.SIGSTOP)
-            time.sleep(0.4)
+            time.sleep(STALL_SECONDS)
             for pid in pids:
                 os.kill(pid, signal.SIGCONT)
-        time.sleep(LOAD_AFTER_STALLS_SECONDS)
+            time.sleep(AFTER_STALL_SECONDS)
 
-    result = attack(URL, range(1000), 200, 28, during=stall)
-    record_measurement(f"all slots stalled for 0.4 s, five times: {result}")
-    assert result.failed == 0, result
+    result = attack(URL, range(1000), RATE, MAX_SECONDS, during=stall, stop_early=True)
+    record_measurement(f"all slots stalled for {STALL_SECONDS} s, {STALLS} times: {result}")
+    assert_available(result)

@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 import requests
 
-from tests.support.stack import PROJECT, URL, Stack, docker
+from tests.support.docker import docker
+from tests.support.stack import PROJECT, URL, Stack
 
 MOVIE_ID = r"[a-z0-9+_.*%-]+"
 

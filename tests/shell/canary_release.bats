@@ -9,10 +9,11 @@ setup() { setup_fakes; }
 release() { run --separate-stderr scripts/canary_release.sh "$@"; }
 slot_images() { cat "$FAKES"/slots/* | sort -u; }
 notified() { grep -q -- "$1" "$FAKES/notifications"; }
+evaluations() { jq -r 'select(.event == "evaluation").verdict' data/release/history/*.jsonl | tr '\n' ' '; }
 start_and_wait_for() { # PHASE; in the background, as process $running
     RELEASE_ANALYSIS_WINDOW=1h scripts/canary_release.sh start >>"$FAKES/log" 2>&1 3>&- &
     running=$!
-    for _ in {1..100}; do
+    for _ in {1..600}; do
         [[ $(get_state .phase 2>/dev/null) != "$1" ]] || return 0
         sleep 0.1
     done
@@ -100,14 +101,51 @@ teardown() { [[ -z ${running:-} ]] || kill -9 "$running" 2>/dev/null || true; }
     [[ $status == 0 && $(slot_images) == "$NEW_IMAGE" ]]
 }
 
+@test "start: a guard aborts after consecutive failures, before the window ends" {
+    echo slow >"$FAKES/prometheus"
+    RELEASE_ANALYSIS_WINDOW=1h RELEASE_GUARD_INTERVAL=1s RELEASE_GUARD_MIN_FAILURES=2 release start
+    [[ $status == 1 && $(slot_images) == "$OLD_IMAGE" && $(get_state .outcome) == aborted ]]
+    [[ $(evaluations) == "ABORT ABORT " ]]
+    notified "aborted: guard: mean_seconds is 0.7"
+}
+
+@test "start: a guard that fails now and then does not abort" {
+    echo flapping >"$FAKES/prometheus"
+    export RELEASE_GUARD_INTERVAL=1s RELEASE_GUARD_MIN_FAILURES=2
+    start_and_wait_for analyzing
+    for _ in {1..600}; do
+        [[ $(evaluations) != "ABORT PROMOTE ABORT PROMOTE "* && $(get_state .phase) == analyzing ]] || break
+        sleep 0.1
+    done
+    [[ $(evaluations) == "ABORT PROMOTE ABORT PROMOTE "* && $(get_state .phase) == analyzing ]]
+}
+
 @test "start: extends the window once and never promotes without valid data" {
-    for mode in unreachable not-json error empty two-series NaN +Inf few-requests scrape-gap; do
+    for mode in unreachable not-json few-requests scrape-gap; do
         echo "$mode" >"$FAKES/prometheus"
         rm -f "$FAKES/notifications"
         release start
         [[ $status == 1 && $(get_state .outcome) == inconclusive && $(get_state .window_extended) == true ]]
         [[ $(slot_images) == "$OLD_IMAGE" ]]
         notified "is inconclusive, analysis window extended"
+    done
+}
+
+@test "verdict: only one finite number within its limit promotes" {
+    verdict_of() { # RESPONSE
+        jq -nc --argjson rule '{"record": "release:mean_seconds", "labels": {"below": "LIMIT", "on_failure": "ABORT"}}' \
+            --argjson response "$1" '[$ARGS.named]' |
+            jq -r --arg kind verdict --argjson window_seconds 1 --argjson evaluated_at 1 \
+                --argjson settings '{"LIMIT": "0.5"}' -f "$root/scripts/release/verdict.jq" | jq -r .verdict
+    }
+    result() { printf '{"status": "success", "data": {"result": [%s]}}' "$1"; } # SERIES
+    [[ $(verdict_of "$(result '{"value": [1, "0.1"]}')") == PROMOTE ]]
+    [[ $(verdict_of "$(result '{"value": [1, "0.5"]}')") == ABORT ]]
+    for series in '' '{"value": [1, "0.1"]}, {"value": [1, "0.1"]}' '{"value": [1, "NaN"]}' '{"value": [1, "+Inf"]}'; do
+        [[ $(verdict_of "$(result "$series")") == INCONCLUSIVE ]]
+    done
+    for response in '{"status": "error", "error": "query timed out"}' '"curl: (7) Failed to connect"' '{"status": "success"}'; do
+        [[ $(verdict_of "$response") == INCONCLUSIVE ]]
     done
 }
 

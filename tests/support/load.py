@@ -11,22 +11,30 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 from tests.conftest import ROOT
+from tests.support.soak import IS_SOAK
 
 IMAGE = "marquee/loadgen:12.13.0"
 BINARY = ROOT / "build" / "vegeta"
 CLIENT_TIMEOUT_SECONDS = 0.6
+#: Beside other programs: without NGINX's retries a paused slot alone would make a fifth late.
+MIN_AVAILABILITY = 0.9
 
 
 @dataclass
 class Result:
-    """Outcome of the requests of one run; latencies are in seconds."""
+    """Outcome of the requests of one run; latencies are in seconds.
+
+    `late` counts the failures that exceeded the timeout of NGINX (status 504) or of clients.
+    """
 
     sent: int = 0
     ok: int = 0
+    late: int = 0
     failures: Counter[str] = field(default_factory=Counter)
     latencies: list[float] = field(default_factory=list)
     slots: Counter[str] = field(default_factory=Counter)
@@ -44,6 +52,17 @@ class Result:
     def __str__(self) -> str:
         times = ", ".join(f"p{p}: {self.percentile(p / 100) * 1000:.1f} ms" for p in (50, 99))
         return f"{self.sent} sent, {self.failed} failed {dict(self.failures)}, {times}"
+
+
+def assert_available(result: Result) -> None:
+    """Check that no request failed, and that responses were in time.
+
+    During `make test` other programs may use all cores: a tenth of the responses may be late.
+    During `make soak` none may.
+    """
+    assert result.failed == result.late, result
+    min_availability = 1 if IS_SOAK else MIN_AVAILABILITY
+    assert result.ok >= min_availability * result.sent, result
 
 
 def binary() -> Path:
@@ -91,15 +110,18 @@ def attack(
     errors: list[BaseException] = []
     attacker, encoder = _start(targets, rate, seconds, body_bytes=-1 if on_response else 0)
 
+    returned = threading.Event()
+
     def run_during() -> None:
         _call(during, errors)
+        returned.set()
         if stop_early:
             attacker.send_signal(signal.SIGINT)
 
     thread = threading.Thread(target=run_during)
     thread.start()
     output, _ = encoder.communicate(timeout=seconds + 60)
-    outlasted = thread.is_alive() and not stop_early
+    outlasted = not returned.is_set()
     thread.join()
     attacker.wait(10)
     if errors:
@@ -148,6 +170,8 @@ def _parse_output(
             result.ok += 1
         else:
             result.failures[hit["error"] or f"late or status {hit['code']}"] += 1
+            is_late = hit["code"] == HTTPStatus.GATEWAY_TIMEOUT or seconds > CLIENT_TIMEOUT_SECONDS
+            result.late += is_late
         if on_response:
             on_response(hit)
         result.slots.update((hit.get("headers") or {}).get("X-Slot", []))

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from http import HTTPStatus
@@ -21,9 +21,10 @@ from app.locks import exclusive_lock
 from app.model.artifact import ModelMetadata, write_manifest
 from app.model.manifest import Manifest, read_manifest
 from tests.conftest import ROOT
+from tests.support.docker import docker
 from tests.support.load import CLIENT_TIMEOUT_SECONDS, Result, attack
 from tests.support.mailbox import Mailbox
-from tests.support.stack import PROJECT, SLOTS, URL, Stack, docker
+from tests.support.stack import PROJECT, SLOTS, URL, Stack
 
 FAULTY = ROOT / "tests" / "e2e" / "faulty"
 OVERRIDE = """\
@@ -34,10 +35,13 @@ services:
       network: host
       args: {{BASE: {base}, FAULT: "{fault}"}}
 """
-REQUESTS_PER_SECOND = 100
+#: Low enough for a machine that also runs other programs.
+REQUESTS_PER_SECOND = 50
+#: Of a load; a test's limit.
+MAX_SECONDS = 800
 #: Short durations and small limits, to keep the tests short.
 SETTINGS = {
-    "RELEASE_ANALYSIS_WINDOW": "20s",
+    "RELEASE_ANALYSIS_WINDOW": "15s",
     "RELEASE_MIN_REQUESTS": "100",
     "RELEASE_SCRAPE_INTERVAL_SECONDS": "1",
     "RELEASE_GUARD_INTERVAL": "3s",
@@ -58,14 +62,12 @@ class Releases:
     Attributes:
         model: a model of version 1 that passes every check.
         settings: `RELEASE_` settings of the current test, beside `SETTINGS`.
-        version: number of the newest committed version.
     """
 
     stack: Stack
     model: Path
     receivers: "NotificationReceivers"
     settings: dict[str, str] = field(default_factory=dict)
-    version: int = 1
 
     @property
     def clone(self) -> Path:
@@ -102,19 +104,21 @@ class Releases:
             fault: fault of the image (tests/e2e/faulty/faults.py); "" for none.
             modify_model: changes the model directory before the commit.
         """
-        self.version += 1
+        version_file = self.clone / "version.txt"
+        version = int(version_file.read_text()) + 1
         model = self.clone / "model"
         shutil.rmtree(model, ignore_errors=True)
         shutil.copytree(self.model, model)
         for kind in ("lists", "factors"):
-            set_version(model / kind, read_manifest(model / kind, kind), self.version)
+            set_version(model / kind, read_manifest(model / kind, kind), version)
         if modify_model:
             modify_model(model)
-        (self.clone / "version.txt").write_text(f"{self.version}\n")
-        message = f"Data and Model version update: [{self.version}]"
+        version_file.write_text(f"{version}\n")
+        (self.clone / "dvc.lock").unlink(missing_ok=True)  # of a version from DVC
+        message = f"Data and Model version update: [{version}]"
         git(self.clone, "commit", "--quiet", "--all", "-m", message)
         self.set_fault(fault)
-        return self.version
+        return version
 
     def set_fault(self, fault: str) -> None:
         """Make the image build add a layer with a fault on top of the good image; "" for none."""
@@ -160,7 +164,7 @@ class Releases:
         state: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
         return state
 
-    def wait_for_phase(self, phase: str, seconds: float = 90) -> None:
+    def wait_for_phase(self, phase: str, seconds: float = 200) -> None:
         """Wait until the release is in a phase."""
         deadline = time.monotonic() + seconds
         while self.state.get("phase") != phase:
@@ -288,18 +292,20 @@ def run_under_load(
     during: Callable[[], object],
     on_response: Callable[[dict[str, Any]], object] | None = None,
     rate: int = REQUESTS_PER_SECOND,
+    users: Sequence[int] = (),
 ) -> Result:
-    """Run something while users of the model request recommendations.
+    """Run something while users request recommendations.
 
     Args:
         during: what to run; the load ends when it returns.
         on_response: called with each response, as vegeta's JSON.
         rate: requests per second.
+        users: their ids; default: the users of the model.
 
     Returns:
         The result of the load, with the number of failed requests by phase of the release.
     """
-    users = random.Random(8).choices(releases.users, k=5000)
+    users = random.Random(8).choices(users or releases.users, k=5000)
     failed: list[float] = []
 
     def check_response(hit: dict[str, Any]) -> None:
@@ -308,7 +314,9 @@ def run_under_load(
         if on_response:
             on_response(hit)
 
-    result = attack(URL, users, rate, 280, during, on_response=check_response, stop_early=True)
+    result = attack(
+        URL, users, rate, MAX_SECONDS, during, on_response=check_response, stop_early=True
+    )
     for phase, count in Counter(map(releases.get_phase_at, failed)).items():
         result.failures[f"while {phase}"] = count
     return result

@@ -1,20 +1,24 @@
 """Wait until the stack's shipper has written everything to the database."""
 
+import re
+
 import requests
 
-from tests.support.stack import eventually
+from tests.support.waiting import eventually
 
 SHIPPER_URL = "http://127.0.0.1:8083"
 
 
+def count_spooled_records() -> float:
+    """Return the number of records that are not in the database yet; NaN without a response."""
+    try:
+        text = requests.get(f"{SHIPPER_URL}/metrics", timeout=3).text
+    except requests.RequestException:
+        return float("nan")
+    match = re.search(r"^marquee_provenance_spool_records (.+)$", text, re.MULTILINE)
+    return float(match[1]) if match else float("nan")
+
+
 def wait_until_shipped() -> None:
     """Wait until no record is left in the spool."""
-
-    def is_empty() -> bool:
-        try:
-            text = requests.get(f"{SHIPPER_URL}/metrics", timeout=3).text
-        except requests.ConnectionError:
-            return False
-        return "\nmarquee_provenance_spool_records 0.0" in text
-
-    eventually(is_empty, 60, "an empty spool")
+    eventually(lambda: count_spooled_records() == 0, 60, "an empty spool")

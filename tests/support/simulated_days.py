@@ -12,9 +12,10 @@ from typing import Any
 import requests
 
 from app.simulator.environment import SAMPLE_END
-from tests.conftest import ROOT
+from tests.support.deployment import Deployment, save_log
+from tests.support.docker import docker
 from tests.support.releases import Releases, git
-from tests.support.stack import PROJECT, PROMETHEUS, URL, Stack, docker
+from tests.support.stack import PROJECT, PROMETHEUS
 
 SIMULATOR = f"{PROJECT}-days"
 TOPIC = "days"
@@ -23,8 +24,6 @@ _DAY_SECONDS = 86_400
 _RETRY_DAYS = 0.25
 #: The first version that is trained on the log changes what is watched by more than the default.
 _DEFAULT_CHECK, _RELAXED_CHECK = "max_popularity_psi: 0.5\n", "max_popularity_psi: 1\n"
-#: Long enough for a machine that also runs other things.
-_RETRAIN_TIMEOUT_SECONDS, _RELEASE_TIMEOUT_SECONDS = 400, 400
 
 
 @dataclass(frozen=True)
@@ -80,86 +79,26 @@ class Outcome:
     end_time: float = 0.0
 
 
-class SimulatedDays:
-    """The stack with a Git origin and a DVC remote of its own, and the simulator beside it.
-
-    `tear_down` restores the stack, except for the versions in its slots.
-    """
+class SimulatedDays(Deployment):
+    """A deployment with the simulator beside it."""
 
     def __init__(self, releases: Releases, directory: Path) -> None:
-        self.releases = releases
-        self.stack: Stack = releases.stack
-        self.directory = directory
-        self.origin = directory / "origin.git"
-        self.initial_version = 0
-        self._image = f"{self.stack.environment['MARQUEE_IMAGE']}:deployment"
-        self._env_file = releases.clone / ".env"
-        self._original_env = self._env_file.read_text() if self._env_file.exists() else ""
-        # The scheduler's user pushes versions, and the user who runs the tests fetches them.
-        git_config = directory / "gitconfig"
-        git_config.write_text("[safe]\n\tdirectory = *\n")
-        releases.settings = {
-            "GIT_CONFIG_GLOBAL": str(git_config),
-            "MARQUEE_DVC_REMOTE": str(directory / "versions"),
-            "RELEASE_MIN_REQUESTS": "50",
-        }
+        super().__init__(releases, directory, TOPIC, {})
 
-    # -- set-up and tear-down --------------------------------------------------------------------
-
-    def set_up(self) -> None:
-        """Create origin and remote, empty the store, start Kafka, collector and scheduler."""
-        for path in [self.directory, *self.directory.parents[:1]]:
-            path.chmod(0o755)
-        branch = self._create_origin()
-        self._chown_remotes("10001:10001")
-        self.initial_version = production_version()
-        make = ["make", ".venv/.deployment"]
-        subprocess.run(make, cwd=self.releases.clone, check=True, capture_output=True, timeout=600)
-        settings = {
-            "MARQUEE_KAFKA_SERVERS": "kafka:9092",
-            "MARQUEE_KAFKA_TOPIC": TOPIC,
-            "MARQUEE_REMOTES": str(self.directory),
-            "MARQUEE_GIT_BRANCH": branch,
-        }
-        added = "".join(f"{name}={value}\n" for name, value in settings.items())
-        self._env_file.write_text(self._original_env + added)
-        self.stack.compose("rm", "--stop", "--force", "collector", "scheduler")
-        for volume in ("store", "workspace"):
-            docker("run", "--rm", "--user=0", f"--volume={PROJECT}_{volume}:/v",
-                   "--entrypoint=find", self._image, "/v", "-mindepth", "1", "-delete")  # fmt: skip
-        self.stack.compose("--profile", "demo", "up", "-d", "--wait", *SERVICES)
-
-    def _create_origin(self) -> str:
-        """Push the clone, with a relaxed data check, to a bare repository; return the branch."""
+    def set_up(self, services: tuple[str, ...] = SERVICES) -> None:
+        """Relax a data check, then set up the deployment."""
         clone = self.releases.clone
         parameters = clone / "params.yaml"
         text = parameters.read_text()
         assert text.count(_DEFAULT_CHECK) == 1
         parameters.write_text(text.replace(_DEFAULT_CHECK, _RELAXED_CHECK))
         git(clone, "commit", "--quiet", "-m", "Relax the check of popularity", "params.yaml")
-        git(self.directory, "clone", "--quiet", "--bare", str(clone), str(self.origin))
-        branch = git(self.origin, "symbolic-ref", "--short", "HEAD").strip()
-        git(clone, "remote", "set-url", "origin", str(self.origin))
-        git(clone, "fetch", "--quiet")
-        git(clone, "branch", "--quiet", f"--set-upstream-to=origin/{branch}")
-        return branch
+        super().set_up(services)
 
     def tear_down(self) -> None:
         """Remove what `set_up` and `run` added."""
         subprocess.run(["docker", "rm", "--force", SIMULATOR], capture_output=True, check=False)
-        self.stack.compose("--profile", "demo", "rm", "--stop", "--force", "kafka")
-        self._chown_remotes("0:0")
-        current = self._env_file.read_text().splitlines()
-        original = self._original_env.splitlines()
-        lines = [line for line in original if not _is_written_by_release(line)]
-        lines += [line for line in current if _is_written_by_release(line)]
-        self._env_file.write_text("".join(f"{line}\n" for line in lines))
-        self.stack.compose("up", "-d", "--wait", "collector", "scheduler")
-
-    def _chown_remotes(self, owner: str) -> None:
-        volume = f"--volume={self.directory}:/remotes"
-        docker("run", "--rm", "--user=0", volume, "--entrypoint=chown", self._image, "-R", owner,
-               "/remotes")  # fmt: skip
+        super().tear_down()
 
     # -- the simulation --------------------------------------------------------------------------
 
@@ -174,12 +113,12 @@ class SimulatedDays:
         last_retraining = scenario.days - scenario.retrain_interval_days * 7 / 8
         while is_simulator_running():
             if next_retraining <= self.elapsed_days() <= last_retraining:
-                self._log("events.log", f"day {self.elapsed_days():.2f}: retraining\n")
+                save_log("events.log", f"day {self.elapsed_days():.2f}: retraining\n")
                 self._retrain_and_release(outcome)
                 failed = outcome.retrainings[-1]["status"] == "failed"
                 next_retraining += _RETRY_DAYS if failed else scenario.retrain_interval_days
                 results = f"{outcome.retrainings[-1]}, {outcome.releases[-1:]}"
-                self._log("events.log", f"day {self.elapsed_days():.2f}: {results}\n")
+                save_log("events.log", f"day {self.elapsed_days():.2f}: {results}\n")
             time.sleep(1)
         outcome.end_time = time.time()
         outcome.summary = simulator_summary()
@@ -217,42 +156,6 @@ class SimulatedDays:
         outcome.releases.append({"version": retraining["version"], **release, "seconds": seconds})
         if release["outcome"] == "promoted":
             outcome.served_versions.append(int(retraining["version"]))
-
-    def retrain(self) -> dict[str, Any]:
-        """Run `marquee retrain` in the scheduler's container; return its result."""
-        process = subprocess.run(
-            ["docker", "compose", "exec", "-T", "-e", "MARQUEE_GIT_REMOTE=/remotes/origin.git",
-             "scheduler", "marquee", "retrain", "--json"],
-            cwd=self.stack.clone, env=self.stack.environment, capture_output=True, text=True,
-            timeout=_RETRAIN_TIMEOUT_SECONDS, check=False,
-        )  # fmt: skip
-        self._log("retrain.log", process.stderr + process.stdout)
-        assert process.stdout, process.stderr[-3000:]
-        result: dict[str, Any] = json.loads(process.stdout)
-        return result
-
-    def deploy(self) -> dict[str, Any]:
-        """Run what the pipeline runs on the server; return outcome and reason of the release."""
-        previous_id = self.releases.state.get("id")
-        process = subprocess.run(
-            ["scripts/deploy.sh"], cwd=self.stack.clone, env=self.releases.environment,
-            capture_output=True, text=True, timeout=_RELEASE_TIMEOUT_SECONDS, check=False,
-        )  # fmt: skip
-        self._log("deploy.log", process.stderr + process.stdout)
-        if process.returncode:
-            reason = process.stderr.strip().splitlines()[-1]
-            return {"outcome": "not started", "reason": reason}
-        deadline = time.monotonic() + _RELEASE_TIMEOUT_SECONDS
-        while (state := self.releases.state)["id"] == previous_id or state["phase"] != "completed":
-            assert time.monotonic() < deadline, f"the release does not end: {state}"
-            time.sleep(0.5)
-        log = self.stack.clone / "data" / "release" / "release.log"
-        self._log("deploy.log", log.read_text())
-        return {"outcome": state["outcome"], "reason": state.get("reason")}
-
-    def _log(self, name: str, text: str) -> None:
-        with (ROOT / "build" / f"simulated-days-{name}").open("a") as log:
-            log.write(text)
 
     # -- evaluation ------------------------------------------------------------------------------
 
@@ -322,12 +225,6 @@ class SimulatedDays:
         }
 
 
-def production_version() -> int:
-    """Return the version of the model that responds."""
-    response = requests.get(f"{URL}/recommend/42", timeout=5)
-    return int(response.headers["X-Model-Version"])
-
-
 def is_simulator_running() -> bool:
     return docker("inspect", "-f", "{{.State.Running}}", SIMULATOR).strip() == "true"
 
@@ -346,8 +243,3 @@ def lower_quartile(values: list[float]) -> float:
     A leak raises it all the same.
     """
     return round(sorted(values)[len(values) // 4], 1)
-
-
-def _is_written_by_release(line: str) -> bool:
-    """Return whether a line of .env is one that a release changes."""
-    return line.startswith(("MARQUEE_BUILD_", "MARQUEE_DIGEST_", "MARQUEE_CANARY_REPLICAS="))

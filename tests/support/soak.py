@@ -43,6 +43,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "simulated-days": ("tests/e2e/test_simulated_days.py",),
     "demo": ("tests/e2e/test_demo.py",),
     "pipeline": ("tests/e2e/test_pipeline.py",),
+    "debian": ("tests/e2e/test_bare_debian.py",),
     "crash-recovery": (
         "tests/integration/auto_deployment",
         "tests/integration/ingest/kafka",

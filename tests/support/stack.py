@@ -1,17 +1,20 @@
 """The unchanged compose file as a project of its own, separate from any other on the machine."""
 
+import itertools
 import json
 import os
 import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import requests
+
+from tests.support.docker import docker
+from tests.support.waiting import eventually
 
 PROJECT = "marquee-e2e"
 URL = "http://127.0.0.1:8082"
@@ -20,12 +23,17 @@ PORTS = (8082, 8083, 9090, 9093)
 SLOTS = ("stable-1", "stable-2", "canary")
 
 
-def find_missing_requirement() -> str | None:
-    """Return why no stack can run on this machine; None where one can."""
+def find_missing_engine() -> str | None:
+    """Return why no containers can run on this machine; None where they can."""
     if shutil.which("docker") is None:
         return "there is no docker command"
     if subprocess.run(["docker", "info"], capture_output=True, check=False).returncode != 0:
         return "no Docker engine responds (make test SYSTEM=1 installs and starts one)"
+    return None
+
+
+def find_used_port() -> str | None:
+    """Return which port of the stack another program uses; None if all are free."""
     for port in PORTS:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -90,9 +98,36 @@ class Stack:
         documents: list[dict[str, Any]] = json.loads(docker("inspect", self.container(service)))
         return documents[0]
 
-    def recreate(self, service: str) -> None:
-        """Recreate one container and wait until it is healthy, as a release does."""
-        self.compose("up", "-d", "--no-deps", "--force-recreate", "--wait", service)
+    def recreate(self, slot: str) -> None:
+        """Recreate the container of a slot and wait until it is ready, as a release does."""
+        self.compose("up", "-d", "--no-deps", "--force-recreate", slot)
+        self.wait_until_ready(slot)
+
+    def wait_until_ready(self, slot: str) -> None:
+        """Wait until a slot is healthy; Docker would check it ten seconds after its start."""
+        check = ("exec", self.container(slot), "python", "-m", "app.service.healthcheck")
+        eventually(lambda: is_successful("docker", *check), 60, f"{slot} is ready", 0.5)
+
+    def wait_until_serving(self, slot: str) -> None:
+        """Wait until a slot is healthy and clients get responses from it."""
+        self.wait_until_ready(slot)
+        user = itertools.count()
+
+        def responds() -> bool:
+            url = f"{URL}/recommend/{next(user)}"
+            return requests.get(url, timeout=2).headers.get("X-Slot") == slot
+
+        eventually(responds, 60, f"{slot} gets requests")
+
+    def wait_for_scrape(self) -> None:
+        """Wait until Prometheus has scraped every slot, from now on."""
+        start = time.time()
+        up = 'up{job="marquee"}'
+        eventually(
+            lambda: self.query_value(f"min(timestamp({up}))") > start
+            and self.query_value(f"min({up})") == 1,
+            60, "a scrape of every slot",
+        )  # fmt: skip
 
     def query(self, expression: str) -> list[dict[str, Any]]:
         """Run an instant query; return the result vector of Prometheus."""
@@ -109,18 +144,6 @@ class Stack:
         return float(result[0]["value"][1]) if result else 0.0
 
 
-def docker(*arguments: str) -> str:
-    """Run `docker`; return its output, or fail with its errors."""
-    process = subprocess.run(
-        ["docker", *arguments], capture_output=True, text=True, timeout=300, check=False
-    )
-    assert process.returncode == 0, f"docker {arguments}: {process.stderr}"
-    return process.stdout
-
-
-def eventually(check: Callable[[], bool], timeout_seconds: float, what: str) -> None:
-    """Wait until a check is true; fail after the timeout with a description of what was awaited."""
-    deadline = time.monotonic() + timeout_seconds
-    while not check():
-        assert time.monotonic() < deadline, f"not within {timeout_seconds} s: {what}"
-        time.sleep(0.5)
+def is_successful(*command: str) -> bool:
+    """Return whether a command's exit status is 0."""
+    return subprocess.run(command, capture_output=True, timeout=60, check=False).returncode == 0

@@ -1,7 +1,5 @@
 import json
 import threading
-import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -23,6 +21,7 @@ from tests.support.provenance import (
     encoded,
     make_record,
 )
+from tests.support.waiting import eventually
 
 
 def rows(engine: sa.Engine, table: sa.Table) -> list[dict[str, Any]]:
@@ -32,13 +31,6 @@ def rows(engine: sa.Engine, table: sa.Table) -> list[dict[str, Any]]:
 
 def metric(shipper: Shipper, name: str, **labels: str) -> float | None:
     return shipper._metrics.registry.get_sample_value(name, labels)
-
-
-def wait_until(condition: Callable[[], bool], timeout_seconds: float = 10) -> None:
-    deadline = time.monotonic() + timeout_seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_every_record_is_shipped_once_and_the_spool_is_empty(environment: Environment) -> None:
@@ -194,13 +186,33 @@ def test_a_failed_attempt_is_counted_and_retried(environment: Environment) -> No
     thread.start()
     try:
         failures = "marquee_shipper_failures_total"
-        wait_until(lambda: (metric(shipper, failures, failed="database") or 0) > 0)
+        eventually(lambda: (metric(shipper, failures, failed="database") or 0) > 0, 60)
         environment.engine()
-        wait_until(lambda: len(rows(engine, reccom)) == 1)
+        eventually(lambda: len(rows(engine, reccom)) == 1, 60)
     finally:
         stop.set()
         thread.join()
     assert metric(shipper, failures, failed="spool") == 0
+
+
+def rename(engine: sa.Engine, old: str, new: str) -> None:
+    with engine.begin() as connection:
+        connection.execute(sa.text(f"alter table {old} rename to {new}"))
+
+
+def test_records_that_the_database_refused_are_shipped_later(environment: Environment) -> None:
+    writer = environment.writer()
+    for number in range(10):
+        writer.append(encoded(number))
+    writer.close()
+    engine = environment.engine()
+    shipper = environment.shipper(engine)
+    rename(engine, "reccom", "hidden")
+    with pytest.raises(sa.exc.OperationalError):
+        shipper.ship()
+    rename(engine, "hidden", "reccom")
+    assert shipper.ship() == 10
+    assert len(rows(engine, reccom)) == 10
 
 
 def test_records_beyond_the_retention_are_deleted(environment: Environment) -> None:

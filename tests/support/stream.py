@@ -1,0 +1,38 @@
+"""The stack's Kafka broker: send lines, and wait until the collector has stored them."""
+
+from collections.abc import Iterable
+from contextlib import closing
+
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+
+from app.ingest.kafka.consumer import GROUP_ID
+from tests.support.waiting import eventually
+
+#: The broker's listener for the host.
+BROKER = "127.0.0.1:9094"
+
+
+def send_lines(topic: str, lines: Iterable[str]) -> None:
+    """Send lines to a topic; return when the broker has confirmed them."""
+    with KafkaProducer(bootstrap_servers=BROKER) as producer:
+        for line in lines:
+            producer.send(topic, line.encode())
+        producer.flush()
+
+
+def wait_until_collected(topic: str, timeout_seconds: float = 120) -> None:
+    """Wait until all lines of a topic are in the store.
+
+    The collector commits its group's offsets after each commit of its store.
+    """
+    partition = TopicPartition(topic, 0)
+
+    def is_collected() -> bool:
+        consumer = KafkaConsumer(
+            bootstrap_servers=BROKER, group_id=GROUP_ID, enable_auto_commit=False
+        )
+        with closing(consumer):
+            end: int = consumer.end_offsets([partition])[partition]
+            return end > 0 and consumer.committed(partition) == end
+
+    eventually(is_collected, timeout_seconds, f"all lines of {topic} in the store", 0.5)
