@@ -22,7 +22,7 @@ from app.model.manifest import (
     FileEntry,
     Kind,
     Manifest,
-    content_hash,
+    compute_model_hash,
     read_manifest,
 )
 
@@ -91,7 +91,7 @@ def write_manifest(
         users=users,
         movies=movies,
         files=files,
-        model_hash=content_hash(files),
+        model_hash=compute_model_hash(files, metadata.parameters, metadata.data),
         version=metadata.version,
         parameters=metadata.parameters,
         metrics=metadata.metrics,

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -54,6 +55,12 @@ class Manifest(BaseModel):
     files: dict[str, FileEntry]
     model_hash: str = Field(pattern=_SHA256)
 
+    @field_validator("created")
+    @classmethod
+    def _validate_time(cls, created: str) -> str:
+        datetime.fromisoformat(created)
+        return created
+
     @field_validator("files")
     @classmethod
     def _validate_file_names(cls, files: dict[str, FileEntry]) -> dict[str, FileEntry]:
@@ -62,16 +69,25 @@ class Manifest(BaseModel):
                 raise ValueError(f"not a name for an array file: {name!r}")
         return files
 
+    def compute_hash(self) -> str:
+        """Compute the hash of everything that makes this model: see `compute_model_hash`."""
+        return compute_model_hash(self.files, self.parameters, self.data)
+
     def to_json(self) -> bytes:
         """Serialize to indented JSON with the checksum as last key."""
         content = self.model_dump(mode="json")
         return (json.dumps({**content, _CHECKSUM: _checksum(content)}, indent=1) + "\n").encode()
 
 
-def content_hash(files: dict[str, FileEntry]) -> str:
-    """One SHA-256 for all arrays: equal exactly when every file is equal."""
-    lines = (f"{name} {files[name].sha256}\n" for name in sorted(files))
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+def compute_model_hash(
+    files: dict[str, FileEntry], parameters: dict[str, Any], data: dict[str, Any]
+) -> str:
+    """Compute one SHA-256 of all arrays, the parameters and the training data.
+
+    The parameters contain the rating scale. Version number, time and metrics are no part of it.
+    """
+    hashes = {name: entry.sha256 for name, entry in files.items()}
+    return _checksum({"files": hashes, "parameters": parameters, "data": data})
 
 
 def read_manifest(directory: Path, kind: Kind) -> Manifest:
@@ -98,13 +114,15 @@ def read_manifest(directory: Path, kind: Kind) -> Manifest:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
         raise ArtifactError(f"{path}: {field}: {first['msg']}") from error
-    if checksum != _checksum(content) or manifest.model_hash != content_hash(manifest.files):
+    if checksum != _checksum(content) or manifest.model_hash != manifest.compute_hash():
         raise ArtifactError(f"{path}: was changed after it was written (checksum mismatch)")
     return manifest
 
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            raise ArtifactError(f"{path}: not a regular file")
         if path.stat().st_size > MAX_MANIFEST_BYTES:
             raise ArtifactError(f"{path}: larger than {MAX_MANIFEST_BYTES} bytes")
         content = json.loads(path.read_bytes())

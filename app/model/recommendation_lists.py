@@ -1,7 +1,9 @@
 """Look up precomputed recommendations: the `lists` artifact that the service reads."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +16,9 @@ from app.model.manifest import ArtifactError, Manifest
 LISTS = "lists"
 
 Source = Literal["personal", "popular"]
+_MOVIE_ID = re.compile(r"[^\s,\x00-\x1f\x7f]+")
+#: Rows of `lists` that are checked at a time.
+_CHECKED_ROWS = 100_000
 
 #: The arrays: name -> (dimensions, kind of dtype). `U` users, `N` movies, `D` length of a stored
 #: list, `G` segments, `P` length of a segment's list, `A` users whose segment is known.
@@ -39,8 +44,21 @@ def pack_movie_ids(movie_ids: Sequence[str]) -> Array:
 
 
 def unpack_movie_ids(packed: Array) -> list[str]:
-    """Decode movie ids; the index is the movie number."""
-    return packed.tobytes().decode().split("\n")
+    """Decode movie ids; the index is the movie number.
+
+    Raises:
+        ArtifactError: an id that a response cannot contain (empty, with a comma, white space or a
+            control character), an id that occurs twice, or bytes that are not UTF-8.
+    """
+    try:
+        movie_ids = packed.tobytes().decode().split("\n")
+    except UnicodeDecodeError as error:
+        raise ArtifactError(f"movies.npy: not UTF-8: {error}") from error
+    if wrong := [movie_id for movie_id in movie_ids if not _MOVIE_ID.fullmatch(movie_id)]:
+        raise ArtifactError(f"movies.npy: not a movie id: {wrong[0][:80]!r}")
+    if len(set(movie_ids)) < len(movie_ids):
+        raise ArtifactError("movies.npy: a movie id occurs twice")
+    return movie_ids
 
 
 @dataclass(frozen=True)
@@ -147,9 +165,11 @@ class RecommendationLists:
     def _replace_hidden(self, numbers: list[int]) -> list[int]:
         """Remove hidden movies; append popular ones where a full list became too short."""
         shown = [i for i in numbers if i not in self._hidden]
-        if len(shown) >= self._length or numbers[-1] == len(self.movie_ids):
+        missing = self._length - len(shown)
+        if missing <= 0 or numbers[-1] == len(self.movie_ids):
             return shown
-        return shown + [i for i in self._popular if i not in set(numbers)][: self._length]
+        listed = set(numbers)
+        return shown + list(islice((i for i in self._popular if i not in listed), missing))
 
     def _format(self, numbers: list[int], source: Source) -> Recommendation:
         """Cut a list to the length to recommend and remove fill values."""
@@ -186,14 +206,29 @@ def _check_layout(artifact: Artifact) -> None:
 
 
 def _check_content(artifact: Artifact) -> None:
-    """Check what needs a full read: movie and segment numbers in range, user ids ascending."""
+    """Check what needs a full read: lists, movie and segment numbers, user ids."""
     arrays, movies = artifact.arrays, artifact.manifest.movies
-    for name, limit in (("lists", movies), ("popular", movies - 1), ("segment_popular", movies)):
-        if arrays[name].size and int(arrays[name].max()) > limit:
-            raise ArtifactError(f"{name}.npy: a movie number out of range")
+    for name in ("lists", "segment_popular"):
+        for first in range(0, len(arrays[name]), _CHECKED_ROWS):
+            _check_rows(name, np.asarray(arrays[name][first : first + _CHECKED_ROWS]), movies)
+    _check_rows("popular", np.asarray(arrays["popular"])[None, :], movies)
+    if movies in arrays["popular"]:
+        raise ArtifactError("popular.npy: a movie number out of range")
     for name in ("users", "segment_users"):
         if (np.diff(arrays[name]) <= 0).any():
             raise ArtifactError(f"{name}.npy: user ids not ascending")
     segments = len(arrays["segment_popular"])
     if arrays["segment_of"].size and int(arrays["segment_of"].max()) >= segments:
         raise ArtifactError("segment_of.npy: a segment number out of range")
+
+
+def _check_rows(name: str, rows: Array, movies: int) -> None:
+    """Check that each row contains different movies, and fill values at its end only."""
+    if rows.size and int(rows.max()) > movies:
+        raise ArtifactError(f"{name}.npy: a movie number out of range")
+    fill = rows == movies
+    if (fill[:, :-1] & ~fill[:, 1:]).any():
+        raise ArtifactError(f"{name}.npy: a movie after the end of a list")
+    ordered = np.sort(rows, axis=1)
+    if ((ordered[:, :-1] == ordered[:, 1:]) & (ordered[:, 1:] != movies)).any():
+        raise ArtifactError(f"{name}.npy: a movie occurs twice in a list")

@@ -121,13 +121,31 @@ teardown() { [[ -z ${running:-} ]] || kill -9 "$running" 2>/dev/null || true; }
 }
 
 @test "start: extends the window once and never promotes without valid data" {
-    for mode in unreachable not-json error empty two-series NaN +Inf few-requests scrape-gap; do
+    for mode in unreachable not-json few-requests scrape-gap; do
         echo "$mode" >"$FAKES/prometheus"
         rm -f "$FAKES/notifications"
         release start
         [[ $status == 1 && $(get_state .outcome) == inconclusive && $(get_state .window_extended) == true ]]
         [[ $(slot_images) == "$OLD_IMAGE" ]]
         notified "is inconclusive, analysis window extended"
+    done
+}
+
+@test "verdict: only one finite number within its limit promotes" {
+    verdict_of() { # RESPONSE
+        jq -nc --argjson rule '{"record": "release:mean_seconds", "labels": {"below": "LIMIT", "on_failure": "ABORT"}}' \
+            --argjson response "$1" '[$ARGS.named]' |
+            jq -r --arg kind verdict --argjson window_seconds 1 --argjson evaluated_at 1 \
+                --argjson settings '{"LIMIT": "0.5"}' -f "$root/scripts/release/verdict.jq" | jq -r .verdict
+    }
+    result() { printf '{"status": "success", "data": {"result": [%s]}}' "$1"; } # SERIES
+    [[ $(verdict_of "$(result '{"value": [1, "0.1"]}')") == PROMOTE ]]
+    [[ $(verdict_of "$(result '{"value": [1, "0.5"]}')") == ABORT ]]
+    for series in '' '{"value": [1, "0.1"]}, {"value": [1, "0.1"]}' '{"value": [1, "NaN"]}' '{"value": [1, "+Inf"]}'; do
+        [[ $(verdict_of "$(result "$series")") == INCONCLUSIVE ]]
+    done
+    for response in '{"status": "error", "error": "query timed out"}' '"curl: (7) Failed to connect"' '{"status": "success"}'; do
+        [[ $(verdict_of "$response") == INCONCLUSIVE ]]
     done
 }
 

@@ -135,6 +135,7 @@ def write_model(directory: Path, version: int, first_movie: int = 0) -> None:
     data = {**counts, "newest": NEWEST, "data_hash": f"{version:064}"}
     manifest = read_manifest(directory / "lists", "lists")
     manifest = manifest.model_copy(update={"version": version, "data": data})
+    manifest = manifest.model_copy(update={"model_hash": manifest.compute_hash()})
     (directory / "lists" / "manifest.json").write_bytes(manifest.to_json())
     factors = directory / "factors"
     factors.mkdir()

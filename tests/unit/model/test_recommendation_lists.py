@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -57,3 +58,22 @@ def test_hidden_movies_are_replaced_from_the_rest_of_the_stored_list(shared_mode
 def test_hidden_ids_that_the_model_does_not_contain_are_listed(shared_model: Path) -> None:
     lists = RecommendationLists.open(shared_model, hidden=["no+such+movie+1900", MOVIES[0]])
     assert lists.unknown_hidden_ids == ["no+such+movie+1900"]
+
+
+def test_only_as_many_popular_movies_as_needed_are_compared(
+    shared_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cost does not grow with the catalogue: 35 ms a request with 27,000 movies otherwise."""
+
+    class Popular(list[int]):
+        compared = 0
+
+        def __iter__(self) -> Iterator[int]:
+            for number in super().__iter__():
+                Popular.compared += 1
+                yield number
+
+    lists = RecommendationLists.open(shared_model, length=6, hidden=MOVIES[1:46])
+    monkeypatch.setattr(lists, "_popular", Popular(lists._popular))
+    assert movies(lists.get(42).text) == [*MOVIES[46:51], MOVIES[59]]
+    assert Popular.compared == 1

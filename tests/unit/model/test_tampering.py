@@ -1,6 +1,7 @@
 """Every defect of a model directory that `docs/artifact.md` lists is refused."""
 
 import json
+import os
 import pickle
 import re
 from collections.abc import Callable
@@ -13,9 +14,9 @@ import pytest
 from app.atomic_files import write_file
 from app.model.artifact import ModelMetadata, open_artifact, write_manifest
 from app.model.manifest import ArtifactError, Manifest
-from app.model.recommendation_lists import RecommendationLists
+from app.model.recommendation_lists import RecommendationLists, pack_movie_ids
 from app.model.verify import verify_model
-from tests.conftest import ROOT
+from tests.conftest import MOVIES, ROOT
 
 Tamper = Callable[[Path], object]
 
@@ -80,6 +81,30 @@ def resize_entry(lists: Path, name: str) -> None:
     write_file(lists / "manifest.json", Manifest.model_validate(content).to_json())
 
 
+def link_manifest(lists: Path) -> None:
+    (lists / "manifest.json").rename(lists.parent.parent / "elsewhere.json")
+    (lists / "manifest.json").symlink_to(lists.parent.parent / "elsewhere.json")
+
+
+def make_fifo(lists: Path) -> None:
+    (lists / "manifest.json").unlink()
+    os.mkfifo(lists / "manifest.json")
+
+
+def movie_ids(change: Callable[[list[str]], list[str]]) -> Tamper:
+    return array("movies", lambda _: pack_movie_ids(change(list(MOVIES))))
+
+
+def put(number: int) -> Callable[[Any], Any]:
+    """Return a change that replaces the first movie of the first list."""
+
+    def change(lists: Any) -> Any:
+        lists.flat[0] = number
+        return lists
+
+    return change
+
+
 #: Defect -> (how to cause it, error message). Refused when opened.
 WHEN_OPENED: dict[str, tuple[Tamper, str]] = {
     "no manifest": (lambda d: (d / "manifest.json").unlink(), "manifest.json: cannot be read"),
@@ -135,6 +160,23 @@ WHEN_OPENED: dict[str, tuple[Tamper, str]] = {
         "different lengths",
     ),
     "empty lists": (array("lists", lambda a: a[:, :0]), "lists of no movies"),
+    "manifest is a symbolic link": (link_manifest, "manifest.json: not a regular file"),
+    "manifest is a FIFO": (make_fifo, "manifest.json: not a regular file"),
+    "creation time is not a time": (
+        manifest(lambda m: m.update(created="yesterday")),
+        "created: Value error, Invalid isoformat string: 'yesterday'",
+    ),
+    "empty movie id": (movie_ids(lambda ids: ["", *ids[1:]]), "not a movie id: ''"),
+    "movie id with a comma": (movie_ids(lambda ids: ["a,b", *ids[1:]]), "not a movie id: 'a,b'"),
+    "movie id with a control character": (
+        movie_ids(lambda ids: ["a\x1b[2J", *ids[1:]]),
+        r"not a movie id: 'a\x1b[2J'",
+    ),
+    "movie id twice": (movie_ids(lambda ids: [ids[1], *ids[1:]]), "a movie id occurs twice"),
+    "movie ids are not UTF-8": (
+        array("movies", lambda a: np.concatenate([[np.uint8(0xFF)], a])),
+        "movies.npy: not UTF-8",
+    ),
 }
 
 #: Refused only by `marquee verify`.
@@ -146,6 +188,22 @@ WHEN_VERIFIED: dict[str, tuple[Tamper, str]] = {
     "movie number out of range": (
         array("lists", lambda a: a + 60),
         "lists.npy: a movie number out of range",
+    ),
+    "movie after the end of a list": (
+        array("lists", put(60)),
+        "lists.npy: a movie after the end of a list",
+    ),
+    "movie twice in a list": (
+        array("lists", put(2)),
+        "lists.npy: a movie occurs twice in a list",
+    ),
+    "movie twice in the list of a segment": (
+        array("segment_popular", put(12)),
+        "segment_popular.npy: a movie occurs twice in a list",
+    ),
+    "movie twice among the popular ones": (
+        array("popular", put(58)),
+        "popular.npy: a movie occurs twice in a list",
     ),
     "user ids not ascending": (
         array("users", lambda a: a[::-1]),
@@ -200,3 +258,18 @@ def test_the_documentation_lists_every_defect() -> None:
     page = (ROOT / "docs" / "artifact.md").read_text()
     for name in (*WHEN_OPENED, *WHEN_VERIFIED):
         assert f"| {name} |" in page
+
+
+def test_the_model_hash_depends_on_the_parameters_and_the_data(model: Path) -> None:
+    hashes = {
+        write_manifest(
+            model / "lists", "lists", 4, 60, ModelMetadata(version, parameters, {}, data, {})
+        ).model_hash
+        for version, parameters, data in (
+            (1, {"rating_scale": [1, 5]}, {"data_hash": "a"}),
+            (2, {"rating_scale": [1, 5]}, {"data_hash": "a"}),  # another number only
+            (1, {"rating_scale": [1, 10]}, {"data_hash": "a"}),
+            (1, {"rating_scale": [1, 5]}, {"data_hash": "b"}),
+        )
+    }
+    assert len(hashes) == 3
