@@ -41,7 +41,7 @@ def debian(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Container]:
     name = f"bare-debian-{uuid4().hex[:8]}"
     network = os.environ.get("BUILD_NETWORK", "default")
     docker(
-        "run", "--detach", "--name", name, f"--network={network}",
+        "run", "--detach", "--init", "--name", name, f"--network={network}",
         *(f"--volume={path}:{target}:ro" for path, target in mounts.items()),
         *(f"--env={n}" for n in ("http_proxy", "https_proxy", "no_proxy") if n in os.environ),
         TAGS["debian"], "sleep", "infinity",
