@@ -36,7 +36,8 @@ $(VENV)/.deployment: $(VENV)/.run requirements/deployment.txt
 
 $(VENV)/.dev: $(VENV)/.run requirements/dev.txt
 	@echo "==> installing the development tools"
-	@uv pip install --quiet --require-hashes --requirements requirements/dev.txt
+	@# Compiled once: the tests start many processes, and some may not write bytecode.
+	@uv pip install --quiet --compile-bytecode --require-hashes --requirements requirements/dev.txt
 	@touch $@
 
 .PHONY: environment
