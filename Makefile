@@ -37,6 +37,9 @@ $(VENV)/.deployment: $(VENV)/.run requirements/deployment.txt
 $(VENV)/.dev: $(VENV)/.run requirements/dev.txt
 	@echo "==> installing the development tools"
 	@uv pip install --quiet --require-hashes --requirements requirements/dev.txt
+	@# The tests start many processes, which would compile the packages again and again where
+	@# PYTHONDONTWRITEBYTECODE is set. Some packages contain templates that cannot be compiled.
+	@python -m compileall -q -j 0 $(VENV)/lib >/dev/null || true
 	@touch $@
 
 .PHONY: environment

@@ -99,11 +99,17 @@ class Lineage:
 
 
 def restore_command(built: dict[str, Any] | None, version: dict[str, Any] | None) -> str | None:
-    """The command that restores code, data and model in a clone; None without a known commit."""
-    commit = (built or {}).get("git_commit", _UNKNOWN)
-    if commit == _UNKNOWN:
-        commit = (version or {}).get("trained_by_commit")
-    return f"git checkout {commit} && dvc pull" if commit else None
+    """Return the command that restores code, data and model in a clone; None without a version.
+
+    A build without a commit has the data and model of its version, whose tag names them. The
+    commit that trained a version does not: it still has the data and model of the version before.
+    """
+    found = {**(version or {}), **(built or {})}
+    if "version_number" not in found:
+        return None
+    commit = found.get("git_commit", _UNKNOWN)
+    revision = f"version-{found['version_number']}" if commit == _UNKNOWN else commit
+    return f"git checkout {revision} && dvc pull"
 
 
 def format_lines(record: dict[str, Any], indent: str = "") -> Iterator[str]:

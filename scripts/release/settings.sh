@@ -17,7 +17,7 @@ load_settings() {
 }
 
 set_setting() { # NAME VALUE SOURCE
-    local default=${SETTINGS[$1]-} pattern='.+'
+    local default=${SETTINGS[$1]-} pattern='.+' value=$2
     [[ -v SETTINGS[$1] ]] || usage_error "$3: unknown setting $1"
     if [[ $1 == RELEASE_ON_ABORT ]]; then pattern='(stable|empty)'
     elif [[ $1 == RELEASE_ON_CONFLICT ]]; then pattern='(refuse|supersede)'
@@ -25,8 +25,10 @@ set_setting() { # NAME VALUE SOURCE
     elif [[ $default =~ ^[0-9]+$ ]]; then pattern='[0-9]{1,9}'
     elif [[ $default =~ ^[0-9.]+$ ]]; then pattern='[0-9]{1,9}(\.[0-9]{1,9})?'
     fi
-    [[ $2 =~ ^$pattern$ ]] || usage_error "$3: invalid value $1=$2 (default: ${default})"
-    SETTINGS[$1]=$2
+    [[ $value =~ ^$pattern$ ]] || usage_error "$3: invalid value $1=$2 (default: ${default})"
+    # Bash would read a number with leading zeros as octal, and jq would refuse it.
+    [[ $default != [0-9]* || ! $value =~ ^0+([0-9].*)$ ]] || value=${BASH_REMATCH[1]}
+    SETTINGS[$1]=$value
 }
 
 settings_as_json() {
@@ -36,7 +38,7 @@ settings_as_json() {
 }
 
 duration_seconds() { # DURATION, such as 90, 30s, 5m, 12h or 2d
-    local number=${1%[smhd]}
+    local number=$((10#${1%[smhd]})) # decimal: 08 is not an octal number
     case $1 in
         *m) echo $((number * 60)) ;;
         *h) echo $((number * 3600)) ;;

@@ -315,6 +315,18 @@ teardown() { [[ -z ${running:-} ]] || kill -9 "$running" 2>/dev/null || true; }
     [[ ! -e $FAKES/tags/marquee:1-000000000001 && ! -e $FAKES/tags/marquee:3-000000000003 ]]
 }
 
+@test "durations and numbers with leading zeros are decimal" {
+    for window in 08h 010m; do
+        RELEASE_ANALYSIS_WINDOW=$window release queries --version 7
+        [[ $status == 0 ]]
+        [[ $window == 08h && $output == *"[28800s]"* || $window == 010m && $output == *"[600s]"* ]]
+    done
+    release queries --window 08m --version 7
+    [[ $status == 0 && $output == *"[480s]"* ]]
+    RELEASE_KEPT_IMAGES=08 release start
+    [[ $status == 0 && $output != *octal* && $output != *"value too great"* ]]
+}
+
 @test "queries: prints the queries with their variables filled in" {
     release queries --window 2h --version 7
     [[ $status == 0 && $output == *'version="7"'*"[7200s]"* && $output != *'$'[A-Z]*']'* ]]

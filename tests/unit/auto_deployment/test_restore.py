@@ -1,5 +1,8 @@
 """Restoring a version: the right files, or an error and nothing lost."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,6 +11,7 @@ from app.auto_deployment.errors import DeploymentError
 from app.auto_deployment.git_dvc import WorkingTree
 from app.auto_deployment.restore import restore_version
 from app.model.manifest import read_manifest
+from app.provenance.lineage import restore_command
 from tests.unit.auto_deployment.conftest import VersionRepository
 
 
@@ -68,3 +72,26 @@ def test_a_damaged_remote_is_an_error(repository: VersionRepository, clone: Work
     damage_files(repository.directory / "versions")
     with pytest.raises(DeploymentError, match="holds damaged ones"):
         restore_version(clone, 4)
+
+
+@pytest.mark.parametrize("commit", ["unknown", "version-3"])
+def test_the_restore_command_of_a_trace_restores_the_version_it_names(
+    clone: WorkingTree, commit: str
+) -> None:
+    if commit != "unknown":
+        commit = clone.git("rev-parse", f"{commit}^{{commit}}")
+    version = {"version_number": 3, "trained_by_commit": clone.git("rev-parse", "version-3~1")}
+    command = restore_command({"version_number": 3, "git_commit": commit}, version)
+    assert command is not None
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    subprocess.run(
+        ["bash", "-ec", command],
+        cwd=clone.path,
+        env={**os.environ, "PATH": path},
+        check=True,
+        capture_output=True,
+    )
+    assert (clone.path / "version.txt").read_text() == "3\n"
+    assert read_manifest(clone.path / "model" / "lists", "lists").version == 3
+    assert (clone.path / "data" / "collected" / "events-3.txt").exists()
+    assert not (clone.path / "data" / "collected" / "events-4.txt").exists()

@@ -79,7 +79,7 @@ def test_a_database_without_tables_is_reported_in_one_line(environment: Environm
 
 
 def test_the_restore_command_prefers_the_commit_of_the_build() -> None:
-    version = {"trained_by_commit": "aaa"}
-    assert restore_command({"git_commit": "bbb"}, version) == "git checkout bbb && dvc pull"
-    assert restore_command({"git_commit": "unknown"}, version) == "git checkout aaa && dvc pull"
+    version = {"version_number": 4, "trained_by_commit": "aaa"}
+    built = {"version_number": 4, "git_commit": "bbb"}
+    assert restore_command(built, version) == "git checkout bbb && dvc pull"
     assert restore_command(None, None) is None
