@@ -65,7 +65,10 @@ def connect(settings: Settings) -> sa.Engine:
 def _connect_sqlite(url: URL) -> sa.Engine:
     if url.database:
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = sa.create_engine(url, connect_args={"timeout": _CONNECT_TIMEOUT_SECONDS})
+    # No pool: a connection costs less than a millisecond, and none is left open at exit.
+    engine = sa.create_engine(
+        url, connect_args={"timeout": _CONNECT_TIMEOUT_SECONDS}, poolclass=sa.NullPool
+    )
 
     @sa.event.listens_for(engine, "connect")
     def _set_pragmas(connection: Any, _: object) -> None:

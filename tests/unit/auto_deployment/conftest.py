@@ -1,5 +1,6 @@
 """A small repository with git and DVC remotes, and versions whose models were not trained."""
 
+import gc
 import io
 import os
 import shutil
@@ -69,6 +70,9 @@ class Tree(WorkingTree):
                 patch.setenv(name, value)
             patch.chdir(self.path)
             yield
+            # DVC leaves SQLite connections open; from Python 3.13 on that is a warning.
+            warnings.simplefilter("ignore", ResourceWarning)
+            gc.collect()
 
 
 @dataclass

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from app.provenance.database import enforce_retention
+from app.provenance.database import connect, enforce_retention
 from app.provenance.lineage import Lineage
 from app.provenance.shipper import Shipper, create_app
 from app.provenance.shipper_metrics import ShipperMetrics
@@ -167,7 +167,7 @@ def test_another_model_with_the_same_version_number_is_counted(environment: Envi
 
 def test_records_stay_in_the_spool_until_the_database_has_tables(environment: Environment) -> None:
     environment.writer().append(encoded())
-    engine = sa.create_engine(environment.settings.database)
+    engine = connect(environment.settings)
     shipper = environment.shipper(engine)
     with pytest.raises(sa.exc.OperationalError):
         shipper.run_once()
@@ -179,7 +179,7 @@ def test_records_stay_in_the_spool_until_the_database_has_tables(environment: En
 
 def test_a_failed_attempt_is_counted_and_retried(environment: Environment) -> None:
     environment.writer().append(encoded())
-    engine = sa.create_engine(environment.settings.database)
+    engine = connect(environment.settings)
     shipper = environment.shipper(engine)
     stop = threading.Event()
     thread = threading.Thread(target=shipper.run, args=(stop,))
