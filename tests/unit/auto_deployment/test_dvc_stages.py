@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import grimp
+import pytest
 from ruamel.yaml import YAML
 
 from app.auto_deployment.retraining_policy import Limits
@@ -38,3 +40,29 @@ def test_the_data_stages_depend_on_the_whole_data_window_and_on_the_checks() -> 
 def test_every_source_that_a_stage_depends_on_exists() -> None:
     sources = [path for stage in STAGES.values() for path in stage["deps"] if path[:4] == "app/"]
     assert [path for path in sources if not (ROOT / path).exists()] == []
+
+
+@pytest.mark.parametrize(
+    ("stage", "modules"),
+    [
+        ("prepare", ["app.ingest.prepare"]),
+        (
+            "test-data",
+            ["app.auto_deployment.data_validation", "app.auto_deployment.retraining_policy"],
+        ),
+        ("fit-validation", ["app.training.pipeline", "app.training.params"]),
+        ("evaluate", ["app.training.evaluate", "app.training.load"]),
+        ("train", ["app.training.pipeline", "app.training.params"]),
+    ],
+)
+def test_a_stage_depends_on_every_package_that_its_command_imports(
+    stage: str, modules: list[str]
+) -> None:
+    """The modules of `app` itself (logs, settings, locks, …) shape no data and no model."""
+    graph = grimp.build_graph("app", cache_dir=None)
+    imported = {*modules}.union(*(graph.find_upstream_modules(module) for module in modules))
+    paths = {name.replace(".", "/") for name in imported if name.count(".") > 1}
+    deps = [dep.removesuffix(".py") for dep in STAGES[stage]["deps"] if dep.startswith("app/")]
+    errors = {"app/auto_deployment/errors"}  # only raised
+    missing = {path for path in paths - errors if not path.startswith(tuple(deps))}
+    assert missing == set()
