@@ -5,6 +5,8 @@ from contextlib import contextmanager
 
 import click
 
+from app.terminal_text import escape_control_characters
+
 
 class MarqueeError(Exception):
     """Base class of errors whose message is meant for the user of a command."""
@@ -20,9 +22,10 @@ def explain_errors() -> Iterator[None]:
     try:
         yield
     except MarqueeError as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(escape_control_characters(str(error))) from error
     except OSError as error:
-        raise click.ClickException(describe_os_error(error)) from error
+        message = escape_control_characters(describe_os_error(error))
+        raise click.ClickException(message) from error
 
 
 def describe_os_error(error: OSError) -> str:

@@ -21,3 +21,10 @@ def test_an_os_error_is_reported_with_its_file(tmp_path: Path) -> None:
 def test_a_programming_error_keeps_its_traceback() -> None:
     with pytest.raises(ZeroDivisionError), explain_errors():
         _ = 1 / 0
+
+
+def test_control_characters_of_a_message_are_escaped() -> None:
+    with pytest.raises(click.ClickException) as failure, explain_errors():
+        raise MarqueeError("column \x1b[2Jx\x9b5m\ty\x7f: unknown\nsecond line")
+    expected = r"column \x1b[2Jx\x9b5m\x09y\x7f: unknown" + "\nsecond line"
+    assert failure.value.message == expected

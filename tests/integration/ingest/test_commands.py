@@ -134,3 +134,14 @@ def test_movielens_needs_a_scale_with_half_stars(shared_data: Path, tmp_path: Pa
     assert (summary["accepted"], summary["repaired"], summary["ratings"]) == (100_004, 0, 100_004)
     without_scale = summary_of("import-ratings", table, "--store", tmp_path / "t")
     assert without_scale["reasons"]["rating"] == 1_101
+
+
+def test_control_characters_of_a_rejected_row_are_not_printed(tmp_path: Path) -> None:
+    (tmp_path / "r.csv").write_text(
+        "user_id,movie_id,rating,time\n1,a\x1b[31mx,3,\n\x1b]0;title\x07,b,3,\n7,c,3,\n"
+    )
+    arguments = ["import-ratings", "--store", tmp_path / "s", tmp_path / "r.csv"]
+    result = marquee(*arguments, MARQUEE_LOG_FORMAT="terminal")
+    assert rb"1,a\x1b[31mx,3," in result.stderr
+    assert rb"\x1b]0;title\x07,b,3," in result.stderr
+    assert b"\x1b" not in result.stdout + result.stderr
