@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from app import logs, problem_details
+from app.addresses import parse_address
 
 _THREADS = 8
 #: A client that sends nothing for this long is disconnected.
@@ -63,8 +64,7 @@ class BackgroundServer:
         Raises:
             OSError: the address is in use or does not exist.
         """
-        host, _, port = bind.rpartition(":")
-        self._server = _Server((host, int(port)), app, numthreads=_THREADS, shutdown_timeout=1)
+        self._server = _Server(parse_address(bind), app, numthreads=_THREADS, shutdown_timeout=1)
         self._server.timeout = _TIMEOUT_SECONDS
         self._server.prepare()
         self.port = int(self._server.bind_addr[1])

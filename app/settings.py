@@ -7,17 +7,17 @@ file whose path is in `MARQUEE_NAME_FILE`. `docs/settings.md` is generated from 
 import os
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, Field, SecretStr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from app.addresses import parse_address
 from app.cli_errors import MarqueeError
 
 PREFIX = "MARQUEE_"
 
-_BIND = r"^[A-Za-z0-9.]+:\d{1,5}$"
 _MAIL = r"^[^'\"\\\s]*$"
 
 
@@ -25,10 +25,24 @@ class SettingsError(MarqueeError):
     """A setting is not valid or its file cannot be read; the message names it."""
 
 
+def _validate_addresses(text: str) -> str:
+    for address in text.split(",") if text else []:
+        parse_address(address)
+    return text
+
+
+#: `host:port`; an IPv6 address stands in brackets.
+Address = Annotated[
+    str, Field(min_length=1, pattern="^[^,]*$"), AfterValidator(_validate_addresses)
+]
+#: Addresses separated by commas; may be empty.
+Addresses = Annotated[str, AfterValidator(_validate_addresses)]
+
+
 class ServiceSettings(BaseModel):
     """Service."""
 
-    bind: str = Field("0.0.0.0:8082", description="Address and port of the service.")
+    bind: Address = Field("0.0.0.0:8082", description="Address and port of the service.")
     workers: int = Field(2, ge=1, le=64, description="Number of worker processes.")
     slot: str = Field(
         "local",
@@ -86,9 +100,8 @@ class ProvenanceSettings(BaseModel):
     provenance_retention_days: int = Field(
         90, ge=1, le=3650, description="Days for which responses are kept in the database."
     )
-    shipper_bind: str = Field(
+    shipper_bind: Address = Field(
         "127.0.0.1:8083",
-        pattern=_BIND,
         description="Address and port of the shipper: `/trace/<request_id>`, `/metrics`, "
         "`/health`.",
     )
@@ -106,9 +119,8 @@ class IngestSettings(BaseModel):
     )
     rating_min: float = Field(1.0, description="Lowest valid rating.")
     rating_max: float = Field(5.0, description="Highest valid rating.")
-    kafka_servers: str = Field(
+    kafka_servers: Addresses = Field(
         "",
-        pattern=r"^([A-Za-z0-9.-]+:\d{1,5}(,[A-Za-z0-9.-]+:\d{1,5})*)?$",
         description="Kafka bootstrap servers as `host:port`, separated by commas; empty: Kafka is "
         "not read.",
     )
@@ -117,9 +129,8 @@ class IngestSettings(BaseModel):
         pattern=r"^[A-Za-z0-9._-]{1,249}$",
         description="Kafka topic of the event log.",
     )
-    collector_bind: str = Field(
+    collector_bind: Address = Field(
         "127.0.0.1:8084",
-        pattern=_BIND,
         description="Address and port of the collector's `/metrics` and `/health`.",
     )
     collector_commit_interval_seconds: float = Field(
@@ -156,9 +167,8 @@ class MetadataApiSettings(BaseModel):
 class NotificationSettings(BaseModel):
     """Notifications by mail and Slack."""
 
-    smtp_host: str = Field(
+    smtp_host: Annotated[Addresses, Field(pattern="^[^,]*$")] = Field(
         "",
-        pattern=r"^([A-Za-z0-9.-]+:\d{1,5})?$",
         description="SMTP server as `host:port`; empty: no mail is sent.",
     )
     smtp_tls: bool = Field(True, description="Whether STARTTLS is required.")
@@ -223,9 +233,8 @@ class RetrainingSettings(BaseModel):
     retrain_retry_minutes: float = Field(
         60, gt=0, description="Minutes before a run that failed for an external cause is retried."
     )
-    scheduler_bind: str = Field(
+    scheduler_bind: Address = Field(
         "127.0.0.1:8085",
-        pattern=_BIND,
         description="Address and port of the scheduler's `/metrics` and `/health`.",
     )
 

@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 
 from apprise import Apprise
 
+from app.addresses import parse_address
 from app.notifications.errors import NotificationError
 from app.settings import Settings
 
@@ -30,14 +31,14 @@ def open_channels(settings: Settings) -> dict[str, Channel]:
 def _mail_channel(settings: Settings) -> Channel:
     if not (settings.mail_from and settings.mail_to):
         raise NotificationError("MARQUEE_MAIL_FROM and MARQUEE_MAIL_TO are needed to send mail")
-    host, _, port = settings.smtp_host.rpartition(":")
-    secure_mode = "ssl" if int(port) == _SMTPS_PORT else "starttls"
+    host, port = parse_address(settings.smtp_host)
+    secure_mode = "ssl" if port == _SMTPS_PORT else "starttls"
     server = _open_server(
         "mail",
         schema="mailtos" if settings.smtp_tls else "mailto",
         host=host,
         smtp_host=host,
-        port=int(port),
+        port=port,
         user=settings.smtp_user or None,
         password=settings.smtp_password.get_secret_value() or None,
         from_addr=settings.mail_from,

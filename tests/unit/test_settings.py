@@ -41,6 +41,16 @@ def test_a_setting_given_both_ways_is_refused(
         ("LIST_LENGTH", "51"),
         ("RETRAIN_INTERVAL_HOURS", "0"),
         ("LOG_LEVEL", "loud"),
+        ("BIND", "0.0.0.0"),
+        ("BIND", ""),
+        ("BIND", "0.0.0.0:99999"),
+        ("BIND", "::1:8082"),
+        ("BIND", "127.0.0.1:8082,127.0.0.1:8083"),
+        ("SHIPPER_BIND", "127.0.0.1:80x"),
+        ("KAFKA_SERVERS", "a:9092,b"),
+        ("KAFKA_SERVERS", "a:92000"),
+        ("SMTP_HOST", "mail.example.org:70000"),
+        ("SMTP_HOST", "a:25,b:25"),
     ],
 )
 def test_an_invalid_value_is_reported(
@@ -55,3 +65,20 @@ def test_an_empty_rating_range_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("MARQUEE_RATING_MIN", "5")
     with pytest.raises(SettingsError, match="rating_min must be below rating_max"):
         read_settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("BIND", "[::]:8082"),
+        ("COLLECTOR_BIND", "localhost:0"),
+        ("KAFKA_SERVERS", ""),
+        ("KAFKA_SERVERS", "kafka-1.example.org:9092,[2001:db8::1]:9092"),
+        ("SMTP_HOST", "mail:25"),
+    ],
+)
+def test_valid_addresses_are_accepted(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(f"MARQUEE_{name}", value)
+    assert getattr(read_settings(), name.lower()) == value
