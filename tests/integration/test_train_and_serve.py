@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import ROOT
+from tests.support.params import write_params
 from tests.support.service import serving
 
 Marquee = Callable[..., dict[str, Any]]
@@ -62,8 +63,8 @@ def model(run: Marquee, work_dir: Path, imported: object) -> Path:
     train = work_dir / "prepared" / "train"
     tables = ["--ratings", train / "ratings.parquet", "--watches", train / "watches.parquet"]
     # Weights between fewer movies: fitting them takes most of the time.
-    (work_dir / "params.yaml").write_text("ease: {max_movies: 500}\nals: {factors: 16}\n")
-    run("train", *tables, "--out", work_dir / "model", "--params", work_dir / "params.yaml")
+    params = write_params(work_dir / "params.yaml", ease={"max_movies": 500}, als={"factors": 16})
+    run("train", *tables, "--out", work_dir / "model", "--params", params)
     return work_dir / "model"
 
 
