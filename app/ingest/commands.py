@@ -30,7 +30,8 @@ JSON_OPTION = click.option("--json", "as_json", is_flag=True, help="Print JSON."
     "files",
     multiple=True,
     metavar="LOG",
-    help="Log file, plain or .gz, or - for standard input. Can be given several times.",
+    help="Log file or pipe, plain or compressed, or - for standard input. Can be given several "
+    "times.",
 )
 @click.option(
     "--for",
@@ -112,8 +113,8 @@ def import_ratings(
 
     A table has a header that names user, movie, rating and optionally time. Without a header, rows
     have three columns (user, movie, rating) or four (time first), which may be mixed. Times are ISO
-    or seconds since 1970; a rating without a time is older than any with one. UTF-8 or Latin-1,
-    plain or .gz.
+    or seconds since 1970; a rating without a time is older than any with one. UTF-8, UTF-16 or
+    Latin-1; plain, gzip, bzip2 or xz; a file, a pipe, or - for standard input.
     """
     from app.ingest.ingest_files import ingest_rating_tables
     from app.ingest.log_parser import RatingScale

@@ -16,7 +16,7 @@ from app.ingest.event_buffer import EventBuffer
 from app.ingest.id_repair import Repairs, find_repairs
 from app.ingest.line_reader import LineReader
 from app.ingest.log_parser import RatingScale, is_movie_id
-from app.ingest.ratings_csv import MAX_EXAMPLES, RatingsTable, open_table
+from app.ingest.ratings_csv import MAX_EXAMPLES, RatingsTable
 from app.ingest.store_reader import open_store
 from app.ingest.store_stats import StoreCounts, count_rows
 from app.ingest.store_writer import open_writer
@@ -80,7 +80,7 @@ def ingest_rating_tables(names: list[str], store: Path, scale: RatingScale) -> d
     """
     started = time.perf_counter()
     with ExitStack() as stack:
-        tables = [open_table(stack.enter_context(LineReader(name))) for name in names]
+        tables = [RatingsTable(stack.enter_context(LineReader(name))) for name in names]
         buffer = EventBuffer(stack.enter_context(open_writer(store)), scale)
         rows, reasons = _ingest_tables(tables, buffer, scale)
     counts, repairs = _count_and_find_repairs(store)

@@ -3,13 +3,14 @@
 import csv
 from collections import Counter
 from collections.abc import Iterator
+from itertools import chain
 from typing import NamedTuple
 
 import polars as pl
 
 from app.ingest import patterns
 from app.ingest.errors import IngestError
-from app.ingest.line_reader import STDIN, LineReader, split_lines
+from app.ingest.line_reader import LineReader, split_lines
 from app.ingest.log_parser import RatingScale, is_repairable
 from app.ingest.schemas import RATING_EVENTS, conform
 
@@ -25,7 +26,6 @@ _COLUMN_NAMES = {
     "rating": {"rating"},
     "time": {"time", "timestamp"},
 }
-_BYTE_ORDER_MARK = "\ufeff"
 #: Column number by content; None: no header, and rows of three columns, or four with time first.
 Header = dict[str, int] | None
 
@@ -46,48 +46,47 @@ class RatingsBatch(NamedTuple):
     examples: dict[str, list[str]]
 
 
-class RatingsTable(NamedTuple):
-    """A table of known encoding and columns; made by `open_table`."""
+class RatingsTable:
+    """A table of ratings whose first lines are read, so that its header is known.
 
-    reader: LineReader
-    encoding: str
-    header: Header
-    columns: int
+    It is read once, so that it may be a pipe: as UTF-8, or as Latin-1 from the first chunk on that
+    is not UTF-8.
+
+    Attributes:
+        reader: the open file.
+        header: column number by content; None without a header.
+        columns: number of columns of the first row.
+
+    Raises:
+        IngestError: the file cannot be read, or its header lacks a column.
+    """
+
+    def __init__(self, reader: LineReader) -> None:
+        self.reader = reader
+        self._encoding = "utf-8"
+        self._batches = self._decode_batches()
+        self._first = next(self._batches, [])
+        names = _split_row(self._first[0]) if self._first else []
+        self.header, self.columns = _parse_header(reader.name, names), len(names)
 
     def read_batches(self, scale: RatingScale) -> Iterator[RatingsBatch]:
-        """Read and parse the table in batches.
+        """Read and parse the table in batches; call it once.
 
         Raises:
             IngestError: the file cannot be read to its end.
         """
-        for number, chunk in enumerate(self.reader.read_chunks()):
-            lines = split_lines(chunk.decode(self.encoding))
-            if number == 0:
-                lines[0] = lines[0].removeprefix(_BYTE_ORDER_MARK)
-                lines = lines[1:] if self.header else lines
+        first = self._first[1:] if self.header else self._first
+        for lines in chain([first] if self._first else [], self._batches):
             yield _parse_rows(lines, self, scale)
 
-
-def open_table(reader: LineReader) -> RatingsTable:
-    """Detect the encoding of a table (UTF-8 or Latin-1) and its header, if any.
-
-    Raises:
-        IngestError: it cannot be read, or its header lacks a column.
-    """
-    if reader.name == STDIN:
-        raise IngestError("a table of ratings is read twice and cannot be standard input")
-    first, encoding = b"", "utf-8"
-    with LineReader(reader.name) as probe:
-        for chunk in probe.read_chunks():
-            first = first or chunk
+    def _decode_batches(self) -> Iterator[list[str]]:
+        for chunk in self.reader.read_chunks():
             try:
-                chunk.decode("utf-8")
+                text = chunk.decode(self._encoding)
             except UnicodeDecodeError:
-                encoding = "latin-1"
-                break
-    lines = split_lines(first.decode(encoding).removeprefix(_BYTE_ORDER_MARK))
-    names = _split_row(lines[0]) if lines else []
-    return RatingsTable(reader, encoding, _parse_header(reader.name, names), len(names))
+                self._encoding = "latin-1"
+                text = chunk.decode(self._encoding)
+            yield split_lines(text)
 
 
 def _parse_header(file: str, fields: list[str]) -> Header:

@@ -13,7 +13,7 @@ from app.ingest.id_repair import clean_ratings, find_repairs
 from app.ingest.line_reader import LineReader
 from app.ingest.log_parser import ONE_TO_FIVE, RatingScale
 from app.ingest.merge import merge_ratings
-from app.ingest.ratings_csv import open_table
+from app.ingest.ratings_csv import RatingsTable
 from app.ingest.schemas import RATING_EVENTS, RATINGS, WATCHES, Schema
 
 
@@ -29,7 +29,7 @@ def read_ratings(path: Path, scale: RatingScale = ONE_TO_FIVE) -> pl.DataFrame:
     if ".csv" not in path.suffixes:
         return _read_parquet(path, RATINGS)
     with LineReader(str(path)) as reader:
-        frames = [batch.ratings for batch in open_table(reader).read_batches(scale)]
+        frames = [batch.ratings for batch in RatingsTable(reader).read_batches(scale)]
     rows = merge_ratings(frames or [pl.DataFrame(schema=RATING_EVENTS)])
     users_by_movie = dict(rows.group_by("movie_id").len().iter_rows())
     ratings, _ = clean_ratings(rows, find_repairs(users_by_movie))

@@ -1,11 +1,13 @@
 """The ingest commands, on small input and on the real log and tables."""
 
 import gzip
+import json
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.support.commands import invoke, marquee, summary_of
+from tests.support.commands import MARQUEE, invoke, marquee, summary_of
 
 LINES = (
     "2022-11-14T12:24,7,GET /data/m/up+2009/0.mpg\n"
@@ -32,8 +34,9 @@ def test_plain_gzip_and_piped_logs_are_collected_together(tmp_path: Path) -> Non
 
 def test_an_unreadable_file_changes_nothing(tmp_path: Path) -> None:
     (tmp_path / "a.log").write_text(LINES)
-    (tmp_path / "b.log.gz").write_text("not gzip")
-    for bad, message in (("none.log", b"No such file"), ("b.log.gz", b"gzip"), (".", b"directory")):
+    (tmp_path / "b.log.gz").write_bytes(b"\x1f\x8bnot gzip")
+    reasons = {"none.log": b"No such file", "b.log.gz": b"compression", ".": b"directory"}
+    for bad, message in reasons.items():
         files = ["--file", tmp_path / "a.log", "--file", tmp_path / bad]
         completed = marquee("collect", *files, "--store", tmp_path / "s")
         assert completed.returncode == 1
@@ -145,3 +148,28 @@ def test_control_characters_of_a_rejected_row_are_not_printed(tmp_path: Path) ->
     assert rb"1,a\x1b[31mx,3," in result.stderr
     assert rb"\x1b]0;title\x07,b,3," in result.stderr
     assert b"\x1b" not in result.stdout + result.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("import-ratings --store s <(cat r.csv) --json", {"rows": 2, "accepted": 2}),
+        ("cat r.csv | $marquee import-ratings --store s /dev/stdin --json", {"rows": 2}),
+        ("cat r.csv | $marquee import-ratings --store s - --json", {"rows": 2}),
+        ("gzip -c r.csv | $marquee import-ratings --store s - --json", {"rows": 2}),
+        ("collect --store s --file <(cat l.log) --json", {"lines": 3, "watches": 1}),
+    ],
+)
+def test_pipes_are_read_like_files(tmp_path: Path, command: str, expected: dict[str, int]) -> None:
+    (tmp_path / "r.csv").write_text("userId,movieId,rating\n1,up+2009,4\n2,up+2009,3\n")
+    (tmp_path / "l.log").write_text(LINES)
+    line = command if "$marquee" in command else f"$marquee {command}"
+    done = subprocess.run(
+        ["bash", "-c", line.replace("$marquee", MARQUEE)],
+        cwd=tmp_path,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout)
+    assert {name: summary[name] for name in expected} == expected

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from app.ingest.errors import IngestError
 from app.ingest.line_reader import LineReader
 from app.ingest.log_parser import ONE_TO_FIVE, RatingScale
-from app.ingest.ratings_csv import REASONS, open_table
+from app.ingest.ratings_csv import REASONS, RatingsTable
 
 Row = tuple[int, str, float, datetime | None]
 
@@ -19,7 +19,7 @@ def read(path: Path, scale: RatingScale = ONE_TO_FIVE) -> tuple[list[Row], Count
     reasons: Counter[str] = Counter()
     count = 0
     with LineReader(str(path)) as reader:
-        for batch in open_table(reader).read_batches(scale):
+        for batch in RatingsTable(reader).read_batches(scale):
             rows += batch.ratings.rows()
             reasons += batch.reasons
             count += batch.rows
@@ -120,11 +120,6 @@ def test_half_stars_need_a_scale_that_allows_them(tmp_path: Path) -> None:
 
 def test_an_empty_file_has_no_rows(tmp_path: Path) -> None:
     assert read(write_table(tmp_path, "")) == ([], Counter(), 0)
-
-
-def test_standard_input_is_an_error() -> None:
-    with pytest.raises(IngestError, match="cannot be standard input"), LineReader("-") as reader:
-        open_table(reader)
 
 
 @settings(deadline=None, max_examples=60)
