@@ -24,7 +24,9 @@ main() {
     trap 'report_error "$LINENO"' ERR
     handle_help "$@"
     reject_arguments "$@"
-    if command -v bats >/dev/null; then
+    if command -v bats >/dev/null && command -v parallel >/dev/null; then
+        bats --jobs $((2 * $(nproc))) tests/shell # the tests wait more than they compute
+    elif command -v bats >/dev/null; then
         bats tests/shell
     else
         log "shell tests skipped: bats is not installed (make test SYSTEM=1 installs it)"
