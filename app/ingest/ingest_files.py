@@ -12,6 +12,7 @@ from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingCo
 from app import logs
 from app.ingest import log_parser, ratings_csv
 from app.ingest.batch_parser import LINE_KINDS
+from app.ingest.errors import IngestError
 from app.ingest.event_buffer import EventBuffer
 from app.ingest.id_repair import Repairs, find_repairs
 from app.ingest.line_reader import LineReader
@@ -23,6 +24,18 @@ from app.ingest.store_writer import open_writer
 from app.progress import progress_bar
 
 _log = logs.get(__name__)
+
+#: Likely cause of a run in which most lines or rows were rejected for a reason.
+_LIKELY_CAUSES = {
+    "fields": "not a log, or a table with another delimiter than comma, tab, semicolon, :: or |, "
+    "or without the columns user, movie and rating",
+    "time": "times are ISO, or numbers of seconds to nanoseconds since 1970",
+    "user": "user ids are whole numbers of at most 18 digits",
+    "request": "not a log of watches, ratings and recommendations",
+    "movie": "movie ids consist of a-z, 0-9, + _ . * - and %xx",
+    "minute": "minutes are whole numbers of at most 4 digits",
+    "rating": "a rating is not on the scale; MARQUEE_RATING_MIN and MARQUEE_RATING_MAX set it",
+}
 
 
 def ingest_log_files(names: list[str], store: Path, scale: RatingScale) -> dict[str, Any]:
@@ -45,6 +58,8 @@ def ingest_log_files(names: list[str], store: Path, scale: RatingScale) -> dict[
                     buffer.flush()
                 update_progress()
         buffer.flush()
+    if buffer.counts["rejected"] == buffer.counts["lines"]:
+        raise _nothing_ingested(names, "lines", buffer.counts["lines"], buffer.reasons)
     counts, repairs = _count_and_find_repairs(store)
     return summarize_lines(buffer, buffer.count_repaired(repairs), counts.watches, started)
 
@@ -80,10 +95,12 @@ def ingest_rating_tables(names: list[str], store: Path, scale: RatingScale) -> d
     """
     started = time.perf_counter()
     with ExitStack() as stack:
-        tables = [RatingsTable(stack.enter_context(LineReader(name))) for name in names]
+        tables = [RatingsTable(stack.enter_context(LineReader(name)), scale) for name in names]
         buffer = EventBuffer(stack.enter_context(open_writer(store)), scale)
-        rows, reasons = _ingest_tables(tables, buffer, scale)
+        rows, reasons = _ingest_tables(tables, buffer)
     counts, repairs = _count_and_find_repairs(store)
+    if rows == reasons.total() - buffer.count_repaired(repairs):
+        raise _nothing_ingested(names, "rows", rows, reasons)
     # A row rejected for its movie id counts as accepted once that id can be repaired.
     reasons["movie"] -= sum(buffer.events_by_movie[m] for m in repairs if not is_movie_id(m))
     seconds = time.perf_counter() - started
@@ -99,15 +116,33 @@ def ingest_rating_tables(names: list[str], store: Path, scale: RatingScale) -> d
     }
 
 
-def _ingest_tables(
-    tables: list[RatingsTable], buffer: EventBuffer, scale: RatingScale
-) -> tuple[int, Counter[str]]:
+def _nothing_ingested(
+    names: list[str], what: str, count: int, reasons: Counter[str]
+) -> IngestError:
+    """Return the error of a run that took nothing, with its most likely cause."""
+    files = ", ".join(names)
+    if count == 0:
+        return IngestError(f"{files}: no {what}")
+    reason, rejected = reasons.most_common(1)[0]
+    return IngestError(
+        f"{files}: none of {count:,} {what} was ingested; {rejected:,} were rejected for reason "
+        f"{reason}: {_LIKELY_CAUSES[reason]}"
+    )
+
+
+def _ingest_tables(tables: list[RatingsTable], buffer: EventBuffer) -> tuple[int, Counter[str]]:
     """Ingest all rows, log examples of rejected ones; return rows, and rejected rows by reason."""
     rows, reasons = 0, Counter[str]()
     examples: dict[tuple[str, str], list[str]] = {}
     with _show_progress([table.reader for table in tables], "import") as update_progress:
         for table in tables:
-            for batch in table.read_batches(scale):
+            if table.layout.ignored_time is not None:
+                _log.warning(
+                    "a column looks like a time and is ignored; name it time",
+                    file=table.reader.name,
+                    column=table.layout.ignored_time,
+                )
+            for batch in table.read_batches():
                 rows += batch.rows
                 reasons.update(batch.reasons)
                 for reason, lines in batch.examples.items():

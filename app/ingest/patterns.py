@@ -30,9 +30,17 @@ RECOMMENDATION = (
 WATCH_LINE = rf"^{TIME},({USER_ID}),{WATCH_PREFIX}({MOVIE_ID})/({MINUTE})\.mpg$"
 
 # Rating tables come from many programs, so their forms are less strict than the log's.
-TABLE_TIME = f"{_DAY}[T ]{_CLOCK}"
-TABLE_EPOCH = r"([0-9]{1,11})(?:\.([0-9]{1,9}))?"  # seconds since 1970, with a fraction
-TABLE_RATING = r"-?[0-9]{1,3}(?:\.[0-9]{1,9})?"
+_TABLE_CLOCK = r"((?:[01][0-9]|2[0-3]):[0-5][0-9])(?::([0-5][0-9])(?:\.([0-9]{0,30}))?)?"
+_ZONE = r"(Z|[+-][0-9]{2}:?[0-9]{2})"
+#: Groups: day, hour and minute, second, fraction, zone. A day alone is its midnight.
+TABLE_TIME = f"{_DAY}(?:[T ]{_TABLE_CLOCK} ?{_ZONE}?)?"
+#: Groups: a number since 1970, and a fraction of it. The number of digits tells the unit.
+TABLE_EPOCH = r"([0-9]{1,19})(?:\.([0-9]{0,30}))?"
+#: Most digits of a number of each unit; a longer one counts nanoseconds.
+_SECONDS, _MILLISECONDS, _MICROSECONDS = 11, 14, 17
+TABLE_RATING = r"[+-]?(?:[0-9]{1,9}(?:\.[0-9]{0,30})?|\.[0-9]{1,30})(?:[eE][+-]?[0-9]{1,2})?"
+#: Programs that know missing numbers print whole numbers with a point.
+TABLE_USER_ID = rf"({USER_ID})(?:\.0{{0,9}})?"
 
 
 def parse_time_parts(day: pl.Expr, clock: pl.Expr, second: pl.Expr, fraction: pl.Expr) -> pl.Expr:
@@ -43,15 +51,43 @@ def parse_time_parts(day: pl.Expr, clock: pl.Expr, second: pl.Expr, fraction: pl
 
 
 def parse_table_time(text: pl.Expr) -> pl.Expr:
-    """Convert ISO times or seconds since 1970 to a `TIMESTAMP`; null for any other text."""
+    """Convert ISO times, or numbers since 1970, to a `TIMESTAMP`; null for any other text.
+
+    A time with a zone becomes UTC.
+    """
     iso = text.str.extract_groups(f"^{TABLE_TIME}$")
-    epoch = text.str.extract_groups(f"^{TABLE_EPOCH}$")
-    parts = (iso.struct.field(str(number)) for number in range(1, 5))
-    seconds = epoch.struct.field("1").cast(pl.Int64)
-    since_epoch = pl.from_epoch(seconds, time_unit="s").cast(TIMESTAMP)
-    return pl.coalesce(
-        parse_time_parts(*parts), since_epoch + _parse_fraction(epoch.struct.field("2"))
+    day, clock, second, fraction, zone = (iso.struct.field(str(n)) for n in range(1, 6))
+    time = parse_time_parts(day, clock.fill_null("00:00"), second, fraction)
+    return pl.coalesce(time - _parse_zone(zone), _parse_epoch(text))
+
+
+def _parse_zone(zone: pl.Expr) -> pl.Expr:
+    """Convert `Z`, `+05:30` or `-0800` to its offset from UTC; null is UTC."""
+    digits = zone.str.replace_all("[Z:]", "")
+    hours, minutes = digits.str.slice(1, 2).cast(pl.Int64), digits.str.slice(3, 2).cast(pl.Int64)
+    sign = pl.when(digits.str.starts_with("-")).then(-1).otherwise(1)
+    has_offset = digits.str.len_chars() > 0
+    return (
+        pl.when(has_offset)
+        .then(pl.duration(minutes=sign * (hours * 60 + minutes)))
+        .otherwise(pl.duration(minutes=0))
     )
+
+
+def _parse_epoch(text: pl.Expr) -> pl.Expr:
+    """Convert seconds, milliseconds, microseconds or nanoseconds since 1970 to a `TIMESTAMP`."""
+    epoch = text.str.extract_groups(f"^{TABLE_EPOCH}$")
+    number, fraction = epoch.struct.field("1"), epoch.struct.field("2")
+    digits, value = number.str.len_chars(), number.cast(pl.Int64, strict=False)
+    seconds = pl.from_epoch(value, time_unit="s").cast(TIMESTAMP) + _parse_fraction(fraction)
+    time = (value // 1000).cast(TIMESTAMP)
+    for unit, time_in_unit in (
+        (_MICROSECONDS, value.cast(TIMESTAMP)),
+        (_MILLISECONDS, (value * 1000).cast(TIMESTAMP)),
+        (_SECONDS, seconds),
+    ):
+        time = pl.when(digits <= unit).then(time_in_unit).otherwise(time)
+    return time
 
 
 def matches(text: pl.Expr, pattern: str) -> pl.Expr:

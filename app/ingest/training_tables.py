@@ -29,7 +29,7 @@ def read_ratings(path: Path, scale: RatingScale = ONE_TO_FIVE) -> pl.DataFrame:
     if ".csv" not in path.suffixes:
         return _read_parquet(path, RATINGS)
     with LineReader(str(path)) as reader:
-        frames = [batch.ratings for batch in RatingsTable(reader).read_batches(scale)]
+        frames = [batch.ratings for batch in RatingsTable(reader, scale).read_batches()]
     rows = merge_ratings(frames or [pl.DataFrame(schema=RATING_EVENTS)])
     users_by_movie = dict(rows.group_by("movie_id").len().iter_rows())
     ratings, _ = clean_ratings(rows, find_repairs(users_by_movie))

@@ -173,3 +173,36 @@ def test_pipes_are_read_like_files(tmp_path: Path, command: str, expected: dict[
     assert done.returncode == 0, done.stderr
     summary = json.loads(done.stdout)
     assert {name: summary[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", b"no rows"),
+        ("user,movie,rating\n1,up+2009,9\n2,up+2009,8\n", b"MARQUEE_RATING_MIN"),
+        ("1 up+2009 4\n2 up+2009 4\n", b"another delimiter"),
+        ("user,movie,rating\n1,Up (2009),4\n", b"movie ids consist of"),
+    ],
+)
+def test_a_table_of_which_no_row_is_taken_is_an_error(
+    tmp_path: Path, content: str, message: bytes
+) -> None:
+    (tmp_path / "r.csv").write_text(content)
+    done = invoke("import-ratings", "--store", tmp_path / "s", tmp_path / "r.csv", "--json")
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert message in done.stderr
+
+
+def test_a_log_of_which_no_line_is_taken_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "l.log").write_text("user,movie,rating\n1,up+2009,4\n")
+    done = invoke("collect", "--store", tmp_path / "s", "--file", tmp_path / "l.log")
+    assert done.returncode == 1
+    assert b"none of 2 lines was ingested; 2 were rejected for reason time" in done.stderr
+
+
+def test_a_column_that_looks_like_a_time_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "r.csv").write_text("user,movie,rating,reviewed\n1,up+2009,4,2005-09-06\n")
+    done = marquee("import-ratings", "--store", tmp_path / "s", tmp_path / "r.csv")
+    assert done.returncode == 0
+    assert b"looks like a time and is ignored" in done.stderr
+    assert b"reviewed" in done.stderr

@@ -19,7 +19,7 @@ def read(path: Path, scale: RatingScale = ONE_TO_FIVE) -> tuple[list[Row], Count
     reasons: Counter[str] = Counter()
     count = 0
     with LineReader(str(path)) as reader:
-        for batch in RatingsTable(reader).read_batches(scale):
+        for batch in RatingsTable(reader, scale).read_batches():
             rows += batch.ratings.rows()
             reasons += batch.reasons
             count += batch.rows
@@ -59,12 +59,20 @@ def test_a_header_names_the_columns(tmp_path: Path, text: str) -> None:
 
 def test_an_incomplete_header_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(IngestError, match="the header has no column rating"):
-        read(write_table(tmp_path, "userId,movieId,stars\n1,2,3\n"))
+        read(write_table(tmp_path, "userId,movieId,review\n1,2,3\n"))
 
 
 @pytest.mark.parametrize(
     ("text", "time"),
     [
+        ("2005-09-06", datetime(2005, 9, 6)),
+        ("2023-11-29T01:56:37Z", datetime(2023, 11, 29, 1, 56, 37)),
+        ("2023-11-29T01:56:37.1234567891234+05:30", datetime(2023, 11, 28, 20, 26, 37, 123456)),
+        ("2023-11-29 01:56 -0800", datetime(2023, 11, 29, 9, 56)),
+        ("978300760.", datetime(2000, 12, 31, 22, 12, 40)),
+        ("978300760123", datetime(2000, 12, 31, 22, 12, 40, 123000)),
+        ("978300760123456", datetime(2000, 12, 31, 22, 12, 40, 123456)),
+        ("978300760123456789", datetime(2000, 12, 31, 22, 12, 40, 123456)),
         ("2023-11-29T01:56", datetime(2023, 11, 29, 1, 56)),
         ("2023-11-29 01:56:37.1234567", datetime(2023, 11, 29, 1, 56, 37, 123456)),
         ("0", datetime(1970, 1, 1)),
@@ -89,7 +97,7 @@ def test_times_are_iso_or_seconds(tmp_path: Path, text: str, time: datetime) -> 
         ("7,up+2009,", "rating"),
         ("7,up+2009,5.5", "rating"),
         ("7,up+2009,nan", "rating"),
-        ("7,up+2009,4e0", "rating"),
+        ("7,up+2009,4x0", "rating"),
     ],
 )
 def test_a_row_is_rejected_for_the_first_failed_check(
@@ -135,7 +143,9 @@ def test_every_row_is_accepted_or_rejected(
     path = folder / "ratings.csv"
     path.write_bytes(text.encode())
     rows, reasons, count = read(path)
-    assert count == len(lines)
+    is_skipped = [not line.strip() or line.startswith("#") for line in lines]
+    skipped = 0 if header else (is_skipped.index(False) if False in is_skipped else len(lines))
+    assert count == len(lines) - skipped
     assert set(reasons) <= set(REASONS)
     assert count - reasons.total() <= len(rows) <= count
 
@@ -145,3 +155,28 @@ def test_the_real_table_is_parsed_with_its_known_errors(shared_data: Path) -> No
     assert (len(rows), count) == (37_930, 37_984)
     assert reasons == Counter(fields=3, user=1, movie=59)
     assert sum(row[3] is None for row in rows) == 21_400
+
+
+@pytest.mark.parametrize(
+    ("text", "rating"),
+    [
+        ("4.00000000000000000001", 4.0),
+        (".5", 0.5),
+        ("5.", 5.0),
+        ("+4", 4.0),
+        ("4.5e0", 4.5),
+        ("45E-1", 4.5),
+    ],
+)
+def test_ratings_are_numbers_as_programs_print_them(
+    tmp_path: Path, text: str, rating: float
+) -> None:
+    path = write_table(tmp_path, f"user,movie,rating\n7.0,up+2009,{text}\n")
+    assert read(path, RatingScale(0.5, 5))[0] == [(7, "up+2009", rating, None)]
+
+
+@pytest.mark.parametrize("text", ["4,5", "1e999", "0x4", "4_0", "\u0664", "5" * 5000, "4e", "."])
+def test_other_numbers_are_rejected(tmp_path: Path, text: str) -> None:
+    path = write_table(tmp_path, f"user;movie;rating\n7;up+2009;{text}\n")
+    rows, reasons, _ = read(path)
+    assert (rows, reasons) == ([], Counter(rating=1))
