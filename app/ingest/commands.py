@@ -111,10 +111,10 @@ def import_ratings(
 ) -> None:
     """Ingest CSV tables of ratings into the store; print rows accepted and rejected by reason.
 
-    A table has a header that names user, movie, rating and optionally time. Without a header, rows
-    have three columns (user, movie, rating) or four (time first), which may be mixed. Times are ISO
-    or seconds since 1970; a rating without a time is older than any with one. UTF-8, UTF-16 or
-    Latin-1; plain, gzip, bzip2 or xz; a file, a pipe, or - for standard input.
+    A table has a header that names user, movie, rating and optionally time, in any order. Without a
+    header, rows have three columns (user, movie, rating) or four (time first or last). Delimited by
+    comma, tab, semicolon, :: or |; UTF-8, UTF-16 or Latin-1; plain, gzip, bzip2 or xz; a file, a
+    pipe, or - for standard input. docs/ingest.md describes numbers and times.
     """
     from app.ingest.ingest_files import ingest_rating_tables
     from app.ingest.log_parser import RatingScale

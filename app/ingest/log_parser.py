@@ -13,6 +13,7 @@ REASONS: tuple[Reason, ...] = ("fields", "time", "user", "request", "movie", "mi
 _TIME = re.compile(patterns.TIME)
 _USER_ID = re.compile(patterns.USER_ID)
 _MOVIE_ID = re.compile(patterns.MOVIE_ID)
+_ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
 _MINUTE_FILE = re.compile(rf"({patterns.MINUTE})\.mpg")
 _RATING = re.compile(patterns.RATING)
 _RECOMMENDATION = re.compile(patterns.RECOMMENDATION, re.DOTALL)
@@ -104,6 +105,11 @@ def parse_time(text: str) -> datetime | None:
         return None
 
 
+def lower_escapes(text: str) -> str:
+    """Return a movie id with the escapes `%XX` in lower case: one spelling of each id."""
+    return _ESCAPE.sub(lambda match: match[0].lower(), text) if "%" in text else text
+
+
 def is_movie_id(text: str) -> bool:
     """Whether the text has the form of a movie id."""
     return len(text) <= patterns.MAX_MOVIE_ID_LENGTH and _MOVIE_ID.fullmatch(text) is not None
@@ -138,6 +144,7 @@ def _parse_watch(time: datetime, user: int, rest: str) -> Watch | InvalidLine:
     movie, slash, file = rest.rpartition("/")
     if not slash:
         movie, file = rest, ""
+    movie = lower_escapes(movie)
     minute = _MINUTE_FILE.fullmatch(file)
     if is_movie_id(movie):
         return Watch(time, user, movie, int(minute[1])) if minute else InvalidLine("minute")
@@ -150,6 +157,7 @@ def _parse_rating(time: datetime, user: int, rest: str, scale: RatingScale) -> R
     movie, sign, text = rest.rpartition("=")
     if not sign:
         movie, text = rest, ""
+    movie = lower_escapes(movie)
     rating = int(text) if _RATING.fullmatch(text) else None
     if rating is not None and not scale.min_rating <= rating <= scale.max_rating:
         rating = None
@@ -166,7 +174,7 @@ def _parse_recommendation(time: datetime, user: int, request: str) -> Recommenda
         return InvalidLine("request")
     movies: tuple[str, ...] = ()
     if int(match[2]) == 200:  # noqa: PLR2004 - otherwise an exception text
-        movies = tuple(match[3].split(", "))
+        movies = tuple(map(lower_escapes, match[3].split(", ")))
         if not all(map(is_movie_id, movies)):
             return InvalidLine("movie")
     return Recommendation(time, user, int(match[2]), movies, int(match[4]))

@@ -123,3 +123,22 @@ def test_a_failed_recommendation_has_no_movies() -> None:
 def test_parse_line_never_raises(line: str) -> None:
     event = parse_line(line)
     assert not isinstance(event, InvalidLine) or event.reason in REASONS
+
+
+@pytest.mark.parametrize("escape", ["%C3%A9", "%c3%a9", "%C3%a9"])
+def test_escapes_in_a_movie_id_have_one_spelling(escape: str) -> None:
+    time = "2019-09-06T09:47:37"
+    rating = parse_line(f"{time},11,GET /rate/la+moiti{escape}+2000=3")
+    watch = parse_line(f"{time},11,GET /data/m/la+moiti{escape}+2000/3.mpg")
+    request = "recommendation request host:8082, status 200, result:"
+    response = parse_line(f"{time},11,{request} up+2009, la+moiti{escape}+2000, 5 ms")
+    expected = "la+moiti%c3%a9+2000"
+    assert isinstance(rating, Rating)
+    assert isinstance(watch, Watch)
+    assert isinstance(response, Recommendation)
+    assert (rating.movie_id, watch.movie_id, response.movie_ids[1]) == (expected,) * 3
+
+
+@pytest.mark.parametrize("movie", ["Up+2009", "up%C+2009", "up%G0+2009", "UP%c3+2009"])
+def test_upper_case_elsewhere_is_still_invalid(movie: str) -> None:
+    assert isinstance(parse_line(f"2019-09-06T09:47,1,GET /rate/{movie}=3"), InvalidLine)

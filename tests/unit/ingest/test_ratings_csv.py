@@ -180,3 +180,10 @@ def test_other_numbers_are_rejected(tmp_path: Path, text: str) -> None:
     path = write_table(tmp_path, f"user;movie;rating\n7;up+2009;{text}\n")
     rows, reasons, _ = read(path)
     assert (rows, reasons) == ([], Counter(rating=1))
+
+
+def test_escapes_in_a_movie_id_have_one_spelling(tmp_path: Path) -> None:
+    rows = "".join(f"{user},caf{e}+2000,4\n" for user, e in enumerate(["%C3%A9", "%c3%a9"], 1))
+    found, reasons, _ = read(write_table(tmp_path, f"user,movie,rating\n{rows}3,up+2009,4\n"))
+    assert [row[1] for row in found] == ["caf%c3%a9+2000", "caf%c3%a9+2000", "up+2009"]
+    assert reasons == Counter()
