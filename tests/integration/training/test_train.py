@@ -193,7 +193,7 @@ def test_the_version_comes_from_the_file_or_the_option(
         (None, "r.csv"),
         ("", "r.csv"),
         ("user_id,movie_id,rating,time\n", "r.csv"),
-        ("user,picture,stars\n1,a,3\n", "no column movie and no column rating"),
+        ("user,picture,note\n1,a,3\n", "no column movie and no column rating"),
         ("user_id,movie_id,rating,time\n1,a,NaN,\n", "r.csv"),
         ("user_id,movie_id,rating,time\n1,a,9,\n", "1.0 to 5.0"),
         ("user_id,movie_id,rating,time\nx,a,3,\n", "r.csv"),
