@@ -43,8 +43,8 @@ def ingest_log_files(names: list[str], store: Path, scale: RatingScale) -> dict[
 
     Raises:
         IngestError: a file cannot be opened (then nothing is ingested) or not be read to its end
-            (then what was read stays, and the file may be ingested again), or the store cannot be
-            written.
+            (then what was read stays, and the file may be ingested again), the store cannot be
+            written, or no line is an event.
     """
     started = time.perf_counter()
     with ExitStack() as stack:
@@ -58,10 +58,11 @@ def ingest_log_files(names: list[str], store: Path, scale: RatingScale) -> dict[
                     buffer.flush()
                 update_progress()
         buffer.flush()
-    if buffer.counts["rejected"] == buffer.counts["lines"]:
-        raise _nothing_ingested(names, "lines", buffer.counts["lines"], buffer.reasons)
     counts, repairs = _count_and_find_repairs(store)
-    return summarize_lines(buffer, buffer.count_repaired(repairs), counts.watches, started)
+    repaired = buffer.count_repaired(repairs)
+    if not repaired and buffer.counts["rejected"] == buffer.counts["lines"]:
+        raise _nothing_ingested(names, "lines", buffer.counts["lines"], buffer.reasons)
+    return summarize_lines(buffer, repaired, counts.watches, started)
 
 
 def summarize_lines(
@@ -90,8 +91,8 @@ def ingest_rating_tables(names: list[str], store: Path, scale: RatingScale) -> d
     """Ingest CSV tables of ratings; return the summary that `marquee import-ratings` prints.
 
     Raises:
-        IngestError: a file cannot be read or is no such table (then nothing is ingested), or the
-            store cannot be written.
+        IngestError: a file cannot be read or is no such table (then nothing is ingested), the store
+            cannot be written, or no row is a rating.
     """
     started = time.perf_counter()
     with ExitStack() as stack:
@@ -99,10 +100,10 @@ def ingest_rating_tables(names: list[str], store: Path, scale: RatingScale) -> d
         buffer = EventBuffer(stack.enter_context(open_writer(store)), scale)
         rows, reasons = _ingest_tables(tables, buffer)
     counts, repairs = _count_and_find_repairs(store)
-    if rows == reasons.total() - buffer.count_repaired(repairs):
-        raise _nothing_ingested(names, "rows", rows, reasons)
     # A row rejected for its movie id counts as accepted once that id can be repaired.
     reasons["movie"] -= sum(buffer.events_by_movie[m] for m in repairs if not is_movie_id(m))
+    if reasons.total() == rows:
+        raise _nothing_ingested(names, "rows", rows, reasons)
     seconds = time.perf_counter() - started
     return {
         "rows": rows,

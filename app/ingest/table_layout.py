@@ -148,7 +148,7 @@ def _is_plausible(rows: list[list[str]], order: tuple[str, ...], scale: RatingSc
         return number is not None and scale.min_rating <= float(text) <= scale.max_rating
 
     forms: dict[str, Callable[[str], bool]] = {
-        "user": lambda text: re.fullmatch(patterns.USER_ID, text) is not None,
+        "user": lambda text: re.fullmatch(patterns.TABLE_USER_ID, text) is not None,
         "movie": lambda text: bool(text) and not _is_iso_time(text),
         "rating": is_rating,
         "time": lambda text: not text or _is_time(text),

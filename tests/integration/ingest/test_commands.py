@@ -206,3 +206,12 @@ def test_a_column_that_looks_like_a_time_is_reported(tmp_path: Path) -> None:
     assert done.returncode == 0
     assert b"looks like a time and is ignored" in done.stderr
     assert b"reviewed" in done.stderr
+
+
+def test_a_log_of_repairable_lines_only_is_ingested(tmp_path: Path) -> None:
+    line = "2022-11-14T12:24,{},GET /data/m/{}/0.mpg\n"
+    (tmp_path / "a.log").write_text(line.format(1, "up+2009") + line.format(2, "up+2009"))
+    (tmp_path / "b.log").write_text(line.format(3, "u p+2009"))
+    for name in ("a.log", "b.log"):
+        summary = summary_of("collect", "--store", tmp_path / "s", "--file", tmp_path / name)
+    assert (summary["lines"], summary["rejected"], summary["repaired"]) == (1, 1, 1)

@@ -58,6 +58,7 @@ def test_blank_lines_and_comments_before_the_first_row_are_skipped() -> None:
         ("2023-11-29 01:56:37,1,up+2009,3.5", 0, 1),
         ("1,up+2009,4,2005-09-06", 3, 0),
         ("1,1193,5,978300760123", 3, 0),
+        ("1.0,1193,5,978300760", 3, 0),
     ],
 )
 def test_without_a_header_the_time_is_first_or_last(row: str, time: int, user: int) -> None:
