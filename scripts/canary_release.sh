@@ -18,6 +18,7 @@ COMMANDS
   abort [REASON]    abort the release now; the canary slot gets the stable image
   promote           promote the canary now, without waiting for the verdict
   rollback          deploy the previous image (tag `previous`) to all slots, one at a time
+  pin               write what the slots run to docker-compose.override.yml, if there is no such file
   history [ID]      list releases and their outcomes; with an ID: all evaluations of that release
   queries [--window 12h] [--version N]   print the queries of the analysis as a Prometheus rules file
 
@@ -42,16 +43,19 @@ EOF
 }
 
 main() {
-    cd "$(dirname "${BASH_SOURCE[0]}")/.."
+    # The code of a release is that of its commit, in a tree of its own; everything else is the clone's.
+    CODE_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+    readonly CODE_DIR
+    cd "${MARQUEE_CLONE:-$CODE_DIR}"
     local file command=${1:-start}
     for file in lib release/{settings,state,slots,image,analysis,metrics,notify,phases,commands,status}; do
         # shellcheck source=/dev/null
-        source "scripts/$file.sh"
+        source "$CODE_DIR/scripts/$file.sh"
     done
     trap 'report_error "$LINENO"' ERR
     handle_help "$@"
     case $command in
-        start | resume | status | abort | promote | rollback | history | queries)
+        start | resume | status | abort | promote | rollback | pin | history | queries)
             shift $(($# > 0))
             handle_help "$@"
             load_settings

@@ -77,7 +77,9 @@ start_release() {
 }
 
 main() {
-    cd "$(dirname "${BASH_SOURCE[0]}")/.."
+    CODE_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+    readonly CODE_DIR
+    cd "$CODE_DIR"
     # shellcheck source=scripts/lib.sh
     source scripts/lib.sh
     # shellcheck source=scripts/release/settings.sh

@@ -2,7 +2,7 @@
 # Canary analysis: run the queries of queries.yml in Prometheus; verdict.jq compares the results with
 # the limits in the settings.
 
-readonly QUERIES_FILE=monitoring/prometheus/release/queries.yml
+readonly QUERIES_FILE=$CODE_DIR/monitoring/prometheus/release/queries.yml
 
 render_queries() { # WINDOW-SECONDS VERSION; prints a Prometheus rules file
     local text
@@ -37,7 +37,7 @@ evaluate() { # verdict|guard WINDOW-SECONDS TIME
         jq -nc --argjson rule "$rule" --argjson response "$response" '$ARGS.named'
     done < <(list_rules "$2" "$version") |
         jq -cs --arg kind "$1" --argjson window_seconds "$2" --argjson evaluated_at "$3" \
-            --argjson settings "$(settings_as_json)" -f scripts/release/verdict.jq
+            --argjson settings "$(settings_as_json)" -f "$CODE_DIR/scripts/release/verdict.jq"
 }
 
 # Evaluate, and retry while Prometheus does not respond (it may be restarting).

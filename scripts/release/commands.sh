@@ -11,11 +11,19 @@ check_requirements() {
         fail "$RELEASE_MARQUEE is not installed (make .venv/.deployment)"
 }
 
-# Run a release to its end. Exits with 1 unless it was promoted or rolled back.
+# Run a release to its end with the code of its commit. Exits with 1 unless it was promoted or rolled
+# back.
 run_to_completion() {
-    run_release
-    succeeded || exit 1
+    pin_slots
+    if in_release_tree || ! prepare_tree; then
+        run_release
+        succeeded || exit 1
+    else
+        MARQUEE_CLONE=$PWD exec "$TREE/scripts/canary_release.sh" resume
+    fi
 }
+
+in_release_tree() { [[ $CODE_DIR -ef $TREE ]]; }
 
 command_start() {
     local again=no
@@ -33,7 +41,7 @@ command_start() {
         [[ $RELEASE_ON_CONFLICT == supersede ]] ||
             fail "release $(get_state .id) was interrupted in phase $(get_state .phase); resume it first"
         request_supersede
-        run_release
+        complete_release
     fi
     check_preconditions
     [[ $again == yes ]] || exit_if_already_evaluated
@@ -80,17 +88,21 @@ command_promote() {
     succeeded || exit 1
 }
 
+# Run a release to its end in a process of its own, whatever its outcome.
+complete_release() { ("$CODE_DIR/scripts/canary_release.sh" resume) || ! in_progress; }
+
 # The process that runs the release handles a request within a second; without one, run it here.
 wait_for_outcome() {
     check_requirements
     if acquire_lock request; then
-        run_release
+        complete_release
     else
         log "request sent ($(describe_lock_holder)); waiting for the release to complete"
         while in_progress; do
             wait_seconds 1
-            if ! is_lock_holder_alive && acquire_lock request; then run_release; fi
+            if ! is_lock_holder_alive && acquire_lock request; then complete_release; fi
         done
+        acquire_lock request 60 || true # until that process has cleaned up, so that the next can start
     fi
     log "outcome: $(get_state .outcome)"
 }
@@ -104,6 +116,15 @@ command_rollback() {
     ! in_progress || fail "release $(get_state .id) was interrupted in phase $(get_state .phase); resume or abort it first"
     image=$(get_image_id "$IMAGE_NAME:previous") || fail "no image $IMAGE_NAME:previous to roll back to"
     [[ $image != "$(get_image_id "$IMAGE_NAME:stable")" ]] || fail "the previous image is already in service"
+    pin_slots
     create_release rollback "$image"
     run_to_completion
+}
+
+command_pin() {
+    reject_arguments "$@"
+    check_requirements
+    check_state
+    acquire_lock pin || fail_locked
+    pin_slots
 }

@@ -1,34 +1,65 @@
 # shellcheck shell=bash
-# The image of a version: build it, smoke-test it, remove old ones.
+# The image of a version: check out its commit, build it, smoke-test it, remove old ones.
 
 # Files that determine the image's content, beside the model.
 readonly SOURCES=(app requirements data/sample params.yaml pyproject.toml version.txt)
 readonly MODEL_MANIFEST=model/lists/manifest.json
+readonly TREE=$STATE_DIR/tree
+readonly TREE_COMMIT_FILE=$STATE_DIR/tree_commit # exists while TREE is complete
 
-# Hash of everything the image is built from. Two commits with the same hash are the same version.
+# Hash of everything the image is built from, and of the slots' definitions. Two commits with the same
+# hash are the same version.
 compute_content_hash() {
     {
         git ls-tree -r HEAD -- "${SOURCES[@]}"
+        read_definitions HEAD
         [[ ! -e $MODEL_MANIFEST ]] || jq -r .model_hash "$MODEL_MANIFEST"
     } | sha256sum | cut -c1-64
 }
 
 sources_are_committed() { [[ -z $(git status --porcelain -- "${SOURCES[@]}") ]]; }
 
-get_manifest() { # JQ-PATH
-    if [[ -e $MODEL_MANIFEST ]]; then
-        jq -r "$1 // \"unknown\"" "$MODEL_MANIFEST"
+get_manifest() { # JQ-PATH [TREE]
+    local manifest=${2:-.}/$MODEL_MANIFEST
+    if [[ -e $manifest ]]; then
+        jq -r "$1 // \"unknown\"" "$manifest"
     else
         echo unknown
     fi
 }
 
-# Build under a separate image name, so that a `docker compose up -d` meanwhile changes no slot.
-build_candidate() { # prints the image id
-    MARQUEE_IMAGE=$IMAGE_NAME-candidate MARQUEE_COMMIT=$(get_state .commit) \
-        MARQUEE_VERSION_NUMBER=$(get_state .version) MARQUEE_DATA_HASH=$(get_manifest .data.data_hash) \
-        MARQUEE_MODEL_HASH=$(get_manifest .model_hash) \
-        docker compose --progress plain build canary >"$STATE_DIR/build.log" 2>&1 ||
+# Check out the commit of the release, with its model, in a directory of its own: a deployment that
+# arrives during the release changes the clone. Idempotent.
+prepare_tree() {
+    local commit model_hash
+    commit=$(get_state .commit)
+    model_hash=$(get_state .model_hash)
+    [[ ! -e $TREE_COMMIT_FILE || $(<"$TREE_COMMIT_FILE") != "$commit" ]] || return 0
+    remove_tree
+    git worktree add --quiet --force --detach "$TREE" "$commit" || return 1
+    if [[ $(get_state .kind) == release && $model_hash != unknown ]]; then
+        cp -a --reflink=auto model "$TREE" || return 1
+        [[ -z $model_hash || $(get_manifest .model_hash "$TREE") == "$model_hash" ]] ||
+            { log "the model in ${MODEL_MANIFEST%%/*} was replaced"; return 1; }
+    fi
+    write_file "$TREE_COMMIT_FILE" "$commit"
+}
+
+remove_tree() {
+    rm -rf "$TREE_COMMIT_FILE" "$TREE"
+    git worktree prune
+}
+
+# Build the tree under a separate image name. Prints the image id.
+build_candidate() {
+    local env_file=.env ca_file
+    [[ -e $env_file ]] || env_file=/dev/null
+    ca_file=$(compose config --format json | jq -r .secrets.build_ca.file) # an absolute path
+    MARQUEE_IMAGE=$IMAGE_NAME-candidate MARQUEE_BUILD_CA=$ca_file MARQUEE_COMMIT=$(get_state .commit) \
+        MARQUEE_VERSION_NUMBER=$(get_state .version) MARQUEE_DATA_HASH=$(get_manifest .data.data_hash "$TREE") \
+        MARQUEE_MODEL_HASH=$(get_state .model_hash) \
+        compose --project-directory "$TREE" --file "$TREE/docker-compose.yml" --env-file "$env_file" \
+        --progress plain build canary >"$STATE_DIR/build.log" 2>&1 ||
         { tail -n 20 "$STATE_DIR/build.log" >&2; return 1; }
     get_image_id "$IMAGE_NAME-candidate:canary"
 }
@@ -45,7 +76,7 @@ smoke_test() { # IMAGE
     container=$(compose config --format json | jq -r .name)-smoke-test
     docker rm --force "$container" >/dev/null 2>&1 || true
     docker run --detach --name "$container" "${options[@]}" "$1" >/dev/null || return 1
-    docker exec --interactive "$container" python - "$version" <scripts/release/smoke_test.py >&2 || status=1
+    docker exec --interactive "$container" python - "$version" <"$CODE_DIR/scripts/release/smoke_test.py" >&2 || status=1
     ((status == 0)) || docker logs --tail 20 "$container" >&2
     docker rm --force "$container" >/dev/null
     ((status == 0)) && echo "$version"

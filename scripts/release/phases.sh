@@ -11,6 +11,7 @@
 
 check_preconditions() {
     local slot free version
+    pin_slots
     log "checking the preconditions of a release"
     [[ -w $STATE_DIR && -w ${METRICS_FILE%/*} ]] || fail "$STATE_DIR or ${METRICS_FILE%/*} is not writable"
     sources_are_committed || fail "files that the image is built from have uncommitted changes (git status)"
@@ -47,16 +48,19 @@ create_release() { # release|rollback [IMAGE]
     rm -f "$REQUEST_FILE"
     state=$(jq -n --arg kind "$1" --arg phase "$phase" --arg image "$image" --argjson previous "$previous" \
         --arg version "$(<version.txt)" --arg commit "$(git rev-parse HEAD)" \
-        --arg content_hash "$(compute_content_hash)" --arg stable_image "$(get_image_id "$IMAGE_NAME:stable")" \
+        --arg content_hash "$(compute_content_hash)" --arg model_hash "$(get_manifest .model_hash)" --arg stable_image "$(get_image_id "$IMAGE_NAME:stable")" \
         --argjson slots "$(slots_as_json)" --argjson now "$(now)" --arg user "$(id -un)" '
-        ($previous.images // {} | .[$stable_image] //= ($slots["stable-1"] | {build_id, image_digest})) as $images
+        ($previous.images // {} | .[$stable_image] //= ($slots["stable-1"] | {build_id, image_digest})
+            | .[$stable_image].definitions //= ($slots | map_values(.definition | del(.scale)))) as $images
         | {id: "\($now | strftime("%Y%m%dT%H%M%SZ"))-\(if $kind == "release" then "v\($version)" else $kind end)",
            kind: $kind, phase: $phase, phase_started_at: $now, started_at: $now, started_by: $user,
-           version: $version, commit: $commit, content_hash: $content_hash, stable_image: $stable_image,
+           version: $version, commit: $commit, content_hash: $content_hash, model_hash: $model_hash,
+           stable_image: $stable_image,
            previous_slots: $slots, images: $images, rejected_versions: ($previous.rejected_versions // []),
            outcome_counts: ($previous.outcome_counts // {})}
         | if $kind == "rollback"
           then . + {candidate_image: $image, version: "previous", content_hash: $images[$image].content_hash,
+                    definitions: ($images[$image].definitions // $images[$stable_image].definitions),
                     build_id: ($images[$image].build_id // "unknown"),
                     image_digest: ($images[$image].image_digest // "unknown")}
           else . end') || fail "cannot create the state of a new release"
@@ -98,15 +102,18 @@ handle_request() {
 }
 
 phase_building() {
-    local image
+    local image definitions
     ! handle_request || return 0
-    if [[ $(git rev-parse HEAD) != $(get_state .commit) ]]; then
-        end_release failed "the tree is no longer at commit $(get_state .commit)"
+    if ! prepare_tree; then
+        end_release failed "commit $(get_state .commit) and its model could not be copied to $TREE"
+    elif ! definitions=$(read_definitions "$(get_state .commit)"); then
+        end_release failed "docker compose rejects docker-compose.yml"
     elif ! image=$(build_candidate); then
         end_release failed "the image could not be built (see $STATE_DIR/build.log)"
     else
-        transition verifying '.candidate_image = $image | .image_digest = $image | .build_id = $build_id' \
-            --arg image "$image" --arg build_id "$(get_state .version)-${image:7:12}"
+        transition verifying '.candidate_image = $image | .image_digest = $image | .build_id = $build_id
+            | .definitions = $definitions' --argjson definitions "$definitions" --arg image "$image" \
+            --arg build_id "$(get_state .version)-${image:7:12}"
     fi
 }
 
@@ -133,7 +140,8 @@ phase_deploying() {
     local ready_at deadline
     ! handle_request || return 0
     update_state '.canary_deployed = true'
-    if ! deploy_slot canary "$(get_state .candidate_image)" "$(get_state .build_id)" "$(get_state .image_digest)"; then
+    if ! deploy_slot canary "$(get_state .candidate_image)" "$(get_state .build_id)" "$(get_state .image_digest)" \
+        "$(get_definitions .definitions)"; then
         end_release aborted "the canary did not become ready"
         return
     fi
@@ -209,17 +217,18 @@ extend_window() { # REASON
 }
 
 phase_promoting() {
-    local slot image build_id digest
+    local slot image build_id digest definitions
     image=$(get_state .candidate_image)
     build_id=$(get_state .build_id)
     digest=$(get_state .image_digest)
+    definitions=$(get_definitions .definitions)
     update_state '.canary_deployed = true'
     if [[ -z $(get_image_id "$image") ]]; then
         end_release failed "the image of build $build_id no longer exists"
         return
     fi
     for slot in stable-1 stable-2 canary; do
-        if ! deploy_slot "$slot" "$image" "$build_id" "$digest"; then
+        if ! deploy_slot "$slot" "$image" "$build_id" "$digest" "$definitions"; then
             # Docker would restart it forever, and NGINX would send requests to it after each restart.
             compose stop --timeout 5 "$slot" >/dev/null 2>&1 || true
             transition restoring '.outcome = "failed" | .reason = $reason' \
@@ -246,7 +255,8 @@ phase_restoring() {
     for slot in stable-2 stable-1; do
         deploy_slot "$slot" "$(get_state ".previous_slots[\"$slot\"].image")" \
             "$(get_state ".previous_slots[\"$slot\"].build_id")" \
-            "$(get_state ".previous_slots[\"$slot\"].image_digest")" || {
+            "$(get_state ".previous_slots[\"$slot\"].image_digest")" \
+            "$(get_definitions '.previous_slots | map_values(.definition) | if all(.) then . else null end')" || {
             update_state '.reason += "; \($slot) did not become ready with its earlier image"' --arg slot "$slot"
         }
         wait_seconds "$(duration_seconds "$RELEASE_PROMOTION_DELAY")"
@@ -260,7 +270,8 @@ phase_aborting() {
         remove_canary
     else
         deploy_slot canary "$(get_state .stable_image)" "$(get_state '.previous_slots["stable-1"].build_id')" \
-            "$(get_state '.previous_slots["stable-1"].image_digest')" ||
+            "$(get_state '.previous_slots["stable-1"].image_digest')" \
+            "$(get_definitions '.images[.stable_image].definitions')" ||
             update_state '.reason += "; the canary did not become ready with the stable image"'
     fi
     transition finalizing
@@ -275,7 +286,7 @@ phase_finalizing() {
     send_notification "$(format_subject)" "$(format_summary)"
     append_history release_completed "$(jq '{outcome, reason, version, build_id, commit, kind}' "$STATE_FILE")"
     transition completed '.completed_at = $now | .outcome_counts[.outcome] += 1
-        | (if .outcome == "promoted" then .images[.candidate_image] = {build_id, image_digest, content_hash}
+        | (if .outcome == "promoted" then .images[.candidate_image] = {build_id, image_digest, content_hash, definitions}
            elif .outcome == "aborted" and .kind == "release" then
              .rejected_versions += [{content_hash, version, reason, rejected_at: $now}]
            elif .outcome == "rolled-back" then
@@ -285,4 +296,5 @@ phase_finalizing() {
         | .rejected_versions |= (map(select(.content_hash)) | .[-100:])'
     prune_images
     prune_history
+    remove_tree
 }

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Settings of a release: defaults (settings.env), then release.env, then the environment.
 
-readonly DEFAULT_SETTINGS_FILE=scripts/release/settings.env
+readonly DEFAULT_SETTINGS_FILE=$CODE_DIR/scripts/release/settings.env
 readonly LOCAL_SETTINGS_FILE=release.env
 
 # Set a variable for each setting. The defaults define which settings exist and their types.

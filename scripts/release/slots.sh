@@ -1,6 +1,12 @@
-# shellcheck shell=bash
-# Deploy images into slots, one slot at a time. A slot's image tag and its variables in .env are
-# changed together, so that `docker compose up -d` recreates no slot afterwards.
+# shellcheck shell=bash disable=SC2016 # variables in single quotes are jq's
+# Deploy images into slots, one slot at a time. What each slot runs stands in SLOTS_FILE, which Docker
+# Compose merges with docker-compose.yml by itself: the definition (settings, mounts, limits) of the
+# commit that the slot's image was built from, without a build section. So `docker compose up -d`, also
+# with --build or after a merge, changes no slot. Variables of the operator's .env stay variables.
+
+readonly SLOTS_FILE=docker-compose.override.yml
+readonly SLOTS_HEADER='# Written by scripts/canary_release.sh (format 1): what each slot runs. Do not edit.'
+readonly SLOTS=(stable-1 stable-2 canary)
 
 compose() { docker compose "$@"; }
 
@@ -16,29 +22,86 @@ get_image_id() { docker image inspect --format '{{.Id}}' "$1" 2>/dev/null; } # T
 get_container() { compose ps --all --quiet "$1" 2>/dev/null | head -1; }     # SLOT
 get_slot_image() { docker inspect --format '{{.Image}}' "$(get_container "$1")" 2>/dev/null; }
 
-get_env() { # NAME; its value in .env
-    read_env_file .env | sed -n "s/^$1=//p" | tail -1
+get_slot_variable() { # SLOT NAME; an environment variable of the slot's container
+    docker inspect --format '{{range .Config.Env}}{{println .}}{{end}}' "$(get_container "$1")" 2>/dev/null |
+        sed -n "s/^$2=//p"
 }
 
-set_env() { # NAME=VALUE...; the other lines of .env stay unchanged
-    local pair names=''
-    for pair in "$@"; do names+="|${pair%%=*}"; done
-    touch .env
-    cp --preserve=mode,ownership .env .env.tmp # write_file overwrites it and keeps mode and owner
-    write_file ./.env "$(grep -Ev "^(${names:1})=" .env || true; printf '%s\n' "$@")"
+# -- definitions ------------------------------------------------------------------------------------
+
+# Print the definitions of all slots at a commit as a JSON object. Variables are not replaced.
+read_definitions() { # COMMIT
+    local file=$STATE_DIR/docker-compose.yml
+    git show "$1:docker-compose.yml" >"$file" || return 1
+    compose --project-directory . --file "$file" config --no-interpolate --no-path-resolution --format json |
+        jq -c '.services | {"stable-1", "stable-2", canary} | map_values(del(.build, .depends_on, .scale))'
 }
 
-env_suffix() { local name=${1^^}; echo "${name//-/_}"; } # SLOT
+get_definition() { sed -n "s/^  $1: !override //p" "$SLOTS_FILE"; } # SLOT; what is in force
+
+# Print the definitions that the state file holds at a path. A release that an earlier version of this
+# script has started has none: it leaves the slots' definitions as they are.
+get_definitions() { # JQ-PATH
+    local slot definitions
+    definitions=$(get_state "$1")
+    [[ -z $definitions ]] || { printf '%s\n' "$definitions"; return; }
+    for slot in "${SLOTS[@]}"; do
+        get_definition "$slot" | jq --arg slot "$slot" '{($slot): del(.scale)}'
+    done | jq -cs add
+}
+
+# Write what slots run; a slot that is not named keeps what it has.
+write_definitions() { # JSON: definitions by slot
+    local slot definition lines=''
+    for slot in "${SLOTS[@]}"; do
+        definition=$(jq -c --arg slot "$slot" '.[$slot] // empty' <<<"$1")
+        [[ -n $definition || ! -e $SLOTS_FILE ]] || definition=$(get_definition "$slot")
+        lines+="  $slot: !override $definition"$'\n'
+    done
+    # The volumes and networks of a definition may be missing from a later docker-compose.yml.
+    lines+=$(sed -n 's/^  [a-z0-9-]*: !override //p' <<<"$lines" | jq -rs '
+        def declare($kind; $names): if $names == [] then empty else "\($kind): \($names | map({(.): {}}) | add | tojson)" end;
+        declare("volumes"; [.[].volumes[]? | select(.type == "volume" and .source) | .source] | unique),
+        declare("networks"; [.[].networks // {} | keys[]] | unique)')
+    write_file "$SLOTS_FILE" "$SLOTS_HEADER"$'\n'"services:"$'\n'"$lines"
+    chmod 644 "$SLOTS_FILE" # secrets are in files of their own
+}
+
+# Write SLOTS_FILE if there is none yet, from what runs. Idempotent.
+pin_slots() {
+    local slot commit definitions
+    if [[ -e $SLOTS_FILE ]]; then
+        [[ $(head -1 "$SLOTS_FILE") == "$SLOTS_HEADER" ]] ||
+            fail "$SLOTS_FILE was not written by this script; rename yours and list it in COMPOSE_FILE (docs/releasing.md)"
+    else
+        commit=$(get_slot_variable stable-1 MARQUEE_COMMIT)
+        git cat-file -e "${commit:-unknown}^{commit}" 2>/dev/null || commit=HEAD
+        definitions=$(read_definitions "$commit") || fail "docker compose rejects docker-compose.yml of $commit"
+        for slot in "${SLOTS[@]}"; do
+            definitions=$(set_build "$slot" "$definitions" "$(get_slot_variable "$slot" MARQUEE_BUILD_ID)" \
+                "$(get_slot_variable "$slot" MARQUEE_IMAGE_DIGEST)")
+        done
+        [[ -n $(get_container canary) ]] || definitions=$(jq -c '.canary.scale = 0' <<<"$definitions")
+        write_definitions "$definitions"
+    fi
+    [[ $(compose config --format json | jq -r '.services["stable-1"] | .build // .environment.MARQUEE_BUILD_ID') == \
+        "$(get_definition stable-1 | jq -r .environment.MARQUEE_BUILD_ID)" ]] ||
+        fail "docker compose does not read $SLOTS_FILE: add it to COMPOSE_FILE (docs/releasing.md)"
+}
+
+set_build() { # SLOT DEFINITIONS BUILD-ID IMAGE-DIGEST; prints the definitions
+    jq -c --arg slot "$1" --arg build_id "${3:-unknown}" --arg digest "${4:-unknown}" '
+        .[$slot].environment += {MARQUEE_BUILD_ID: $build_id, MARQUEE_IMAGE_DIGEST: $digest}' <<<"$2"
+}
+
+# -- slots ------------------------------------------------------------------------------------------
 
 # Put an image into a slot and wait until the slot is ready. Idempotent: a slot that runs the image
 # already is left alone, so this can be repeated after a kill at any line.
-deploy_slot() { # SLOT IMAGE BUILD-ID IMAGE-DIGEST
-    local suffix attempts=0
-    suffix=$(env_suffix "$1")
-    local variables=("MARQUEE_BUILD_$suffix=$3" "MARQUEE_DIGEST_$suffix=$4")
-    [[ $1 != canary ]] || variables+=("MARQUEE_CANARY_REPLICAS=1")
+deploy_slot() { # SLOT IMAGE BUILD-ID IMAGE-DIGEST DEFINITIONS
+    local attempts=0
     log "deploying build $3 to $1"
-    set_env "${variables[@]}"
+    write_definitions "$(set_build "$1" "$5" "$3" "$4" | jq -c --arg slot "$1" '{($slot): .[$slot]}')"
     docker tag "$2" "$IMAGE_NAME:$1" || return 1
     # A concurrent `docker compose up` makes one of the two commands fail: retry.
     until compose up -d --no-deps --no-build --quiet-pull "$1" >"$STATE_DIR/compose.log" 2>&1; do
@@ -70,18 +133,16 @@ wait_until_ready() { # SLOT; fails early if its container restarts or exits
 }
 
 remove_canary() {
-    set_env MARQUEE_CANARY_REPLICAS=0
+    write_definitions "{\"canary\": $(get_definition canary | jq -c '.scale = 0')}"
     compose rm --stop --force canary >/dev/null 2>&1
 }
 
 slots_as_json() { # what runs in each slot, to be restored if a promotion fails
-    local slot suffix
-    for slot in stable-1 stable-2 canary; do
-        suffix=$(env_suffix "$slot")
+    local slot
+    for slot in "${SLOTS[@]}"; do
         jq -n --arg slot "$slot" --arg image "$(get_slot_image "$slot" || true)" \
-            --arg build_id "$(get_env "MARQUEE_BUILD_$suffix")" \
-            --arg image_digest "$(get_env "MARQUEE_DIGEST_$suffix")" '{($slot): {image: $image,
-                build_id: ($build_id | if . == "" then "unknown" else . end),
-                image_digest: ($image_digest | if . == "" then "unknown" else . end)}}'
+            --argjson definition "$(get_definition "$slot")" '{($slot): {image: $image, definition: $definition,
+                build_id: $definition.environment.MARQUEE_BUILD_ID,
+                image_digest: $definition.environment.MARQUEE_IMAGE_DIGEST}}'
     done | jq -s add
 }

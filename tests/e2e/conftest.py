@@ -109,7 +109,7 @@ def shared_releases(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> I
 def releases(shared_releases: Releases) -> Releases:
     """Releases with the default settings, no fault in the next build, and no old notifications."""
     shared_releases.settings = {}
-    shared_releases.set_fault("")
+    shared_releases.remove_fault()
     shared_releases.read_notifications()
     return shared_releases
 

@@ -36,7 +36,7 @@ def deployment(
     shared_releases: Releases, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Deployment]:
     """The stack with Kafka, a mail server, and a scheduler that runs by command only."""
-    shared_releases.set_fault("")
+    shared_releases.remove_fault()
     directory = tmp_path_factory.mktemp("remotes")
     deployment = Deployment(shared_releases, directory, TOPIC, MAIL_SETTINGS)
     try:

@@ -33,7 +33,7 @@ pytestmark = [soak_only, pytest.mark.timeout(3600)]
 def simulated_days(
     shared_releases: Releases, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[SimulatedDays]:
-    shared_releases.set_fault("")
+    shared_releases.remove_fault()
     days = SimulatedDays(shared_releases, tmp_path_factory.mktemp("days"))
     try:
         days.set_up()

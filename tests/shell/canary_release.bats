@@ -8,6 +8,7 @@ setup() { setup_fakes; }
 
 release() { run --separate-stderr scripts/canary_release.sh "$@"; }
 slot_images() { cat "$FAKES"/slots/* | sort -u; }
+pinned() { sed -n "s/^  $1: !override //p" docker-compose.override.yml | jq -r "$2"; } # SLOT JQ-PATH
 notified() { grep -q -- "$1" "$FAKES/notifications"; }
 evaluations() { jq -r 'select(.event == "evaluation").verdict' data/release/history/*.jsonl | tr '\n' ' '; }
 start_and_wait_for() { # PHASE; in the background, as process $running
@@ -61,8 +62,9 @@ teardown() { [[ -z ${running:-} ]] || kill -9 "$running" 2>/dev/null || true; }
     [[ $(slot_images) == "$NEW_IMAGE" ]]
     [[ $(<"$FAKES/tags/marquee:stable") == "$NEW_IMAGE" && $(<"$FAKES/tags/marquee:previous") == "$OLD_IMAGE" ]]
     [[ $(cut -d' ' -f1 "$FAKES/ups" | tr '\n' ' ') == "canary stable-1 stable-2 canary " ]]
-    grep -qx "MARQUEE_BUILD_STABLE_2=2-000000000000" .env
-    grep -qx "MARQUEE_DIGEST_CANARY=$NEW_IMAGE" .env
+    [[ $(pinned stable-2 .environment.MARQUEE_BUILD_ID) == 2-000000000000 ]]
+    [[ $(pinned canary .environment.MARQUEE_IMAGE_DIGEST) == "$NEW_IMAGE" ]]
+    [[ ! -e data/release/tree && $(git worktree list | wc -l) == 1 ]]
     notified "Successfully deployed new model: version 2"
     notified "mean_seconds = 0.01  (below 0.5)"
     grep -q 'marquee_releases_total{outcome="promoted"} 1' monitoring/release/release.prom
@@ -78,12 +80,13 @@ teardown() { [[ -z ${running:-} ]] || kill -9 "$running" 2>/dev/null || true; }
     done
 }
 
-@test "start: keeps the other lines of .env, and sends notifications with its settings" {
-    printf 'MARQUEE_WORKERS=3\nMARQUEE_BUILD_CANARY=old\nMARQUEE_SMTP_HOST="mail:25"\nMARQUEE_MAIL_TO=a@b # us\n' >.env
+@test "start: only reads .env, and sends notifications with its settings" {
+    printf 'MARQUEE_WORKERS=3\nMARQUEE_SMTP_HOST="mail:25"\nMARQUEE_MAIL_TO=a@b # us\n' >.env
+    chmod 400 .env
+    before=$(stat -c '%i %y' .env)
     MARQUEE_MAIL_TO=c@d release start
     [[ $status == 0 ]]
-    grep -qx MARQUEE_WORKERS=3 .env
-    [[ $(grep -c MARQUEE_BUILD_CANARY .env) == 1 ]]
+    [[ $(stat -c '%i %y' .env) == "$before" ]]
     notified '^MARQUEE_SMTP_HOST=mail:25$'
     notified '^MARQUEE_MAIL_TO=c@d$' # the environment takes precedence
 }
@@ -169,7 +172,7 @@ teardown() { [[ -z ${running:-} ]] || kill -9 "$running" 2>/dev/null || true; }
     [[ $status == 1 && $(slot_images) == "$OLD_IMAGE" && $(get_state .outcome) == failed ]]
     notified "stable-2 did not become ready"
     [[ $(<"$FAKES/tags/marquee:stable") == "$OLD_IMAGE" ]]
-    grep -qx MARQUEE_BUILD_STABLE_1=unknown .env
+    [[ $(pinned stable-1 .environment.MARQUEE_BUILD_ID) == unknown ]]
 }
 
 @test "start: refuses if a precondition is not met, and names it" {
@@ -231,8 +234,9 @@ teardown() { [[ -z ${running:-} ]] || kill -9 "$running" 2>/dev/null || true; }
     start_and_wait_for analyzing
     release abort
     [[ $status == 0 && ! -e $FAKES/slots/canary ]]
-    grep -qx MARQUEE_CANARY_REPLICAS=0 .env
-    [[ $(<"$FAKES/tags/marquee:canary") == "$OLD_IMAGE" ]]
+    [[ $(pinned canary .scale) == 0 && $(<"$FAKES/tags/marquee:canary") == "$OLD_IMAGE" ]]
+    RELEASE_ON_ABORT=stable release start --again
+    [[ $status == 0 && $(pinned canary .scale) == null ]]
 }
 
 @test "promote: ends the analysis window; refuses without a canary" {
@@ -287,6 +291,78 @@ teardown() { [[ -z ${running:-} ]] || kill -9 "$running" 2>/dev/null || true; }
     [[ $status == 1 && $stderr == *"already rejected"*"rolled back"* ]]
     release rollback
     [[ $status == 0 && $(slot_images) == "$NEW_IMAGE" ]]
+}
+
+@test "pin: writes the definitions of the running commit, and keeps variables" {
+    git rev-parse HEAD >"$FAKES/commit"
+    change_slots_memory 1g
+    release pin
+    [[ $status == 0 && $(stat -c %a docker-compose.override.yml) == 644 ]]
+    for slot in stable-1 stable-2 canary; do
+        [[ $(pinned "$slot" '"\(.mem_limit) \(.build)"') == "512m null" ]]
+        [[ $(pinned "$slot" .environment.MARQUEE_WORKERS) == '${MARQUEE_WORKERS:-2}' ]]
+    done
+    grep -qx 'volumes: {"spool":{}}' docker-compose.override.yml
+    change_slots_memory 2g
+    release pin
+    [[ $status == 0 && $(pinned stable-1 .mem_limit) == 512m ]]
+}
+
+@test "pin: refuses an override file of the operator" {
+    echo 'services: {}' >docker-compose.override.yml
+    for command in pin start; do
+        release "$command"
+        [[ $status == 1 && $stderr == *"docker-compose.override.yml was not written by this script"* ]]
+    done
+    [[ $(<docker-compose.override.yml) == 'services: {}' ]]
+}
+
+@test "start: releases the definition of a slot with its image, and restores it after an abort" {
+    change_slots_memory 1g
+    echo slow >"$FAKES/prometheus"
+    git rev-parse HEAD~ >"$FAKES/commit"
+    start_and_wait_for analyzing
+    [[ $(pinned canary .mem_limit) == 1g && $(pinned stable-1 .mem_limit) == 512m ]]
+    release abort
+    [[ $status == 0 && $(pinned canary .mem_limit) == 512m ]]
+    echo good >"$FAKES/prometheus"
+    release start --again
+    [[ $status == 0 && $(pinned canary .mem_limit) == 1g && $(pinned stable-2 .mem_limit) == 1g ]]
+    release rollback
+    [[ $status == 0 && $(pinned canary .mem_limit) == 512m && $(pinned stable-2 .mem_limit) == 512m ]]
+}
+
+@test "start: a definition that has changed is a version of its own" {
+    release start
+    release start
+    [[ $status == 0 && $stderr == *"nothing to release"* ]]
+    change_slots_memory 1g
+    release start
+    [[ $status == 0 && $stderr != *"nothing to release"* && $(pinned stable-1 .mem_limit) == 1g ]]
+}
+
+change_slots_memory() { # LIMIT; commits it
+    jq --arg limit "$1" '.services[].mem_limit = $limit' docker-compose.yml >new
+    mv new docker-compose.yml
+    commit "limit of $1"
+}
+
+@test "start: builds the commit it has started with, whatever arrives during the build" {
+    mkfifo "$FAKES/building"
+    MODEL_VERSION=2 BUILD_WAITS=1 RELEASE_ANALYSIS_WINDOW=1h scripts/canary_release.sh start >>"$FAKES/log" 2>&1 3>&- &
+    running=$!
+    commit=$(git rev-parse HEAD)
+    cat "$FAKES/building" # the build has begun
+    echo 3 >version.txt
+    echo 'exit 1' >scripts/release/phases.sh
+    change_slots_memory 9g
+    echo go >"$FAKES/building"
+    for _ in {1..600}; do
+        [[ $(get_state .phase) != analyzing ]] || break
+        sleep 0.1
+    done
+    [[ $(get_state '"\(.phase) \(.version) \(.commit)"') == "analyzing 2 $commit" && $(<"$FAKES/built") == 2 ]]
+    [[ $(pinned canary .mem_limit) == 512m ]]
 }
 
 @test "history: lists releases with their outcomes, and the evaluations of one" {

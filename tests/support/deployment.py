@@ -95,11 +95,7 @@ class Deployment:
         """Remove what `set_up` and `run` added."""
         self.stack.compose("--profile", "demo", "rm", "--stop", "--force", "kafka", "maildev")
         self._chown_remotes("0:0")
-        current = self._env_file.read_text().splitlines()
-        original = self._original_env.splitlines()
-        lines = [line for line in original if not _is_written_by_release(line)]
-        lines += [line for line in current if _is_written_by_release(line)]
-        self._env_file.write_text("".join(f"{line}\n" for line in lines))
+        self._env_file.write_text(self._original_env)
         self.stack.compose("up", "-d", "--wait", "collector", "scheduler")
 
     def _chown_remotes(self, owner: str) -> None:
@@ -152,8 +148,3 @@ def save_log(name: str, text: str) -> None:
     """Append to a log that explains failures: build/deployment-NAME."""
     with (ROOT / "build" / f"deployment-{name}").open("a") as log:
         log.write(text)
-
-
-def _is_written_by_release(line: str) -> bool:
-    """Return whether a line of .env is one that a release changes."""
-    return line.startswith(("MARQUEE_BUILD_", "MARQUEE_DIGEST_", "MARQUEE_CANARY_REPLICAS="))

@@ -27,14 +27,9 @@ from tests.support.mailbox import Mailbox
 from tests.support.stack import PROJECT, SLOTS, URL, Stack
 
 FAULTY = ROOT / "tests" / "e2e" / "faulty"
-OVERRIDE = """\
-services:
-  canary:
-    build: !override
-      context: {context}
-      network: host
-      args: {{BASE: {base}, FAULT: "{fault}"}}
-"""
+#: Build section that adds a layer with a fault on top of the image of the commit before.
+FAULTY_BUILD = '{{context: "{context}", network: host, args: {{BASE: "{base}", FAULT: "{fault}"}}}}'
+SLOT_BUILD = "x-slot: &slot\n  <<: *hardened\n  build: "
 #: Low enough for a machine that also runs other programs.
 REQUESTS_PER_SECOND = 50
 #: Of a load; a test's limit.
@@ -115,26 +110,34 @@ class Releases:
             modify_model(model)
         version_file.write_text(f"{version}\n")
         (self.clone / "dvc.lock").unlink(missing_ok=True)  # of a version from DVC
+        self._write_build(fault)
         message = f"Data and Model version update: [{version}]"
         git(self.clone, "commit", "--quiet", "--all", "-m", message)
-        self.set_fault(fault)
         return version
 
-    def set_fault(self, fault: str) -> None:
-        """Make the image build add a layer with a fault on top of the good image; "" for none."""
-        override = self.clone / "docker-compose.override.yml"
-        override.unlink(missing_ok=True)
+    def remove_fault(self) -> None:
+        """Commit the removal of a fault, so that the next build is good."""
+        self._write_build("")
+        if git(self.clone, "status", "--porcelain", "docker-compose.yml"):
+            git(self.clone, "commit", "--quiet", "-m", "Remove the fault", "docker-compose.yml")
+
+    def _write_build(self, fault: str) -> None:
+        """Change the build of slots: a layer with a fault on top of the good image; "" for none."""
+        good = (ROOT / "docker-compose.yml").read_text()
+        file = self.clone / "docker-compose.yml"
+        file.write_text(good)
         if fault:
             self.build_image(f"{PROJECT}-base")
-            override.write_text(
-                OVERRIDE.format(context=FAULTY, base=f"{PROJECT}-base:canary", fault=fault)
-            )
+            faulty = FAULTY_BUILD.format(context=FAULTY, base=f"{PROJECT}-base:canary", fault=fault)
+            assert f"{SLOT_BUILD}*build\n" in good
+            file.write_text(good.replace(f"{SLOT_BUILD}*build\n", f"{SLOT_BUILD}{faulty}\n"))
 
     def build_image(self, name: str) -> None:
         """Build the tree's image under another name."""
         subprocess.run(
-            ["docker", "compose", "build", "--quiet", "canary"], cwd=self.clone, check=True,
-            env={**self.stack.environment, "MARQUEE_IMAGE": name}, timeout=300,
+            ["docker", "compose", "--file", "docker-compose.yml", "build", "--quiet", "canary"],
+            cwd=self.clone, env={**self.stack.environment, "MARQUEE_IMAGE": name}, check=True,
+            timeout=300,
         )  # fmt: skip
 
     # -- release script ------------------------------------------------------------------------

@@ -14,7 +14,11 @@ setup_fakes() { # creates $clone and changes to it; all slots run $OLD_IMAGE, Pr
     cp -r "$root/monitoring/release" "$clone/monitoring"
     cd "$clone" || exit
     echo 2 >version.txt
-    printf '/data/\n/release.env\n/.env\n' >.gitignore
+    # JSON, for the fake of docker; also valid YAML.
+    jq -n '{services: (["stable-1", "stable-2", "canary"] | map({(.): {build: {context: "."}, mem_limit: "512m",
+        environment: {MARQUEE_SLOT: ., MARQUEE_WORKERS: "${MARQUEE_WORKERS:-2}"},
+        volumes: [{type: "volume", source: "spool", target: "/spool"}]}}) | add)}' >docker-compose.yml
+    printf '/data/\n/release.env\n/.env\n/docker-compose.override.yml*\n' >.gitignore
     git init -q && git add . && commit version
     ln -s "$root/tests/shell/fakes/docker" "$root/tests/shell/fakes/curl" "$FAKES/bin"
     cat >"$FAKES/bin/marquee" <<'END'
