@@ -44,6 +44,7 @@ teardown() { [[ ! -e data/release/state.json ]] || wait_until_completed; }
     push_version 3
     RELEASE_ANALYSIS_WINDOW=3s deploy
     [[ $status == 0 && $stderr == *"has started"* && $(<version.txt) == 3 && $(get_state .phase) != completed ]]
+    [[ -e docker-compose.override.yml ]]
     wait_until_completed
     [[ $(get_state '.outcome + .version') == promoted3 ]]
 }
