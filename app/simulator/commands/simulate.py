@@ -146,6 +146,7 @@ def simulate(
     byte; without --url and --model users find movies without recommendations. Ctrl-C and SIGTERM
     end a run with --url and print its summary. See docs/simulator.md.
     """
+    from app.ingest.kafka.connection import connection_options
     from app.ingest.log_parser import RatingScale
     from app.simulator.arrivals import ArrivalSettings
     from app.simulator.corruption import CorruptionRates
@@ -171,10 +172,9 @@ def simulate(
         RatingScale(settings.rating_min, settings.rating_max),
         urlsplit(url).netloc if url else "localhost:8082",
     )
-    run = RunOptions(
-        url, model, days, out, settings.kafka_servers, settings.kafka_topic, metrics_bind
-    )
     with explain_errors():
+        connection = connection_options(settings) if settings.kafka_servers else {}
+        run = RunOptions(url, model, days, out, connection, settings.kafka_topic, metrics_bind)
         summary = run_simulation(simulation, run)
     if as_json:
         click.echo(json.dumps(summary))
