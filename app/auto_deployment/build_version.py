@@ -3,7 +3,7 @@
 import json
 import shutil
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -107,12 +107,13 @@ class VersionBuilder:
         fetch(tree, self._settings.git_branch)
         self._reset()
         start_step("snapshot")
+        snapshot_time = datetime.now(UTC).replace(tzinfo=None)
         copy_store(self._settings.store_dir, tree.path / COLLECTED)
         tree.dvc("add", "--quiet", str(COLLECTED))
         production, reason = self._find_production_model()
         self._write_window(production, accept_data)
         start_step("check-data")
-        self._check_data()
+        self._check_data(snapshot_time)
         if not (force or accept_data or self._has_changes()):
             raise NoVersionError("unchanged", "Nothing has changed", "No version is made.")
         start_step("validate")
@@ -183,8 +184,11 @@ class VersionBuilder:
         spans: list[dict[str, Any]] = self._workspace.read(EXCLUDED_FILE).get("excluded", [])
         return spans
 
-    def _check_data(self) -> None:
+    def _check_data(self, snapshot_time: datetime) -> None:
         """Prepare and check the data.
+
+        Args:
+            snapshot_time: when the store was copied, in UTC without a time zone.
 
         Raises:
             NoVersionError: the data is rejected.
@@ -198,42 +202,47 @@ class VersionBuilder:
             report = self._read_json(DATA_REPORT)
             if report["passed"]:
                 raise
-            self._reject_data(report)
+            self._reject_data(report, snapshot_time)
 
-    def _reject_data(self, report: dict[str, Any]) -> None:
+    def _reject_data(self, report: dict[str, Any], snapshot_time: datetime) -> None:
         """Exclude the batch where it is at fault, and end the run."""
         lines = ["The data was rejected, and no version is made:"]
         lines += [f"- {reason}" for reason in report["rejected"] + report["blocking"]]
         batch = report["batch"] or {}
         if report["rejected"] and batch.get("until"):
-            place = self._exclude_batch(report, batch)
-            lines += [
-                "",
-                f"The {batch['events']:,} events after {batch['after']} until {batch['until']} are "
-                f"excluded from now on; a copy is in {place}. To include them after all: "
-                "marquee retrain --accept-data",
-            ]
+            after = datetime.fromisoformat(batch["after"])
+            # An event may be dated up to a day ahead. The good events that arrive until then have
+            # times like it, so that only those before the snapshot are excluded.
+            until = min(datetime.fromisoformat(batch["until"]), snapshot_time)
+            lines += ["", self._exclude_batch(report, after, until)]
         lines += ["", json.dumps(report, indent=1)]
         raise NoVersionError(
             "data_rejected", "Collected data was rejected", "\n".join(lines), report
         )
 
-    def _exclude_batch(self, report: dict[str, Any], batch: dict[str, Any]) -> Path:
-        """Copy the rejected batch's rows to the workspace, and exclude its span."""
-        until = datetime.fromisoformat(batch["until"])
-        after = datetime.fromisoformat(batch["after"])
+    def _exclude_batch(self, report: dict[str, Any], after: datetime, until: datetime) -> str:
+        """Copy the rejected events to the workspace and exclude their span; describe it."""
+        if until <= after:
+            return "No event is excluded yet: all of them are dated after the snapshot."
         place = self._workspace.path / REJECTED / until.strftime("%Y%m%dT%H%M%S")
         place.mkdir(parents=True, exist_ok=True)
+        excluded = 0
         for name, time in (("ratings", "time"), ("watches", "first_time")):
-            rows = pl.scan_parquet(self.tree.path / PREPARED / f"{name}.parquet")
-            rows.filter(pl.col(time) > after).sink_parquet(place / f"{name}.parquet")
+            table = pl.scan_parquet(self.tree.path / PREPARED / f"{name}.parquet")
+            rows = table.filter((pl.col(time) > after) & (pl.col(time) <= until)).collect()
+            rows.write_parquet(place / f"{name}.parquet")
+            excluded += rows.height
         write_file(place / "report.json", json.dumps(report, indent=1).encode())
         for old in sorted(place.parent.iterdir())[:-_KEPT_BATCHES]:
             shutil.rmtree(old)
         span = ExcludedSpan(after=after, until=until, reason="; ".join(report["rejected"]))
         spans = [*self._read_excluded(), span.model_dump(mode="json")]
         self._workspace.write(EXCLUDED_FILE, {"excluded": spans})
-        return place
+        return (
+            f"The {excluded:,} events after {after.isoformat()} until {until.isoformat()} are "
+            f"excluded from now on; a copy is in {place}. To include them after all: "
+            "marquee retrain --accept-data"
+        )
 
     def _has_changes(self) -> bool:
         """Whether data, code or parameters differ from those of the previous version."""
