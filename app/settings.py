@@ -233,6 +233,18 @@ class RetrainingSettings(BaseModel):
     retrain_retry_minutes: float = Field(
         60, gt=0, description="Minutes before a run that failed for an external cause is retried."
     )
+    transfer_timeout_minutes: float = Field(
+        60,
+        gt=0,
+        le=10_080,
+        description="Minutes after which a command of git or DVC, such as a push, is stopped.",
+    )
+    stage_timeout_hours: float = Field(
+        24,
+        gt=0,
+        le=720,
+        description="Hours after which a stage of a retraining, such as training, is stopped.",
+    )
     scheduler_bind: Address = Field(
         "127.0.0.1:8085",
         description="Address and port of the scheduler's `/metrics` and `/health`.",

@@ -130,9 +130,14 @@ class _Run:
             else:
                 return _published(pending)
         self.workspace.remove(PENDING_FILE)
-        return self._build_and_publish(
-            VersionBuilder(self.settings, self.workspace, tree), publisher
-        )
+        builder = VersionBuilder(self.settings, self.workspace, tree)
+        try:
+            return self._build_and_publish(builder, publisher)
+        except NoVersionError as error:
+            if error.status != "unchanged":
+                self.workspace.start_step("prune")
+                publisher.prune_cache(tree)
+            raise
 
     @retry(
         retry=retry_if_exception_type(VersionTakenError),
