@@ -1,8 +1,8 @@
 """The `marquee` command; each package has its own commands in `commands.py`.
 
 These modules import heavy libraries inside their functions, so that `--help` is fast and also works
-where only the service's dependencies are installed. Commands whose packages an image lacks are listed,
-and say what they need when they are run.
+where only the service's dependencies are installed. Commands whose packages an image lacks are
+listed, and say what they need when they are run.
 """
 
 import importlib
