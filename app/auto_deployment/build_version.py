@@ -35,6 +35,7 @@ from app.auto_deployment.version_commits import (
 from app.auto_deployment.workspace import EXCLUDED_FILE, Workspace
 from app.ingest.data_window import ExcludedSpan, read_window
 from app.ingest.store_copy import copy_store
+from app.ingest.store_reader import NEWEST_TIME_COLUMNS
 from app.ingest.store_stats import count_rows_after
 from app.model.manifest import ArtifactError, Manifest
 from app.model.verify import verify_model
@@ -224,7 +225,7 @@ class VersionBuilder:
         after = datetime.fromisoformat(batch["after"])
         place = self._workspace.path / REJECTED / until.strftime("%Y%m%dT%H%M%S")
         place.mkdir(parents=True, exist_ok=True)
-        for name, time in (("ratings", "time"), ("watches", "first_time")):
+        for name, time in NEWEST_TIME_COLUMNS.items():  # as the span is excluded
             rows = pl.scan_parquet(self.tree.path / PREPARED / f"{name}.parquet")
             rows.filter(pl.col(time) > after).sink_parquet(place / f"{name}.parquet")
         write_file(place / "report.json", json.dumps(report, indent=1).encode())
