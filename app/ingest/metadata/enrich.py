@@ -12,9 +12,14 @@ from app import logs
 from app.ingest.errors import IngestError
 from app.ingest.id_repair import find_repairs
 from app.ingest.log_parser import is_movie_id
-from app.ingest.metadata.client import Kind, MetadataApiError, MetadataClient
+from app.ingest.metadata.client import (
+    InvalidResponseError,
+    Kind,
+    MetadataApiError,
+    MetadataClient,
+)
 from app.ingest.metadata.parse import MOVIES, USERS, Row, parse_movie, parse_user
-from app.ingest.metadata.table import MetadataTable
+from app.ingest.metadata.table import MetadataTable, MissingIds
 from app.ingest.metadata_files import METADATA_DIR, MOVIES_FILE, USERS_FILE
 from app.ingest.store_files import TABLES, lock_directory
 from app.ingest.store_reader import StoreSnapshot, open_store
@@ -22,6 +27,8 @@ from app.ingest.store_stats import count_rows
 from app.settings import Settings
 
 _SAVE_INTERVAL_SECONDS = 15.0
+#: Ids in a row without a usable response after which the API counts as failed.
+_MAX_FAILURES_IN_A_ROW = 20
 
 _log = logs.get(__name__)
 
@@ -31,17 +38,26 @@ class _Task(NamedTuple):
 
     kind: Kind
     table: MetadataTable
-    ids: pl.Series
+    ids: MissingIds
     parse_row: Callable[[Row], Row]
 
 
-def enrich(settings: Settings, stop: Event) -> dict[str, Any]:
+def enrich(
+    settings: Settings, stop: Event, heartbeat: Callable[[], None] = lambda: None
+) -> dict[str, Any]:
     """Fetch missing metadata; return the summary that `marquee enrich` prints.
 
-    Rows are saved every 15 seconds; an interrupted run is continued by the next one.
+    Rows are saved every 15 seconds; an interrupted run is continued by the next one. An id without
+    a usable response is requested again by the next run, after all others.
+
+    Args:
+        settings: the store and the API.
+        stop: ends the run when it is set.
+        heartbeat: called for each request.
 
     Raises:
-        IngestError: there is no store, another run writes the metadata, or the API fails.
+        IngestError: there is no store, another run writes the metadata, or the API fails: it cannot
+            be reached, or has no usable response for many ids in a row or for any id at all.
     """
     started = time.perf_counter()
     directory = settings.store_dir / METADATA_DIR
@@ -56,16 +72,23 @@ def enrich(settings: Settings, stop: Event) -> dict[str, Any]:
         client = MetadataClient(
             settings.metadata_api_url, settings.metadata_api_max_requests_per_second, stop
         )
+        requested = dict.fromkeys(tasks, 0)
+        failures = []
         try:
-            requested = {name: _fetch_all(client, task) for name, task in tasks.items()}
+            for name, task in tasks.items():
+                requested[name], failure = _fetch_all(client, task, heartbeat)
+                failures += [failure] if failure else []
         except MetadataApiError as error:
             if not stop.is_set():
                 raise IngestError(f"{error} (fetched rows are saved; run again)") from error
-            requested = dict.fromkeys(tasks, 0)
         finally:
             client.close()
+        if failures:
+            url = settings.metadata_api_url
+            raise IngestError(f"{url}: {'; '.join(failures)} (fetched rows are saved; run again)")
         return {
             **{name: _summarize(task, requested[name]) for name, task in tasks.items()},
+            "failed": sum(task.table.failed_rows for task in tasks.values()),
             "requests": client.request_count,
             "seconds": round(time.perf_counter() - started, 3),
         }
@@ -97,26 +120,69 @@ def _make_task(kind: Kind, path: Path, ids: pl.Series) -> _Task:
     return _Task(kind, table, table.select_missing(ids), parse_user if is_user else parse_movie)
 
 
-def _fetch_all(client: MetadataClient, task: _Task) -> int:
-    """Fetch all ids of a task and save them at intervals; return their number."""
-    done, save_at = 0, time.monotonic() + _SAVE_INTERVAL_SECONDS
-    if len(task.ids):
-        _log.info("fetching metadata", kind=task.kind, missing=len(task.ids))
+def _fetch_all(
+    client: MetadataClient, task: _Task, heartbeat: Callable[[], None]
+) -> tuple[int, str | None]:
+    """Fetch all ids of a task, new ones first, and save them at intervals.
+
+    Returns:
+        The number of ids requested, and why the API counts as failed, if so.
+    """
+    ids = pl.concat(task.ids)
+    done = failures = 0
+    reason = ""
+    save_at = time.monotonic() + _SAVE_INTERVAL_SECONDS
+    if len(ids):
+        _log.info("fetching metadata", kind=task.kind, missing=len(ids))
     try:
-        while done < len(task.ids):
-            ids = task.ids.slice(done, client.batch_size(task.kind)).to_list()
-            found = client.fetch(task.kind, [str(name) for name in ids])
-            if found is None:
+        while done < len(ids) and failures < _MAX_FAILURES_IN_A_ROW:
+            heartbeat()
+            names = ids.slice(done, client.batch_size(task.kind)).to_list()
+            rows, reason = _fetch(client, task, names)
+            if rows is None:
                 continue
-            task.table.add(ids, {name: task.parse_row(row) for name, row in found.items()})
-            done += len(ids)
+            failures = failures + 1 if len(names) == 1 and None in rows.values() else 0
+            task.table.add(names, rows)
+            done += len(names)
             if time.monotonic() >= save_at:
                 task.table.save()
                 save_at = time.monotonic() + _SAVE_INTERVAL_SECONDS
-                _log.info("fetched metadata", kind=task.kind, done=done, total=len(task.ids))
+                _log.info("fetched metadata", kind=task.kind, done=done, total=len(ids))
     finally:
         task.table.save()
-    return done
+    # Ids that failed before do not make a run fail, however many there are.
+    is_stopped = failures >= _MAX_FAILURES_IN_A_ROW and done <= len(task.ids.new)
+    if is_stopped or (done and task.table.failed_rows == task.table.rows):
+        return done, f"no usable response for the last {failures} {task.kind}s: {reason}"
+    return done, None
+
+
+def _fetch(
+    client: MetadataClient, task: _Task, ids: list[Any]
+) -> tuple[dict[str, Row | None] | None, str]:
+    """Fetch and parse the rows of some ids.
+
+    Returns:
+        Rows by id, None where the response is not usable, and the reason for that. In place of the
+        rows None where smaller batches are to be requested.
+    """
+    try:
+        found = client.fetch(task.kind, [str(name) for name in ids])
+    except InvalidResponseError as error:
+        _log.warning("no usable response", kind=task.kind, id=str(ids[0]), error=str(error))
+        return {str(ids[0]): None}, str(error)
+    if found is None:
+        return None, ""
+    rows: dict[str, Row | None] = {}
+    reason = ""
+    for name, fields in found.items():
+        try:
+            rows[name] = task.parse_row(fields)
+        except ValueError as error:
+            reason = str(error)
+            _log.warning("no usable response", kind=task.kind, id=name, error=reason)
+            rows[name] = None
+    return rows, reason
 
 
 def _summarize(task: _Task, requested: int) -> dict[str, int]:

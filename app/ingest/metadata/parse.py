@@ -11,14 +11,17 @@ import polars as pl
 from app.ingest.schemas import TIMESTAMP, Schema
 
 Row = dict[str, Any]
-#: Time of the request (UTC). All other columns are null where the API does not know the id.
+#: Time of the request (UTC). The columns of the API are null where it does not know the id.
 REQUESTED_AT = "requested_at"
+#: Whether the request had no usable response; the id is requested again by the next run.
+FAILED = "failed"
 USERS: Schema = {
     "user_id": pl.Int64(),
     "age": pl.Int64(),
     "gender": pl.String(),
     "occupation": pl.String(),
     REQUESTED_AT: TIMESTAMP,
+    FAILED: pl.Boolean(),
 }
 MOVIES: Schema = {
     "movie_id": pl.String(),
@@ -30,6 +33,7 @@ MOVIES: Schema = {
     "vote_average": pl.Float32(),
     "vote_count": pl.Int64(),
     REQUESTED_AT: TIMESTAMP,
+    FAILED: pl.Boolean(),
 }
 _MISSING_TEXTS = ("", "null", "none", "nan")
 #: Longer texts are cut; what the API sends is not under our control.
@@ -38,7 +42,11 @@ _MAX_NUMBER = 2**53
 
 
 def parse_user(fields: Row) -> Row:
-    """Parse the API's object of a user."""
+    """Parse the API's object of a user.
+
+    Raises:
+        ValueError: a text is not valid Unicode.
+    """
     age = parse_number(fields.get("age"))
     return {
         "age": None if age is None else int(age),
@@ -48,7 +56,11 @@ def parse_user(fields: Row) -> Row:
 
 
 def parse_movie(fields: Row) -> Row:
-    """Parse the API's object of a movie; a runtime of 0 means unknown."""
+    """Parse the API's object of a movie; a runtime of 0 means unknown.
+
+    Raises:
+        ValueError: a text is not valid Unicode.
+    """
     votes = parse_number(fields.get("vote_count"))
     return {
         "runtime_minutes": parse_number(fields.get("runtime")) or None,
@@ -73,10 +85,16 @@ def parse_number(value: Any) -> float | None:
 
 
 def parse_text(value: Any) -> str | None:
-    """Parse a text; return None for anything else and for texts that mean a missing value."""
+    """Parse a text; return None for anything else and for texts that mean a missing value.
+
+    Raises:
+        ValueError: it contains half of a surrogate pair, which no file can store.
+    """
     if not isinstance(value, str) or value.strip().lower() in _MISSING_TEXTS:
         return None
-    return value.strip()[:_MAX_TEXT_LENGTH]
+    text = value.strip()[:_MAX_TEXT_LENGTH]
+    text.encode()
+    return text
 
 
 def _parse_genres(value: Any) -> str | None:

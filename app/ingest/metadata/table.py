@@ -1,18 +1,32 @@
 """One table of metadata (users or movies) as a Parquet file, replaced atomically."""
 
 import io
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 import polars as pl
 
 from app.atomic_files import write_file
 from app.ingest.errors import IngestError
-from app.ingest.metadata.parse import REQUESTED_AT, Row
+from app.ingest.metadata.parse import FAILED, REQUESTED_AT, Row
 from app.ingest.schemas import Schema
 
 #: Ids that the API did not know are requested again after this time.
 _UNKNOWN_RETRY_INTERVAL = timedelta(days=30)
+
+
+class MissingIds(NamedTuple):
+    """The ids to request, in this order.
+
+    Attributes:
+        new: ids not requested yet, and those that the API did not know 30 days ago.
+        failed: ids whose last request had no usable response, the oldest request first.
+    """
+
+    new: pl.Series
+    failed: pl.Series
 
 
 class MetadataTable:
@@ -32,9 +46,10 @@ class MetadataTable:
         self._id_column = next(iter(schema))
         self._unsaved: list[Row] = []
         try:
-            self._rows = pl.read_parquet(path).select(
-                pl.col(name).cast(kind) for name, kind in schema.items()
-            )
+            rows = pl.read_parquet(path)
+            if FAILED not in rows.columns:  # a file of version 0.2.0
+                rows = rows.with_columns(pl.lit(False).alias(FAILED))
+            self._rows = rows.select(pl.col(name).cast(kind) for name, kind in schema.items())
         except FileNotFoundError:
             self._rows = pl.DataFrame(schema=schema)
         except (OSError, pl.exceptions.PolarsError) as error:
@@ -50,23 +65,39 @@ class MetadataTable:
         """Number of saved ids that the API has metadata of."""
         return self._rows.filter(self._is_known()).height
 
-    def select_missing(self, ids: pl.Series) -> pl.Series:
-        """Return the ids to request, in their order: new ones, and unknown ones after 30 days."""
-        is_recent = pl.col(REQUESTED_AT) > _utc_now() - _UNKNOWN_RETRY_INTERVAL
-        current = self._rows.filter(self._is_known() | is_recent)[self._id_column]
-        return ids.filter(~ids.is_in(current.implode()))
+    @property
+    def failed_rows(self) -> int:
+        """Number of saved ids whose last request had no usable response."""
+        return self._rows.filter(FAILED).height
 
-    def add(self, ids: list[int] | list[str], rows: dict[str, Row]) -> None:
+    def select_missing(self, ids: pl.Series) -> MissingIds:
+        """Return which of the ids are to be requested.
+
+        Failed ones come last, so that they never keep a run that ends early from the others.
+        """
+        is_recent = pl.col(REQUESTED_AT) > _utc_now() - _UNKNOWN_RETRY_INTERVAL
+        is_current = self._is_known() | (is_recent & ~pl.col(FAILED))
+        current = self._rows.filter(is_current)[self._id_column]
+        missing = ids.filter(~ids.is_in(current.implode()))
+        failed = self._rows.filter(FAILED).sort(REQUESTED_AT)[self._id_column]
+        return MissingIds(
+            missing.filter(~missing.is_in(failed.implode())),
+            failed.filter(failed.is_in(missing.implode())),
+        )
+
+    def add(self, ids: list[int] | list[str], rows: Mapping[str, Row | None]) -> None:
         """Buffer the result of a request.
 
         Args:
             ids: the requested ids.
-            rows: metadata by id as text; ids that are missing become rows of nulls.
+            rows: metadata by id as text, None where the response is not usable; ids that are
+                missing become rows of nulls.
         """
         now = _utc_now()
         for name in ids:
-            row = {self._id_column: name, REQUESTED_AT: now, **rows.get(str(name), {})}
-            self._unsaved.append(row)
+            row = rows.get(str(name), {})
+            result = {FAILED: row is None, **(row or {})}
+            self._unsaved.append({self._id_column: name, REQUESTED_AT: now, **result})
 
     def save(self) -> None:
         """Write the buffered rows to the file."""
@@ -82,7 +113,8 @@ class MetadataTable:
         self._unsaved.clear()
 
     def _is_known(self) -> pl.Expr:
-        columns = [name for name in self._schema if name not in (self._id_column, REQUESTED_AT)]
+        own = (self._id_column, REQUESTED_AT, FAILED)
+        columns = [name for name in self._schema if name not in own]
         return pl.any_horizontal(pl.col(name).is_not_null() for name in columns)
 
 

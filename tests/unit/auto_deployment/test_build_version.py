@@ -12,13 +12,16 @@ import polars as pl
 import pytest
 from pytest_httpserver import HTTPServer
 
-from app.auto_deployment.build_version import VersionBuilder
+from app.auto_deployment.auto_deploy import build_and_publish
+from app.auto_deployment.build_version import BuiltVersion, VersionBuilder
 from app.auto_deployment.errors import NoVersionError
+from app.auto_deployment.publish import Publisher
 from app.auto_deployment.version_commits import read_version
 from app.ingest.data_window import read_window
 from app.ingest.ingest_files import ingest_log_files
 from app.ingest.log_parser import RatingScale
 from app.ingest.schemas import RATINGS, WATCHES, conform
+from app.notifications.notifier import Notifier
 from tests.conftest import MOVIES, ROOT, USERS
 from tests.unit.auto_deployment.conftest import NEWEST, Tree, VersionRepository, write_model
 
@@ -214,3 +217,27 @@ def test_without_changes_no_version_is_built_unless_forced(build: Build) -> None
     assert failure.value.status == "unchanged"
     write_model(build.stages / "model", 6)
     assert build.builder().build(force=True).number == 6
+
+
+def test_a_number_that_others_published_during_the_build_is_not_used(build: Build) -> None:
+    repository, other = build.repository, build.repository.clone("other")
+
+    class OvertakenBuilder(VersionBuilder):
+        def commit(self, built: BuiltVersion) -> None:
+            super().commit(built)
+            if built.number == 5:
+                write_model(build.stages / "model", 6)
+                (other.path / "version.txt").write_text("5\n")
+                other.git("commit", "--quiet", "--all", "-m", "Data and Model version update: [5]")
+                other.git("tag", "--annotate", "-m", "Version 5", "version-5")
+                other.git("push", "--quiet", "origin", "main", "version-5")
+
+    notifier = Notifier(repository.settings.outbox_dir, {"test": repository.send})
+    publisher = Publisher(repository.settings, repository.workspace, notifier)
+    builder = OvertakenBuilder(repository.settings, repository.workspace, build.tree)
+    assert build_and_publish(builder, publisher, repository.workspace).version == 6
+    assert repository.origin.git("log", "-2", "--format=%an %s", "main").splitlines() == [
+        "Developer Data and Model version update: [6]",
+        "Another developer Data and Model version update: [5]",
+    ]
+    assert repository.messages == ["Version 6 trained and pushed, release starting"]
