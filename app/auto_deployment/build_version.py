@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import polars as pl
 
@@ -34,7 +35,9 @@ from app.auto_deployment.version_commits import (
 )
 from app.auto_deployment.workspace import EXCLUDED_FILE, Workspace
 from app.ingest.data_window import ExcludedSpan, read_window
+from app.ingest.retention import newest_event_time
 from app.ingest.store_copy import copy_store
+from app.ingest.store_reader import NEWEST_TIME_COLUMNS, open_store
 from app.ingest.store_stats import count_rows_after
 from app.model.manifest import ArtifactError, Manifest
 from app.model.verify import verify_model
@@ -107,8 +110,8 @@ class VersionBuilder:
         fetch(tree, self._settings.git_branch)
         self._reset()
         start_step("snapshot")
-        snapshot_time = datetime.now(UTC).replace(tzinfo=None)
         copy_store(self._settings.store_dir, tree.path / COLLECTED)
+        snapshot_time = self._get_snapshot_time()
         tree.dvc("add", "--quiet", str(COLLECTED))
         production, reason = self._find_production_model()
         self._write_window(production, accept_data)
@@ -137,6 +140,17 @@ class VersionBuilder:
     def _read_json(self, path: Path) -> dict[str, Any]:
         content: dict[str, Any] = json.loads((self.tree.path / path).read_bytes())
         return content
+
+    def _get_snapshot_time(self) -> datetime:
+        """Return the moment of the snapshot by the clock of the log, which names no zone.
+
+        Where the setting does not name it either, the newest events show a zone ahead of UTC.
+        """
+        if zone := self._settings.stream_time_zone:
+            return datetime.now(ZoneInfo(zone)).replace(tzinfo=None)
+        with open_store(self.tree.path / COLLECTED) as snapshot:
+            newest = newest_event_time(snapshot) or datetime.min
+        return max(newest, datetime.now(UTC).replace(tzinfo=None))
 
     def _find_production_model(self) -> tuple[ProductionModel | None, str]:
         """Return the model in production, or None and why there is no comparison with it."""
@@ -188,7 +202,7 @@ class VersionBuilder:
         """Prepare and check the data.
 
         Args:
-            snapshot_time: when the store was copied, in UTC without a time zone.
+            snapshot_time: when the store was copied, by the clock of the log.
 
         Raises:
             NoVersionError: the data is rejected.
@@ -227,7 +241,7 @@ class VersionBuilder:
         place = self._workspace.path / REJECTED / until.strftime("%Y%m%dT%H%M%S")
         place.mkdir(parents=True, exist_ok=True)
         excluded = 0
-        for name, time in (("ratings", "time"), ("watches", "first_time")):
+        for name, time in NEWEST_TIME_COLUMNS.items():  # as the span is excluded
             table = pl.scan_parquet(self.tree.path / PREPARED / f"{name}.parquet")
             rows = table.filter((pl.col(time) > after) & (pl.col(time) <= until)).collect()
             rows.write_parquet(place / f"{name}.parquet")

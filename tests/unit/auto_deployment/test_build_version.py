@@ -4,9 +4,10 @@ import json
 import re
 import shutil
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import polars as pl
 import pytest
@@ -188,8 +189,13 @@ def test_a_rejected_batch_is_copied_and_excluded_from_the_next_window(build: Bui
     assert span.reason == "the distribution has drifted"
 
 
-def test_an_excluded_span_ends_at_the_snapshot_and_later_events_count(build: Build) -> None:
-    now = datetime.now(UTC).replace(tzinfo=None)
+@pytest.mark.parametrize("zone", ["", "Asia/Tokyo"])
+def test_an_excluded_span_ends_at_the_snapshot_and_later_events_count(
+    build: Build, zone: str
+) -> None:
+    zone_setting = {"stream_time_zone": zone}
+    build.repository.settings = build.repository.settings.model_copy(update=zone_setting)
+    now = datetime.now(ZoneInfo(zone or "UTC")).replace(tzinfo=None)
     times = [AFTER, now - timedelta(hours=1), now + timedelta(hours=9)]
     shutil.rmtree(build.stages / "prepared")
     write_tables(build.stages / "prepared", [1, 2, 3], ["a+1999"] * 3, times)
@@ -201,7 +207,7 @@ def test_an_excluded_span_ends_at_the_snapshot_and_later_events_count(build: Bui
 
     excluded = build.repository.workspace.read("excluded.json")
     window = DataWindow.model_validate(excluded)
-    good_event = datetime.now(UTC).replace(tzinfo=None) + timedelta(hours=2)
+    good_event = now + timedelta(hours=2)
     events = pl.DataFrame({"time": [times[1], good_event]}).filter(window.row_filter("time"))
     assert events["time"].to_list() == [good_event]
 
