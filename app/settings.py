@@ -8,6 +8,7 @@ import os
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, Field, SecretStr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
@@ -28,6 +29,14 @@ class SettingsError(MarqueeError):
 def _validate_addresses(text: str) -> str:
     for address in text.split(",") if text else []:
         parse_address(address)
+    return text
+
+
+def _validate_zone(text: str) -> str:
+    try:
+        ZoneInfo(text or "UTC")
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ValueError(f"no time zone {text!r}; a name such as Europe/Berlin or UTC") from error
     return text
 
 
@@ -119,6 +128,17 @@ class IngestSettings(BaseModel):
     )
     rating_min: float = Field(1.0, description="Lowest valid rating.")
     rating_max: float = Field(5.0, description="Highest valid rating.")
+    min_event_year: int = Field(
+        1990,
+        ge=1,
+        le=2100,
+        description="Events from before this year have a wrong time and are rejected.",
+    )
+    stream_time_zone: Annotated[str, AfterValidator(_validate_zone)] = Field(
+        "",
+        description="Time zone of the log's times, such as `America/New_York`: lines more than 10 "
+        "minutes later than the clock are rejected. Empty: not known; the limit is a day.",
+    )
     kafka_servers: Addresses = Field(
         "",
         description="Kafka bootstrap servers as `host:port`, separated by commas; empty: Kafka is "
@@ -270,6 +290,18 @@ class RetrainingSettings(BaseModel):
     retrain_interval_hours: float = Field(48, gt=0, description="Hours between retraining runs.")
     retrain_retry_minutes: float = Field(
         60, gt=0, description="Minutes before a run that failed for an external cause is retried."
+    )
+    transfer_timeout_minutes: float = Field(
+        60,
+        gt=0,
+        le=10_080,
+        description="Minutes after which a command of git or DVC, such as a push, is stopped.",
+    )
+    stage_timeout_hours: float = Field(
+        24,
+        gt=0,
+        le=720,
+        description="Hours after which a stage of a retraining, such as training, is stopped.",
     )
     scheduler_bind: Address = Field(
         "127.0.0.1:8085",

@@ -130,24 +130,55 @@ class _Run:
             else:
                 return _published(pending)
         self.workspace.remove(PENDING_FILE)
-        return self._build_and_publish(
-            VersionBuilder(self.settings, self.workspace, tree), publisher
-        )
+        try:
+            return build_and_publish(
+                VersionBuilder(self.settings, self.workspace, tree),
+                publisher,
+                self.workspace,
+                accept_data=self.accept_data,
+                force=self.force,
+            )
+        except NoVersionError as error:
+            if error.status != "unchanged":
+                self.workspace.start_step("prune")
+                publisher.prune_cache(tree)
+            raise
 
-    @retry(
-        retry=retry_if_exception_type(VersionTakenError),
-        stop=stop_after_attempt(_ATTEMPTS),
-        reraise=True,
-    )
-    def _build_and_publish(self, builder: VersionBuilder, publisher: Publisher) -> RunResult:
-        """Build and publish a version; again when others published one meanwhile."""
-        built = builder.build(accept_data=self.accept_data, force=self.force)
-        self.workspace.start_step("commit")
-        pending = PendingRelease(built.number, built.body)
-        pending.save(self.workspace)  # first: a kill before the commit leaves nothing to publish
-        builder.commit(built)
-        publisher.publish(builder.tree, pending)
-        return _published(pending, built.metrics)
+
+@retry(
+    retry=retry_if_exception_type(VersionTakenError),
+    stop=stop_after_attempt(_ATTEMPTS),
+    reraise=True,
+)
+def build_and_publish(
+    builder: VersionBuilder,
+    publisher: Publisher,
+    workspace: Workspace,
+    *,
+    accept_data: bool = False,
+    force: bool = False,
+) -> RunResult:
+    """Build and publish a version; again when others published one meanwhile.
+
+    Args:
+        builder: works in the workspace's clone.
+        publisher: of the same workspace.
+        workspace: of this run; records the pending version.
+        accept_data: include rejected batches and skip the data checks.
+        force: build a version even if nothing has changed.
+
+    Raises:
+        VersionTakenError: others came first at every attempt.
+        NoVersionError: nothing has changed, or the data or the model was rejected.
+        DeploymentError: a remote cannot be reached; a committed version waits for the next run.
+    """
+    built = builder.build(accept_data=accept_data, force=force)
+    workspace.start_step("commit")
+    pending = PendingRelease(built.number, built.body)
+    pending.save(workspace)  # first: a kill before the commit leaves nothing to publish
+    builder.commit(built)
+    publisher.publish(builder.tree, pending)
+    return _published(pending, built.metrics)
 
 
 def _published(pending: PendingRelease, metrics: dict[str, Any] | None = None) -> RunResult:

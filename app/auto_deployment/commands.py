@@ -149,11 +149,11 @@ def restore(settings: Settings, version: int | None, tree: Path, as_json: bool) 
     files that describe it (version.txt, dvc.lock), in the working tree only. Exit status: 0 done,
     1 failed (the reason is printed).
     """
-    from app.auto_deployment.git_dvc import WorkingTree
+    from app.auto_deployment.git_dvc import CommandTimeouts, WorkingTree
     from app.auto_deployment.restore import restore_version
 
     with explain_errors():
-        working_tree = WorkingTree(tree)
+        working_tree = WorkingTree(tree, timeouts=CommandTimeouts.of(settings))
         working_tree.set_dvc_remote(settings.dvc_remote)
         restored = restore_version(working_tree, version)
     if as_json:

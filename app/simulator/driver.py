@@ -30,7 +30,7 @@ _KEEPALIVE_TIMEOUT_SECONDS = 15
 _ARRIVALS_PER_REPORT = 1000
 #: Duration of a response from a model directory, which takes no measurable time.
 _MODEL_RESPONSE_SECONDS = 0.001
-_DEFAULT_DAYS = 1.0
+DEFAULT_DAYS = 1.0
 
 
 class SimulationError(MarqueeError):
@@ -104,7 +104,7 @@ def run_simulation(settings: SimulationSettings, options: RunOptions) -> dict[st
                 stop = stop_event()
                 asyncio.run(run_live(simulation, options.url, options.days, report, stop))
             else:
-                run_offline(simulation, model, options.days or _DEFAULT_DAYS, report)
+                run_offline(simulation, model, options.days or DEFAULT_DAYS, report)
     finally:
         simulation.log_writer.close()
     return simulation.summary() | {"seconds": round(time.perf_counter() - started, 3)}

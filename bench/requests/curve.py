@@ -1,8 +1,8 @@
 """Time of a request against the number of users and of movies.
 
 Requests are calls of the WSGI application in one process: over HTTP two thirds of the time are
-gunicorn's, which would hide differences. `python -m bench.requests.curve '[[users, movies], ...]'`
-prints microseconds per request, first those of the constant baseline.
+gunicorn's, which would hide differences. `python -m bench.requests.curve '[[users, movies], ...]'
+ROUNDS` prints microseconds per request, first those of the constant baseline.
 """
 
 import gc
@@ -26,14 +26,14 @@ from bench.requests.servers import cores
 
 USERS = [(10**power, 27_000) for power in (3, 4, 5, 6)]
 MOVIES = [(100_000, 10**power) for power in (3, 4, 5)]
-#: Calls per application and round, and rounds.
-_CALLS, _ROUNDS = 1000, 15
+#: Calls per application and round.
+_CALLS = 1000
 Application = Callable[..., Any]
 
 
-def measure(sizes: list[tuple[int, int]]) -> list[float]:
+def measure(sizes: list[tuple[int, int]], rounds: int) -> list[float]:
     """Microseconds per request: of the constant baseline, then of a model of each size."""
-    command = [sys.executable, "-m", "bench.requests.curve", json.dumps(sizes)]
+    command = [sys.executable, "-m", "bench.requests.curve", json.dumps(sizes), str(rounds)]
     with tempfile.TemporaryDirectory(prefix="marquee-bench-") as metrics:
         process = subprocess.run(
             ["taskset", "--cpu-list", str(cores()[0]), *command],
@@ -46,14 +46,14 @@ def measure(sizes: list[tuple[int, int]]) -> list[float]:
     return times
 
 
-def _measure_in_process(sizes: list[tuple[int, int]]) -> list[float]:
+def _measure_in_process(sizes: list[tuple[int, int]], rounds: int) -> list[float]:
     models = [make_model(*size) for size in sizes]
     applications: list[Application] = [baseline_constant.wsgi()]
     logs.set_up(read_settings(log_level="warning"))
     applications += [create_app(read_settings(model_dir=model)) for model in models]
     times: list[list[float]] = [[] for _ in applications]
     gc.disable()
-    for round_ in range(-2, _ROUNDS):  # two rounds of warm-up
+    for round_ in range(-2, rounds):  # two rounds of warm-up
         runs = zip(applications, [models[0], *models], times, strict=True)
         for application, model, microseconds in runs:
             seconds = _call(application, sample_users(model, _CALLS, 100 + round_).tolist())
@@ -116,9 +116,11 @@ def plot(curve: dict[str, Any], path: Path) -> None:
     plt.close(figure)
 
 
-def measure_curve(users: list[tuple[int, int]], movies: list[tuple[int, int]]) -> dict[str, Any]:
+def measure_curve(
+    users: list[tuple[int, int]], movies: list[tuple[int, int]], rounds: int = 15
+) -> dict[str, Any]:
     """Measure both curves and the constant baseline in one run."""
-    constant, *times = measure([*users, *movies])
+    constant, *times = measure([*users, *movies], rounds)
     points = [
         {"users": size[0], "movies": size[1], "microseconds": microseconds}
         for size, microseconds in zip([*users, *movies], times, strict=True)
@@ -127,4 +129,4 @@ def measure_curve(users: list[tuple[int, int]], movies: list[tuple[int, int]]) -
 
 
 if __name__ == "__main__":
-    print(json.dumps(_measure_in_process(json.loads(sys.argv[1]))))
+    print(json.dumps(_measure_in_process(json.loads(sys.argv[1]), int(sys.argv[2]))))

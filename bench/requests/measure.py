@@ -17,8 +17,6 @@ from bench.requests.servers import Server, serving
 SERVERS = ("constant", "marquee", "constant-plain")
 #: Users sampled for each run of the load: more than it requests.
 USERS_PER_RUN = 60_000
-#: Latencies are measured several times per round: p99 varies with the machine's other load.
-LATENCY_RUNS = 3
 #: Metric -> server -> one value per run.
 Samples = dict[str, dict[str, list[float]]]
 
@@ -48,21 +46,29 @@ def ratio(samples: Samples, metric: str, name: str, baseline: str = "constant") 
     return Spread.of(value / base for value, base in pairs)
 
 
-def run_rounds(models: dict[str, Path], count: int, seconds: float) -> Samples:
+def run_rounds(
+    models: dict[str, Path], count: int, seconds: float, latency_runs: int = 3
+) -> Samples:
     """Measure `start_seconds`, `peak_rps`, `p50_ms` and `p99_ms` of each server in each round.
 
     Each round starts new servers, in the opposite order of the round before. The naive baseline
-    takes part in the first two rounds, and only in `start_seconds` and `peak_rps`.
+    takes part in the first two rounds, and only in `start_seconds` and `peak_rps`. Latencies are
+    measured several times per round, because p99 varies with the machine's other load.
     """
     samples: Samples = defaultdict(lambda: defaultdict(list))
     for number in range(count):
         names = [*SERVERS, "naive"] if number < 2 else [*SERVERS]
-        _run_round(models, names[:: 1 - 2 * (number % 2)], number, seconds, samples)
+        _run_round(models, names[:: 1 - 2 * (number % 2)], number, seconds, latency_runs, samples)
     return samples
 
 
 def _run_round(
-    models: dict[str, Path], names: Sequence[str], number: int, seconds: float, samples: Samples
+    models: dict[str, Path],
+    names: Sequence[str],
+    number: int,
+    seconds: float,
+    latency_runs: int,
+    samples: Samples,
 ) -> None:
     with ExitStack() as stack:
         servers: dict[str, Server] = {}
@@ -79,7 +85,7 @@ def _run_round(
             samples["peak_rps"][name].append(load.peak(servers[name].url, users, seconds))
         pair = {name: servers[name] for name in names if name in ("constant", "marquee")}
         half = samples["peak_rps"]["constant"][-1] / 2
-        for run in range(LATENCY_RUNS):
+        for run in range(latency_runs):
             for name, server in pair.items():
                 users = sample_users(models[name], USERS_PER_RUN, 100 * number + run)
                 latencies = load.constant_rate(server.url, users, seconds, half)

@@ -9,7 +9,8 @@ from uuid import uuid4
 import pytest
 
 from tests.conftest import ROOT
-from tests.support.images import TAGS, Container, docker, missing_requirement
+from tests.support.docker import docker
+from tests.support.images import TAGS, Container, missing_requirement
 from tests.support.soak import soak_only
 from tests.support.stack import is_successful
 from tests.support.waiting import eventually

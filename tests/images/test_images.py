@@ -12,15 +12,8 @@ from uuid import uuid4
 
 import pytest
 
-from tests.support.images import (
-    CONFINED,
-    LABEL,
-    TAGS,
-    docker,
-    missing_requirement,
-    run_once,
-    running,
-)
+from tests.support.docker import docker
+from tests.support.images import CONFINED, LABEL, TAGS, missing_requirement, run_once, running
 
 DEBIAN_VERSION = 13
 #: Command that prints the version.

@@ -4,13 +4,30 @@ import shutil
 import subprocess
 
 
-def docker(*arguments: str, timeout_seconds: float = 300) -> str:
-    """Run `docker`; return its output, or fail with its errors."""
+def docker(
+    *arguments: str,
+    stdin: bytes | None = None,
+    timeout_seconds: float = 300,
+    include_errors: bool = False,
+) -> str:
+    """Run `docker`; return its standard output, or fail with its errors.
+
+    Args:
+        arguments: of the command.
+        stdin: standard input.
+        timeout_seconds: a generous limit.
+        include_errors: append standard error to the output.
+    """
     done = subprocess.run(
-        ["docker", *arguments], capture_output=True, text=True, timeout=timeout_seconds, check=False
+        ["docker", *arguments],
+        input=stdin,
+        capture_output=True,
+        timeout=timeout_seconds,
+        check=False,
     )
-    assert done.returncode == 0, f"docker {arguments}: {done.stderr}"
-    return done.stdout
+    output, errors = done.stdout.decode(), done.stderr.decode()
+    assert done.returncode == 0, f"docker {arguments}: {done.returncode}\n{output}{errors}"
+    return output + errors if include_errors else output
 
 
 def missing_image(image: str) -> str | None:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from uuid import uuid4
 
 from tests.conftest import ROOT
+from tests.support.docker import docker
 
 LABEL = "org.marquee.standin"
 CONFINED = ("--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--tmpfs=/tmp")
@@ -23,16 +24,6 @@ def read_tags() -> dict[str, str]:
 
 
 TAGS = read_tags()
-
-
-def docker(*arguments: str, stdin: bytes | None = None) -> str:
-    """Run `docker`; return both outputs, or fail with them."""
-    command = ["docker", *arguments]
-    process = subprocess.run(command, input=stdin, capture_output=True, timeout=120, check=False)
-    output = (process.stdout + process.stderr).decode()
-    if process.returncode:
-        raise AssertionError(f"{' '.join(command)}: exit status {process.returncode}\n{output}")
-    return output
 
 
 def missing_requirement(name: str) -> str | None:
@@ -58,11 +49,11 @@ class Container:
 
     def execute(self, *command: str, stdin: bytes | None = None) -> str:
         """Run a command in the container; return its output, or fail with it."""
-        return docker("exec", "-i", self.name, *command, stdin=stdin)
+        return docker("exec", "-i", self.name, *command, stdin=stdin, include_errors=True)
 
     def logs(self) -> str:
         """Return what the container has logged."""
-        return docker("logs", self.name)
+        return docker("logs", self.name, include_errors=True)
 
     def published_address(self, port: int) -> tuple[str, int]:
         """Return host and port at which a port of the container is published."""
@@ -116,4 +107,7 @@ def running(image: str, *options: str, command: tuple[str, ...] = ()) -> Iterato
 def run_once(image: str, *command: str, entrypoint: str = "") -> str:
     """Run one command in a confined container of a stand-in; return its output."""
     option = (f"--entrypoint={entrypoint}",) if entrypoint else ()
-    return docker("run", "--rm", *CONFINED, "--user=10001:10001", *option, TAGS[image], *command)
+    return docker(
+        "run", "--rm", *CONFINED, "--user=10001:10001", *option, TAGS[image], *command,
+        include_errors=True,
+    )  # fmt: skip

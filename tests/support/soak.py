@@ -98,7 +98,7 @@ def run_part(part: str) -> PartResult:
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as directory:
         report = Path(directory) / "junit.xml"
-        result = _run_pytest(*PARTS[part], f"--junitxml={report}")
+        result = run_pytest(*PARTS[part], f"--junitxml={report}")
         counts = count_results(report) if report.exists() else Counter()
     row = PartResult(
         finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -115,19 +115,33 @@ def run_part(part: str) -> PartResult:
     return row
 
 
-def _run_pytest(*arguments: str) -> str:
-    """Run pytest in soak mode; return passed, failed, or timeout."""
+def run_pytest(*arguments: str) -> str:
+    """Run pytest in soak mode; return passed, failed, or timeout.
+
+    Raises:
+        KeyboardInterrupt: interrupted by SIGINT; pytest has ended.
+    """
     process = subprocess.Popen(
         [sys.executable, "-m", "pytest", *arguments],
         cwd=ROOT,
         env={"MARQUEE_SOAK_SECONDS": "180", **os.environ},
+        start_new_session=True,  # Ctrl-C reaches this process alone, which forwards it once
     )
     try:
         return "failed" if process.wait(TIMEOUT_SECONDS) else "passed"
-    except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGINT)  # fixtures remove their containers
-        process.wait()
+    except (subprocess.TimeoutExpired, KeyboardInterrupt) as error:
+        _interrupt(process)
+        if isinstance(error, KeyboardInterrupt):
+            raise
         return "timeout"
+
+
+def _interrupt(process: subprocess.Popen[bytes]) -> None:
+    """End pytest with SIGINT and wait until its fixtures have removed their containers."""
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    process.send_signal(signal.SIGINT)
+    process.wait()
+    signal.signal(signal.SIGINT, previous)
 
 
 def count_results(report: Path) -> Counter[str]:

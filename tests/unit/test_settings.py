@@ -51,6 +51,9 @@ def test_a_setting_given_both_ways_is_refused(
         ("KAFKA_SERVERS", "a:92000"),
         ("SMTP_HOST", "mail.example.org:70000"),
         ("SMTP_HOST", "a:25,b:25"),
+        ("STREAM_TIME_ZONE", "Mars/Olympus"),
+        ("STREAM_TIME_ZONE", "../etc/passwd"),
+        ("MIN_EVENT_YEAR", "0"),
     ],
 )
 def test_an_invalid_value_is_reported(

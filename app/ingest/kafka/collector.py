@@ -25,6 +25,7 @@ from app.ingest.retention import drop_expired_rows
 from app.ingest.store_reader import open_store
 from app.ingest.store_stats import count_rows
 from app.ingest.store_writer import StoreWriter, open_writer
+from app.ingest.time_limits import TimeLimits
 from app.settings import Settings
 from app.shutdown import stop_event
 
@@ -98,7 +99,8 @@ class Collector:
         self, settings: Settings, writer: StoreWriter, metrics: CollectorMetrics, stop: Event
     ) -> None:
         scale = RatingScale(settings.rating_min, settings.rating_max)
-        self.buffer = EventBuffer(writer, scale, _MAX_BUFFERED_EVENTS)
+        times = TimeLimits.from_settings(settings)
+        self.buffer = EventBuffer(writer, scale, _MAX_BUFFERED_EVENTS, times)
         self.repaired_lines = self.pairs = 0
         self.was_connected = False
         self.last_error = ""

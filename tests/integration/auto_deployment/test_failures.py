@@ -16,7 +16,7 @@ from pytest_httpserver import HTTPServer
 from tests.conftest import ROOT
 from tests.support.mailbox import Mailbox
 from tests.support.retraining import RetrainingEnvironment, git
-from tests.support.soak import IS_SOAK
+from tests.support.soak import IS_SOAK, soak_only
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
@@ -120,6 +120,7 @@ def test_a_model_of_random_ratings_does_not_pass_the_gate(
     assert "RMSE is 1." in mailbox.mails[0].get_content()
 
 
+@soak_only  # in make test: tests/unit/auto_deployment/test_build_version.py
 def test_a_drifted_batch_is_excluded_until_it_is_accepted(
     published: RetrainingEnvironment, mailbox: Mailbox
 ) -> None:
@@ -147,6 +148,7 @@ def count_ratings(environment: RetrainingEnvironment) -> int:
     return int(report["ratings"])
 
 
+@soak_only  # in make test: tests/unit/auto_deployment/test_publish.py
 def test_a_version_is_published_once_the_remotes_are_back(
     committed: RetrainingEnvironment, mailbox: Mailbox, httpserver: HTTPServer
 ) -> None:
@@ -186,6 +188,7 @@ def test_a_version_is_published_once_the_remotes_are_back(
     assert len(mailbox.mails) == 3, "mail was kept while its server was down"
 
 
+@soak_only  # in make test: tests/unit/auto_deployment/test_publish.py
 def test_a_version_number_that_others_published_is_not_used(
     committed: RetrainingEnvironment,
 ) -> None:

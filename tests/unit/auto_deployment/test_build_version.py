@@ -7,18 +7,22 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import polars as pl
 import pytest
 from pytest_httpserver import HTTPServer
 
-from app.auto_deployment.build_version import VersionBuilder
+from app.auto_deployment.auto_deploy import build_and_publish
+from app.auto_deployment.build_version import BuiltVersion, VersionBuilder
 from app.auto_deployment.errors import NoVersionError
+from app.auto_deployment.publish import Publisher
 from app.auto_deployment.version_commits import read_version
-from app.ingest.data_window import read_window
+from app.ingest.data_window import DataWindow, read_window
 from app.ingest.ingest_files import ingest_log_files
 from app.ingest.log_parser import RatingScale
 from app.ingest.schemas import RATINGS, WATCHES, conform
+from app.notifications.notifier import Notifier
 from tests.conftest import MOVIES, ROOT, USERS
 from tests.unit.auto_deployment.conftest import NEWEST, Tree, VersionRepository, write_model
 
@@ -185,6 +189,29 @@ def test_a_rejected_batch_is_copied_and_excluded_from_the_next_window(build: Bui
     assert span.reason == "the distribution has drifted"
 
 
+@pytest.mark.parametrize("zone", ["", "Asia/Tokyo"])
+def test_an_excluded_span_ends_at_the_snapshot_and_later_events_count(
+    build: Build, zone: str
+) -> None:
+    zone_setting = {"stream_time_zone": zone}
+    build.repository.settings = build.repository.settings.model_copy(update=zone_setting)
+    now = datetime.now(ZoneInfo(zone or "UTC")).replace(tzinfo=None)
+    times = [AFTER, now - timedelta(hours=1), now + timedelta(hours=9)]
+    shutil.rmtree(build.stages / "prepared")
+    write_tables(build.stages / "prepared", [1, 2, 3], ["a+1999"] * 3, times)
+    batch = {"after": AFTER.isoformat(), "until": times[2].isoformat(), "events": 2}
+    rejected = {**REPORT, "passed": False, "rejected": ["too many events"], "batch": batch}
+    build.write("data.json", rejected)
+    with pytest.raises(NoVersionError, match="The 2 events after"):
+        build.builder().build()
+
+    excluded = build.repository.workspace.read("excluded.json")
+    window = DataWindow.model_validate(excluded)
+    good_event = now + timedelta(hours=2)
+    events = pl.DataFrame({"time": [times[1], good_event]}).filter(window.row_filter("time"))
+    assert events["time"].to_list() == [good_event]
+
+
 def test_accepted_data_includes_the_rejected_batches(build: Build) -> None:
     build.write("data.json", {**REPORT, "passed": False, "rejected": ["too many events"]})
     with pytest.raises(NoVersionError, match="marquee retrain --accept-data"):
@@ -214,3 +241,27 @@ def test_without_changes_no_version_is_built_unless_forced(build: Build) -> None
     assert failure.value.status == "unchanged"
     write_model(build.stages / "model", 6)
     assert build.builder().build(force=True).number == 6
+
+
+def test_a_number_that_others_published_during_the_build_is_not_used(build: Build) -> None:
+    repository, other = build.repository, build.repository.clone("other")
+
+    class OvertakenBuilder(VersionBuilder):
+        def commit(self, built: BuiltVersion) -> None:
+            super().commit(built)
+            if built.number == 5:
+                write_model(build.stages / "model", 6)
+                (other.path / "version.txt").write_text("5\n")
+                other.git("commit", "--quiet", "--all", "-m", "Data and Model version update: [5]")
+                other.git("tag", "--annotate", "-m", "Version 5", "version-5")
+                other.git("push", "--quiet", "origin", "main", "version-5")
+
+    notifier = Notifier(repository.settings.outbox_dir, {"test": repository.send})
+    publisher = Publisher(repository.settings, repository.workspace, notifier)
+    builder = OvertakenBuilder(repository.settings, repository.workspace, build.tree)
+    assert build_and_publish(builder, publisher, repository.workspace).version == 6
+    assert repository.origin.git("log", "-2", "--format=%an %s", "main").splitlines() == [
+        "Developer Data and Model version update: [6]",
+        "Another developer Data and Model version update: [5]",
+    ]
+    assert repository.messages == ["Version 6 trained and pushed, release starting"]

@@ -1,5 +1,8 @@
 """`make soak`: parts, results by commit, and the summary."""
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,7 @@ from tests.support.soak import (
     main,
     read_results,
 )
+from tests.support.waiting import eventually
 
 REPORT = """<testsuites><testsuite>
 <testcase name="a"/><testcase name="b"><failure/></testcase><testcase name="c"><error/></testcase>
@@ -76,3 +80,32 @@ def test_every_file_with_a_long_form_belongs_to_one_part() -> None:
 
 def test_every_part_names_existing_tests() -> None:
     assert all((ROOT / test).exists() for tests in PARTS.values() for test in tests)
+
+
+INTERRUPTED_TEST = """\
+import pathlib, time, pytest
+HERE = pathlib.Path(__file__).parent
+@pytest.fixture
+def container():
+    (HERE / "started").touch()
+    yield
+    time.sleep(1)
+    (HERE / "removed").touch()
+def test_of_long_duration(container):
+    time.sleep(600)
+"""
+
+
+def test_an_interrupted_run_ends_after_its_fixtures(tmp_path: Path) -> None:
+    (tmp_path / "test_long.py").write_text(INTERRUPTED_TEST)
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    code = "import sys; from tests.support.soak import run_pytest; run_pytest(*sys.argv[1:])"
+    options = (f"--rootdir={tmp_path}", f"--config-file={tmp_path / 'pytest.ini'}")
+    command = [sys.executable, "-c", code, *options, str(tmp_path / "test_long.py")]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+        eventually((tmp_path / "started").exists, 60)
+        process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        assert "KeyboardInterrupt" in process.stderr.read()
+    assert process.returncode == -signal.SIGINT
+    assert (tmp_path / "removed").exists()
