@@ -6,7 +6,7 @@ A second listener requires TLS with a client certificate, and SASL.
 import subprocess
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from kafka import KafkaProducer
@@ -47,13 +47,16 @@ class Broker:
     """A broker that can be stopped and started; it keeps its messages.
 
     Attributes:
-        authority: signed the broker's certificate, and signs those of clients.
+        secure_port: port of the secure listener.
+        authority: certificate of the authority that signed the broker's and the client's.
+        certificate: certificate and key of a client.
     """
 
     container: str
     port: int
     secure_port: int
-    authority: CertificateAuthority = field(default_factory=CertificateAuthority)
+    authority: str = ""
+    certificate: tuple[str, str] = ("", "")
 
     @property
     def secure_servers(self) -> str:
@@ -125,7 +128,7 @@ def run_broker(directory: Path) -> Iterator[Broker]:
         f"--volume={directory}:/etc/marquee:ro",
         f"--volume={FILES}/start.sh:/opt/start.sh:ro", "--entrypoint=bash", IMAGE, "/opt/start.sh",
     ).strip()  # fmt: skip
-    broker = Broker(container, port, secure_port, authority)
+    broker = Broker(container, port, secure_port, authority.pem, authority.issue("client"))
     try:
         broker.start()
         yield broker
