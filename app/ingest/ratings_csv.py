@@ -12,7 +12,7 @@ from app.ingest import patterns
 from app.ingest.line_reader import LineReader, split_lines
 from app.ingest.log_parser import RatingScale, is_repairable, lower_escapes
 from app.ingest.schemas import RATING_EVENTS, conform
-from app.ingest.table_layout import FIELDS, Layout, find_layout, split_row
+from app.ingest.table_layout import FIELDS, Layout, find_layout, is_skipped, split_row
 from app.ingest.time_limits import ANY_TIME, TimeRange
 
 #: Why a row is rejected, in the order of the checks.
@@ -60,7 +60,9 @@ class RatingsTable:
         self._times = times
         self._encoding = "utf-8"
         self._batches = self._decode_batches()
-        self._first = next(self._batches, [])
+        self._first: list[str] = []
+        while all(map(is_skipped, self._first)) and (lines := next(self._batches, None)):
+            self._first += lines
         self.layout = find_layout(reader.name, self._first, scale)
 
     def warn_of_ignored_time(self) -> None:

@@ -25,7 +25,7 @@ def test_ratings_are_read_from_parquet_or_csv(tmp_path: Path) -> None:
 def test_the_scale_applies_to_a_csv(tmp_path: Path) -> None:
     (tmp_path / "ratings.csv").write_text("7,31,0.5\n")
     assert read_ratings(tmp_path / "ratings.csv", RatingScale(0.5, 5))["rating"].to_list() == [0.5]
-    with pytest.raises(IngestError, match=r"no row is a rating from 1\.0 to 5\.0"):
+    with pytest.raises(IngestError, match=r"a rating from 1\.0 to 5\.0"):
         read_ratings(tmp_path / "ratings.csv")
 
 
