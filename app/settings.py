@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from app.addresses import parse_address
 from app.cli_errors import MarqueeError
+from app.text_files import TextError, decode_text
 
 PREFIX = "MARQUEE_"
 
@@ -305,9 +306,12 @@ class _FileSource(PydanticBaseSettingsSource):
         if variable in os.environ:
             raise SettingsError(f"{variable} and {variable}_FILE are both set; keep one")
         try:
-            return Path(path).read_text(encoding="utf-8").strip(), field_name, False
-        except (OSError, UnicodeDecodeError) as error:
-            raise SettingsError(f"{variable}_FILE: cannot read {path}: {error}") from error
+            return decode_text(Path(path).read_bytes()).strip(), field_name, False
+        except OSError as error:
+            reason = error.strerror or error
+            raise SettingsError(f"{variable}_FILE: cannot read {path}: {reason}") from error
+        except TextError as error:
+            raise SettingsError(f"{variable}_FILE: {path}: {error}") from error
 
     def __call__(self) -> dict[str, Any]:
         found = {}

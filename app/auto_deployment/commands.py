@@ -66,11 +66,12 @@ def test_data(
 
 def _read_json(path: Path) -> dict[str, Any]:
     from app.auto_deployment.errors import DeploymentError
+    from app.text_files import TextError, parse_json
 
     try:
-        content = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise DeploymentError(f"{path}: not JSON: {error}") from error
+        content = parse_json(path.read_bytes())
+    except TextError as error:
+        raise DeploymentError(f"{path}: {error}") from error
     if not isinstance(content, dict):
         raise DeploymentError(f"{path}: not a JSON object")
     return content

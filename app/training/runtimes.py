@@ -1,12 +1,12 @@
 """Movie lengths, to convert watched minutes to a share of the movie."""
 
 import io
-import json
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from app.text_files import parse_json
 from app.training.errors import TrainingError
 
 #: Accepted names of the column with a movie's length in minutes.
@@ -51,7 +51,7 @@ def read_lengths(path: Path) -> pl.DataFrame:
 
 def _read(path: Path) -> pl.DataFrame:
     if path.suffix == ".json":
-        return _parse_json(json.loads(path.read_text(encoding="utf-8")))
+        return _parse_json(parse_json(path.read_bytes()))
     if path.suffix != ".csv":
         return pl.read_parquet(path)
     content = path.read_bytes()
