@@ -1,7 +1,6 @@
 """`marquee recommend` and `marquee verify`."""
 
 import codecs
-import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import IO
 import click
 
 from app.cli_errors import explain_errors
+from app.json_output import print_json
 from app.settings import Settings
 from app.text_files import decode_lossy
 
@@ -33,7 +33,7 @@ def verify(settings: Settings, model: Path | None, as_json: bool) -> None:
     with explain_errors():
         manifests = verify_model(model)
     if as_json:
-        click.echo(json.dumps({kind: m.model_dump(mode="json") for kind, m in manifests.items()}))
+        print_json({kind: m.model_dump(mode="json") for kind, m in manifests.items()})
         return
     for kind, manifest in manifests.items():
         click.echo(
@@ -86,7 +86,7 @@ def recommend(
         found = lists.get(user)
         if as_json:
             movies = found.text.split(",") if found.text else []
-            click.echo(json.dumps({"user_id": user, "movie_ids": movies, "source": found.source}))
+            print_json({"user_id": user, "movie_ids": movies, "source": found.source})
         else:
             click.echo(f"{user}\t{found.text}")
 

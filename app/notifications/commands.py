@@ -1,12 +1,12 @@
 """`marquee notify`."""
 
-import json
 from dataclasses import asdict
 from typing import IO
 
 import click
 
 from app.cli_errors import explain_errors
+from app.json_output import print_json
 from app.settings import Settings
 from app.text_files import decode_lossy
 
@@ -40,7 +40,7 @@ def notify(
         body = decode_lossy(body_file.read()) if body_file else ""
         result = notifier.flush() if flush else notifier.send(subject or "", body)
     if as_json:
-        click.echo(json.dumps({**asdict(result), "configured": list(channels)}))
+        print_json({**asdict(result), "configured": list(channels)})
     elif not channels:
         click.echo("not sent: neither mail nor Slack is configured")
     else:

@@ -23,6 +23,7 @@ from app.settings import Settings, read_settings
 from app.text_files import TextError, decode_lossy, decode_text, parse_json
 from app.training.errors import TrainingError
 from app.training.runtimes import read_lengths
+from app.training.tuning.search import open_storage
 from app.yaml_files import read_yaml
 from tests.conftest import ROOT
 from tests.support.commands import invoke
@@ -203,8 +204,13 @@ def test_a_manifest_that_is_not_json_is_an_error(
 
 
 def test_the_text_of_a_message_may_have_any_encoding(tmp_path: Path) -> None:
-    sent = []
-    notifier = Notifier(tmp_path / "outbox", {"mail": lambda *m: not sent.append(m)})
+    sent: list[tuple[str, str]] = []
+
+    def send(subject: str, body: str) -> bool:
+        sent.append((subject, body))
+        return True
+
+    notifier = Notifier(tmp_path / "outbox", {"mail": send})
     notifier.send("caf\udce9", decode_lossy(b"\xef\xbb\xbfcaf\xe9"))
     assert sent == [("caf?", "caf\N{REPLACEMENT CHARACTER}")]
     body = tmp_path / "body"
@@ -227,6 +233,22 @@ def test_a_damaged_message_does_not_stop_the_ones_after_it(content: bytes, tmp_p
     (tmp_path / "2.message").write_text(json.dumps(message))
     assert Notifier(tmp_path, {"mail": lambda *_: True}).flush().delivered == {"mail": 1}
     assert pending_messages(tmp_path) == []
+
+
+def test_a_journal_or_a_table_of_another_kind_is_an_error(
+    shared_model: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "file"
+    for content in (b"7\n", b"\xe9\n", b'{"a": 1}\n', DIGITS + b"\n"):
+        file.write_bytes(content)
+        with (
+            pytest.raises(TrainingError, match="file: not the journal of a search"),
+            open_storage(file, {}),
+        ):
+            raise AssertionError
+    done = invoke("compare-versions", "--watches", file, shared_model)
+    assert done.returncode == 1
+    assert b"file is not a table of watches" in done.stderr
 
 
 @pytest.mark.parametrize(
