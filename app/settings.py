@@ -210,6 +210,28 @@ class IngestSettings(BaseModel):
         pattern=r"^([A-Za-z0-9_-]|\.{1,2}[A-Za-z0-9_-]|\.{3})[A-Za-z0-9._-]{0,246}$",
         description="Kafka topic of the event log.",
     )
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="How to connect to Kafka: `SSL` is TLS, `SASL` with a password."
+    )
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        "SCRAM-SHA-512", description="SASL mechanism."
+    )
+    kafka_user: str = Field("", description="SASL user.")
+    kafka_password: SecretStr = Field(
+        SecretStr(""), description="Password of the SASL user; preferably a file."
+    )
+    kafka_ca: str = Field(
+        "",
+        description="Certificates (PEM) of the authorities that signed the brokers' certificates; "
+        "preferably a file; empty: those of the system.",
+    )
+    kafka_certificate: str = Field(
+        "", description="Client certificate (PEM) for TLS; preferably a file; empty: none."
+    )
+    kafka_key: SecretStr = Field(
+        SecretStr(""),
+        description="Unencrypted key (PEM) of the client certificate; preferably a file.",
+    )
     collector_bind: Address = Field(
         "127.0.0.1:8084",
         description="Address and port of the collector's `/metrics` and `/health`.",
@@ -222,6 +244,22 @@ class IngestSettings(BaseModel):
     def _validate_rating_range(self) -> "IngestSettings":
         if not self.rating_min < self.rating_max:
             raise ValueError("rating_min must be below rating_max")
+        return self
+
+    @model_validator(mode="after")
+    def _validate_kafka_security(self) -> "IngestSettings":
+        """Refuse credentials that are missing, and those that would silently not be used."""
+        protocol = self.kafka_security_protocol
+        has_password = bool(self.kafka_password.get_secret_value())
+        if protocol.startswith("SASL") and not (self.kafka_user and has_password):
+            raise ValueError(f"{protocol} needs kafka_user and kafka_password")
+        if not protocol.startswith("SASL") and (self.kafka_user or has_password):
+            raise ValueError(f"kafka_user and kafka_password are not used with {protocol}")
+        has_key = bool(self.kafka_key.get_secret_value())
+        if has_key != bool(self.kafka_certificate):
+            raise ValueError("kafka_certificate and kafka_key need each other")
+        if not protocol.endswith("SSL") and (self.kafka_ca or self.kafka_certificate):
+            raise ValueError(f"kafka_ca and kafka_certificate are not used with {protocol}")
         return self
 
 

@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -45,7 +46,7 @@ class RunOptions:
         model: model directory to respond from; with neither, no requests are sent.
         days: simulated days; None: until stopped.
         out: file for log lines; `-` is standard output.
-        kafka_servers: brokers for log lines; empty: none.
+        kafka_connection: `connection_options` of the brokers for log lines; empty: none.
         kafka_topic: their topic.
         metrics_bind: `host:port` at which to serve Prometheus metrics.
     """
@@ -54,7 +55,7 @@ class RunOptions:
     model: Path | None = None
     days: float | None = None
     out: str | None = None
-    kafka_servers: str = ""
+    kafka_connection: Mapping[str, Any] = field(default_factory=dict)
     kafka_topic: str = ""
     metrics_bind: str | None = None
 
@@ -113,10 +114,10 @@ def _open_sinks(options: RunOptions) -> list[Sink]:
     sinks: list[Sink] = []
     if options.out:
         sinks.append(FileSink(options.out))
-    if options.kafka_servers:
+    if options.kafka_connection:
         is_offline = options.url is None
         sinks.append(
-            KafkaSink(options.kafka_servers, options.kafka_topic, block_when_full=is_offline)
+            KafkaSink(options.kafka_connection, options.kafka_topic, block_when_full=is_offline)
         )
     return sinks
 

@@ -150,6 +150,7 @@ def simulate(
     end does not start: the collector rejects lines of the future. Begin such a run in the past,
     with --start. See docs/simulator.md.
     """
+    from app.ingest.kafka.connection import connection_options
     from app.ingest.log_parser import RatingScale
     from app.simulator.arrivals import ArrivalSettings
     from app.simulator.clock import limit_days
@@ -180,10 +181,9 @@ def simulate(
         RatingScale(settings.rating_min, settings.rating_max),
         urlsplit(url).netloc if url else "localhost:8082",
     )
-    run = RunOptions(
-        url, model, days, out, settings.kafka_servers, settings.kafka_topic, metrics_bind
-    )
     with explain_errors():
+        connection = connection_options(settings) if settings.kafka_servers else {}
+        run = RunOptions(url, model, days, out, connection, settings.kafka_topic, metrics_bind)
         summary = run_simulation(simulation, run)
     if as_json:
         print_json(summary)
