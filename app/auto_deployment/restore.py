@@ -5,9 +5,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
 from app import logs
 from app.auto_deployment.errors import DeploymentError, ToolError
 from app.auto_deployment.git_dvc import WorkingTree
@@ -21,6 +18,7 @@ from app.auto_deployment.version_commits import (
 )
 from app.model.manifest import ArtifactError
 from app.model.verify import verify_model
+from app.yaml_files import read_yaml
 
 #: What DVC appends to the MD5 of a directory's listing.
 _DIRECTORY_SUFFIX = ".dir"
@@ -81,11 +79,9 @@ def read_dvc_hashes(tree: WorkingTree) -> dict[Path, str]:
     Raises:
         DeploymentError: `dvc.lock` or `data/collected.dvc` is missing or invalid.
     """
-    yaml = YAML(typ="safe", pure=True)
     try:
-        lock = yaml.load((tree.path / LOCK_FILE).read_text(encoding="utf-8"))
-        pointer = tree.path / f"{COLLECTED}.dvc"
-        data = yaml.load(pointer.read_text(encoding="utf-8"))
+        lock = read_yaml(tree.path / LOCK_FILE)
+        data = read_yaml(tree.path / f"{COLLECTED}.dvc")
         (model,) = (
             out
             for stage in lock["stages"].values()
@@ -93,7 +89,7 @@ def read_dvc_hashes(tree: WorkingTree) -> dict[Path, str]:
             if out["path"] == str(MODEL)
         )
         return {COLLECTED: data["outs"][0]["md5"], MODEL: model["md5"]}
-    except (OSError, YAMLError, LookupError, TypeError, ValueError) as error:
+    except (OSError, LookupError, TypeError, ValueError, AttributeError) as error:
         raise DeploymentError(
             f"dvc.lock and data/collected.dvc do not describe a version: {error}"
         ) from error

@@ -15,6 +15,7 @@ from app.auto_deployment.errors import DeploymentError
 from app.auto_deployment.git_dvc import CommandTimeouts, WorkingTree
 from app.locks import LockHeldError, exclusive_lock
 from app.settings import Settings
+from app.text_files import parse_json
 
 #: The current run and its step; left behind by a run that was killed.
 RUN_FILE = "run.json"
@@ -67,7 +68,7 @@ class Workspace:
     def read(self, name: str) -> dict[str, Any]:
         """Read one of the JSON files; empty when it is missing or damaged."""
         try:
-            content = json.loads((self.path / name).read_bytes())
+            content = parse_json((self.path / name).read_bytes())
         except FileNotFoundError:
             return {}
         except (OSError, ValueError) as error:

@@ -1,6 +1,5 @@
 """`marquee collect`, `import-ratings`, `prepare` and `data`."""
 
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import click
 
 from app.cli_errors import explain_errors
 from app.durations import Duration
+from app.json_output import print_json
 from app.settings import Settings
 
 STORE_OPTION = click.option(
@@ -87,8 +87,8 @@ def _consume(settings: Settings, duration_seconds: float | None, as_json: bool) 
         raise click.UsageError("--for needs a broker: MARQUEE_KAFKA_SERVERS is not set")
     with explain_errors():
         summary = run_collector(settings, duration_seconds)
-    if summary:
-        print_summary(summary, as_json)
+    if summary or as_json:
+        print_summary(summary or {"status": "disabled"}, as_json)
 
 
 def _configure_allocators() -> None:
@@ -206,7 +206,7 @@ def stats(settings: Settings, store: Path | None, as_json: bool) -> None:
 def print_summary(summary: dict[str, Any], as_json: bool) -> None:
     """Print the result of a command as a table, or as JSON."""
     if as_json:
-        click.echo(json.dumps(summary))
+        print_json(summary)
         return
     for name, value in summary.items():
         if isinstance(value, dict):

@@ -79,14 +79,18 @@ def find_fields(
     return found
 
 
-def read_text(path: Path) -> str:
-    """Read a text, decompressed, as UTF-8, UTF-16 with a byte order mark, or else Latin-1.
+def read_content(path: Path) -> bytes:
+    """Read a text, decompressed; one in UTF-16 with a byte order mark becomes UTF-8.
 
     Raises:
         IngestError: it cannot be read, or is no text.
     """
     with LineReader(str(path)) as reader:
-        content = b"".join(reader.read_chunks())
+        return b"".join(reader.read_chunks())
+
+
+def decode_table(content: bytes) -> str:
+    """Decode a table as UTF-8, or else as Latin-1."""
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from app.cli_errors import MarqueeError
+from app.text_files import TextError, decode_text
 
 #: User id of the application's own processes, such as the shipper and the scheduler.
 MARQUEE_UID = 10001
@@ -99,6 +100,6 @@ def _copy_secrets(
 def _read_operator_file(directory: Path, name: str) -> str | None:
     path = directory / name
     try:
-        return path.read_text(encoding="utf-8") if path.exists() else None
-    except (OSError, UnicodeDecodeError) as error:
+        return decode_text(path.read_bytes()) if path.exists() else None
+    except (OSError, TextError) as error:
         raise ProvisioningError(f"secrets/{name}: cannot be read: {error}") from error

@@ -1,11 +1,11 @@
 """`marquee train`, `marquee tune` and `marquee evaluate`."""
 
-import json
 from pathlib import Path
 
 import click
 
 from app.cli_errors import explain_errors
+from app.json_output import print_json
 from app.settings import Settings
 
 _FILE = click.Path(path_type=Path)
@@ -71,7 +71,7 @@ def train(
         job = TrainingJob(ratings, watches, users, movies, out, version, scale, metrics, times)
         summary = run_training(job, parameters)
     if as_json:
-        click.echo(json.dumps(summary))
+        print_json(summary)
         return
     data = summary["data"]
     click.echo(
@@ -145,7 +145,7 @@ def tune(
     with explain_errors():
         summary = run_tuning(job, size, seed)
     if as_json:
-        click.echo(json.dumps(summary))
+        print_json(summary)
         return
     for name, (old, new) in summary["changed"].items():
         click.echo(f"{name:28}{old:g} -> {new:g}")
@@ -192,7 +192,7 @@ def evaluate(
         held_out = load_interactions(ratings, watches, scale, times=times)
         result = evaluate_model(model or settings.model_dir, held_out, k)
     if as_json:
-        click.echo(json.dumps(result))
+        print_json(result)
         return
     quarters = result.pop("by_activity")
     for name, value in result.items():

@@ -1,6 +1,5 @@
 """Movie lengths, to convert watched minutes to a share of the movie."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +7,9 @@ import polars as pl
 
 from app.cli_errors import MarqueeError
 from app.ingest.table_layout import NAMES
-from app.ingest.text_tables import find_fields, parse_text_table, read_text
+from app.ingest.text_tables import decode_table, find_fields, parse_text_table, read_content
 from app.ingest.training_tables import is_parquet
+from app.text_files import parse_json
 from app.training.errors import TrainingError
 
 #: Accepted names of the columns, as `table_layout.plain_name` returns them.
@@ -80,10 +80,10 @@ def _read(path: Path) -> pl.DataFrame:
     """Return the columns `movie_id` and `length` as they are in the file."""
     if is_parquet(path):
         return _select(path, pl.read_parquet(path))
-    text = read_text(path)
-    if text.lstrip()[:1] in ("{", "["):
-        return _select(path, _parse_json(json.loads(text)))
-    return _parse_text(path, text)
+    content = read_content(path)
+    if content.lstrip()[:1] in (b"{", b"["):
+        return _select(path, _parse_json(parse_json(content)))
+    return _parse_text(path, decode_table(content))
 
 
 def _select(path: Path, table: pl.DataFrame) -> pl.DataFrame:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from app.cli_errors import MarqueeError
 from app.ingest import patterns
 from app.ingest.table_layout import NAMES
-from app.ingest.text_tables import find_fields, parse_text_table, read_text
+from app.ingest.text_tables import decode_table, find_fields, parse_text_table, read_content
 from app.ingest.training_tables import is_parquet
 from app.training.errors import TrainingError
 from app.training.interactions import Interactions
@@ -79,7 +79,7 @@ def _read_parquet(path: Path) -> pl.DataFrame:
 
 
 def _read_text(path: Path) -> pl.DataFrame:
-    table = parse_text_table(str(path), read_text(path))
+    table = parse_text_table(str(path), decode_table(read_content(path)))
     found = table.find_columns(_NAMES)
     if not found:
         raise TrainingError("the first row is no header with the names user_id, age and gender")

@@ -1,6 +1,5 @@
 """`marquee simulate`."""
 
-import json
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from urllib.parse import urlsplit
 import click
 
 from app.cli_errors import explain_errors
+from app.json_output import print_json
 from app.settings import Settings
 from app.simulator.commands import options
 
@@ -186,7 +186,7 @@ def simulate(
         run = RunOptions(url, model, days, out, connection, settings.kafka_topic, metrics_bind)
         summary = run_simulation(simulation, run)
     if as_json:
-        click.echo(json.dumps(summary))
+        print_json(summary)
     else:
         _print_summary(summary, to_stderr=out == "-")
 
