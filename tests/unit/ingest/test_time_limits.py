@@ -1,13 +1,18 @@
 """Which times are possible, by the clock and the settings."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from threading import Event
 from zoneinfo import ZoneInfo
 
 import pytest
 import time_machine
 
 from app.ingest.batch_parser import parse_batch
+from app.ingest.kafka.collector import Collector
+from app.ingest.kafka.metrics import CollectorMetrics
 from app.ingest.log_parser import InvalidLine, parse_line
+from app.ingest.store_writer import open_writer
 from app.ingest.time_limits import TimeLimits, TimeRange
 from app.settings import read_settings
 
@@ -61,3 +66,13 @@ def test_the_limits_are_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MARQUEE_MIN_EVENT_YEAR", "1970")
     monkeypatch.setenv("MARQUEE_STREAM_TIME_ZONE", "America/New_York")
     assert TimeLimits.from_settings(read_settings()) == TimeLimits(1970, NEW_YORK)
+
+
+def test_the_collector_rejects_impossible_times_by_the_settings(tmp_path: Path) -> None:
+    times = ["1989-12-31T23:59", "2022-11-14T12:24", "2926-11-14T12:24"]
+    lines = [f"{time},7,GET /data/m/up+2009/0.mpg" for time in times]
+    for first_year, rejected in ((1990, 2), (1989, 1)):
+        with open_writer(tmp_path / f"{first_year}") as writer:
+            settings = read_settings(min_event_year=first_year)
+            collector = Collector(settings, writer, CollectorMetrics(), Event())
+            assert collector.buffer.add_lines(lines).counts["rejected"] == rejected
