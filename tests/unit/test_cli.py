@@ -1,6 +1,6 @@
 """Each command works, or says what is missing, with the packages of each image.
 
-`tests/images/test_marquee_images.py` runs the commands in the images themselves.
+`tests/e2e/test_image_commands.py` runs the commands in the images themselves.
 """
 
 import json

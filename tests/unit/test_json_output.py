@@ -1,13 +1,14 @@
 """`--json` prints JSON, also where there is nothing to report."""
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from app.json_output import print_json
-from tests.support.commands import invoke
+from tests.support.commands import MARQUEE, invoke
 
 
 def parse(text: bytes) -> Any:
@@ -37,6 +38,19 @@ def test_a_command_with_nothing_to_do_prints_json(
     assert done.returncode == 0, done.stderr
     found = parse(done.stdout)
     assert {**found, **expected} == found
+
+
+def test_an_idle_collector_prints_json_when_it_is_stopped(tmp_path: Path) -> None:
+    command = [MARQUEE, "collect", "--json"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, env={}, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stderr is not None
+        assert process.stdout is not None
+        assert b"idle: no broker is configured" in process.stderr.readline()
+        process.terminate()
+        assert parse(process.stdout.read()) == {"status": "disabled"}
+        assert process.wait(60) == 0
 
 
 def test_numbers_that_json_lacks_become_null(capsys: pytest.CaptureFixture[str]) -> None:
