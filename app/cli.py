@@ -1,7 +1,8 @@
 """The `marquee` command; each package has its own commands in `commands.py`.
 
 These modules import heavy libraries inside their functions, so that `--help` is fast and also works
-where only the service's dependencies are installed.
+where only the service's dependencies are installed. Commands whose packages an image lacks are
+listed, and say what they need when they are run.
 """
 
 import importlib
@@ -56,6 +57,18 @@ SECTIONS = {
         "make-sample": "app.simulator.commands.make_sample",
     },
 }
+#: What each package's commands need: image, file in `requirements/`.
+_NEEDS = {
+    "app.service": ("service", "service"),
+    "app.model": ("service", "service"),
+    "app.provisioning": ("service", "service"),
+    "app.provenance": ("provenance", "provenance"),
+    "app.training": ("deployment", "training"),
+    "app.ingest": ("deployment", "deployment"),
+    "app.auto_deployment": ("deployment", "deployment"),
+    "app.notifications": ("deployment", "deployment"),
+    "app.simulator": ("deployment", "deployment"),
+}
 COMMANDS = {name: module for section in SECTIONS.values() for name, module in section.items()}
 
 
@@ -71,9 +84,20 @@ class LazyGroup(click.Group):
         module = COMMANDS.get(cmd_name)
         if module is None:
             return None
-        command = getattr(importlib.import_module(module), cmd_name.replace("-", "_"))
+        try:
+            command = getattr(importlib.import_module(module), cmd_name.replace("-", "_"))
+        except ModuleNotFoundError as error:
+            return _MissingCommand(cmd_name, str(error.name))
         assert isinstance(command, click.Command)  # noqa: S101 - a programming error, not input
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; a package that is not installed is an error in one sentence."""
+        try:
+            return super().invoke(ctx)
+        except ModuleNotFoundError as error:
+            message = _describe_missing(str(ctx.invoked_subcommand), str(error.name))
+            raise click.ClickException(message) from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands section by section."""
@@ -89,6 +113,28 @@ class LazyGroup(click.Group):
                     ],
                     col_max=max(map(len, COMMANDS)),
                 )
+
+
+class _MissingCommand(click.Command):
+    """Stands for a command whose modules are not installed; ends with exit status 1."""
+
+    def __init__(self, name: str, missing: str) -> None:
+        super().__init__(name, short_help=f"(not here: {missing} is not installed)")
+        self._missing = missing
+
+    def make_context(self, *_args: Any, **_extra: Any) -> click.Context:
+        """Say what is missing, whatever the arguments are."""
+        raise ModuleNotFoundError(name=self._missing)
+
+
+def _describe_missing(command: str, module: str) -> str:
+    """Say which module a command lacks, and where it can be run."""
+    package = ".".join(COMMANDS[command].split(".")[:2])
+    image, requirements = _NEEDS[package]
+    return (
+        f"{module} is not installed, and `{command}` needs it: run the command in the image "
+        f"`{image}`, or install requirements/{requirements}.txt"
+    )
 
 
 @click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -111,12 +157,3 @@ def main(arguments: list[str] | None = None) -> Any:
     except SettingsError as error:
         click.echo(f"marquee: {error}", err=True)
         sys.exit(2)
-    except ModuleNotFoundError as error:
-        if (error.name or "app").split(".")[0] == "app":
-            raise
-        click.echo(
-            f"marquee: {error.name} is not installed; this command needs the dependencies of "
-            "training (requirements/training.txt)",
-            err=True,
-        )
-        sys.exit(1)

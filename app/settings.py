@@ -5,20 +5,35 @@ file whose path is in `MARQUEE_NAME_FILE`. `docs/settings.md` is generated from 
 """
 
 import os
+import re
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BaseModel, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from app.addresses import parse_address
 from app.cli_errors import MarqueeError
+from app.text_files import TextError, decode_text
 
 PREFIX = "MARQUEE_"
 
-_MAIL = r"^[^'\"\\\s]*$"
+#: A mail address in a configuration file, within quotes.
+_MAIL_ADDRESS = re.compile(r"[^'\"\\\s@,]+@[^'\"\\\s@,]+")
+#: What git refuses among the characters that the pattern of `git_branch` allows.
+_NO_BRANCH = re.compile(r"\.\.|//|/\.|\.lock(/|$)|[/.]$")
 
 
 class SettingsError(MarqueeError):
@@ -31,10 +46,65 @@ def _validate_addresses(text: str) -> str:
     return text
 
 
+def _validate_zone(text: str) -> str:
+    try:
+        ZoneInfo(text or "UTC")
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ValueError(f"no time zone {text!r}; a name such as Europe/Berlin or UTC") from error
+    return text
+
+
+def _validate_urls(text: str) -> str:
+    for url in text.split(",") if text else []:
+        parts = urlsplit(url)  # which fails for an invalid IPv6 address
+        # The port is parsed when it is read, and then fails above 65535.
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
+            raise ValueError("not a URL such as http://host:8082")
+    return text
+
+
+def _validate_secret_url(secret: SecretStr) -> SecretStr:
+    if "," in secret.get_secret_value():
+        raise ValueError("not a URL such as https://host/path")
+    _validate_urls(secret.get_secret_value())
+    return secret
+
+
+def _validate_database(text: str) -> str:
+    if text.startswith("mysql") and not (urlsplit(text).hostname and urlsplit(text).port != 0):
+        raise ValueError("not a URL such as mysql+mysqlconnector://user@host:3306/name")
+    return text
+
+
+def _validate_mail_addresses(text: str) -> str:
+    for address in text.split(",") if text else []:
+        if not _MAIL_ADDRESS.fullmatch(address):
+            raise ValueError(f"not a mail address: {address[:80]!r}")
+    return text
+
+
+def _validate_branch(text: str) -> str:
+    if _NO_BRANCH.search(text):
+        raise ValueError("not a name that git accepts for a branch")
+    return text
+
+
+def _refuse_empty(value: Any) -> Any:
+    if value == "":
+        raise ValueError("the path is empty")
+    return value
+
+
 #: `host:port`; an IPv6 address stands in brackets.
 Address = Annotated[
     str, Field(min_length=1, pattern="^[^,]*$"), AfterValidator(_validate_addresses)
 ]
+#: Mail addresses separated by commas; may be empty.
+MailAddresses = Annotated[str, AfterValidator(_validate_mail_addresses)]
+#: HTTP URLs separated by commas; may be empty.
+Urls = Annotated[str, Field(pattern=r"^[^'\"\s]*$"), AfterValidator(_validate_urls)]
+#: A path; an empty one would be the current directory.
+NonEmptyPath = Annotated[Path, BeforeValidator(_refuse_empty)]
 #: Addresses separated by commas; may be empty.
 Addresses = Annotated[str, AfterValidator(_validate_addresses)]
 
@@ -49,7 +119,7 @@ class ServiceSettings(BaseModel):
         pattern=r"^[A-Za-z0-9_.-]{1,40}$",
         description="Name of this instance in headers, logs and provenance records.",
     )
-    model_dir: Path = Field(Path("model"), description="Directory of the model to serve.")
+    model_dir: NonEmptyPath = Field(Path("model"), description="Directory of the model to serve.")
     list_length: int = Field(
         20, ge=1, le=50, description="Number of movies in a recommendation; clients expect 20."
     )
@@ -79,7 +149,7 @@ class ProvenanceSettings(BaseModel):
     """Provenance of responses."""
 
     provenance_enabled: bool = Field(True, description="Whether every response is recorded.")
-    spool_dir: Path = Field(
+    spool_dir: NonEmptyPath = Field(
         Path("data/spool"),
         description="Directory of the spool, where records wait for the shipper; shared by all "
         "slots and the shipper.",
@@ -89,7 +159,7 @@ class ProvenanceSettings(BaseModel):
         ge=16,
         description="Maximum size of the spool in MiB; beyond it the oldest records are dropped.",
     )
-    database: str = Field(
+    database: Annotated[str, AfterValidator(_validate_database)] = Field(
         "sqlite:///data/provenance.db",
         pattern=r"^(sqlite:///|mysql\+mysqlconnector://)[^'\"\s]+$",
         description="SQLAlchemy URL of the database, without a password.",
@@ -110,15 +180,26 @@ class ProvenanceSettings(BaseModel):
 class IngestSettings(BaseModel):
     """Event store and Kafka collector."""
 
-    store_dir: Path = Field(Path("data/store"), description="Directory of the event store.")
+    store_dir: NonEmptyPath = Field(Path("data/store"), description="Directory of the event store.")
     store_retention_days: int = Field(
         0,
         ge=0,
         le=36500,
         description="Days before the newest event for which events are kept; 0: no limit.",
     )
-    rating_min: float = Field(1.0, description="Lowest valid rating.")
-    rating_max: float = Field(5.0, description="Highest valid rating.")
+    rating_min: float = Field(1.0, allow_inf_nan=False, description="Lowest valid rating.")
+    rating_max: float = Field(5.0, allow_inf_nan=False, description="Highest valid rating.")
+    min_event_year: int = Field(
+        1990,
+        ge=1,
+        le=2100,
+        description="Events from before this year have a wrong time and are rejected.",
+    )
+    stream_time_zone: Annotated[str, AfterValidator(_validate_zone)] = Field(
+        "",
+        description="Time zone of the log's times, such as `America/New_York`: lines more than 10 "
+        "minutes later than the clock are rejected. Empty: not known; the limit is a day.",
+    )
     kafka_servers: Addresses = Field(
         "",
         description="Kafka bootstrap servers as `host:port`, separated by commas; empty: Kafka is "
@@ -126,8 +207,30 @@ class IngestSettings(BaseModel):
     )
     kafka_topic: str = Field(
         "movielog",
-        pattern=r"^[A-Za-z0-9._-]{1,249}$",
+        pattern=r"^([A-Za-z0-9_-]|\.{1,2}[A-Za-z0-9_-]|\.{3})[A-Za-z0-9._-]{0,246}$",
         description="Kafka topic of the event log.",
+    )
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="How to connect to Kafka: `SSL` is TLS, `SASL` with a password."
+    )
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        "SCRAM-SHA-512", description="SASL mechanism."
+    )
+    kafka_user: str = Field("", description="SASL user.")
+    kafka_password: SecretStr = Field(
+        SecretStr(""), description="Password of the SASL user; preferably a file."
+    )
+    kafka_ca: str = Field(
+        "",
+        description="Certificates (PEM) of the authorities that signed the brokers' certificates; "
+        "preferably a file; empty: those of the system.",
+    )
+    kafka_certificate: str = Field(
+        "", description="Client certificate (PEM) for TLS; preferably a file; empty: none."
+    )
+    kafka_key: SecretStr = Field(
+        SecretStr(""),
+        description="Unencrypted key (PEM) of the client certificate; preferably a file.",
     )
     collector_bind: Address = Field(
         "127.0.0.1:8084",
@@ -143,13 +246,28 @@ class IngestSettings(BaseModel):
             raise ValueError("rating_min must be below rating_max")
         return self
 
+    @model_validator(mode="after")
+    def _validate_kafka_security(self) -> "IngestSettings":
+        """Refuse credentials that are missing, and those that would silently not be used."""
+        protocol = self.kafka_security_protocol
+        has_password = bool(self.kafka_password.get_secret_value())
+        if protocol.startswith("SASL") and not (self.kafka_user and has_password):
+            raise ValueError(f"{protocol} needs kafka_user and kafka_password")
+        if not protocol.startswith("SASL") and (self.kafka_user or has_password):
+            raise ValueError(f"kafka_user and kafka_password are not used with {protocol}")
+        has_key = bool(self.kafka_key.get_secret_value())
+        if has_key != bool(self.kafka_certificate):
+            raise ValueError("kafka_certificate and kafka_key need each other")
+        if not protocol.endswith("SSL") and (self.kafka_ca or self.kafka_certificate):
+            raise ValueError(f"kafka_ca and kafka_certificate are not used with {protocol}")
+        return self
+
 
 class MetadataApiSettings(BaseModel):
     """Metadata API of users and movies."""
 
-    metadata_api_url: str = Field(
+    metadata_api_url: Annotated[Urls, Field(pattern="^[^,]*$")] = Field(
         "",
-        pattern=r"^(https?://[^\s'\"]+)?$",
         description="Base URL of the metadata API; empty: metadata is not fetched.",
     )
     metadata_api_max_requests_per_second: float = Field(
@@ -178,13 +296,15 @@ class NotificationSettings(BaseModel):
     smtp_password: SecretStr = Field(
         SecretStr(""), description="Password of the SMTP user; preferably a file."
     )
-    mail_from: str = Field("", pattern=_MAIL, description="Sender address.")
-    mail_to: str = Field("", pattern=_MAIL, description="Recipients, separated by commas.")
-    slack_webhook: SecretStr = Field(
+    mail_from: Annotated[MailAddresses, Field(pattern="^[^,]*$")] = Field(
+        "", description="Sender address."
+    )
+    mail_to: MailAddresses = Field("", description="Recipients, separated by commas.")
+    slack_webhook: Annotated[SecretStr, AfterValidator(_validate_secret_url)] = Field(
         SecretStr(""),
         description="URL of a Slack incoming webhook, preferably a file; empty: Slack is not used.",
     )
-    outbox_dir: Path = Field(
+    outbox_dir: NonEmptyPath = Field(
         Path("data/outbox"),
         description="Directory of the messages that no channel has accepted yet.",
     )
@@ -195,10 +315,10 @@ class RetrainingSettings(BaseModel):
 
     git_remote: str = Field(
         "",
-        pattern=r"^[^'\"\s]*$",
+        pattern=r"^([^'\"\s-][^'\"\s]*)?$",
         description="Git repository to push new versions to; empty: retraining is disabled.",
     )
-    git_branch: str = Field(
+    git_branch: Annotated[str, AfterValidator(_validate_branch)] = Field(
         "main",
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,99}$",
         description="Branch of the repository.",
@@ -210,10 +330,10 @@ class RetrainingSettings(BaseModel):
     )
     dvc_remote: str = Field(
         "",
-        pattern=r"^[^'\"\s]*$",
+        pattern=r"^([^'\"\s-][^'\"\s]*)?$",
         description="DVC remote of data and models; empty: the one in `.dvc/config`.",
     )
-    workspace_dir: Path = Field(
+    workspace_dir: NonEmptyPath = Field(
         Path("data/workspace"),
         description="Directory of the clone in which versions are built.",
     )
@@ -223,15 +343,31 @@ class RetrainingSettings(BaseModel):
         le=1000,
         description="Number of versions kept in the workspace; the remote keeps all.",
     )
-    service_urls: str = Field(
+    service_urls: Urls = Field(
         "http://127.0.0.1:8082",
-        pattern=r"^[^'\"\s]*$",
         description="Base URLs of the service, separated by commas; `/version` of the first that "
         "responds is the production version.",
     )
-    retrain_interval_hours: float = Field(48, gt=0, description="Hours between retraining runs.")
+    retrain_interval_hours: float = Field(
+        48, gt=0, le=87_600, description="Hours between retraining runs."
+    )
     retrain_retry_minutes: float = Field(
-        60, gt=0, description="Minutes before a run that failed for an external cause is retried."
+        60,
+        gt=0,
+        le=525_600,
+        description="Minutes before a run that failed for an external cause is retried.",
+    )
+    transfer_timeout_minutes: float = Field(
+        60,
+        gt=0,
+        le=10_080,
+        description="Minutes after which a command of git or DVC, such as a push, is stopped.",
+    )
+    stage_timeout_hours: float = Field(
+        24,
+        gt=0,
+        le=720,
+        description="Hours after which a stage of a retraining, such as training, is stopped.",
     )
     scheduler_bind: Address = Field(
         "127.0.0.1:8085",
@@ -273,9 +409,12 @@ class _FileSource(PydanticBaseSettingsSource):
         if variable in os.environ:
             raise SettingsError(f"{variable} and {variable}_FILE are both set; keep one")
         try:
-            return Path(path).read_text(encoding="utf-8").strip(), field_name, False
-        except (OSError, UnicodeDecodeError) as error:
-            raise SettingsError(f"{variable}_FILE: cannot read {path}: {error}") from error
+            return decode_text(Path(path).read_bytes()).strip(), field_name, False
+        except OSError as error:
+            reason = error.strerror or error
+            raise SettingsError(f"{variable}_FILE: cannot read {path}: {reason}") from error
+        except TextError as error:
+            raise SettingsError(f"{variable}_FILE: {path}: {error}") from error
 
     def __call__(self) -> dict[str, Any]:
         found = {}
@@ -322,6 +461,12 @@ def read_settings(**overrides: Any) -> Settings:
     Raises:
         SettingsError: a value is not valid or its file cannot be read.
     """
+    for name in Settings.model_fields:
+        variable = f"{PREFIX}{name.upper()}"
+        try:
+            os.environ.get(variable, "").encode()
+        except UnicodeEncodeError as error:
+            raise SettingsError(f"{variable}: not UTF-8") from error
     try:
         return Settings(**overrides)
     except ValidationError as error:

@@ -85,7 +85,20 @@ def measure_offline(out: str, days: float) -> dict[str, Any]:
 def measure_live(url: str, out: str, rate: int, seconds: float) -> dict[str, Any]:
     """Simulate in real time at one rate."""
     days = seconds * SPEED / 86_400
-    summary = simulate("--url", url, "--rate", rate, "--speed", SPEED, "--days", days, "--out", out)
+    summary = simulate(
+        "--url",
+        url,
+        "--rate",
+        rate,
+        "--speed",
+        SPEED,
+        "--days",
+        days,
+        "--start",
+        "2023-01-01",
+        "--out",
+        out,
+    )
     requests, lines = summary["requests"], summary["log"]["lines"]
     return {
         "requests_per_second": round(requests["sent"] / seconds),

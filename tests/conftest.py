@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
@@ -31,6 +32,16 @@ class FileScheduling(LoadScopeScheduling):  # type: ignore[misc]
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
         return next((directory for directory in SHARING if file.startswith(directory)), file)
+
+
+def pytest_configure() -> None:
+    """Choose the seed of generated input, also for the processes that this one starts."""
+    os.environ.setdefault("MARQUEE_TEST_SEED", str(Random().randrange(2**32)))
+
+
+def pytest_report_header() -> str:
+    """Print the seed, with which a run can be repeated."""
+    return f"MARQUEE_TEST_SEED={os.environ['MARQUEE_TEST_SEED']}"
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:

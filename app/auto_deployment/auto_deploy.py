@@ -130,13 +130,19 @@ class _Run:
             else:
                 return _published(pending)
         self.workspace.remove(PENDING_FILE)
-        return build_and_publish(
-            VersionBuilder(self.settings, self.workspace, tree),
-            publisher,
-            self.workspace,
-            accept_data=self.accept_data,
-            force=self.force,
-        )
+        try:
+            return build_and_publish(
+                VersionBuilder(self.settings, self.workspace, tree),
+                publisher,
+                self.workspace,
+                accept_data=self.accept_data,
+                force=self.force,
+            )
+        except NoVersionError as error:
+            if error.status != "unchanged":
+                self.workspace.start_step("prune")
+                publisher.prune_cache(tree)
+            raise
 
 
 @retry(

@@ -3,9 +3,10 @@
 import json
 import shutil
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import polars as pl
 
@@ -34,7 +35,9 @@ from app.auto_deployment.version_commits import (
 )
 from app.auto_deployment.workspace import EXCLUDED_FILE, Workspace
 from app.ingest.data_window import ExcludedSpan, read_window
+from app.ingest.retention import newest_event_time
 from app.ingest.store_copy import copy_store
+from app.ingest.store_reader import NEWEST_TIME_COLUMNS, open_store
 from app.ingest.store_stats import count_rows_after
 from app.model.manifest import ArtifactError, Manifest
 from app.model.verify import verify_model
@@ -108,11 +111,12 @@ class VersionBuilder:
         self._reset()
         start_step("snapshot")
         copy_store(self._settings.store_dir, tree.path / COLLECTED)
+        snapshot_time = self._get_snapshot_time()
         tree.dvc("add", "--quiet", str(COLLECTED))
         production, reason = self._find_production_model()
         self._write_window(production, accept_data)
         start_step("check-data")
-        self._check_data()
+        self._check_data(snapshot_time)
         if not (force or accept_data or self._has_changes()):
             raise NoVersionError("unchanged", "Nothing has changed", "No version is made.")
         start_step("validate")
@@ -136,6 +140,17 @@ class VersionBuilder:
     def _read_json(self, path: Path) -> dict[str, Any]:
         content: dict[str, Any] = json.loads((self.tree.path / path).read_bytes())
         return content
+
+    def _get_snapshot_time(self) -> datetime:
+        """Return the moment of the snapshot by the clock of the log, which names no zone.
+
+        Where the setting does not name it either, the newest events show a zone ahead of UTC.
+        """
+        if zone := self._settings.stream_time_zone:
+            return datetime.now(ZoneInfo(zone)).replace(tzinfo=None)
+        with open_store(self.tree.path / COLLECTED) as snapshot:
+            newest = newest_event_time(snapshot) or datetime.min
+        return max(newest, datetime.now(UTC).replace(tzinfo=None))
 
     def _find_production_model(self) -> tuple[ProductionModel | None, str]:
         """Return the model in production, or None and why there is no comparison with it."""
@@ -183,8 +198,11 @@ class VersionBuilder:
         spans: list[dict[str, Any]] = self._workspace.read(EXCLUDED_FILE).get("excluded", [])
         return spans
 
-    def _check_data(self) -> None:
+    def _check_data(self, snapshot_time: datetime) -> None:
         """Prepare and check the data.
+
+        Args:
+            snapshot_time: when the store was copied, by the clock of the log.
 
         Raises:
             NoVersionError: the data is rejected.
@@ -198,42 +216,47 @@ class VersionBuilder:
             report = self._read_json(DATA_REPORT)
             if report["passed"]:
                 raise
-            self._reject_data(report)
+            self._reject_data(report, snapshot_time)
 
-    def _reject_data(self, report: dict[str, Any]) -> None:
+    def _reject_data(self, report: dict[str, Any], snapshot_time: datetime) -> None:
         """Exclude the batch where it is at fault, and end the run."""
         lines = ["The data was rejected, and no version is made:"]
         lines += [f"- {reason}" for reason in report["rejected"] + report["blocking"]]
         batch = report["batch"] or {}
         if report["rejected"] and batch.get("until"):
-            place = self._exclude_batch(report, batch)
-            lines += [
-                "",
-                f"The {batch['events']:,} events after {batch['after']} until {batch['until']} are "
-                f"excluded from now on; a copy is in {place}. To include them after all: "
-                "marquee retrain --accept-data",
-            ]
+            after = datetime.fromisoformat(batch["after"])
+            # An event may be dated up to a day ahead. The good events that arrive until then have
+            # times like it, so that only those before the snapshot are excluded.
+            until = min(datetime.fromisoformat(batch["until"]), snapshot_time)
+            lines += ["", self._exclude_batch(report, after, until)]
         lines += ["", json.dumps(report, indent=1)]
         raise NoVersionError(
             "data_rejected", "Collected data was rejected", "\n".join(lines), report
         )
 
-    def _exclude_batch(self, report: dict[str, Any], batch: dict[str, Any]) -> Path:
-        """Copy the rejected batch's rows to the workspace, and exclude its span."""
-        until = datetime.fromisoformat(batch["until"])
-        after = datetime.fromisoformat(batch["after"])
+    def _exclude_batch(self, report: dict[str, Any], after: datetime, until: datetime) -> str:
+        """Copy the rejected events to the workspace and exclude their span; describe it."""
+        if until <= after:
+            return "No event is excluded yet: all of them are dated after the snapshot."
         place = self._workspace.path / REJECTED / until.strftime("%Y%m%dT%H%M%S")
         place.mkdir(parents=True, exist_ok=True)
-        for name, time in (("ratings", "time"), ("watches", "first_time")):
-            rows = pl.scan_parquet(self.tree.path / PREPARED / f"{name}.parquet")
-            rows.filter(pl.col(time) > after).sink_parquet(place / f"{name}.parquet")
+        excluded = 0
+        for name, time in NEWEST_TIME_COLUMNS.items():  # as the span is excluded
+            table = pl.scan_parquet(self.tree.path / PREPARED / f"{name}.parquet")
+            rows = table.filter((pl.col(time) > after) & (pl.col(time) <= until)).collect()
+            rows.write_parquet(place / f"{name}.parquet")
+            excluded += rows.height
         write_file(place / "report.json", json.dumps(report, indent=1).encode())
         for old in sorted(place.parent.iterdir())[:-_KEPT_BATCHES]:
             shutil.rmtree(old)
         span = ExcludedSpan(after=after, until=until, reason="; ".join(report["rejected"]))
         spans = [*self._read_excluded(), span.model_dump(mode="json")]
         self._workspace.write(EXCLUDED_FILE, {"excluded": spans})
-        return place
+        return (
+            f"The {excluded:,} events after {after.isoformat()} until {until.isoformat()} are "
+            f"excluded from now on; a copy is in {place}. To include them after all: "
+            "marquee retrain --accept-data"
+        )
 
     def _has_changes(self) -> bool:
         """Whether data, code or parameters differ from those of the previous version."""

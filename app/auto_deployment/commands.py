@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from app.cli_errors import explain_errors
+from app.json_output import print_json
 from app.settings import Settings
 
 _PATH = click.Path(path_type=Path)
@@ -57,7 +58,7 @@ def test_data(
             out.parent.mkdir(parents=True, exist_ok=True)
             write_file(out, (json.dumps(content, indent=1) + "\n").encode())
     if as_json:
-        click.echo(json.dumps(content))
+        print_json(content)
     elif report.passed:
         click.echo(f"passed: {content['ratings']:,} ratings, {content['watches']:,} watches")
     if not report.passed:
@@ -66,11 +67,12 @@ def test_data(
 
 def _read_json(path: Path) -> dict[str, Any]:
     from app.auto_deployment.errors import DeploymentError
+    from app.text_files import TextError, parse_json
 
     try:
-        content = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise DeploymentError(f"{path}: not JSON: {error}") from error
+        content = parse_json(path.read_bytes())
+    except TextError as error:
+        raise DeploymentError(f"{path}: {error}") from error
     if not isinstance(content, dict):
         raise DeploymentError(f"{path}: not a JSON object")
     return content
@@ -108,7 +110,7 @@ def retrain(settings: Settings, accept_data: bool, force: bool, as_json: bool) -
         notifier = Notifier(settings.outbox_dir, open_channels(settings))
         result = run(settings, notifier, accept_data=accept_data, force=force)
     if as_json:
-        click.echo(json.dumps(asdict(result)))
+        print_json(asdict(result))
     else:
         click.echo("\n".join(line for line in (result.subject, result.body) if line))
     sys.exit(1 if result.status in UNSUCCESSFUL else 0)
@@ -149,15 +151,15 @@ def restore(settings: Settings, version: int | None, tree: Path, as_json: bool) 
     files that describe it (version.txt, dvc.lock), in the working tree only. Exit status: 0 done,
     1 failed (the reason is printed).
     """
-    from app.auto_deployment.git_dvc import WorkingTree
+    from app.auto_deployment.git_dvc import CommandTimeouts, WorkingTree
     from app.auto_deployment.restore import restore_version
 
     with explain_errors():
-        working_tree = WorkingTree(tree)
+        working_tree = WorkingTree(tree, timeouts=CommandTimeouts.of(settings))
         working_tree.set_dvc_remote(settings.dvc_remote)
         restored = restore_version(working_tree, version)
     if as_json:
-        click.echo(json.dumps(restored))
+        print_json(restored)
     else:
         paths = " and ".join(restored["restored"])
         click.echo(f"version {restored['version']} in {paths}, hash {restored['model_hash'][:12]}")

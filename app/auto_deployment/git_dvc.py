@@ -12,11 +12,28 @@ from pathlib import Path
 from typing import BinaryIO
 
 from app.auto_deployment.errors import ToolError
+from app.settings import PREFIX, Settings
 
-#: Limit for one git command. DVC has none: a stage may train for hours.
-_GIT_TIMEOUT_SECONDS = 600
 #: The name of the DVC remote in `.dvc/config`.
 _DVC_REMOTE_NAME = "storage"
+
+
+@dataclass(frozen=True)
+class CommandTimeouts:
+    """Time limits of the commands, in seconds.
+
+    Attributes:
+        transfer_seconds: for a command of git or DVC, such as a push.
+        stage_seconds: for `dvc repro` and commands of Marquee, which may train for hours.
+    """
+
+    transfer_seconds: float = 3600
+    stage_seconds: float = 24 * 3600
+
+    @classmethod
+    def of(cls, settings: Settings) -> "CommandTimeouts":
+        """Return the limits of the settings."""
+        return cls(settings.transfer_timeout_minutes * 60, settings.stage_timeout_hours * 3600)
 
 
 @dataclass(frozen=True)
@@ -29,22 +46,24 @@ class WorkingTree:
         log_file: file that the commands' output is appended to; None: output is only in errors.
         pass_fds: descriptors that the commands inherit. A lock on one of them is held until the
             last command ends, also when this process is killed.
+        timeouts: how long a command may take.
     """
 
     path: Path
     environment: Mapping[str, str] = field(default_factory=dict)
     log_file: Path | None = None
     pass_fds: tuple[int, ...] = ()
+    timeouts: CommandTimeouts = CommandTimeouts()
 
     def git(self, *arguments: str) -> str:
         """Run git and return its standard output without the last line end.
 
         Raises:
-            ToolError: it failed, or took longer than ten minutes.
+            ToolError: it failed, or exceeded the time limit of a transfer.
         """
         # No background gc: PID 1 in the container does not reap orphans.
         command = ["git", "-c", "gc.autoDetach=false", *arguments]
-        return self._run(command, f"git {arguments[0]}", _GIT_TIMEOUT_SECONDS).rstrip("\n")
+        return self._run(command, f"git {arguments[0]}").rstrip("\n")
 
     def git_succeeds(self, *arguments: str) -> bool:
         """Run git and return whether its exit status is 0."""
@@ -58,26 +77,50 @@ class WorkingTree:
         """Run the DVC of this Python environment and return its standard output.
 
         Raises:
-            ToolError: it failed.
+            ToolError: it failed, or exceeded the time limit: `repro` that of a stage, any other
+                that of a transfer.
         """
-        return self._run([sys.executable, "-m", "dvc", *arguments], f"dvc {arguments[0]}", None)
+        command = [sys.executable, "-m", "dvc", *arguments]
+        return self._run(command, f"dvc {arguments[0]}", is_stage=arguments[0] == "repro")
 
     def marquee(self, *arguments: str) -> str:
         """Run a `marquee` command with the code that `PYTHONPATH` of `environment` names.
 
         Raises:
-            ToolError: it failed.
+            ToolError: it failed, or exceeded the time limit of a stage.
         """
-        return self._run([sys.executable, "-m", "app", *arguments], arguments[0], None)
+        command = [sys.executable, "-m", "app", *arguments]
+        return self._run(command, arguments[0], is_stage=True)
 
     def set_dvc_remote(self, url: str) -> None:
         """Use the DVC remote at `url` in this working tree; an empty `url` changes nothing."""
-        local = self.path / ".dvc" / "config.local"
-        if url and not (local.exists() and f"url = {url}\n" in local.read_text(encoding="utf-8")):
+        if url and f"url = {url}\n" not in self._read_local_dvc_config():
             self.dvc("remote", "modify", "--local", _DVC_REMOTE_NAME, "url", url)
 
-    def _run(self, command: list[str], name: str, timeout_seconds: float | None) -> str:
+    def use_own_dvc_cache(self) -> None:
+        """Use a cache in this working tree, and no symbolic links to it.
+
+        A repository may configure a shared cache, from which `dvc gc` would remove what others keep
+        there; and a model that consists of links is not valid.
+        """
+        for name, value, stored in (
+            ("dir", ".dvc/cache", "cache"),  # DVC stores a path relative to its file
+            ("type", "reflink,copy", '"reflink,copy"'),
+        ):
+            if f"    {name} = {stored}\n" not in self._read_local_dvc_config():
+                self.dvc("config", "--local", f"cache.{name}", value)
+
+    def _read_local_dvc_config(self) -> str:
+        try:
+            path = self.path / ".dvc" / "config.local"
+            return path.read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            return ""
+
+    def _run(self, command: list[str], name: str, *, is_stage: bool = False) -> str:
         """Return standard output; standard error goes to the log file while the command runs."""
+        limits = self.timeouts
+        timeout_seconds = limits.stage_seconds if is_stage else limits.transfer_seconds
         with self._open_log() as log:
             start = log.seek(0, os.SEEK_END)
             try:
@@ -95,7 +138,9 @@ class WorkingTree:
                 )
                 output = _communicate(process, timeout_seconds)
             except subprocess.TimeoutExpired as error:
-                raise ToolError(name, f"no answer within {timeout_seconds} s") from error
+                setting = "STAGE_TIMEOUT_HOURS" if is_stage else "TRANSFER_TIMEOUT_MINUTES"
+                reason = f"stopped after {timeout_seconds:g} s ({PREFIX}{setting})"
+                raise ToolError(name, reason) from error
             except OSError as error:
                 raise ToolError(name, str(error)) from error
             if command[0] != "git" or process.returncode != 0:
@@ -120,7 +165,7 @@ class WorkingTree:
         }
 
 
-def _communicate(process: subprocess.Popen[str], timeout_seconds: float | None) -> str:
+def _communicate(process: subprocess.Popen[str], timeout_seconds: float) -> str:
     """Return the standard output; on any exception kill the process group."""
     try:
         return process.communicate(timeout=timeout_seconds)[0]
@@ -128,4 +173,6 @@ def _communicate(process: subprocess.Popen[str], timeout_seconds: float | None) 
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+        if process.stdout:
+            process.stdout.close()
         raise

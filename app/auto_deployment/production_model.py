@@ -14,7 +14,7 @@ from app.auto_deployment.git_dvc import WorkingTree
 from app.auto_deployment.version_commits import MODEL, find_commit
 from app.ingest.schemas import KEY
 from app.model.artifact import open_artifact
-from app.model.manifest import ArtifactError
+from app.model.manifest import ArtifactError, Manifest
 from app.model.recommendation_lists import unpack_movie_ids
 from app.model.verify import FACTORS, verify_model
 
@@ -59,7 +59,8 @@ def get_production_version(urls: str) -> int:
 def fetch_model(tree: WorkingTree, version: int, directory: Path) -> ProductionModel:
     """Get a version's model from DVC into a subdirectory of `directory`, and verify it.
 
-    Models of other versions in `directory` are removed.
+    Models of other versions in `directory` are removed, so that it holds one at most. A model that
+    an earlier run left incomplete, because it was killed, is fetched again.
 
     Raises:
         DeploymentError: the version has no tag, or its model cannot be fetched or is damaged.
@@ -69,19 +70,25 @@ def fetch_model(tree: WorkingTree, version: int, directory: Path) -> ProductionM
         raise DeploymentError(f"there is no tag version-{version}")
     # By commit, not by number: a version that was dropped may have had the same number.
     model = directory / commit
-    if not model.exists():
-        directory.mkdir(parents=True, exist_ok=True)
-        for other in directory.iterdir():
-            shutil.rmtree(other)
-        tree.dvc("get", ".", str(MODEL), "--rev", commit, "--out", str(model), "--force")
     try:
         manifest = verify_model(model)["lists"]
-    except ArtifactError as error:
-        raise DeploymentError(str(error)) from error
+    except ArtifactError:
+        manifest = _fetch_model(tree, commit, model)
     newest = manifest.data.get("newest")
     if newest is None:
         raise DeploymentError(f"the data of version {version} has no times")
     return ProductionModel(version, model, datetime.fromisoformat(newest))
+
+
+def _fetch_model(tree: WorkingTree, commit: str, model: Path) -> Manifest:
+    """Get the model of a commit from DVC as the only content of its parent directory."""
+    shutil.rmtree(model.parent, ignore_errors=True)
+    model.parent.mkdir(parents=True)
+    tree.dvc("get", ".", str(MODEL), "--rev", commit, "--out", str(model))
+    try:
+        return verify_model(model)["lists"]
+    except ArtifactError as error:
+        raise DeploymentError(str(error)) from error
 
 
 def write_unseen_events(production: ProductionModel, tables: Path, out: Path) -> int:

@@ -96,7 +96,7 @@ class Publisher:
         )
         self._workspace.remove(PENDING_FILE)
         self._workspace.start_step("prune")
-        self._prune_cache(tree)
+        self.prune_cache(tree)
 
     @retry(
         retry=retry_if_exception_type(_BranchMovedError),
@@ -134,8 +134,11 @@ class Publisher:
             tree.git("rebase", "--abort")
             raise VersionTakenError("others changed the same files") from error
 
-    def _prune_cache(self, tree: WorkingTree) -> None:
-        """Remove all but the last versions from the local DVC cache; the remote has all."""
+    def prune_cache(self, tree: WorkingTree) -> None:
+        """Remove all but the last versions from the local DVC cache; the remote has all.
+
+        Snapshots and models of runs that made no version are removed, too.
+        """
         try:
             delete_old_tags(tree, self._settings.keep_versions)
             tree.dvc("gc", "--quiet", "--force", "--workspace", "--all-tags")

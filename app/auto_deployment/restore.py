@@ -5,11 +5,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
 from app import logs
-from app.auto_deployment.errors import DeploymentError
+from app.auto_deployment.errors import DeploymentError, ToolError
 from app.auto_deployment.git_dvc import WorkingTree
 from app.auto_deployment.version_commits import (
     COLLECTED,
@@ -21,6 +18,7 @@ from app.auto_deployment.version_commits import (
 )
 from app.model.manifest import ArtifactError
 from app.model.verify import verify_model
+from app.yaml_files import read_yaml
 
 #: What DVC appends to the MD5 of a directory's listing.
 _DIRECTORY_SUFFIX = ".dir"
@@ -46,19 +44,21 @@ def restore_version(tree: WorkingTree, version: int | None = None) -> dict[str, 
         _restore_version_files(tree, version)
     hashes = read_dvc_hashes(tree)
     paths = [str(path) for path in hashes]
+    cache = Path(tree.dvc("cache", "dir").strip())
     try:
         tree.dvc("checkout", "--force", *paths)
-        damaged = _find_damaged(tree, hashes)
-    except DeploymentError:
-        damaged = []  # the cache lacks files
+    except DeploymentError:  # the cache lacks files
         _pull(tree, paths)
-        damaged = _find_damaged(tree, hashes)
-    if damaged:
+    if damaged := _find_damaged(tree, cache, hashes):
         _log.warning("the cache holds damaged files; fetching them again", files=len(damaged))
-        _remove_damaged(tree, hashes, damaged)
+        _remove_damaged(tree, cache, hashes, damaged)
         _pull(tree, paths)
-        if damaged := _find_damaged(tree, hashes):
+        if damaged := _find_damaged(tree, cache, hashes):
             raise DeploymentError(f"{damaged[0]}: its hash is not that of version {version}")
+    if any(file.is_symlink() for path in hashes for file in (tree.path / path).rglob("*")):
+        # With cache.type symlink. The files of a model are regular ones: a link out of the clone
+        # does not reach an image, and its target disappears when the cache is emptied.
+        tree.dvc("unprotect", *paths)
     try:
         manifest = verify_model(tree.path / MODEL)["lists"]
     except ArtifactError as error:
@@ -79,11 +79,9 @@ def read_dvc_hashes(tree: WorkingTree) -> dict[Path, str]:
     Raises:
         DeploymentError: `dvc.lock` or `data/collected.dvc` is missing or invalid.
     """
-    yaml = YAML(typ="safe", pure=True)
     try:
-        lock = yaml.load((tree.path / LOCK_FILE).read_text(encoding="utf-8"))
-        pointer = tree.path / f"{COLLECTED}.dvc"
-        data = yaml.load(pointer.read_text(encoding="utf-8"))
+        lock = read_yaml(tree.path / LOCK_FILE)
+        data = read_yaml(tree.path / f"{COLLECTED}.dvc")
         (model,) = (
             out
             for stage in lock["stages"].values()
@@ -91,7 +89,7 @@ def read_dvc_hashes(tree: WorkingTree) -> dict[Path, str]:
             if out["path"] == str(MODEL)
         )
         return {COLLECTED: data["outs"][0]["md5"], MODEL: model["md5"]}
-    except (OSError, YAMLError, LookupError, TypeError, ValueError) as error:
+    except (OSError, LookupError, TypeError, ValueError, AttributeError) as error:
         raise DeploymentError(
             f"dvc.lock and data/collected.dvc do not describe a version: {error}"
         ) from error
@@ -120,15 +118,38 @@ def _pull(tree: WorkingTree, paths: list[str]) -> None:
     except DeploymentError as error:
         remote = tree.dvc("remote", "list").strip()
         raise DeploymentError(
-            f"the remote ({remote}) cannot be reached, lacks files or holds damaged ones: {error}"
+            f"the remote ({remote}) cannot be reached, lacks files or holds damaged ones"
+            f"{_describe_cache_settings(tree)}: {error}"
         ) from error
 
 
-def _find_damaged(tree: WorkingTree, hashes: dict[Path, str]) -> list[Path]:
+def _describe_cache_settings(tree: WorkingTree) -> str:
+    """Name the settings of DVC's cache that may be the cause of a failure; empty without any."""
+    causes = []
+    if directory := _read_dvc_setting(tree, "cache.dir"):
+        causes.append(f", or the cache cannot be written (DVC's cache.dir is {directory})")
+    link_types = _read_dvc_setting(tree, "cache.type")
+    if link_types and "copy" not in link_types:
+        causes.append(
+            f", or the file system has no links of that kind (DVC's cache.type is {link_types}; "
+            "without links: dvc config --local cache.type copy)"
+        )
+    return "".join(causes)
+
+
+def _read_dvc_setting(tree: WorkingTree, name: str) -> str:
+    """Return a setting of DVC's configuration, empty where it is not set."""
+    try:
+        return tree.dvc("config", name).strip()
+    except ToolError:
+        return ""
+
+
+def _find_damaged(tree: WorkingTree, cache: Path, hashes: dict[Path, str]) -> list[Path]:
     """Return the files that are missing, superfluous, or have another MD5 than DVC recorded."""
     damaged = []
     for directory, md5 in hashes.items():
-        listing = _cache_path(tree, md5)
+        listing = _cache_path(cache, md5)
         if not (listing.exists() and _has_md5(listing, md5)):
             damaged.append(directory)
             continue
@@ -140,24 +161,26 @@ def _find_damaged(tree: WorkingTree, hashes: dict[Path, str]) -> list[Path]:
     return damaged
 
 
-def _remove_damaged(tree: WorkingTree, hashes: dict[Path, str], damaged: list[Path]) -> None:
+def _remove_damaged(
+    tree: WorkingTree, cache: Path, hashes: dict[Path, str], damaged: list[Path]
+) -> None:
     """Remove damaged files here and in the cache, so that DVC fetches them again."""
     for path in damaged:
-        if (tree.path / path).is_file():
+        if (tree.path / path).is_file() or (tree.path / path).is_symlink():
             (tree.path / path).unlink()
     for directory_md5 in hashes.values():
-        listing = _cache_path(tree, directory_md5)
+        listing = _cache_path(cache, directory_md5)
         cached = [directory_md5]
         if listing.exists() and _has_md5(listing, directory_md5):
             cached += [entry["md5"] for entry in json.loads(listing.read_bytes())]
         for md5 in cached:
-            path = _cache_path(tree, md5)
+            path = _cache_path(cache, md5)
             if path.exists() and not _has_md5(path, md5):
                 path.unlink()
 
 
-def _cache_path(tree: WorkingTree, md5: str) -> Path:
-    return tree.path / ".dvc" / "cache" / "files" / "md5" / md5[:2] / md5[2:]
+def _cache_path(cache: Path, md5: str) -> Path:
+    return cache / "files" / "md5" / md5[:2] / md5[2:]
 
 
 def _has_md5(path: Path, md5: str) -> bool:

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from app.auto_deployment.data_validation import DataMetrics, measure_data
 from app.auto_deployment.errors import DeploymentError
 from app.ingest.data_window import DataWindow, ExcludedSpan
+from app.text_files import TextError
+from app.yaml_files import read_yaml
 
 #: What a model is made from besides data: a change in these is a reason for a new version.
 MODEL_SOURCES = ("app/ingest", "app/training", "app/model", "params.yaml", "dvc.yaml")
@@ -103,10 +103,10 @@ def read_limits(params: Path) -> Limits:
         DeploymentError: the file cannot be read, or a key is missing, unknown or out of range.
     """
     try:
-        content: Any = YAML(typ="safe", pure=True).load(params.read_text(encoding="utf-8")) or {}
+        content: Any = read_yaml(params) or {}
         sections = {name: content.get(name) or {} for name in Limits.model_fields}
         return Limits.model_validate(sections)
-    except (OSError, UnicodeDecodeError, YAMLError, AttributeError) as error:
+    except (OSError, TextError, AttributeError) as error:
         raise DeploymentError(f"{params}: cannot be read: {error}") from error
     except ValidationError as error:
         first = error.errors()[0]

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -153,7 +154,7 @@ class RetrainMetrics(Collector):
 def run_scheduler(settings: Settings) -> None:
     """Schedule runs until SIGTERM or SIGINT; without a repository only answer `/health`."""
     stop = stop_event()
-    scheduler = Scheduler(settings, lambda stop: _run_command(stop, scheduler.record_heartbeat))
+    scheduler = Scheduler(settings, lambda stop: run_command(stop, scheduler.record_heartbeat))
     registry = CollectorRegistry()
     registry.register(RetrainMetrics(settings, scheduler))
     server = start_server(settings.scheduler_bind, create_app(registry, scheduler.is_alive))
@@ -173,24 +174,33 @@ def run_scheduler(settings: Settings) -> None:
     _log.info("scheduler stopped")
 
 
-def _run_command(stop: Event, heartbeat: Callable[[], None]) -> None:
-    """Run `marquee retrain` in a child process, so that a crash does not end the scheduler."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "app", "retrain", "--json"], stdout=subprocess.PIPE
-    )
-    while process.poll() is None:
-        heartbeat()
-        if stop.wait(0.2):
-            process.terminate()
-            try:
-                process.wait(_STOP_TIMEOUT_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-    output = process.communicate()[0]
+def run_command(stop: Event, heartbeat: Callable[[], None]) -> None:
+    """Run `marquee retrain` in a child process, so that a crash does not end the scheduler.
+
+    Args:
+        stop: terminates the run when it is set.
+        heartbeat: called several times a second until the run has ended.
+    """
+    # A file, because a pipe holds 64 KiB: the result of a failed run may be longer.
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "app", "retrain", "--json"], stdout=output
+        )
+        while process.poll() is None:
+            heartbeat()
+            if stop.wait(0.2):
+                process.terminate()
+                try:
+                    process.wait(_STOP_TIMEOUT_SECONDS)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+        output.seek(0)
+        text = output.read()
     if process.returncode < 0 and not stop.is_set():
         _log.error("the retraining was killed", signal=-process.returncode)
     try:
-        result = json.loads(output)
+        result = json.loads(text)
     except ValueError:
         return
     _log.info("result of the retraining", status=result["status"], subject=result["subject"])

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from app.auto_deployment.errors import DeploymentError
 from app.auto_deployment.git_dvc import WorkingTree
+from app.text_files import TextError, decode_text
 
 VERSION_FILE = Path("version.txt")
 LOCK_FILE = Path("dvc.lock")
@@ -29,6 +30,7 @@ VERSION_FILES = (
     str(REPORTS),
 )
 _TAG_PREFIX = "version-"
+MAX_VERSION_DIGITS = 9
 
 
 def read_version(tree: WorkingTree, revision: str | None = None) -> int:
@@ -40,13 +42,13 @@ def read_version(tree: WorkingTree, revision: str | None = None) -> int:
     path = tree.path / VERSION_FILE
     try:
         text = (
-            path.read_text(encoding="utf-8")
+            decode_text(path.read_bytes())
             if revision is None
             else tree.git("show", f"{revision}:{VERSION_FILE}")
         ).strip()
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, TextError) as error:
         raise DeploymentError(f"{path}: cannot be read: {error}") from error
-    if not (text.isascii() and text.isdigit()):
+    if not (text.isascii() and text.isdigit() and len(text) <= MAX_VERSION_DIGITS):
         raise DeploymentError(f"{path}: not a version number: {text[:40]!r}")
     return int(text)
 

@@ -12,9 +12,10 @@ from typing import Any
 from app import logs
 from app.atomic_files import staged_directory, write_file
 from app.auto_deployment.errors import DeploymentError
-from app.auto_deployment.git_dvc import WorkingTree
+from app.auto_deployment.git_dvc import CommandTimeouts, WorkingTree
 from app.locks import LockHeldError, exclusive_lock
 from app.settings import Settings
+from app.text_files import parse_json
 
 #: The current run and its step; left behind by a run that was killed.
 RUN_FILE = "run.json"
@@ -67,7 +68,7 @@ class Workspace:
     def read(self, name: str) -> dict[str, Any]:
         """Read one of the JSON files; empty when it is missing or damaged."""
         try:
-            content = json.loads((self.path / name).read_bytes())
+            content = parse_json((self.path / name).read_bytes())
         except FileNotFoundError:
             return {}
         except (OSError, ValueError) as error:
@@ -110,17 +111,22 @@ class Workspace:
         settings = self._settings
         if not (self.clone / ".git").exists():
             with staged_directory(self.clone) as staged:
-                tree = WorkingTree(staged, log_file=self.log_file, pass_fds=self._pass_fds)
+                tree = self._open_tree(staged, {})
                 branch = ("--branch", settings.git_branch, "--single-branch", "--no-tags")
                 tree.git("clone", "--quiet", *branch, settings.git_remote, ".")
-        tree = WorkingTree(self.clone, self._environment(), self.log_file, self._pass_fds)
+        tree = self._open_tree(self.clone, self._environment())
         self._repair(tree)
         name, _, mail = settings.git_author.rstrip(">").partition(" <")
         for key, value in (("user.name", name), ("user.email", mail), ("gc.autoDetach", "false")):
             tree.git("config", key, value)
         tree.git("remote", "set-url", "origin", settings.git_remote)
         tree.set_dvc_remote(settings.dvc_remote)
+        tree.use_own_dvc_cache()
         return tree
+
+    def _open_tree(self, path: Path, environment: dict[str, str]) -> WorkingTree:
+        timeouts = CommandTimeouts.of(self._settings)
+        return WorkingTree(path, environment, self.log_file, self._pass_fds, timeouts)
 
     def _environment(self) -> dict[str, str]:
         """Stages run the clone's code, which the commit names; DVC writes only here."""

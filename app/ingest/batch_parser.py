@@ -21,6 +21,7 @@ from app.ingest.log_parser import (
     parse_line,
 )
 from app.ingest.schemas import RATING_EVENTS, WATCH_EVENTS, Schema, conform
+from app.ingest.time_limits import ANY_TIME, TimeRange
 
 #: The counts of a batch: all lines, then the kind of each.
 LINE_KINDS = ("watches", "ratings", "recommendations", "accounts", "rejected")
@@ -43,14 +44,17 @@ class ParsedBatch(NamedTuple):
     reasons: Counter[str]
 
 
-def parse_batch(lines: list[str], scale: RatingScale = ONE_TO_FIVE) -> ParsedBatch:
+def parse_batch(
+    lines: list[str], scale: RatingScale = ONE_TO_FIVE, times: TimeRange = ANY_TIME
+) -> ParsedBatch:
     """Parse lines (without line feeds or lone surrogates), each with the result of `parse_line`."""
     frame = _extract_watch_fields(lines)
-    is_watch = pl.col("time").is_not_null() & (
-        pl.col("movie_id").str.len_bytes() <= patterns.MAX_MOVIE_ID_LENGTH
+    is_watch = (
+        times.contains(pl.col("time"))
+        & (pl.col("movie_id").str.len_bytes() <= patterns.MAX_MOVIE_ID_LENGTH)
     ).fill_null(False)
     watches = conform(frame.filter(is_watch), WATCH_EVENTS)
-    rest = _parse_each(frame.filter(~is_watch)["line"].to_list(), scale)
+    rest = _parse_each(frame.filter(~is_watch)["line"].to_list(), scale, times)
     rest.counts.update(lines=len(lines), watches=watches.height)
     return rest._replace(watches=pl.concat([watches, rest.watches]))
 
@@ -64,13 +68,13 @@ def _extract_watch_fields(lines: list[str]) -> pl.DataFrame:
     return frame.select("line", fields.struct.unnest()).with_columns(time)
 
 
-def _parse_each(lines: Iterable[str], scale: RatingScale) -> ParsedBatch:
+def _parse_each(lines: Iterable[str], scale: RatingScale, times: TimeRange) -> ParsedBatch:
     watches: list[Watch] = []
     ratings: list[Rating] = []
     counts: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
     for line in lines:
-        event = parse_line(line, scale)
+        event = parse_line(line, scale, times)
         match event:
             case Watch():
                 counts["watches"] += 1

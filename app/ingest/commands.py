@@ -1,6 +1,5 @@
 """`marquee collect`, `import-ratings`, `prepare` and `data`."""
 
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import click
 
 from app.cli_errors import explain_errors
 from app.durations import Duration
+from app.json_output import print_json
 from app.settings import Settings
 
 STORE_OPTION = click.option(
@@ -64,6 +64,7 @@ def collect(
 
     from app.ingest.ingest_files import ingest_log_files
     from app.ingest.log_parser import RatingScale
+    from app.ingest.time_limits import TimeLimits
 
     store_dir = store or settings.store_dir
     if not files:
@@ -73,7 +74,9 @@ def collect(
         raise click.UsageError("--for cannot be used with --file")
     scale = RatingScale(settings.rating_min, settings.rating_max)
     with explain_errors():
-        summary = ingest_log_files(list(files), store_dir, scale)
+        summary = ingest_log_files(
+            list(files), store_dir, scale, TimeLimits.from_settings(settings)
+        )
     print_summary(summary, as_json)
 
 
@@ -84,8 +87,8 @@ def _consume(settings: Settings, duration_seconds: float | None, as_json: bool) 
         raise click.UsageError("--for needs a broker: MARQUEE_KAFKA_SERVERS is not set")
     with explain_errors():
         summary = run_collector(settings, duration_seconds)
-    if summary:
-        print_summary(summary, as_json)
+    if summary or as_json:
+        print_summary(summary or {"status": "disabled"}, as_json)
 
 
 def _configure_allocators() -> None:
@@ -118,10 +121,12 @@ def import_ratings(
     """
     from app.ingest.ingest_files import ingest_rating_tables
     from app.ingest.log_parser import RatingScale
+    from app.ingest.time_limits import TimeLimits
 
     scale = RatingScale(settings.rating_min, settings.rating_max)
+    times = TimeLimits.from_settings(settings)
     with explain_errors():
-        summary = ingest_rating_tables(list(tables), store or settings.store_dir, scale)
+        summary = ingest_rating_tables(list(tables), store or settings.store_dir, scale, times)
     print_summary(summary, as_json)
 
 
@@ -165,12 +170,14 @@ def prepare(
     """
     from app.ingest.data_window import read_window
     from app.ingest.prepare import prepare_tables
+    from app.ingest.time_limits import TimeLimits
 
     if window_file is not None and test_share is not None:
         raise click.UsageError("give --window or --test-share, not both")
     with explain_errors():
         window = None if window_file is None else read_window(window_file)
-        summary = prepare_tables(store or settings.store_dir, out, test_share, window)
+        times = TimeLimits.from_settings(settings)
+        summary = prepare_tables(store or settings.store_dir, out, test_share, window, times)
     print_summary(summary, as_json)
 
 
@@ -199,7 +206,7 @@ def stats(settings: Settings, store: Path | None, as_json: bool) -> None:
 def print_summary(summary: dict[str, Any], as_json: bool) -> None:
     """Print the result of a command as a table, or as JSON."""
     if as_json:
-        click.echo(json.dumps(summary))
+        print_json(summary)
         return
     for name, value in summary.items():
         if isinstance(value, dict):

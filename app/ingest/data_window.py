@@ -11,6 +11,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from app.ingest.errors import IngestError
+from app.text_files import TextError, decode_text
 
 
 class _Part(BaseModel):
@@ -65,10 +66,12 @@ def read_window(path: Path) -> DataWindow:
         IngestError: the file is missing or invalid; the message names the key.
     """
     try:
-        return DataWindow.model_validate_json(path.read_bytes())
+        return DataWindow.model_validate_json(decode_text(path.read_bytes()))
     except OSError as error:
         raise IngestError(f"{path}: cannot be read: {error.strerror}") from error
+    except TextError as error:
+        raise IngestError(f"{path}: {error}") from error
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        raise IngestError(f"{path}: {key}: {first['msg']}") from error
+        key = "".join(f"{part}: " for part in first["loc"])
+        raise IngestError(f"{path}: {key}{first['msg']}") from error

@@ -10,6 +10,7 @@ from app.ingest.id_repair import Repairs
 from app.ingest.log_parser import RatingScale
 from app.ingest.schemas import RATING_EVENTS, WATCH_EVENTS
 from app.ingest.store_writer import StoreWriter
+from app.ingest.time_limits import TimeLimits
 
 #: Events buffered before a commit: about 30 MB, and a multiple of that during the merge.
 MAX_BUFFERED_EVENTS = 500_000
@@ -28,7 +29,11 @@ class EventBuffer:
     """
 
     def __init__(
-        self, writer: StoreWriter, scale: RatingScale, max_events: int = MAX_BUFFERED_EVENTS
+        self,
+        writer: StoreWriter,
+        scale: RatingScale,
+        max_events: int = MAX_BUFFERED_EVENTS,
+        times: TimeLimits | None = None,
     ) -> None:
         self.counts: Counter[str] = Counter()
         self.reasons: Counter[str] = Counter()
@@ -36,6 +41,7 @@ class EventBuffer:
         self._writer = writer
         self._scale = scale
         self._max_events = max_events
+        self._times = times or TimeLimits()
         self._watches: list[pl.DataFrame] = []
         self._ratings: list[pl.DataFrame] = []
 
@@ -47,7 +53,7 @@ class EventBuffer:
 
     def add_lines(self, lines: list[str]) -> ParsedBatch:
         """Parse log lines, buffer their events and return them."""
-        batch = parse_batch(lines, self._scale)
+        batch = parse_batch(lines, self._scale, self._times.stream_range())
         self.counts.update(batch.counts)
         self.reasons.update(batch.reasons)
         self._watches.append(batch.watches)

@@ -21,6 +21,7 @@ from app.ingest.ratings_csv import MAX_EXAMPLES, RatingsTable
 from app.ingest.store_reader import open_store
 from app.ingest.store_stats import StoreCounts, count_rows
 from app.ingest.store_writer import open_writer
+from app.ingest.time_limits import TimeLimits
 from app.progress import progress_bar
 
 _log = logs.get(__name__)
@@ -29,7 +30,8 @@ _log = logs.get(__name__)
 _LIKELY_CAUSES = {
     "fields": "not a log, or a table with another delimiter than comma, tab, semicolon, :: or |, "
     "or without the columns user, movie and rating",
-    "time": "times are ISO, or numbers of seconds to nanoseconds since 1970",
+    "time": "times are ISO, in tables also numbers of seconds to nanoseconds since 1970; none is "
+    "before the year MARQUEE_MIN_EVENT_YEAR or later than the clock in MARQUEE_STREAM_TIME_ZONE",
     "user": "user ids are whole numbers of at most 18 digits",
     "request": "not a log of watches, ratings and recommendations",
     "movie": "movie ids consist of a-z, 0-9, + _ . * - and %xx",
@@ -38,7 +40,9 @@ _LIKELY_CAUSES = {
 }
 
 
-def ingest_log_files(names: list[str], store: Path, scale: RatingScale) -> dict[str, Any]:
+def ingest_log_files(
+    names: list[str], store: Path, scale: RatingScale, times: TimeLimits | None = None
+) -> dict[str, Any]:
     """Ingest log files; return the summary that `marquee collect` prints.
 
     Raises:
@@ -49,7 +53,7 @@ def ingest_log_files(names: list[str], store: Path, scale: RatingScale) -> dict[
     started = time.perf_counter()
     with ExitStack() as stack:
         readers = [stack.enter_context(LineReader(name)) for name in names]
-        buffer = EventBuffer(stack.enter_context(open_writer(store)), scale)
+        buffer = EventBuffer(stack.enter_context(open_writer(store)), scale, times=times)
         update_progress = stack.enter_context(_show_progress(readers, "collect"))
         for reader in readers:
             for lines in reader.read_lines():
@@ -87,7 +91,9 @@ def summarize_lines(
     }
 
 
-def ingest_rating_tables(names: list[str], store: Path, scale: RatingScale) -> dict[str, Any]:
+def ingest_rating_tables(
+    names: list[str], store: Path, scale: RatingScale, times: TimeLimits | None = None
+) -> dict[str, Any]:
     """Ingest CSV tables of ratings; return the summary that `marquee import-ratings` prints.
 
     Raises:
@@ -96,7 +102,9 @@ def ingest_rating_tables(names: list[str], store: Path, scale: RatingScale) -> d
     """
     started = time.perf_counter()
     with ExitStack() as stack:
-        tables = [RatingsTable(stack.enter_context(LineReader(name)), scale) for name in names]
+        possible = (times or TimeLimits()).table_range()
+        readers = [stack.enter_context(LineReader(name)) for name in names]
+        tables = [RatingsTable(reader, scale, possible) for reader in readers]
         buffer = EventBuffer(stack.enter_context(open_writer(store)), scale)
         rows, reasons = _ingest_tables(tables, buffer)
     counts, repairs = _count_and_find_repairs(store)
@@ -137,12 +145,7 @@ def _ingest_tables(tables: list[RatingsTable], buffer: EventBuffer) -> tuple[int
     examples: dict[tuple[str, str], list[str]] = {}
     with _show_progress([table.reader for table in tables], "import") as update_progress:
         for table in tables:
-            if table.layout.ignored_time is not None:
-                _log.warning(
-                    "a column looks like a time and is ignored; name it time",
-                    file=table.reader.name,
-                    column=table.layout.ignored_time,
-                )
+            table.warn_of_ignored_time()
             for batch in table.read_batches():
                 rows += batch.rows
                 reasons.update(batch.reasons)

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Literal, NamedTuple
 
 from app.ingest import patterns
+from app.ingest.time_limits import ANY_TIME, TimeRange
 
 Reason = Literal["fields", "time", "user", "request", "movie", "minute", "rating"]
 #: Why a line is invalid, in the order of the checks.
@@ -80,13 +81,15 @@ class InvalidLine(NamedTuple):
 Event = Watch | Rating | Recommendation | Account
 
 
-def parse_line(line: str, scale: RatingScale = ONE_TO_FIVE) -> Event | InvalidLine:
-    """Parse a line without its line feed. Never raises."""
+def parse_line(
+    line: str, scale: RatingScale = ONE_TO_FIVE, times: TimeRange = ANY_TIME
+) -> Event | InvalidLine:
+    """Parse a line without its line feed; a time outside `times` is invalid. Never raises."""
     parts = line.split(",", 2)
     if len(parts) != 3:  # noqa: PLR2004 - time, user, request
         return InvalidLine("fields")
     time = parse_time(parts[0])
-    if time is None:
+    if time is None or not times.min_time <= time <= times.max_time:
         return InvalidLine("time")
     if not _USER_ID.fullmatch(parts[1]):
         return InvalidLine("user")

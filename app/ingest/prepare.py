@@ -25,8 +25,9 @@ from app.ingest.metadata_files import METADATA_FILES, copy_metadata
 from app.ingest.schemas import KEY, RATINGS, WATCHES
 from app.ingest.segment import to_arrow
 from app.ingest.store_files import Table
-from app.ingest.store_reader import StoreSnapshot, open_store
+from app.ingest.store_reader import NEWEST_TIME_COLUMNS, StoreSnapshot, open_store
 from app.ingest.store_stats import count_rows
+from app.ingest.time_limits import TimeLimits, TimeRange
 
 TABLES: tuple[Table, Table] = ("ratings", "watches")
 SIDES = ("train", "test")
@@ -36,12 +37,18 @@ RANGE_ROWS = 500_000
 _SAMPLE_EVERY = 500
 _ROW_GROUP_ROWS = 20_000
 _SCHEMAS = {"ratings": RATINGS, "watches": WATCHES}
-#: The column that decides on which side of the split a row is.
-_TIME_COLUMNS = {"ratings": "time", "watches": "first_time"}
+#: The column that decides on which side of the split a row is: a watch that had begun before the
+#: split is no test of what to recommend after it. Which rows are in the tables at all is decided by
+#: `NEWEST_TIME_COLUMNS`, whose times training weighs them by.
+_SPLIT_COLUMNS = {"ratings": "time", "watches": "first_time"}
 
 
 def prepare_tables(
-    store: Path, out: Path, test_share: float | None, window: DataWindow | None = None
+    store: Path,
+    out: Path,
+    test_share: float | None,
+    window: DataWindow | None = None,
+    times: TimeLimits | None = None,
 ) -> dict[str, Any]:
     """Write `ratings.parquet` and `watches.parquet` to `out`; return the command's summary.
 
@@ -54,6 +61,7 @@ def prepare_tables(
             share of the ratings, the newest (of the watches, where no rating has a time), and every
             watch that began at that time or later. None: no split.
         window: which events are the test side and which are excluded; in place of `test_share`.
+        times: limits of the possible times; rows whose newest time is impossible are left out.
 
     Raises:
         IngestError: there is no store, `out` holds other files, or no event has a time to split by.
@@ -63,7 +71,8 @@ def prepare_tables(
         temporary = staged / "temporary"
         temporary.mkdir()
         repairs = find_repairs(count_rows(snapshot).users_by_movie)
-        counts = _clean_buckets(snapshot, repairs, temporary, window)
+        possible = (times or TimeLimits()).table_range()
+        counts = _clean_buckets(snapshot, repairs, temporary, window, possible)
         split_time = _choose_split_time(temporary, test_share, window)
         rows = {table: _write_table(temporary, staged, table, split_time) for table in TABLES}
         shutil.rmtree(temporary)
@@ -87,15 +96,21 @@ def _check_target(out: Path) -> None:
 
 
 def _clean_buckets(
-    snapshot: StoreSnapshot, repairs: Repairs, temporary: Path, window: DataWindow | None
+    snapshot: StoreSnapshot,
+    repairs: Repairs,
+    temporary: Path,
+    window: DataWindow | None,
+    possible: TimeRange,
 ) -> dict[str, int]:
-    """Write each bucket's cleaned rows as a sorted file; count repaired, dropped and excluded."""
-    counts = Counter(repaired=0, dropped=0)
+    """Write each bucket's cleaned rows as a sorted file; count the others and those repaired."""
+    counts = Counter(repaired=0, dropped=0, impossible_time=0)
     for bucket in snapshot.buckets:
         for table in TABLES:
-            rows = snapshot.read_rows(table, bucket)
+            stored, newest = snapshot.read_rows(table, bucket), NEWEST_TIME_COLUMNS[table]
+            rows = stored.filter(possible.contains(pl.col(newest)).fill_null(True))
+            counts["impossible_time"] += stored.height - rows.height
             if window is not None:
-                within = rows.filter(window.row_filter(_TIME_COLUMNS[table]))
+                within = rows.filter(window.row_filter(newest))
                 counts["excluded"] += rows.height - within.height
                 rows = within
             clean = clean_watches if table == "watches" else clean_ratings
@@ -120,7 +135,7 @@ def _choose_split_time(
 def _find_split_time(temporary: Path, test_share: float) -> datetime:
     """Return the oldest time among the newest share of the ratings, else of the watches."""
     for table in TABLES:
-        times = _scan(temporary, table).select(_TIME_COLUMNS[table]).collect().to_series()
+        times = _scan(temporary, table).select(_SPLIT_COLUMNS[table]).collect().to_series()
         newest = min(max(1, round(test_share * len(times))), len(times) - times.null_count())
         if newest:
             split_time = times.top_k(newest).min()
@@ -144,7 +159,7 @@ def _write_table(
             writers[name] = stack.enter_context(writer)
             rows[name] = 0
         for frame in _read_user_ranges(temporary, table):
-            for name, part in _split(frame, _TIME_COLUMNS[table], split_time).items():
+            for name, part in _split(frame, _SPLIT_COLUMNS[table], split_time).items():
                 rows[name] += part.height
                 writers[name].write_table(to_arrow(part))
     return dict(rows)

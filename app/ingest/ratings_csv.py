@@ -7,17 +7,21 @@ from typing import NamedTuple
 
 import polars as pl
 
+from app import logs
 from app.ingest import patterns
 from app.ingest.line_reader import LineReader, split_lines
 from app.ingest.log_parser import RatingScale, is_repairable, lower_escapes
 from app.ingest.schemas import RATING_EVENTS, conform
-from app.ingest.table_layout import FIELDS, Layout, find_layout, split_row
+from app.ingest.table_layout import FIELDS, Layout, find_layout, is_skipped, split_row
+from app.ingest.time_limits import ANY_TIME, TimeRange
 
 #: Why a row is rejected, in the order of the checks.
 REASONS = ("fields", "time", "user", "movie", "rating")
 #: Rejected rows of each batch and reason that are kept as examples for the log.
 MAX_EXAMPLES = 3
 _MAX_EXAMPLE_LENGTH = 200
+
+_log = logs.get(__name__)
 
 
 class RatingsBatch(NamedTuple):
@@ -50,13 +54,25 @@ class RatingsTable:
         IngestError: the file cannot be read, or its layout is not clear.
     """
 
-    def __init__(self, reader: LineReader, scale: RatingScale) -> None:
+    def __init__(self, reader: LineReader, scale: RatingScale, times: TimeRange = ANY_TIME) -> None:
         self.reader = reader
         self._scale = scale
+        self._times = times
         self._encoding = "utf-8"
         self._batches = self._decode_batches()
-        self._first = next(self._batches, [])
+        self._first: list[str] = []
+        while all(map(is_skipped, self._first)) and (lines := next(self._batches, None)):
+            self._first += lines
         self.layout = find_layout(reader.name, self._first, scale)
+
+    def warn_of_ignored_time(self) -> None:
+        """Log a column that looks like a time and is not read."""
+        if self.layout.ignored_time is not None:
+            _log.warning(
+                "a column looks like a time and is ignored",
+                file=self.reader.name,
+                column=self.layout.ignored_time,
+            )
 
     def read_batches(self) -> Iterator[RatingsBatch]:
         """Read and parse the table in batches; call it once.
@@ -66,7 +82,7 @@ class RatingsTable:
         """
         first, self._first = self._first[self.layout.skipped_lines :], []
         for lines in chain([first], self._batches):
-            yield _parse_rows(lines, self.layout, self._scale)
+            yield _parse_rows(lines, self.layout, self._scale, self._times)
 
     def _decode_batches(self) -> Iterator[list[str]]:
         for chunk in self.reader.read_chunks():
@@ -78,11 +94,13 @@ class RatingsTable:
             yield split_lines(text)
 
 
-def _parse_rows(lines: list[str], layout: Layout, scale: RatingScale) -> RatingsBatch:
+def _parse_rows(
+    lines: list[str], layout: Layout, scale: RatingScale, times: TimeRange
+) -> RatingsBatch:
     frame = pl.DataFrame({"line": lines}, schema={"line": pl.String}).with_columns(
         fields=_split_rows(lines, layout.delimiter)
     )
-    frame = _parse_fields(_lower_escapes(_select_fields(frame, layout)), scale)
+    frame = _parse_fields(_lower_escapes(_select_fields(frame, layout)), scale, times)
     valid = frame.filter(pl.col("reason").is_null())
     rejected = frame.filter(pl.col("reason").is_not_null())
     wrong_id = frame.filter(pl.col("reason") == "movie", pl.col("rating").is_not_null())
@@ -132,7 +150,7 @@ def _lower_escapes(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(movie.replace(spellings)) if spellings else frame
 
 
-def _parse_fields(frame: pl.DataFrame, scale: RatingScale) -> pl.DataFrame:
+def _parse_fields(frame: pl.DataFrame, scale: RatingScale, times: TimeRange) -> pl.DataFrame:
     """Convert the texts; add the first `reason` to reject the row, or null."""
     user, movie = pl.col("user_id"), pl.col("movie_id")
     number = pl.when(patterns.matches(pl.col("rating"), patterns.TABLE_RATING)).then(
@@ -141,10 +159,11 @@ def _parse_fields(frame: pl.DataFrame, scale: RatingScale) -> pl.DataFrame:
     rating = number.cast(pl.Float64)
     on_scale = rating.is_between(scale.min_rating, scale.max_rating)
     time = patterns.parse_table_time(pl.col("time"))
+    is_possible = times.contains(time).fill_null(False)
     return frame.with_columns(
         reason=pl.when(user.is_null())
         .then(pl.lit("fields"))
-        .when(pl.col("time").is_not_null() & time.is_null())
+        .when(pl.col("time").is_not_null() & ~is_possible)
         .then(pl.lit("time"))
         .when(~patterns.matches(user, patterns.TABLE_USER_ID))
         .then(pl.lit("user"))

@@ -18,6 +18,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_attempt
 from app.atomic_files import write_file
 from app.ingest.errors import IngestError
 from app.locks import LockHeldError, exclusive_lock
+from app.text_files import parse_json
 
 MANIFEST_NAME = "manifest.json"
 LOCK_NAME = "lock"
@@ -77,7 +78,7 @@ def read_manifest(store: Path) -> Manifest | None:
     """
     path = store / MANIFEST_NAME
     try:
-        return Manifest.model_validate(json.loads(path.read_bytes()))
+        return Manifest.model_validate(parse_json(path.read_bytes()))
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:

@@ -1,7 +1,8 @@
 """Find the layout of a text table of ratings: delimiter, header, and the column of each field.
 
 Names decide where there is a header. Without one, the order of the columns is the one that the
-first rows are plausible for: a table that is understood wrongly would train a wrong model.
+first rows are plausible for; where there is none, the table is refused: a table that is understood
+wrongly would train a wrong model.
 """
 
 import csv
@@ -17,7 +18,7 @@ from app.ingest.log_parser import RatingScale
 FIELDS = ("user", "movie", "rating", "time")
 _REQUIRED = ("user", "movie", "rating")
 #: Lower-case names without punctuation, and without a type such as `:token` (RecBole).
-_NAMES = {
+NAMES = {
     "user": {"user", "userid", "uid", "customer", "customerid", "reviewerid", "memberid"},
     "movie": {"movie", "movieid", "mid", "item", "itemid", "iid", "asin", "show", "showid"},
     "rating": {"rating", "ratings", "score", "stars", "overall", "userrating", "ratingvalue"},
@@ -26,7 +27,7 @@ _NAMES = {
 _DELIMITERS = (",", "\t", ";", "::", "|")
 #: Lines before the first row that begin so are skipped.
 _COMMENT = "#"
-_SAMPLE_ROWS = 50
+_SAMPLE_ROWS = 1000
 #: Orders of the columns of a table without header, by number of columns.
 _ORDERS = {
     3: (("user", "movie", "rating"),),
@@ -61,17 +62,24 @@ def find_layout(file: str, lines: Sequence[str], scale: RatingScale) -> Layout:
 
     Raises:
         IngestError: the header lacks a column or names one twice, or rows without a header are
-            plausible in two orders.
+            plausible in two orders or in none.
     """
     skipped = 0
-    while skipped < len(lines) and _is_skipped(lines[skipped]):
+    while skipped < len(lines) and is_skipped(lines[skipped]):
         skipped += 1
-    sample = [line for line in lines[skipped : skipped + _SAMPLE_ROWS] if not _is_skipped(line)]
-    delimiter = _find_delimiter(sample)
+    sample = [line for line in lines[skipped : skipped + _SAMPLE_ROWS] if not is_skipped(line)]
+    delimiter = find_delimiter(sample, len(_REQUIRED))
     rows = [split_row(line, delimiter) for line in sample]
     header = [_find_field(name) for name in rows[0]] if rows else []
-    if "user" in header:
+    if "user" in header or (any(header) and not _has_values(rows[0])):
         return _with_header(file, rows, header, delimiter, skipped)
+    is_unknown_header = (
+        len(rows[:1]) and len(rows[0]) >= len(_REQUIRED) and not _has_values(rows[0])
+    )
+    if is_unknown_header and any(map(_has_values, rows[1:])):
+        raise IngestError(
+            f"{file}: the first row has no values, and names no column user, movie or rating"
+        )
     return Layout(delimiter, skipped, _find_orders(file, rows, scale))
 
 
@@ -85,22 +93,41 @@ def split_row(line: str, delimiter: str) -> list[str]:
         return []
 
 
-def _is_skipped(line: str) -> bool:
+def is_skipped(line: str) -> bool:
+    """Whether a line before the first row is blank or a comment."""
     return not line.strip() or line.startswith(_COMMENT)
 
 
-def _find_delimiter(sample: list[str]) -> str:
-    """Return the delimiter that gives most of the sampled rows three columns or more."""
+def find_delimiter(sample: Sequence[str], min_columns: int) -> str:
+    """Return the delimiter that gives most of the sampled rows enough columns.
 
-    def count_rows(delimiter: str) -> int:
-        return sum(len(split_row(line, delimiter)) >= len(_REQUIRED) for line in sample)
+    Of several that do, it is the one that gives the first row the most known names: the texts of
+    a table may contain any other.
+    """
 
-    return max(_DELIMITERS, key=count_rows)
+    def rank(delimiter: str) -> tuple[int, int]:
+        rows = [split_row(line, delimiter) for line in sample]
+        names = sum(_find_field(name) is not None for name in rows[0]) if rows else 0
+        return sum(len(row) >= min_columns for row in rows), names
+
+    return max(_DELIMITERS, key=rank)
+
+
+def plain_name(name: str) -> str:
+    """Return a column's name in lower case, without punctuation and type."""
+    return re.sub(r"[^a-z0-9]", "", name.partition(":")[0].lower())
 
 
 def _find_field(name: str) -> str | None:
-    plain = re.sub(r"[^a-z0-9]", "", name.partition(":")[0].lower())
-    return next((field for field, names in _NAMES.items() if plain in names), None)
+    plain = plain_name(name)
+    return next((field for field, names in NAMES.items() if plain in names), None)
+
+
+def _has_values(row: list[str]) -> bool:
+    """Whether a field of a row is a number or a time, so that the row is no header."""
+    return any(
+        re.fullmatch(patterns.TABLE_RATING, text.strip()) or _is_time(text.strip()) for text in row
+    )
 
 
 def _with_header(
@@ -116,7 +143,7 @@ def _with_header(
     ignored = [
         name
         for column, name in enumerate(names)
-        if "time" not in header and header[column] is None and _most(rows[1:], column, _is_time)
+        if header[column] is None and looks_like_time(rows[1:], column)
     ]
     orders = {len(header): tuple(header)}
     return Layout(delimiter, skipped + 1, orders, ignored[0] if ignored else None)
@@ -125,8 +152,13 @@ def _with_header(
 def _find_orders(
     file: str, rows: list[list[str]], scale: RatingScale
 ) -> dict[int, tuple[str | None, ...]]:
-    """Return the order of the fields in rows of three and four columns."""
+    """Return the order of the fields in rows of three and four columns.
+
+    Raises:
+        IngestError: the rows are plausible in two orders, or in none.
+    """
     orders: dict[int, tuple[str | None, ...]] = {}
+    has_plausible_rows = False
     for columns, candidates in _ORDERS.items():
         same = [row for row in rows if len(row) == columns]
         plausible = [order for order in candidates if same and _is_plausible(same, order, scale)]
@@ -136,8 +168,20 @@ def _find_orders(
                 f"{' or '.join(', '.join(order) for order in plausible)}; add a header with the "
                 "names user, movie, rating and time"
             )
+        has_plausible_rows |= bool(plausible)
         orders[columns] = (plausible or candidates)[0]
+    if not has_plausible_rows and any(len(row) in _ORDERS for row in rows):
+        raise IngestError(
+            f"{file}: most rows are not user, movie and a rating from {scale.min_rating} to "
+            f"{scale.max_rating} (MARQUEE_RATING_MIN, MARQUEE_RATING_MAX), with a time first or "
+            "last, if any; a header with the names user, movie, rating and time allows any order"
+        )
     return orders
+
+
+def looks_like_time(rows: list[list[str]], column: int) -> bool:
+    """Return whether most of the rows have a time in a column."""
+    return any(len(row) > column for row in rows) and _most(rows, column, _is_time)
 
 
 def _is_plausible(rows: list[list[str]], order: tuple[str, ...], scale: RatingScale) -> bool:
@@ -157,9 +201,9 @@ def _is_plausible(rows: list[list[str]], order: tuple[str, ...], scale: RatingSc
 
 
 def _most(rows: list[list[str]], column: int, has_form: Callable[[str], bool]) -> bool:
-    """Return whether most of the rows have a field of a form in a column."""
+    """Return whether at least half of the rows have a field of a form in a column."""
     values = [row[column].strip() for row in rows if len(row) > column]
-    return sum(map(has_form, values)) * 2 > len(values)
+    return sum(map(has_form, values)) * 2 >= len(values)
 
 
 def _is_time(text: str) -> bool:

@@ -4,10 +4,12 @@
 one row per user and movie, sorted by these.
 """
 
+from collections import Counter
 from pathlib import Path
 
 import polars as pl
 
+from app import logs
 from app.ingest.errors import IngestError
 from app.ingest.id_repair import clean_ratings, find_repairs
 from app.ingest.line_reader import LineReader
@@ -15,37 +17,71 @@ from app.ingest.log_parser import ONE_TO_FIVE, RatingScale
 from app.ingest.merge import merge_ratings
 from app.ingest.ratings_csv import RatingsTable
 from app.ingest.schemas import RATING_EVENTS, RATINGS, WATCHES, Schema
+from app.ingest.time_limits import TimeLimits, TimeRange
+
+_PARQUET_MAGIC = b"PAR1"
+_log = logs.get(__name__)
 
 
-def read_ratings(path: Path, scale: RatingScale = ONE_TO_FIVE) -> pl.DataFrame:
-    """Read `RATINGS` from a Parquet file, or from a CSV in the format of `marquee import-ratings`.
+def read_ratings(
+    path: Path, scale: RatingScale = ONE_TO_FIVE, times: TimeLimits | None = None
+) -> pl.DataFrame:
+    """Read `RATINGS` from a Parquet file, or from a text table as `marquee import-ratings` takes.
 
-    A CSV is cleaned like the store: the newest rating per user and movie, corrupted movie ids
-    repaired from the file's own counts, invalid rows and ratings outside `scale` dropped.
+    The content decides which of both it is. A text table is cleaned like the store: the newest
+    rating per user and movie, corrupted movie ids repaired from the file's own counts, invalid rows
+    and ratings outside `scale` dropped and reported. Rows with a time outside `times` are dropped
+    and reported in both.
 
     Raises:
-        IngestError: the file is missing, is no such table, or is a CSV without a valid row.
+        IngestError: the file is missing, is no such table, or is a text table without a valid row.
     """
-    if ".csv" not in path.suffixes:
-        return _read_parquet(path, RATINGS)
+    possible = (times or TimeLimits()).table_range()
+    if is_parquet(path):
+        return _drop_impossible(path, _read_parquet(path, RATINGS), "time", possible)
     with LineReader(str(path)) as reader:
-        frames = [batch.ratings for batch in RatingsTable(reader, scale).read_batches()]
-    rows = merge_ratings(frames or [pl.DataFrame(schema=RATING_EVENTS)])
+        table = RatingsTable(reader, scale, possible)
+        table.warn_of_ignored_time()
+        batches = list(table.read_batches())
+    rows = merge_ratings([pl.DataFrame(schema=RATING_EVENTS), *(b.ratings for b in batches)])
     users_by_movie = dict(rows.group_by("movie_id").len().iter_rows())
     ratings, _ = clean_ratings(rows, find_repairs(users_by_movie))
+    if reasons := sum((batch.reasons for batch in batches), Counter[str]()):
+        _log.warning("rows rejected", file=str(path), reasons=dict(reasons))
     if ratings.is_empty():
         limits = f"{scale.min_rating} to {scale.max_rating}"
         raise IngestError(f"{path}: no row is a rating from {limits}")
     return ratings
 
 
-def read_watches(path: Path) -> pl.DataFrame:
-    """Read `WATCHES` from a Parquet file.
+def read_watches(path: Path, times: TimeLimits | None = None) -> pl.DataFrame:
+    """Read `WATCHES` from a Parquet file; drop and report rows whose last time is not in `times`.
 
     Raises:
         IngestError: the file is missing or is no such table.
     """
-    return _read_parquet(path, WATCHES)
+    possible = (times or TimeLimits()).table_range()
+    return _drop_impossible(path, _read_parquet(path, WATCHES), "last_time", possible)
+
+
+def is_parquet(path: Path) -> bool:
+    """Whether the content of a file, whatever its name, is Parquet; false for a pipe."""
+    try:
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            return file.read(len(_PARQUET_MAGIC)) == _PARQUET_MAGIC
+    except OSError:  # the reader that is tried next reports it
+        return False
+
+
+def _drop_impossible(
+    path: Path, frame: pl.DataFrame, column: str, possible: TimeRange
+) -> pl.DataFrame:
+    kept = frame.filter(possible.contains(pl.col(column)).fill_null(True))
+    if dropped := frame.height - kept.height:
+        _log.warning("rows with an impossible time dropped", file=str(path), rows=dropped)
+    return kept
 
 
 def _read_parquet(path: Path, schema: Schema) -> pl.DataFrame:

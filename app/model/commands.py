@@ -1,15 +1,19 @@
 """`marquee recommend` and `marquee verify`."""
 
-import json
+import codecs
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import IO
 
 import click
 
 from app.cli_errors import explain_errors
+from app.json_output import print_json
 from app.settings import Settings
+from app.text_files import decode_lossy
+
+_MAX_USER_ID_DIGITS = 19
 
 
 @click.command(epilog="Example: marquee verify model && echo valid")
@@ -29,7 +33,7 @@ def verify(settings: Settings, model: Path | None, as_json: bool) -> None:
     with explain_errors():
         manifests = verify_model(model)
     if as_json:
-        click.echo(json.dumps({kind: m.model_dump(mode="json") for kind, m in manifests.items()}))
+        print_json({kind: m.model_dump(mode="json") for kind, m in manifests.items()})
         return
     for kind, manifest in manifests.items():
         click.echo(
@@ -56,7 +60,7 @@ def verify(settings: Settings, model: Path | None, as_json: bool) -> None:
     show_default=True,
     help="Number of movies for each user.",
 )
-@click.option("--users-file", type=click.File("r"), help="User ids, one per line; - for stdin.")
+@click.option("--users-file", type=click.File("rb"), help="User ids, one per line; - for stdin.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 @click.argument("users", nargs=-1, type=click.IntRange(0, 2**63 - 1))
 @click.pass_obj
@@ -64,7 +68,7 @@ def recommend(
     settings: Settings,
     model: Path | None,
     n: int,
-    users_file: TextIO | None,
+    users_file: IO[bytes] | None,
     as_json: bool,
     users: tuple[int, ...],
 ) -> None:
@@ -78,20 +82,32 @@ def recommend(
         raise click.UsageError("give either user ids or --users-file")
     with explain_errors():
         lists = RecommendationLists.open(model or settings.model_dir, n, settings.hidden_movie_ids)
-    for user in users or _read_user_ids(users_file or sys.stdin):
+    for user in users or _read_user_ids(users_file or sys.stdin.buffer):
         found = lists.get(user)
         if as_json:
             movies = found.text.split(",") if found.text else []
-            click.echo(json.dumps({"user_id": user, "movie_ids": movies, "source": found.source}))
+            print_json({"user_id": user, "movie_ids": movies, "source": found.source})
         else:
             click.echo(f"{user}\t{found.text}")
 
 
-def _read_user_ids(lines: Iterable[str]) -> Iterator[int]:
-    for number, line in enumerate(lines, 1):
+def _read_user_ids(file: IO[bytes]) -> Iterator[int]:
+    for number, line in enumerate(_read_lines(file), 1):
         text = line.strip()
         if not text:
             continue
-        if not (text.isascii() and text.isdigit() and int(text) < 2**63):
+        is_number = text.isascii() and text.isdigit() and len(text) <= _MAX_USER_ID_DIGITS
+        if not (is_number and int(text) < 2**63):
             raise click.ClickException(f"users file, line {number}: not a user id: {text[:40]!r}")
         yield int(text)
+
+
+def _read_lines(file: IO[bytes]) -> Iterator[str]:
+    """Yield lines as they arrive; those of UTF-16 at the end of the file."""
+    first = file.readline()
+    if first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        yield from decode_lossy(first + file.read()).splitlines()
+        return
+    yield decode_lossy(first)
+    for line in file:
+        yield line.decode(errors="replace")

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from app.cli_errors import MarqueeError
+from app.text_files import TextError, parse_json
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -125,11 +126,11 @@ def _read_json(path: Path) -> dict[str, Any]:
             raise ArtifactError(f"{path}: not a regular file")
         if path.stat().st_size > MAX_MANIFEST_BYTES:
             raise ArtifactError(f"{path}: larger than {MAX_MANIFEST_BYTES} bytes")
-        content = json.loads(path.read_bytes())
+        content = parse_json(path.read_bytes())
     except OSError as error:
         raise ArtifactError(f"{path}: cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise ArtifactError(f"{path}: not JSON: {error}") from error
+    except TextError as error:
+        raise ArtifactError(f"{path}: {error}") from error
     if not isinstance(content, dict):
         raise ArtifactError(f"{path}: not a JSON object")
     return content

@@ -1,13 +1,14 @@
 """`marquee notify`."""
 
-import json
 from dataclasses import asdict
-from typing import TextIO
+from typing import IO
 
 import click
 
 from app.cli_errors import explain_errors
+from app.json_output import print_json
 from app.settings import Settings
+from app.text_files import decode_lossy
 
 
 @click.command(
@@ -15,12 +16,12 @@ from app.settings import Settings
     "  make test 2>&1 | marquee notify --subject Tests --body-file -;  marquee notify --flush"
 )
 @click.option("--subject", help="One line.")
-@click.option("--body-file", type=click.File("r", errors="replace"), help="Text; - for stdin.")
+@click.option("--body-file", type=click.File("rb"), help="Text; - for stdin.")
 @click.option("--flush", is_flag=True, help="Send the pending messages only.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def notify(
-    settings: Settings, subject: str | None, body_file: TextIO | None, flush: bool, as_json: bool
+    settings: Settings, subject: str | None, body_file: IO[bytes] | None, flush: bool, as_json: bool
 ) -> None:
     """Send a message by e-mail and Slack, as far as these are configured.
 
@@ -36,10 +37,10 @@ def notify(
     with explain_errors():
         channels = open_channels(settings)
         notifier = Notifier(settings.outbox_dir, channels)
-        body = body_file.read() if body_file else ""
+        body = decode_lossy(body_file.read()) if body_file else ""
         result = notifier.flush() if flush else notifier.send(subject or "", body)
     if as_json:
-        click.echo(json.dumps({**asdict(result), "configured": list(channels)}))
+        print_json({**asdict(result), "configured": list(channels)})
     elif not channels:
         click.echo("not sent: neither mail nor Slack is configured")
     else:

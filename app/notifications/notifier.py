@@ -10,6 +10,7 @@ from app.atomic_files import write_file
 from app.locks import exclusive_lock
 from app.notifications.channels import Channel
 from app.notifications.errors import NotificationError
+from app.text_files import parse_json
 
 #: Characters; some mail servers accept no longer lines or messages.
 MAX_BODY = 30_000
@@ -53,6 +54,8 @@ class Notifier:
         Raises:
             NotificationError: a channel failed, and the message could not be saved either.
         """
+        # Bytes of the command line that are no UTF-8 would be refused by the channels.
+        subject, body = (text.encode(errors="replace").decode() for text in (subject, body))
         subject = " ".join(subject.split())[:MAX_SUBJECT]
         body = _shorten(body)
         if not self._channels:
@@ -87,8 +90,10 @@ class Notifier:
 
     def _deliver(self, path: Path, result: DeliveryResult) -> None:
         try:
-            message = json.loads(path.read_bytes())
-            name, subject, body = message["channel"], message["subject"], message["body"]
+            message = parse_json(path.read_bytes())
+            name, subject, body = (message[key] for key in ("channel", "subject", "body"))
+            if not all(isinstance(text, str) for text in (name, subject, body)):
+                raise TypeError("a value is no text")
         except (ValueError, KeyError, TypeError) as error:
             path.rename(path.with_suffix(".damaged"))
             _log.error("damaged message renamed to .damaged", file=path.name, error=str(error))

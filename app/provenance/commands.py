@@ -7,6 +7,7 @@ from typing import IO, Any
 import click
 
 from app.cli_errors import explain_errors
+from app.json_output import print_json
 from app.settings import Settings
 
 _STORE = click.Path(path_type=Path, file_okay=False)
@@ -84,7 +85,10 @@ def trace(
     if not found:
         raise click.ClickException("no such record (or it is not shipped yet)")
     for record in found:
-        click.echo(json.dumps(record) if as_json else "\n".join(format_lines(record)) + "\n")
+        if as_json:
+            print_json(record)
+        else:
+            click.echo("\n".join(format_lines(record)) + "\n")
 
 
 @click.command(

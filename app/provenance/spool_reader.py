@@ -23,6 +23,7 @@ from app.provenance.spool_writer import (
     list_segments,
     lock_finished_segment,
 )
+from app.text_files import parse_json
 
 OFFSETS_FILE = "offsets.json"
 #: A hidden file that is older than this was left behind by a process that was killed.
@@ -67,7 +68,7 @@ class SpoolReader:
         """The files that describe instances and versions; one that is damaged is renamed."""
         for path in sorted(self.directory.glob(f"[!.]*{INSTANCE_INFO_SUFFIX}")):
             try:
-                yield path, json.loads(path.read_bytes())
+                yield path, parse_json(path.read_bytes())
             except (ValueError, OSError) as error:
                 _rename_damaged(path, str(error))
 
@@ -155,10 +156,10 @@ def _read_segment(segment: Path) -> tuple[bytes, SegmentHeader | None, int]:
 
 def _read_offsets(path: Path) -> dict[str, int]:
     try:
-        return {str(k): int(v) for k, v in json.loads(path.read_bytes()).items()}
+        return {str(k): int(v) for k, v in parse_json(path.read_bytes()).items()}
     except FileNotFoundError:
         return {}
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, TypeError):
         _log.warning("cannot read the committed offsets; records are sent again", file=path.name)
         return {}
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from app.provisioning.secrets import ProvisioningError, read_operator_secret, write_private_file
 from app.settings import Settings
+from app.text_files import TextError, decode_text
 
 #: User id of Alertmanager's process (the default user of its image).
 _ALERTMANAGER_UID = 65534
@@ -21,9 +22,11 @@ def provision_alertmanager(
         ProvisioningError: the template cannot be read, or a channel is configured incompletely.
     """
     try:
-        content = template.read_text(encoding="utf-8")
+        content = decode_text(template.read_bytes())
     except OSError as error:
         raise ProvisioningError(f"{template}: cannot be read: {error.strerror}") from error
+    except TextError as error:
+        raise ProvisioningError(f"{template}: {error}") from error
     channels = {
         "mail": _mail_config(target, operator, settings),
         "slack": _slack_config(target, operator),

@@ -20,6 +20,7 @@ _DIRECTORY = click.Path(path_type=Path, file_okay=False)
     "--alertmanager", type=_DIRECTORY, default="/alertmanager", help="Alertmanager's configuration."
 )
 @click.option("--scheduler", type=_DIRECTORY, default="/scheduler", help="The scheduler's secrets.")
+@click.option("--collector", type=_DIRECTORY, default="/collector", help="The collector's secrets.")
 @click.option(
     "--template",
     type=click.Path(path_type=Path),
@@ -36,6 +37,7 @@ def init(
     owner: Path,
     alertmanager: Path,
     scheduler: Path,
+    collector: Path,
     template: Path,
 ) -> None:
     """Create the secrets and configuration files that the stack needs to start.
@@ -46,10 +48,11 @@ def init(
     from app import logs
     from app.provisioning.alertmanager import provision_alertmanager
     from app.provisioning.database import provision_database
-    from app.provisioning.secrets import provision_scheduler
+    from app.provisioning.secrets import provision_collector, provision_scheduler
 
     with explain_errors():
         provision_database(generated, operator, database, shipper, owner)
         channels = provision_alertmanager(template, alertmanager, operator, settings)
         provision_scheduler(operator, scheduler)
+        provision_collector(operator, collector)
     logs.get(__name__).info("provisioned", alert_channels=channels or "none configured")

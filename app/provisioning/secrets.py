@@ -2,9 +2,11 @@
 
 import os
 import secrets
+from collections.abc import Sequence
 from pathlib import Path
 
 from app.cli_errors import MarqueeError
+from app.text_files import TextError, decode_text
 
 #: User id of the application's own processes, such as the shipper and the scheduler.
 MARQUEE_UID = 10001
@@ -14,6 +16,9 @@ _FORBIDDEN_CHARACTERS = set("'\"\\\n\r\0")
 _SCHEDULER_SECRETS = ("smtp_password", "slack_webhook")
 #: The scheduler's files of several lines: the SSH key for the git remote, and that host's key.
 _SCHEDULER_FILES = ("git_key", "git_known_hosts")
+#: The collector's, for a broker with SASL or TLS.
+_COLLECTOR_SECRETS = ("kafka_password",)
+_COLLECTOR_FILES = ("kafka_ca", "kafka_certificate", "kafka_key")
 
 
 class ProvisioningError(MarqueeError):
@@ -55,12 +60,16 @@ def provision_scheduler(operator: Path, target: Path) -> None:
     Raises:
         ProvisioningError: a secret cannot be read or has forbidden characters.
     """
-    for name in _SCHEDULER_SECRETS:
-        secret = read_operator_secret(operator, name) or ""
-        write_private_file(target / name, secret, owner=MARQUEE_UID)
-    for name in _SCHEDULER_FILES:
-        content = _read_operator_file(operator, name) or ""
-        write_private_file(target / name, content, owner=MARQUEE_UID)
+    _copy_secrets(operator, target, _SCHEDULER_SECRETS, _SCHEDULER_FILES)
+
+
+def provision_collector(operator: Path, target: Path) -> None:
+    """Copy the operator's secrets for the collector to `target`; missing ones as empty files.
+
+    Raises:
+        ProvisioningError: a secret cannot be read or has forbidden characters.
+    """
+    _copy_secrets(operator, target, _COLLECTOR_SECRETS, _COLLECTOR_FILES)
 
 
 def write_private_file(path: Path, content: str, owner: int | None = None) -> None:
@@ -77,9 +86,20 @@ def write_private_file(path: Path, content: str, owner: int | None = None) -> No
     temporary.replace(path)
 
 
+def _copy_secrets(
+    operator: Path, target: Path, secrets_of_a_line: Sequence[str], files: Sequence[str]
+) -> None:
+    for name in secrets_of_a_line:
+        secret = read_operator_secret(operator, name) or ""
+        write_private_file(target / name, secret, owner=MARQUEE_UID)
+    for name in files:
+        content = _read_operator_file(operator, name) or ""
+        write_private_file(target / name, content, owner=MARQUEE_UID)
+
+
 def _read_operator_file(directory: Path, name: str) -> str | None:
     path = directory / name
     try:
-        return path.read_text(encoding="utf-8") if path.exists() else None
-    except (OSError, UnicodeDecodeError) as error:
+        return decode_text(path.read_bytes()) if path.exists() else None
+    except (OSError, TextError) as error:
         raise ProvisioningError(f"secrets/{name}: cannot be read: {error}") from error

@@ -6,10 +6,19 @@ Imports little, because it runs every ten seconds.
 import os
 import socket
 import sys
+from pathlib import Path
 
 from app.addresses import loopback_of, parse_address
+from app.text_files import decode_text
 
 _TIMEOUT_SECONDS = 2
+
+
+def read_address() -> str:
+    """Return the address of the service, from the setting `bind` as the service reads it."""
+    if file := os.environ.get("MARQUEE_BIND_FILE"):
+        return decode_text(Path(file).read_bytes()).strip()
+    return os.environ.get("MARQUEE_BIND", "0.0.0.0:8082")
 
 
 def is_ready(address: str) -> bool:
@@ -25,4 +34,4 @@ def is_ready(address: str) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(not is_ready(os.environ.get("MARQUEE_BIND", "0.0.0.0:8082")))
+    sys.exit(not is_ready(read_address()))

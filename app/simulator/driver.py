@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -29,7 +30,7 @@ _KEEPALIVE_TIMEOUT_SECONDS = 15
 _ARRIVALS_PER_REPORT = 1000
 #: Duration of a response from a model directory, which takes no measurable time.
 _MODEL_RESPONSE_SECONDS = 0.001
-_DEFAULT_DAYS = 1.0
+DEFAULT_DAYS = 1.0
 
 
 class SimulationError(MarqueeError):
@@ -45,7 +46,7 @@ class RunOptions:
         model: model directory to respond from; with neither, no requests are sent.
         days: simulated days; None: until stopped.
         out: file for log lines; `-` is standard output.
-        kafka_servers: brokers for log lines; empty: none.
+        kafka_connection: `connection_options` of the brokers for log lines; empty: none.
         kafka_topic: their topic.
         metrics_bind: `host:port` at which to serve Prometheus metrics.
     """
@@ -54,7 +55,7 @@ class RunOptions:
     model: Path | None = None
     days: float | None = None
     out: str | None = None
-    kafka_servers: str = ""
+    kafka_connection: Mapping[str, Any] = field(default_factory=dict)
     kafka_topic: str = ""
     metrics_bind: str | None = None
 
@@ -103,7 +104,7 @@ def run_simulation(settings: SimulationSettings, options: RunOptions) -> dict[st
                 stop = stop_event()
                 asyncio.run(run_live(simulation, options.url, options.days, report, stop))
             else:
-                run_offline(simulation, model, options.days or _DEFAULT_DAYS, report)
+                run_offline(simulation, model, options.days or DEFAULT_DAYS, report)
     finally:
         simulation.log_writer.close()
     return simulation.summary() | {"seconds": round(time.perf_counter() - started, 3)}
@@ -113,10 +114,10 @@ def _open_sinks(options: RunOptions) -> list[Sink]:
     sinks: list[Sink] = []
     if options.out:
         sinks.append(FileSink(options.out))
-    if options.kafka_servers:
+    if options.kafka_connection:
         is_offline = options.url is None
         sinks.append(
-            KafkaSink(options.kafka_servers, options.kafka_topic, block_when_full=is_offline)
+            KafkaSink(options.kafka_connection, options.kafka_topic, block_when_full=is_offline)
         )
     return sinks
 

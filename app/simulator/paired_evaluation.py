@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 from scipy import stats
 
+from app.ingest.errors import IngestError
 from app.model.recommendation_lists import RecommendationLists
 from app.simulator.environment import Environment
 from app.simulator.movies import DAY_SECONDS
@@ -32,8 +33,15 @@ _GROUP_BOUNDS = (0, 1, 2, 3, 5, 9, 17, 33, 1000)
 
 
 def read_watched_movies(environment: Environment, path: Path) -> WatchedMovies:
-    """Read a table of watches (`watches.parquet`), without movies the environment lacks."""
-    table = pl.read_parquet(path, columns=["user_id", "movie_id"])
+    """Read a table of watches (`watches.parquet`), without movies the environment lacks.
+
+    Raises:
+        IngestError: the file is no such table.
+    """
+    try:
+        table = pl.read_parquet(path, columns=["user_id", "movie_id"])
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise IngestError(f"{path} is not a table of watches: {error}") from error
     ids = environment.movies.ids
     indices = pl.DataFrame(
         {"movie_id": ids, "movie": range(len(ids))},
@@ -142,8 +150,8 @@ def compare_models(
         versions.append(
             {
                 "model": str(model),
-                "listed": round(float(means.mean()), 5),
-                "share_of_best": round(float(means.sum() / best_means.sum()), 5),
+                "listed": round(_mean(means), 5),
+                "share_of_best": round(_mean(means) / _mean(best_means), 5),
             }
         )
     names = [str(model) for model in models]
@@ -161,8 +169,12 @@ def compare_consecutive(names: list[str], listed: list[FloatArray]) -> list[dict
     for (before, earlier), (after, later) in pairwise(zip(names, listed, strict=True)):
         earlier_means, later_means = paired_means(earlier, later)
         difference = later_means - earlier_means
-        mean = float(difference.mean())
-        standard_error = float(difference.std(ddof=1)) / math.sqrt(len(difference))
+        mean = _mean(difference)
+        standard_error = (
+            float(difference.std(ddof=1)) / math.sqrt(len(difference))
+            if len(difference) > 1
+            else math.nan
+        )
         rows.append(
             {
                 "before": before,
@@ -170,11 +182,18 @@ def compare_consecutive(names: list[str], listed: list[FloatArray]) -> list[dict
                 "users": len(difference),
                 "difference": round(mean, 5),
                 "standard_error": round(standard_error, 5),
-                "p_value": float(stats.norm.cdf(mean / standard_error)) if standard_error else 0.5,
+                "p_value": float(stats.norm.cdf(mean / standard_error))
+                if standard_error > 0
+                else 0.5,
             }
         )
     _mark_worse(rows)
     return rows
+
+
+def _mean(values: FloatArray) -> float:
+    """Return the mean; NaN of no values, without NumPy's warning."""
+    return float(values.mean()) if len(values) else math.nan
 
 
 def _mark_worse(rows: list[dict[str, Any]]) -> None:

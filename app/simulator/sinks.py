@@ -1,18 +1,18 @@
 """Destinations of log lines: a file, standard output, or Kafka."""
 
-import logging
 import sys
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from queue import SimpleQueue
-from typing import IO
+from typing import IO, Any
 
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
 from app import logs
+from app.ingest.kafka.connection import ClientErrors
 
 #: Lines that are buffered for the broker; beyond that the newest are dropped and counted.
 MAX_BUFFERED_LINES = 500_000
@@ -56,11 +56,13 @@ class KafkaSink:
     is full.
     """
 
-    def __init__(self, servers: str, topic: str, *, block_when_full: bool = False) -> None:
+    def __init__(
+        self, connection: Mapping[str, Any], topic: str, *, block_when_full: bool = False
+    ) -> None:
         """Connect.
 
         Args:
-            servers: broker addresses, `host:port`, separated by commas.
+            connection: options of the client, as `connection_options` returns them.
             topic: where lines go.
             block_when_full: wait in `write` for space in the buffer instead of dropping lines;
                 for runs that are not in real time.
@@ -69,18 +71,21 @@ class KafkaSink:
             KafkaError: no broker responds within ten seconds.
         """
         # The client logs every failed connection as an error; lost lines are what matters here.
-        logging.getLogger("kafka").setLevel(logging.CRITICAL)
+        client_errors = ClientErrors()
         self.lost: Counter[str] = Counter()
         self._topic = topic
         self._block_when_full = block_when_full
-        self._producer = KafkaProducer(
-            bootstrap_servers=servers.split(","),
-            bootstrap_timeout_ms=_BOOTSTRAP_TIMEOUT_MS,
-            linger_ms=20,
-            batch_size=256 * 1024,
-            delivery_timeout_ms=_DELIVERY_TIMEOUT_MS,
-            max_block_ms=_DELIVERY_TIMEOUT_MS,
-        )
+        try:
+            self._producer = KafkaProducer(
+                **connection,
+                bootstrap_timeout_ms=_BOOTSTRAP_TIMEOUT_MS,
+                linger_ms=20,
+                batch_size=256 * 1024,
+                delivery_timeout_ms=_DELIVERY_TIMEOUT_MS,
+                max_block_ms=_DELIVERY_TIMEOUT_MS,
+            )
+        except KafkaError as error:
+            raise KafkaError(client_errors.explain(error)) from error
         self._batches: SimpleQueue[tuple[str, Sequence[str]] | None] = SimpleQueue()
         self._buffer_changed = threading.Condition()
         self._buffered_lines = 0

@@ -1,7 +1,6 @@
 """The code, libraries and evaluation of a model, for its manifest."""
 
 import importlib.metadata
-import json
 import platform
 import subprocess
 from pathlib import Path
@@ -9,11 +8,13 @@ from typing import Any
 
 import app
 from app import logs
+from app.text_files import TextError, decode_text, parse_json
 from app.training.errors import TrainingError
 
 _LIBRARIES = ("numpy", "scipy", "polars", "scikit-surprise", "implicit")
 #: Paths that a model depends on; other modified files do not make it `dirty`.
 _CODE = ("app", "params.yaml", "requirements")
+_MAX_VERSION_DIGITS = 9
 _log = logs.get(__name__)
 
 
@@ -37,13 +38,13 @@ def read_version(path: Path) -> int:
         TrainingError: the file is not one whole number.
     """
     try:
-        text = path.read_text(encoding="utf-8").strip()
+        text = decode_text(path.read_bytes()).strip()
     except FileNotFoundError:
         _log.info("no version file, so this is version 0", path=str(path))
         return 0
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, TextError) as error:
         raise TrainingError(f"{path}: cannot be read: {error}") from error
-    if not (text.isascii() and text.isdigit()):
+    if not (text.isascii() and text.isdigit() and len(text) <= _MAX_VERSION_DIGITS):
         raise TrainingError(f"{path}: not a version number: {text[:40]!r}")
     return int(text)
 
@@ -55,8 +56,8 @@ def read_evaluation(path: Path) -> dict[str, Any]:
         TrainingError: the file is missing or is not an evaluation.
     """
     try:
-        metrics = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+        metrics = parse_json(path.read_bytes())
+    except (OSError, TextError) as error:
         raise TrainingError(f"{path}: not an evaluation: {error}") from error
     if not isinstance(metrics, dict) or "ndcg" not in metrics:
         raise TrainingError(f"{path}: not an evaluation")

@@ -1,11 +1,11 @@
 """`marquee train`, `marquee tune` and `marquee evaluate`."""
 
-import json
 from pathlib import Path
 
 import click
 
 from app.cli_errors import explain_errors
+from app.json_output import print_json
 from app.settings import Settings
 
 _FILE = click.Path(path_type=Path)
@@ -21,7 +21,7 @@ _TUNING_PAGE = Path("docs/tuning.md")
     epilog="Examples: marquee train --ratings ratings.parquet --out model;"
     "  marquee train --watches watches.parquet --users users.csv --out model --seed 7 --json"
 )
-@click.option("--ratings", type=_FILE, help="Ratings: Parquet from `prepare`, or CSV.")
+@click.option("--ratings", type=_FILE, help="Ratings: Parquet from `prepare`, or a text table.")
 @click.option("--watches", type=_FILE, help="Watches: Parquet from `prepare`.")
 @click.option("--users", type=_FILE, help="User attributes: user_id, age, gender.")
 @click.option("--movies", type=_FILE, help="Movie lengths in minutes: movie_id, length.")
@@ -55,6 +55,7 @@ def train(
     atomically. Same input, parameters and seed on the same machine give the same model hash.
     """
     ratings, watches, users, movies = _find_tables(tables, ratings, watches, users, movies)
+    from app.ingest.time_limits import TimeLimits
     from app.training.code_version import read_evaluation, read_version
     from app.training.params import read_params
     from app.training.pipeline import TrainingJob, run_training
@@ -66,10 +67,11 @@ def train(
         version = read_version(Path("version.txt")) if version_number is None else version_number
         scale = (settings.rating_min, settings.rating_max)
         metrics = None if evaluation is None else read_evaluation(evaluation)
-        job = TrainingJob(ratings, watches, users, movies, out, version, scale, metrics)
+        times = TimeLimits.from_settings(settings)
+        job = TrainingJob(ratings, watches, users, movies, out, version, scale, metrics, times)
         summary = run_training(job, parameters)
     if as_json:
-        click.echo(json.dumps(summary))
+        print_json(summary)
         return
     data = summary["data"]
     click.echo(
@@ -124,6 +126,7 @@ def tune(
     """
     if ratings is None and watches is None:
         raise click.UsageError("give --ratings, --watches or both")
+    from app.ingest.time_limits import TimeLimits
     from app.training.tuning.search import Budget
     from app.training.tuning.tune import TuningJob, run_tuning
 
@@ -135,13 +138,14 @@ def tune(
     page = report or (_TUNING_PAGE if target == _PARAMS else None)
     scale = (settings.rating_min, settings.rating_max)
     command = f"marquee tune --budget {budget}"
+    times = TimeLimits.from_settings(settings)
     job = TuningJob(
-        ratings, watches, movies, scale, params, target, page, study, fix, command=command
+        ratings, watches, movies, scale, params, target, page, study, fix, command, times
     )
     with explain_errors():
         summary = run_tuning(job, size, seed)
     if as_json:
-        click.echo(json.dumps(summary))
+        print_json(summary)
         return
     for name, (old, new) in summary["changed"].items():
         click.echo(f"{name:28}{old:g} -> {new:g}")
@@ -178,15 +182,17 @@ def evaluate(
     those of the rating predictor. docs/model.md defines every metric.
     """
     ratings, watches, _, _ = _find_tables(tables, ratings, watches)
+    from app.ingest.time_limits import TimeLimits
     from app.training.evaluate import evaluate as evaluate_model
     from app.training.load import load_interactions
 
     with explain_errors():
         scale = (settings.rating_min, settings.rating_max)
-        held_out = load_interactions(ratings, watches, scale)
+        times = TimeLimits.from_settings(settings)
+        held_out = load_interactions(ratings, watches, scale, times=times)
         result = evaluate_model(model or settings.model_dir, held_out, k)
     if as_json:
-        click.echo(json.dumps(result))
+        print_json(result)
         return
     quarters = result.pop("by_activity")
     for name, value in result.items():

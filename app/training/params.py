@@ -7,10 +7,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from app.atomic_files import write_file
+from app.text_files import TextError, decode_text
 from app.training.errors import TrainingError
+from app.yaml_files import read_yaml
 
 #: Sections of the file that limit data and models, and do not shape a model (app/auto_deployment).
 _LIMITS = ("checks", "gate")
@@ -121,7 +122,7 @@ def read_params(path: Path) -> Params:
         TrainingError: the file is missing, is not YAML, lacks a key, or has an unknown key or a
             value out of range; the message names the key.
     """
-    content = _load(_read_text(path), path)
+    content = _read(path)
     if isinstance(content, dict):
         content = {key: value for key, value in content.items() if key not in _LIMITS}
     try:
@@ -142,7 +143,7 @@ def update_params_file(template: Path, target: Path, params: Params, names: Sequ
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 4096
-    document = yaml.load(_read_text(template))
+    document = yaml.load(decode_text(template.read_bytes()))
     for name in names:
         section, key = name.split(".")
         if document[section][key] != (value := get_param(params, name)):
@@ -171,20 +172,13 @@ def replace_params(params: Params, values: Mapping[str, float]) -> Params:
     return Params.model_validate(document)
 
 
-def _read_text(path: Path) -> str:
+def _read(path: Path) -> Any:
     try:
-        return path.read_text(encoding="utf-8")
+        return read_yaml(path)
     except OSError as error:
         raise TrainingError(f"{path}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise TrainingError(f"{path}: not YAML: {error}") from error
-
-
-def _load(text: str, path: Path) -> Any:
-    try:
-        return YAML(typ="safe", pure=True).load(text)
-    except YAMLError as error:
-        raise TrainingError(f"{path}: not YAML: {error}") from error
+    except TextError as error:
+        raise TrainingError(f"{path}: {error}") from error
 
 
 def _describe(item: Any) -> str:

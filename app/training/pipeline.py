@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from app.ingest.time_limits import TimeLimits
 from app.model.artifact import ModelMetadata
 from app.training.code_version import describe_code
 from app.training.fit import FittedModels, fit_models
@@ -31,6 +32,7 @@ class TrainingJob:
         version: version number of the model.
         scale: lowest and highest rating.
         evaluation: result of `marquee evaluate --json` for the manifest, or None.
+        times: limits of the possible times; None: the default limits.
     """
 
     ratings: Path | None
@@ -41,6 +43,7 @@ class TrainingJob:
     version: int
     scale: tuple[float, float]
     evaluation: dict[str, Any] | None = None
+    times: TimeLimits | None = None
 
 
 def run_training(job: TrainingJob, params: Params) -> dict[str, Any]:
@@ -53,7 +56,7 @@ def run_training(job: TrainingJob, params: Params) -> dict[str, Any]:
     check_target(job.out)
     with Stages() as stages:
         with stages.stage("read"):
-            events = load_interactions(job.ratings, job.watches, job.scale, job.movies)
+            events = load_interactions(job.ratings, job.watches, job.scale, job.movies, job.times)
             params = resolve_auto(params, events)
         models = fit_models(events, params, job.scale, stages)
         segments = _build_segments(job, params, events, models)

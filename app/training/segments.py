@@ -7,12 +7,25 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from app.cli_errors import MarqueeError
+from app.ingest import patterns
+from app.ingest.table_layout import NAMES
+from app.ingest.text_tables import decode_table, find_fields, parse_text_table, read_content
+from app.ingest.training_tables import is_parquet
 from app.training.errors import TrainingError
 from app.training.interactions import Interactions
 from app.training.params import PopularityParams, SegmentParams
 from app.training.ranking.popularity import decay_by_age, rank_by_popularity
 
 _COLUMNS = {"user_id": pl.Int64, "age": pl.Int64, "gender": pl.String}
+#: Accepted names of the columns, as `table_layout.plain_name` returns them.
+_NAMES = {
+    "user_id": (*NAMES["user"], "id"),
+    "age": ("age", "ageyears"),
+    "gender": ("gender", "sex"),
+}
+_MAX_AGE = 120
+_MAX_GENDERS = 20
 
 
 @dataclass(frozen=True)
@@ -39,16 +52,46 @@ def empty_segments(depth: int) -> Segments:
 
 
 def read_users(path: Path) -> pl.DataFrame:
-    """Read user attributes: user_id, age, gender; ignore other columns.
+    """Read user attributes from Parquet or a text table: user_id, age, gender.
+
+    Other columns are ignored. The content decides which of both it is.
 
     Raises:
-        TrainingError: the file cannot be read or lacks a column.
+        TrainingError: the file cannot be read, lacks a column, or has one that is not plausible.
     """
     try:
-        table = (pl.read_csv if path.suffix == ".csv" else pl.read_parquet)(path)
-        return table.select(pl.col(name).cast(kind) for name, kind in _COLUMNS.items())
-    except (OSError, pl.exceptions.PolarsError) as error:
+        table = _read_parquet(path) if is_parquet(path) else _read_text(path)
+        users = table.select(pl.col(name).cast(kind) for name, kind in _COLUMNS.items())
+    except (MarqueeError, OSError, pl.exceptions.PolarsError) as error:
         raise TrainingError(f"{path}: not a table of {', '.join(_COLUMNS)}: {error}") from error
+    if not users["age"].drop_nulls().is_between(0, _MAX_AGE).all():
+        raise TrainingError(f"{path}: an age is not between 0 and {_MAX_AGE} years")
+    if users["gender"].drop_nulls().n_unique() > _MAX_GENDERS:
+        raise TrainingError(f"{path}: more than {_MAX_GENDERS} genders; is it another column?")
+    return users
+
+
+def _read_parquet(path: Path) -> pl.DataFrame:
+    table = pl.read_parquet(path)
+    found = find_fields(str(path), table.columns, _NAMES)
+    columns = table.get_columns()
+    return pl.DataFrame({name: columns[index] for name, index in found.items()})
+
+
+def _read_text(path: Path) -> pl.DataFrame:
+    table = parse_text_table(str(path), decode_table(read_content(path)))
+    found = table.find_columns(_NAMES)
+    if not found:
+        raise TrainingError("the first row is no header with the names user_id, age and gender")
+    columns = {name: table.column(index, 1) for name, index in found.items()}
+    texts = pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
+    whole = {n: pl.col(n).str.extract(f"^{patterns.TABLE_USER_ID}$") for n in ("user_id", "age")}
+    numbers = texts.with_columns(**whole)
+    for name in whole:
+        wrong = texts.filter(numbers[name].is_null() & texts[name].is_not_null())
+        if wrong.height:
+            raise TrainingError(f"{name} {wrong[name][0][:40]!r} is not a whole number")
+    return numbers
 
 
 def build_segments(

@@ -13,19 +13,29 @@ load_settings() {
         set_setting "${line%%=*}" "${line#*=}" "$LOCAL_SETTINGS_FILE"
     done < <(read_env_file "$LOCAL_SETTINGS_FILE")
     for name in "${!RELEASE_@}"; do set_setting "$name" "${!name}" "the environment"; done
+    jq -en --arg min "${SETTINGS[RELEASE_MIN_TRAFFIC_SHARE]}" \
+        --arg max "${SETTINGS[RELEASE_MAX_TRAFFIC_SHARE]}" \
+        '($min | tonumber) < ($max | tonumber)' >/dev/null ||
+        usage_error "RELEASE_MIN_TRAFFIC_SHARE must be below RELEASE_MAX_TRAFFIC_SHARE"
     for name in "${!SETTINGS[@]}"; do declare -g "$name=${SETTINGS[$name]}"; done
 }
 
 set_setting() { # NAME VALUE SOURCE
-    local default=${SETTINGS[$1]-} pattern='.+' value=$2
+    local default=${SETTINGS[$1]-} pattern='.+' value=$2 reason=
     [[ -v SETTINGS[$1] ]] || usage_error "$3: unknown setting $1"
     if [[ $1 == RELEASE_ON_ABORT ]]; then pattern='(stable|empty)'
     elif [[ $1 == RELEASE_ON_CONFLICT ]]; then pattern='(refuse|supersede)'
+    elif [[ $1 == RELEASE_PROMETHEUS_URL ]]; then
+        pattern='https?://[^[:space:]]+' reason='an http URL'
+    elif [[ $1 =~ ^RELEASE_(ANALYSIS_WINDOW|GUARD_WINDOW|GUARD_INTERVAL)$ ]]; then
+        pattern='0*[1-9][0-9]{0,8}[smhd]?' reason='a duration above 0'
+    elif [[ $1 =~ _(RATIO|SHARE|SUCCESS_DECREASE|FALLBACK_INCREASE)$ ]]; then
+        pattern='0*(0|0?\.[0-9]{1,9}|1(\.0{1,9})?)' reason='a share from 0 to 1'
     elif [[ $default =~ ^[0-9]+[smhd]$ ]]; then pattern='[0-9]{1,9}[smhd]?'
     elif [[ $default =~ ^[0-9]+$ ]]; then pattern='[0-9]{1,9}'
     elif [[ $default =~ ^[0-9.]+$ ]]; then pattern='[0-9]{1,9}(\.[0-9]{1,9})?'
     fi
-    [[ $value =~ ^$pattern$ ]] || usage_error "$3: invalid value $1=$2 (default: ${default})"
+    [[ $value =~ ^$pattern$ ]] || usage_error "$3: invalid value $1=$2 (${reason:+$reason; }default: $default)"
     # Bash would read a number with leading zeros as octal, and jq would refuse it.
     [[ $default != [0-9]* || ! $value =~ ^0+([0-9].*)$ ]] || value=${BASH_REMATCH[1]}
     SETTINGS[$1]=$value

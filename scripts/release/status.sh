@@ -3,12 +3,12 @@
 
 command_status() {
     check_state
-    if [[ ! -e $STATE_FILE ]]; then
-        echo "no release yet"
-    elif [[ ${1:-} == --json ]]; then
-        jq '. + {running: $running}' --argjson running "$(is_lock_holder_alive && echo true || echo false)" "$STATE_FILE"
-    elif (($#)); then
+    if (($#)) && [[ $1 != --json ]]; then
         usage_error "status: unknown argument $1"
+    elif [[ ! -e $STATE_FILE ]]; then
+        if (($#)); then echo '{"phase": null, "running": false}'; else echo "no release yet"; fi
+    elif (($#)); then
+        jq '. + {running: $running}' --argjson running "$(is_lock_holder_alive && echo true || echo false)" "$STATE_FILE"
     else
         echo "phase: $(get_state .phase), since $(jq -r '.phase_started_at | strflocaltime("%F %T%z")' "$STATE_FILE")"
         if in_progress; then

@@ -27,7 +27,7 @@ def demo(stack: Stack) -> Iterator[Stack]:
         "MARQUEE_SMTP_HOST=maildev:1025\nMARQUEE_SMTP_TLS=false\n"
         "MARQUEE_MAIL_FROM=marquee@localhost\nMARQUEE_MAIL_TO=team@localhost\n"
         "MARQUEE_KAFKA_SERVERS=kafka:9092\n"
-        "MARQUEE_SIMULATOR_OPTIONS=--rate 20 --speed 60\n"
+        "MARQUEE_SIMULATOR_OPTIONS=--rate 20 --speed 60 --start 2026-10-31\n"
     )
     stack.compose("--profile", "demo", "up", "-d", "--wait")
     stack.compose("restart", "alertmanager")

@@ -47,6 +47,25 @@ teardown() { [[ -z ${running:-} ]] || kill -9 "$running" 2>/dev/null || true; }
     [[ $status == 2 && $stderr == *"release.env: invalid value RELEASE_ON_ABORT=nothing"* ]]
 }
 
+@test "settings: shares are from 0 to 1, windows above 0, and the address is a URL" {
+    for setting in MIN_SUCCESS_RATIO=99 MAX_TRAFFIC_SHARE=1.5 MAX_SUCCESS_DECREASE=2 GUARD_INTERVAL=0 \
+        ANALYSIS_WINDOW=00h PROMETHEUS_URL=localhost:9090; do
+        run --separate-stderr env "RELEASE_$setting" scripts/canary_release.sh status
+        [[ $status == 2 && $stderr == *"the environment: invalid value RELEASE_$setting (a"* ]]
+    done
+    RELEASE_MIN_TRAFFIC_SHARE=0.25 release status
+    [[ $status == 2 && $stderr == *"RELEASE_MIN_TRAFFIC_SHARE must be below RELEASE_MAX_TRAFFIC_SHARE"* ]]
+    for setting in MIN_SUCCESS_RATIO=1 MIN_SUCCESS_RATIO=.99 MIN_SUCCESS_RATIO=00.5 MAX_TRAFFIC_SHARE=1.0; do
+        run env "RELEASE_$setting" scripts/canary_release.sh status
+        [[ $status == 0 ]]
+    done
+}
+
+@test "status: prints JSON before the first release, too" {
+    release status --json
+    [[ $status == 0 && $(jq -c . <<<"$output") == '{"phase":null,"running":false}' ]]
+}
+
 @test "release.env: comments and quotes are allowed" {
     printf '# a comment\n\nRELEASE_ON_ABORT="empty" # leave it empty\nRELEASE_MIN_REQUESTS=7\n' >release.env
     release status

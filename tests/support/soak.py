@@ -49,6 +49,7 @@ PARTS: dict[str, tuple[str, ...]] = {
         "tests/integration/ingest/kafka",
         "tests/integration/provenance",
     ),
+    "generated-input": ("tests/unit/ingest/test_generated_input.py",),
 }
 _USAGE = f"""\
 USAGE

@@ -51,6 +51,35 @@ def test_a_setting_given_both_ways_is_refused(
         ("KAFKA_SERVERS", "a:92000"),
         ("SMTP_HOST", "mail.example.org:70000"),
         ("SMTP_HOST", "a:25,b:25"),
+        ("SERVICE_URLS", "stable-1:8082"),
+        ("SERVICE_URLS", "http://a:8082,http://b:99999"),
+        ("METADATA_API_URL", "http://"),
+        ("METADATA_API_URL", "http://[::1:8080"),
+        ("SLACK_WEBHOOK", "hooks.example.org/x"),
+        ("SLACK_WEBHOOK", "https://hooks.example.org:x/y"),
+        ("DATABASE", "mysql+mysqlconnector://user@host:99999/name"),
+        ("MODEL_DIR", ""),
+        ("SPOOL_DIR", ""),
+        ("MAIL_FROM", "marquee"),
+        ("MAIL_FROM", "a@example.org,b@example.org"),
+        ("MAIL_TO", "a@example.org,b"),
+        ("GIT_REMOTE", "--upload-pack=x"),
+        ("DVC_REMOTE", "-x"),
+        ("GIT_BRANCH", "a..b"),
+        ("GIT_BRANCH", "versions/"),
+        ("GIT_BRANCH", "main.lock"),
+        ("KAFKA_TOPIC", ".."),
+        ("RATING_MAX", "inf"),
+        ("RATING_MIN", "nan"),
+        ("RETRAIN_INTERVAL_HOURS", "inf"),
+        ("RETRAIN_RETRY_MINUTES", "nan"),
+        ("STAGE_TIMEOUT_HOURS", "0"),
+        ("COLLECTOR_COMMIT_INTERVAL_SECONDS", "nan"),
+        ("METADATA_API_MAX_REQUESTS_PER_SECOND", "-1"),
+        ("HIDDEN_MOVIES", "caf\udce9+1999"),
+        ("STREAM_TIME_ZONE", "Mars/Olympus"),
+        ("STREAM_TIME_ZONE", "../etc/passwd"),
+        ("MIN_EVENT_YEAR", "0"),
     ],
 )
 def test_an_invalid_value_is_reported(
@@ -75,10 +104,19 @@ def test_an_empty_rating_range_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
         ("KAFKA_SERVERS", ""),
         ("KAFKA_SERVERS", "kafka-1.example.org:9092,[2001:db8::1]:9092"),
         ("SMTP_HOST", "mail:25"),
+        ("SERVICE_URLS", "http://stable-1:8082,https://[::1]:8443/base"),
+        ("SERVICE_URLS", ""),
+        ("DATABASE", "mysql+mysqlconnector://marquee@mysql:3306/marquee"),
+        ("DATABASE", "sqlite:////tmp/a:b.db"),
+        ("MAIL_TO", "a@example.org,b@localhost"),
+        ("GIT_REMOTE", "git@git.example:us/marquee.git"),
+        ("GIT_BRANCH", "versions/2026.1"),
+        ("KAFKA_TOPIC", "movielog7"),
+        ("KAFKA_TOPIC", "_.a"),
+        ("KAFKA_TOPIC", "a"),
+        ("DVC_REMOTE", "s3://bucket/marquee"),
     ],
 )
-def test_valid_addresses_are_accepted(
-    monkeypatch: pytest.MonkeyPatch, name: str, value: str
-) -> None:
+def test_valid_values_are_accepted(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(f"MARQUEE_{name}", value)
     assert getattr(read_settings(), name.lower()) == value

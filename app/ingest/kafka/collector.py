@@ -4,7 +4,6 @@ Events and the offsets after them are committed in one atomic step of the store.
 this process or of the broker loses no message and counts none twice.
 """
 
-import logging
 import time
 from threading import Event
 from typing import Any
@@ -17,6 +16,7 @@ from app.ingest.errors import IngestError
 from app.ingest.event_buffer import EventBuffer
 from app.ingest.id_repair import find_repairs
 from app.ingest.ingest_files import summarize_lines
+from app.ingest.kafka.connection import ClientErrors, connection_options
 from app.ingest.kafka.consumer import UNAVAILABLE_ERRORS, PolledLines, TopicConsumer
 from app.ingest.kafka.metrics import CollectorMetrics
 from app.ingest.log_parser import RatingScale
@@ -25,11 +25,14 @@ from app.ingest.retention import drop_expired_rows
 from app.ingest.store_reader import open_store
 from app.ingest.store_stats import count_rows
 from app.ingest.store_writer import StoreWriter, open_writer
+from app.ingest.time_limits import TimeLimits
 from app.settings import Settings
 from app.shutdown import stop_event
 
 _POLL_TIMEOUT_SECONDS = 0.5
-#: How often the topic is checked for changes. A connection that lasts as long counts as stable.
+#: How often the topic is checked for changes.
+_TOPIC_CHECK_INTERVAL_SECONDS = 5.0
+#: A connection that lasts as long counts as stable; also the interval of idle heartbeats.
 _CHECK_INTERVAL_SECONDS = 15.0
 _LOG_INTERVAL_SECONDS = 60.0
 _MAINTENANCE_INTERVAL_SECONDS = 3600.0
@@ -52,9 +55,6 @@ def run_collector(settings: Settings, duration_seconds: float | None) -> dict[st
     """
     started = time.perf_counter()
     stop = stop_event()
-    if settings.log_level != "debug":
-        # The client logs every failed attempt; the collector logs the first one.
-        logging.getLogger("kafka").setLevel(logging.CRITICAL)
     metrics = CollectorMetrics()
     metrics.configured.set(bool(settings.kafka_servers))
     server = start_server(settings.collector_bind, create_app(metrics.registry, metrics.is_alive))
@@ -71,7 +71,10 @@ def run_collector(settings: Settings, duration_seconds: float | None) -> dict[st
         if server:
             server.stop()
     if duration_seconds is not None and not collector.was_connected:
-        raise IngestError(f"no broker with {settings.kafka_topic} at {settings.kafka_servers}")
+        raise IngestError(
+            f"no broker with {settings.kafka_topic} at {settings.kafka_servers}: "
+            f"{collector.last_error}"
+        )
     return summarize_lines(collector.buffer, collector.repaired_lines, collector.pairs, started)
 
 
@@ -89,16 +92,21 @@ class Collector:
         repaired_lines: lines whose movie id can be repaired.
         pairs: rows of watches in the store.
         was_connected: whether a broker has responded.
+        last_error: why the last connection failed.
     """
 
     def __init__(
         self, settings: Settings, writer: StoreWriter, metrics: CollectorMetrics, stop: Event
     ) -> None:
         scale = RatingScale(settings.rating_min, settings.rating_max)
-        self.buffer = EventBuffer(writer, scale, _MAX_BUFFERED_EVENTS)
+        times = TimeLimits.from_settings(settings)
+        self.buffer = EventBuffer(writer, scale, _MAX_BUFFERED_EVENTS, times)
         self.repaired_lines = self.pairs = 0
         self.was_connected = False
+        self.last_error = ""
+        self._client_errors = ClientErrors(is_logged=settings.log_level == "debug")
         self._settings = settings
+        self._connection = connection_options(settings)
         self._writer = writer
         self._metrics = metrics
         self._stop = stop
@@ -132,10 +140,11 @@ class Collector:
         """
         self._metrics.record_heartbeat()
         servers, topic = self._settings.kafka_servers, self._settings.kafka_topic
-        with TopicConsumer(servers, topic, self._writer.manifest.offsets) as consumer:
+        with TopicConsumer(self._connection, topic, self._writer.manifest.offsets) as consumer:
             connected_at = time.monotonic()
             _log.info("consuming", topic=topic, servers=servers, offsets=consumer.offsets)
             self.was_connected = True
+            self._client_errors.clear()
             self._metrics.messages_lost.inc(consumer.messages_lost)
             self._metrics.connected.set(1)
             try:
@@ -144,14 +153,15 @@ class Collector:
                 self._commit(consumer)  # events polled before the error are valid
                 if time.monotonic() - connected_at < _CHECK_INTERVAL_SECONDS:
                     raise
-                _log.warning("lost the connection to the broker", error=_describe(error))
+                reason = self._client_errors.explain(error)
+                _log.warning("lost the connection to the broker", error=reason)
                 self._count_failure()
             else:
                 self._commit(consumer)
 
     def _consume(self, consumer: TopicConsumer) -> None:
         now = time.monotonic()
-        check_at, logged_at, logged_lines = now + _CHECK_INTERVAL_SECONDS, now, 0
+        check_at, logged_at, logged_lines = now + _TOPIC_CHECK_INTERVAL_SECONDS, now, 0
         self._commit_at = now + self._settings.collector_commit_interval_seconds
         while not self._is_over():
             self._add_lines(consumer.poll(_POLL_TIMEOUT_SECONDS))
@@ -163,7 +173,7 @@ class Collector:
                 self._maintain_store_if_due(now)
             if now >= check_at:
                 consumer.check_topic()
-                check_at = time.monotonic() + _CHECK_INTERVAL_SECONDS
+                check_at = time.monotonic() + _TOPIC_CHECK_INTERVAL_SECONDS
             if now >= logged_at + _LOG_INTERVAL_SECONDS:
                 total = self.buffer.counts["lines"]
                 _log.info("consumed", lines=total - logged_lines, lag=consumer.lag, total=total)
@@ -212,10 +222,11 @@ class Collector:
 
     def _report_failed_connection(self, state: RetryCallState) -> None:
         self._count_failure()
+        error = state.outcome.exception() if state.outcome else None
+        self.last_error = self._client_errors.explain(error)
         if state.attempt_number == 1:
-            error = state.outcome.exception() if state.outcome else None
             servers = self._settings.kafka_servers
-            _log.warning("waiting for the broker", servers=servers, error=_describe(error))
+            _log.warning("waiting for the broker", servers=servers, error=self.last_error)
 
     def _count_failure(self) -> None:
         self._metrics.connected.set(0)
@@ -229,7 +240,3 @@ class Collector:
 
     def _is_over(self) -> bool:
         return self._stop.is_set() or not self._seconds_left()
-
-
-def _describe(error: BaseException | None) -> str:
-    return str(error) or type(error).__name__

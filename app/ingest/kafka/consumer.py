@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from kafka import KafkaConsumer, TopicPartition
 from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaError
+from kafka.net.compat import KafkaNetClient
 from kafka.structs import OffsetAndMetadata
 
 from app import logs
@@ -53,11 +54,13 @@ class TopicConsumer:
         messages_lost: messages that the broker deleted before they were read.
     """
 
-    def __init__(self, servers: str, topic: str, offsets: Mapping[str, Any]) -> None:
+    def __init__(
+        self, connection: Mapping[str, Any], topic: str, offsets: Mapping[str, Any]
+    ) -> None:
         """Connect and seek to the stored offsets, or to the beginning of new partitions.
 
         Args:
-            servers: brokers as `host:port`, separated by commas.
+            connection: the options of `connection_options`.
             topic: name of the topic.
             offsets: `offsets` of an earlier consumer; other keys are ignored.
 
@@ -67,19 +70,22 @@ class TopicConsumer:
         """
         self.messages_lost = 0
         self._topic = topic
-        connection: dict[str, Any] = {
-            "bootstrap_servers": servers.split(","),
+        options: dict[str, Any] = {
+            **connection,
             "bootstrap_timeout_ms": _REQUEST_TIMEOUT_MS,
             "request_timeout_ms": _REQUEST_TIMEOUT_MS,
             "reconnect_backoff_max_ms": _MAX_RECONNECT_BACKOFF_MS,
         }
         with ExitStack() as stack:
-            self._admin = KafkaAdminClient(**connection)
+            self._admin = KafkaAdminClient(**options)
             stack.callback(self._admin.close)
             self._topic_id, self._partitions = self._describe_topic()
             self._consumer = KafkaConsumer(
-                **connection,
+                **options,
                 group_id=GROUP_ID,
+                allow_auto_create_topics=False,
+                kafka_client=_create_client,
+                isolation_level="read_committed",
                 enable_auto_commit=False,
                 auto_offset_reset="none",
                 max_poll_records=MAX_POLL_MESSAGES,
@@ -117,6 +123,7 @@ class TopicConsumer:
         """Return the next messages of any partitions; None when none came in time."""
         polled = self._consumer.poll(timeout_ms=int(timeout_seconds * 1000))
         if not polled:
+            self._skip_records_of_transactions()
             return None
         values = [record.value or b"" for records in polled.values() for record in records]
         for partition, records in polled.items():
@@ -138,6 +145,15 @@ class TopicConsumer:
         """Commit the offsets to Kafka for lag tools, without waiting; failures do not matter."""
         offsets = {p: OffsetAndMetadata(o, "", -1) for p, o in self._next_offsets.items()}
         self._consumer.commit_async(offsets, callback=_log_failed_commit)
+
+    def _skip_records_of_transactions(self) -> None:
+        """Continue after records that are never returned: aborted ones, and ends of transactions.
+
+        Otherwise they would count as lag until the next line.
+        """
+        for partition, offset in self._next_offsets.items():
+            position = self._consumer.position(partition, timeout_ms=_REQUEST_TIMEOUT_MS)
+            self._next_offsets[partition] = max(offset, position or 0)
 
     def _describe_topic(self) -> tuple[str, list[TopicPartition]]:
         (found,) = self._admin.describe_topics([self._topic])
@@ -177,6 +193,17 @@ def decode_lines(messages: list[bytes]) -> list[str]:
     """Decode messages to the lines of a file that holds one message per line."""
     text = b"\n".join(message.rstrip(b"\r\n") for message in messages)
     return split_lines(text.decode("utf-8", errors="replace") + "\n")
+
+
+def _create_client(**options: Any) -> KafkaNetClient:
+    """Create the client of a consumer whose requests for metadata create no topic.
+
+    Otherwise it would create a deleted topic again. kafka-python 3.0 ignores the consumer's option
+    `allow_auto_create_topics`, which is read from here.
+    """
+    client = KafkaNetClient(**options)
+    client.cluster.config["allow_auto_create_topics"] = False
+    return client
 
 
 def _partition_name(partition: TopicPartition) -> str:

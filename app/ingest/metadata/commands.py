@@ -30,6 +30,8 @@ def enrich(settings: Settings, store: Path | None, as_json: bool) -> None:
 
     if not settings.metadata_api_url:
         logs.get(__name__).info("no metadata: MARQUEE_METADATA_API_URL is not set")
+        if as_json:
+            print_summary({"status": "disabled"}, as_json)
         return
     with explain_errors():
         store_dir = store or settings.store_dir

@@ -1,12 +1,12 @@
 """`marquee compare-versions`."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
 from app.cli_errors import explain_errors
+from app.json_output import print_json
 from app.simulator.commands import options
 
 
@@ -63,12 +63,12 @@ def compare_versions(
     environment = Environment(
         EnvironmentSettings(seed=seed, movies=movies, new_movies=new_movies, drift=drift)
     )
-    watched = paired_evaluation.read_watched_movies(environment, watches)
-    selected = paired_evaluation.select_users(environment, watched, users)
     with explain_errors():
+        watched = paired_evaluation.read_watched_movies(environment, watches)
+        selected = paired_evaluation.select_users(environment, watched, users)
         result = paired_evaluation.compare_models(environment, list(models), selected, watched, day)
     if as_json:
-        click.echo(json.dumps(result))
+        print_json(result)
     else:
         _print_comparison(result)
     if any(row["worse"] for row in result["comparisons"]):

@@ -1,10 +1,10 @@
 """`marquee make-sample`."""
 
-import json
 from pathlib import Path
 
 import click
 
+from app.json_output import print_json
 from app.simulator.commands import options
 
 
@@ -18,6 +18,6 @@ def make_sample(out: Path, seed: int, as_json: bool) -> None:
 
     rows = write_sample(out, seed)
     if as_json:
-        click.echo(json.dumps(rows))
+        print_json(rows)
     else:
         click.echo(f"{out}: " + ", ".join(f"{count:,} {name}" for name, count in rows.items()))

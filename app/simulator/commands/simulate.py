@@ -1,6 +1,5 @@
 """`marquee simulate`."""
 
-import json
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from urllib.parse import urlsplit
 import click
 
 from app.cli_errors import explain_errors
+from app.json_output import print_json
 from app.settings import Settings
 from app.simulator.commands import options
 
@@ -19,7 +19,7 @@ _SHARE = click.FloatRange(0, 1)
     epilog="Examples: marquee simulate --days 1 --out stream.log --json;"
     "  marquee simulate --url http://localhost:8082 --rate 20;"
     "  MARQUEE_KAFKA_SERVERS=localhost:9094 marquee simulate --url http://localhost:8082"
-    " --days 14 --speed 672"
+    " --days 14 --speed 672 --start 2026-01-01"
 )
 @click.option("--url", help="Base URL of the service to send requests to.")
 @click.option(
@@ -30,7 +30,8 @@ _SHARE = click.FloatRange(0, 1)
 @click.option(
     "--days",
     type=click.FloatRange(0, min_open=True),
-    help="Simulated days.  [default: with --url until stopped, otherwise 1]",
+    help="Simulated days.  [default: with --url until stopped, or until a --speed above 1 has "
+    "reached the clock; otherwise 1]",
 )
 @click.option(
     "--speed",
@@ -64,7 +65,8 @@ _SHARE = click.FloatRange(0, 1)
 @click.option(
     "--start",
     type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]),
-    help="Simulated time at the start.  [default: now with --url, otherwise the end of the sample]",
+    help="Simulated time at the start; --speed above 1 needs one in the past, such as 2026-01-01."
+    "  [default: now with --url, otherwise the end of the sample]",
 )
 @click.option(
     "--max-users",
@@ -144,20 +146,28 @@ def simulate(
     What they do is written as a log to the Kafka brokers of MARQUEE_KAFKA_SERVERS and to --out.
     Without --url the run takes no real time, and the same options give the same log, byte for
     byte; without --url and --model users find movies without recommendations. Ctrl-C and SIGTERM
-    end a run with --url and print its summary. See docs/simulator.md.
+    end a run with --url and print its summary. A run whose time would be ahead of the clock at its
+    end does not start: the collector rejects lines of the future. Begin such a run in the past,
+    with --start. See docs/simulator.md.
     """
+    from app.ingest.kafka.connection import connection_options
     from app.ingest.log_parser import RatingScale
     from app.simulator.arrivals import ArrivalSettings
+    from app.simulator.clock import limit_days
     from app.simulator.corruption import CorruptionRates
-    from app.simulator.driver import RunOptions, run_simulation
+    from app.simulator.driver import DEFAULT_DAYS, RunOptions, run_simulation
     from app.simulator.environment import SAMPLE_END, EnvironmentSettings
     from app.simulator.movies import MAX_DAYS
     from app.simulator.simulation import SimulationSettings
 
     _check_usage(url, model, out, as_json)
+    now = datetime.now()
+    start = start or (now.replace(microsecond=0) if url else SAMPLE_END)
+    with explain_errors():
+        days = limit_days(start, days if url else days or DEFAULT_DAYS, speed if url else None, now)
     environment = EnvironmentSettings(
         seed=seed,
-        start=start or (datetime.now().replace(microsecond=0) if url else SAMPLE_END),
+        start=start,
         max_users=max_users,
         movies=movies,
         new_movies=new_movies,
@@ -171,13 +181,12 @@ def simulate(
         RatingScale(settings.rating_min, settings.rating_max),
         urlsplit(url).netloc if url else "localhost:8082",
     )
-    run = RunOptions(
-        url, model, days, out, settings.kafka_servers, settings.kafka_topic, metrics_bind
-    )
     with explain_errors():
+        connection = connection_options(settings) if settings.kafka_servers else {}
+        run = RunOptions(url, model, days, out, connection, settings.kafka_topic, metrics_bind)
         summary = run_simulation(simulation, run)
     if as_json:
-        click.echo(json.dumps(summary))
+        print_json(summary)
     else:
         _print_summary(summary, to_stderr=out == "-")
 

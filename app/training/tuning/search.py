@@ -106,7 +106,7 @@ def open_storage(path: Path | None, identity: Mapping[str, Any]) -> Iterator[Bas
         identity: what the search depends on, beside its budget: data, start, seed, ….
 
     Raises:
-        TrainingError: the journal belongs to another search.
+        TrainingError: the journal belongs to another search, or the file is no journal.
         LockHeldError: another process uses it.
     """
     if path is None:
@@ -114,8 +114,11 @@ def open_storage(path: Path | None, identity: Mapping[str, Any]) -> Iterator[Bas
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     with exclusive_lock(path.with_name(f"{path.name}.lock")):
-        storage = JournalStorage(JournalFileBackend(str(path), _LockedByCaller(str(path))))
-        study = optuna.create_study(storage=storage, study_name="identity", load_if_exists=True)
+        try:
+            storage = JournalStorage(JournalFileBackend(str(path), _LockedByCaller(str(path))))
+            study = optuna.create_study(storage=storage, study_name="identity", load_if_exists=True)
+        except (ValueError, TypeError, LookupError) as error:
+            raise TrainingError(f"{path}: not the journal of a search") from error
         known = study.user_attrs.get("identity")
         if known is None:
             study.set_user_attr("identity", dict(identity))

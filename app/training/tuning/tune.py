@@ -8,6 +8,7 @@ from typing import Any
 from optuna.storages import BaseStorage, InMemoryStorage
 
 from app.atomic_files import write_file
+from app.ingest.time_limits import TimeLimits
 from app.training.errors import TrainingError
 from app.training.interactions import Interactions
 from app.training.load import load_interactions
@@ -79,6 +80,7 @@ class TuningJob:
         study: journal file of the search, or None.
         fixed: dotted names of parameters that are not searched.
         command: the command, for the page.
+        times: limits of the possible times; None: the default limits.
     """
 
     ratings: Path | None
@@ -91,6 +93,7 @@ class TuningJob:
     study: Path | None
     fixed: tuple[str, ...]
     command: str
+    times: TimeLimits | None = None
 
 
 def run_tuning(job: TuningJob, budget: Budget, seed: int | None) -> dict[str, Any]:
@@ -107,7 +110,7 @@ def run_tuning(job: TuningJob, budget: Budget, seed: int | None) -> dict[str, An
     seed = start.seed if seed is None else seed
     with Stages() as stages:
         with stages.stage("read"):
-            events = load_interactions(job.ratings, job.watches, job.scale, job.movies)
+            events = load_interactions(job.ratings, job.watches, job.scale, job.movies, job.times)
             splits = validation_splits(events, seed)
         if not splits:
             raise TrainingError("too few events to hold any out")

@@ -3,6 +3,7 @@
 import gzip
 import json
 import subprocess
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -123,6 +124,7 @@ def test_the_real_store_is_prepared(real_store: Path, shared_data: Path, tmp_pat
         "watches": 29_952,
         "repaired": 22,
         "dropped": 2,
+        "impossible_time": 0,
         "split_time": "2023-11-29T18:57:11",
         "train": {"ratings": 30_549, "watches": 29_952},
         "test": {"ratings": 7_641, "watches": 0},
@@ -215,3 +217,34 @@ def test_a_log_of_repairable_lines_only_is_ingested(tmp_path: Path) -> None:
     for name in ("a.log", "b.log"):
         summary = summary_of("collect", "--store", tmp_path / "s", "--file", tmp_path / name)
     assert (summary["lines"], summary["rejected"], summary["repaired"]) == (1, 1, 1)
+
+
+def test_impossible_times_are_rejected_on_arrival(tmp_path: Path) -> None:
+    times = ["2022-11-14T12:24", "2926-11-14T12:24", "1026-11-14T12:24", "1989-12-31T23:59:59"]
+    lines = [f"{time},7,GET /data/m/up+2009/{n}.mpg\n" for n, time in enumerate(times)]
+    lines += [f"{time},7,GET /rate/alien+1979=4\n" for time in times]
+    (tmp_path / "l.log").write_text("".join(lines))
+    (tmp_path / "r.csv").write_text(
+        "user,movie,rating,time\n1,up+2009,4,978300760\n2,up+2009,4,2926-01-01\n3,up+2009,4,1\n"
+        "4,up+2009,4,40000000000\n5,up+2009,4,\n"
+    )
+    summary = summary_of("collect", "--store", tmp_path / "s", "--file", tmp_path / "l.log")
+    assert (summary["watches"], summary["ratings"], summary["reasons"]["time"]) == (1, 1, 6)
+    command = ["import-ratings", "--store", tmp_path / "s", tmp_path / "r.csv"]
+    summary = summary_of(*command)
+    assert (summary["accepted"], summary["reasons"]["time"]) == (2, 3)
+    assert summary_of(*command, MARQUEE_MIN_EVENT_YEAR="1970")["reasons"]["time"] == 2
+
+
+def test_the_streams_zone_narrows_the_limit(tmp_path: Path) -> None:
+    def local(hours: float) -> str:
+        return (datetime.now(UTC) + timedelta(hours=hours)).strftime("%Y-%m-%dT%H:%M:%S")
+
+    lines = [f"{local(hours)},7,GET /data/m/up+2009/0.mpg\n" for hours in (-0.1, 5.4, 5.8, 23)]
+    (tmp_path / "l.log").write_text("".join(lines))
+    for zone, rejected in (("", 0), ("Asia/Kolkata", 2), ("UTC", 3)):
+        summary = summary_of(
+            "collect", "--store", tmp_path / "s", "--file", tmp_path / "l.log",
+            MARQUEE_STREAM_TIME_ZONE=zone,
+        )  # fmt: skip
+        assert summary["reasons"]["time"] == rejected, zone

@@ -57,7 +57,8 @@ def test_the_same_options_give_the_same_log_byte_for_byte(
 def simulate_live(url: str, seconds: float, *options: object) -> dict[str, Any]:
     """Run in real time, 600 times as fast; return the summary."""
     days = seconds * 600 / 86_400
-    return summary_of("simulate", "--url", url, "--speed", 600, "--days", days, *options)
+    past = ["--start", "2022-11-14"]
+    return summary_of("simulate", "--url", url, "--speed", 600, "--days", days, *past, *options)
 
 
 def test_the_log_of_a_run_against_the_real_service_can_be_collected(
@@ -160,6 +161,10 @@ def test_sigterm_ends_a_run_with_its_summary(server: Server) -> None:
         (["--rate", 0], 2, "--rate"),
         (["--out", "/no/such/directory/x"], 1, "/no/such/directory/x"),
         (["--out", "-", "--json"], 2, "standard output"),
+        (["--url", "http://x", "--speed", 600, "--days", 1], 1, "--start 20"),
+        (["--url", "http://x", "--speed", 600], 1, "ahead of the clock"),
+        (["--start", "2999-01-01"], 1, "ahead of the clock"),
+        (["--start", "2022-11-14", "--days", 1e9], 1, "ahead of the clock"),
     ],
 )
 def test_wrong_options_are_reported_with_their_exit_status(

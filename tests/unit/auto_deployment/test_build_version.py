@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import polars as pl
 import pytest
@@ -17,7 +18,7 @@ from app.auto_deployment.build_version import BuiltVersion, VersionBuilder
 from app.auto_deployment.errors import NoVersionError
 from app.auto_deployment.publish import Publisher
 from app.auto_deployment.version_commits import read_version
-from app.ingest.data_window import read_window
+from app.ingest.data_window import DataWindow, read_window
 from app.ingest.ingest_files import ingest_log_files
 from app.ingest.log_parser import RatingScale
 from app.ingest.schemas import RATINGS, WATCHES, conform
@@ -186,6 +187,29 @@ def test_a_rejected_batch_is_copied_and_excluded_from_the_next_window(build: Bui
     (span,) = read_window(build.tree.path / "data" / "window.json").excluded
     assert (span.after, span.until) == (AFTER, UNTIL)
     assert span.reason == "the distribution has drifted"
+
+
+@pytest.mark.parametrize("zone", ["", "Asia/Tokyo"])
+def test_an_excluded_span_ends_at_the_snapshot_and_later_events_count(
+    build: Build, zone: str
+) -> None:
+    zone_setting = {"stream_time_zone": zone}
+    build.repository.settings = build.repository.settings.model_copy(update=zone_setting)
+    now = datetime.now(ZoneInfo(zone or "UTC")).replace(tzinfo=None)
+    times = [AFTER, now - timedelta(hours=1), now + timedelta(hours=9)]
+    shutil.rmtree(build.stages / "prepared")
+    write_tables(build.stages / "prepared", [1, 2, 3], ["a+1999"] * 3, times)
+    batch = {"after": AFTER.isoformat(), "until": times[2].isoformat(), "events": 2}
+    rejected = {**REPORT, "passed": False, "rejected": ["too many events"], "batch": batch}
+    build.write("data.json", rejected)
+    with pytest.raises(NoVersionError, match="The 2 events after"):
+        build.builder().build()
+
+    excluded = build.repository.workspace.read("excluded.json")
+    window = DataWindow.model_validate(excluded)
+    good_event = now + timedelta(hours=2)
+    events = pl.DataFrame({"time": [times[1], good_event]}).filter(window.row_filter("time"))
+    assert events["time"].to_list() == [good_event]
 
 
 def test_accepted_data_includes_the_rejected_batches(build: Build) -> None:

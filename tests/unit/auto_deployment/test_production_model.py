@@ -47,6 +47,17 @@ def test_the_model_of_a_tagged_version_is_fetched(
     assert read_manifest(production.path / "lists", "lists").version == 3
 
 
+def test_a_fetch_that_was_killed_is_repeated(repository: VersionRepository, tmp_path: Path) -> None:
+    directory = tmp_path / "production"
+    model = fetch_model(repository.tree, 3, directory).path
+    (directory / "leftover").mkdir()
+    for path in model.rglob("*.npy"):  # the largest file was not complete, others did not arrive
+        path.unlink()
+    (model / "lists" / "lists.npy").write_bytes(b"\x93NUMPY")
+    assert read_manifest(fetch_model(repository.tree, 3, directory).path / "lists", "lists")
+    assert list(directory.iterdir()) == [model]
+
+
 def test_a_version_without_a_tag_has_no_model(
     repository: VersionRepository, tmp_path: Path
 ) -> None:

@@ -11,6 +11,7 @@ from app.auto_deployment.errors import DeploymentError
 from app.auto_deployment.git_dvc import WorkingTree
 from app.auto_deployment.restore import restore_version
 from app.model.manifest import read_manifest
+from app.model.verify import verify_model
 from app.provenance.lineage import restore_command
 from tests.unit.auto_deployment.conftest import VersionRepository
 
@@ -72,6 +73,36 @@ def test_a_damaged_remote_is_an_error(repository: VersionRepository, clone: Work
     damage_files(repository.directory / "versions")
     with pytest.raises(DeploymentError, match="holds damaged ones"):
         restore_version(clone, 4)
+
+
+def write_cache_settings(clone: WorkingTree, text: str) -> None:
+    (clone.path / ".dvc" / "config.local").write_text(f"[cache]\n{text}\n")
+
+
+def test_a_version_is_restored_from_a_shared_cache_with_symbolic_links(
+    repository: VersionRepository, clone: WorkingTree
+) -> None:
+    shared = repository.directory / "shared"
+    write_cache_settings(clone, f"dir = {shared}\ntype = symlink\nshared = group")
+    assert restore_version(clone, 3)["version"] == 3
+    assert not (clone.path / ".dvc" / "cache").exists()
+    damage_files(shared)
+    model_hash = restore_version(clone, 3)["model_hash"]
+    assert verify_model(clone.path / "model")["lists"].model_hash == model_hash
+
+
+def test_a_version_is_restored_with_reflinks_or_the_setting_is_named(clone: WorkingTree) -> None:
+    write_cache_settings(clone, "type = reflink")
+    try:
+        assert restore_version(clone)["version"] == 4
+    except DeploymentError as error:  # the file system has none
+        assert "DVC's cache.type is reflink" in str(error)
+
+
+def test_a_cache_directory_that_cannot_be_written_is_named(clone: WorkingTree) -> None:
+    write_cache_settings(clone, "dir = /proc/cache")
+    with pytest.raises(DeploymentError, match=r"DVC's cache\.dir is /proc/cache"):
+        restore_version(clone)
 
 
 @pytest.mark.parametrize("commit", ["unknown", "version-3"])

@@ -1,5 +1,6 @@
 """When runs start, with a simulated clock."""
 
+import itertools
 import json
 import time
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ import pytest
 import time_machine
 from prometheus_client import CollectorRegistry, generate_latest
 
-from app.auto_deployment.scheduler import RetrainMetrics, Scheduler
+from app.auto_deployment.scheduler import RetrainMetrics, Scheduler, run_command
 from app.settings import Settings
 
 NOON = datetime(2026, 3, 28, 12, tzinfo=UTC)  # daylight saving time starts in Europe that night
@@ -151,3 +152,22 @@ def test_it_is_alive_only_while_the_loop_ticks(
     two_minutes_later = time.monotonic() + 120
     monkeypatch.setattr(time, "monotonic", lambda: two_minutes_later)
     assert not runs.scheduler.is_alive()
+
+
+def test_a_run_with_much_output_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "__init__.py").touch()
+    (tmp_path / "app" / "__main__.py").write_text(
+        "import json\n"
+        "print(json.dumps({'status': 'failed', 'subject': 'Failed', 'body': 'x' * 1_000_000}))\n"
+    )
+    monkeypatch.chdir(tmp_path)  # `python -m app` runs the module of this directory
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    stop, heartbeats = Event(), itertools.count()
+
+    def heartbeat() -> None:
+        if next(heartbeats) == 300:  # a minute: it is blocked
+            stop.set()
+
+    run_command(stop, heartbeat)
+    assert not stop.is_set()

@@ -54,8 +54,8 @@ def test_the_content_decides_how_a_file_is_read(
         (b"PAR1\x15", "a Parquet file"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n", "git lfs pull"),
         (b"\n<!DOCTYPE html><html>", "an HTML page"),
-        (gzip.compress(b"<html>not found"), "an HTML page"),
-        (gzip.compress(TEXT.encode())[:-4], "cannot read"),
+        (gzip.compress(b"<html>not found", mtime=0), "an HTML page"),
+        (gzip.compress(TEXT.encode(), mtime=0)[:-4], "cannot read"),
     ],
 )
 def test_what_is_not_text_is_an_error(tmp_path: Path, content: bytes, message: str) -> None:

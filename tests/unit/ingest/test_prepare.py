@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 
 from app.ingest import prepare
+from app.ingest.data_window import DataWindow, ExcludedSpan
 from app.ingest.errors import IngestError
 from app.ingest.prepare import prepare_tables
 from app.ingest.schemas import KEY, RATING_EVENTS, RATINGS, WATCH_EVENTS, WATCHES
@@ -54,7 +55,13 @@ def test_tables_are_repaired_and_sorted(tmp_path: Path) -> None:
     summary = prepare_tables(
         write_store(tmp_path / "s", (watches, ratings)), tmp_path / "out", None
     )
-    assert summary == {"ratings": 1, "watches": 62, "repaired": 3, "dropped": 1}
+    assert summary == {
+        "ratings": 1,
+        "watches": 62,
+        "repaired": 3,
+        "dropped": 1,
+        "impossible_time": 0,
+    }
     table = read_watches(tmp_path / "out/watches.parquet")
     assert table.head(2).rows() == [
         (3, "up+2009", 1, at(4), at(4)),
@@ -131,6 +138,44 @@ def test_ratings_without_time_are_never_on_the_test_side(tmp_path: Path) -> None
     with pytest.raises(IngestError, match="has a time to split by"):
         prepare_tables(without_time, tmp_path / "none", 0.5)
     assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("window", [None, DataWindow(max_time=at(100))])
+def test_a_stored_pair_whose_last_time_is_impossible_is_left_out(
+    tmp_path: Path, window: DataWindow | None
+) -> None:
+    future, past = datetime(2926, 1, 1), datetime(1026, 1, 1)
+    watches = watch_events(
+        *((user, "up+2009", minute, at(user)) for user in (1, 2, 3) for minute in (0, 1)),
+        (1, "up+2009", 2, future),
+        (3, "up+2009", 2, past),
+        (4, "up+2009", 2, past),
+    )
+    ratings = rating_events(
+        (1, "up+2009", 5.0, future), (2, "up+2009", 4.0, at(2)), (3, "up+2009", 4.0, None)
+    )
+    store = write_store(tmp_path / "s", (watches, ratings))
+    summary = prepare_tables(store, tmp_path / "out", None, window)
+    assert summary["impossible_time"] == 3  # the pairs of users 1 and 4, and the rating of user 1
+    found = read_watches(tmp_path / "out/watches.parquet")
+    # A first time that is impossible decides only that the pair is on the side of the training.
+    assert found["user_id"].to_list() == [2, 3]
+    assert found["last_time"].to_list() == [at(2), at(3)]
+    assert read_ratings(tmp_path / "out/ratings.parquet")["user_id"].to_list() == [2, 3]
+
+
+def test_spans_are_excluded_by_the_time_that_weighs_a_pair(tmp_path: Path) -> None:
+    watches = watch_events(
+        (1, "up+2009", 0, at(1)),
+        (1, "up+2009", 1, at(6)),
+        (2, "up+2009", 0, at(6)),
+        (2, "up+2009", 1, at(9)),
+    )
+    window = DataWindow(test_start=at(5), excluded=(ExcludedSpan(after=at(5), until=at(8)),))
+    store = write_store(tmp_path / "s", (watches, NO_RATINGS))
+    summary = prepare_tables(store, tmp_path / "out", None, window)
+    assert summary["excluded"] == 1
+    assert read_watches(tmp_path / "out/watches.parquet")["user_id"].to_list() == [2]
 
 
 def test_an_empty_store_gives_empty_tables(tmp_path: Path) -> None:

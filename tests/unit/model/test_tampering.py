@@ -110,7 +110,7 @@ WHEN_OPENED: dict[str, tuple[Tamper, str]] = {
     "no manifest": (lambda d: (d / "manifest.json").unlink(), "manifest.json: cannot be read"),
     "manifest is not JSON": (
         lambda d: (d / "manifest.json").write_text("{"),
-        "manifest.json: not JSON",
+        "manifest.json: line 1: not JSON",
     ),
     "manifest is not an object": (
         lambda d: (d / "manifest.json").write_text("[]"),

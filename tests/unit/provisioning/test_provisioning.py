@@ -8,6 +8,7 @@ from app.provisioning.database import provision_database
 from app.provisioning.secrets import (
     ProvisioningError,
     get_or_generate_secret,
+    provision_collector,
     provision_scheduler,
     read_operator_secret,
 )
@@ -110,3 +111,19 @@ def test_the_scheduler_gets_the_operators_secrets_and_otherwise_empty_files(
         "slack_webhook": "https://hooks.example/x",
     }
     assert all(p.stat().st_uid == 10001 for p in (tmp_path / "scheduler").iterdir())
+
+
+@needs_root
+def test_the_collector_gets_the_secrets_of_the_broker(tmp_path: Path, operator: Path) -> None:
+    (operator / "kafka_password").write_text("pass-phrase\n")
+    (operator / "kafka_ca").write_text("-----BEGIN CERTIFICATE-----\nabc\n")
+    (tmp_path / "collector").mkdir()
+    provision_collector(operator, tmp_path / "collector")
+    contents = {path.name: path.read_text() for path in (tmp_path / "collector").iterdir()}
+    assert contents == {
+        "kafka_password": "pass-phrase",
+        "kafka_ca": "-----BEGIN CERTIFICATE-----\nabc\n",
+        "kafka_certificate": "",
+        "kafka_key": "",
+    }
+    assert all(p.stat().st_mode & 0o777 == 0o400 for p in (tmp_path / "collector").iterdir())

@@ -1,9 +1,11 @@
 import socket
+from pathlib import Path
 
 import pytest
 from pytest_httpserver import HTTPServer
 
-from app.service.healthcheck import is_ready
+from app.service.healthcheck import is_ready, read_address
+from app.settings import Settings
 
 
 def has_ipv6() -> bool:
@@ -40,3 +42,16 @@ def test_the_service_is_found_at_the_address_it_listens_at(host: str, bind: str)
 
 def test_an_invalid_address_is_not_ready() -> None:
     assert not is_ready("8082")
+
+
+def test_the_address_is_read_like_the_setting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MARQUEE_BIND", raising=False)
+    assert read_address() == Settings().bind
+    (tmp_path / "bind").write_text("[::1]:8090\n", encoding="utf-8-sig")
+    monkeypatch.setenv("MARQUEE_BIND_FILE", str(tmp_path / "bind"))
+    assert read_address() == "[::1]:8090"
+    monkeypatch.delenv("MARQUEE_BIND_FILE")
+    monkeypatch.setenv("MARQUEE_BIND", "127.0.0.1:8091")
+    assert read_address() == "127.0.0.1:8091"

@@ -1,3 +1,4 @@
+import gzip
 import json
 from pathlib import Path
 
@@ -64,6 +65,47 @@ def test_any_other_content_is_an_error(tmp_path: Path, name: str, content: bytes
         (tmp_path / name).write_bytes(content)
     with pytest.raises(TrainingError, match=name):
         read_lengths(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "rank;Runtime (minutes);Movie ID\n1;100;a\n2;80;b\n",
+        "movieId\tid\tlength\na\t1\t100\nb\t2\t80\n",
+        '# exported\nlength,"item_id:token",title\n100,a,"x, y"\n80,b,"a\nb"\n',
+        "a::x::1999::100\nb::y::2000::80\n",
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "gzip"])
+def test_columns_of_movies_are_recognised_by_name(tmp_path: Path, text: str, encoding: str) -> None:
+    content = gzip.compress(text.encode()) if encoding == "gzip" else text.encode(encoding)
+    (tmp_path / "movies.dat").write_bytes(content)
+    assert dict(read_lengths(tmp_path / "movies.dat").rows()) == LENGTHS
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("movieId,title,genres,year\na,x,y,1999\nb,x,y,2000\n", "no column length"),
+        ("name,title,genres,year\na,x,y,1999\nb,x,y,2000\n", "'year' is no length"),
+        ("a,x,y,1999\nb,x,y,2000\n", "median length is 1999.5"),
+        ("movie_id,length\na,6000\nb,4800\n", "median length is 5400"),
+        ("movie_id,runtime\na,1h40\nb,1h20\n", "not numbers of minutes"),
+        ("movie_id,runtime,length\na,100,1\n", "could both be the length"),
+        ("<html>not found", "HTML"),
+        ("version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+    ],
+)
+def test_a_column_that_is_no_length_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "movies.csv").write_text(text)
+    with pytest.raises(TrainingError, match=message):
+        read_lengths(tmp_path / "movies.csv")
+
+
+def test_the_content_decides_how_movies_are_read(tmp_path: Path) -> None:
+    for name, other in (("f.parquet", "f.csv"), ("map.json", "f.txt"), ("f.csv", "f.PARQUET")):
+        write(tmp_path / name).rename(tmp_path / other)
+        assert dict(read_lengths(tmp_path / other).rows()) == LENGTHS
 
 
 def test_minutes_count_by_their_share_of_the_movie() -> None:

@@ -81,6 +81,46 @@ def test_a_users_file_is_read(tmp_path: Path) -> None:
     assert read_users(tmp_path / "u.csv").rows() == [(6921, 34, "M")]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Gender;Age;UserID\nM;34;6921\n",
+        "# exported\nuser_id:token\tage:float\tsex:token\tzip\n6921\t34.0\tM\t1\n",
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_columns_of_users_are_recognised_by_name(tmp_path: Path, text: str, encoding: str) -> None:
+    (tmp_path / "u.parquet").write_bytes(text.encode(encoding))  # the content decides
+    assert read_users(tmp_path / "u.parquet").rows() == [(6921, 34, "M")]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("1::F::1::10::48067\n", "the first row is no header"),
+        ("user_id,age,gender\n1,1980,F\n", "an age is not between 0 and 120"),
+        ("user_id,age,gender\n1,25-34,F\n", "age '25-34' is not a whole number"),
+        ("user_id,age,sex,gender\n1,2,F,F\n", "sex and gender could both be the gender"),
+        ("user_id,age\n1,2\n", "no column gender"),
+        ("user_id,age,gender\n" + "".join(f"{n},2,g{n}\n" for n in range(30)), "20 genders"),
+        ("user_id,age,gender\n" + "1" * 5000 + ",2,F\n", "is not a whole number"),
+    ],
+)
+def test_an_implausible_column_of_users_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "u.csv").write_text(text)
+    with pytest.raises(TrainingError, match=message):
+        read_users(tmp_path / "u.csv")
+
+
+def test_a_time_of_users_that_is_ignored_is_reported(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "u.csv").write_text("user_id,age,gender,joined\n1,2,F,2005-09-06\n")
+    read_users(tmp_path / "u.csv")
+    output = capfd.readouterr()
+    assert "looks like a time and is ignored" in output.out + output.err
+
+
 @pytest.mark.parametrize("content", ["", "user_id,age\n1,2\n", "user_id,age,gender\nx,y,z\n"])
 def test_a_users_file_with_other_content_is_an_error(tmp_path: Path, content: str) -> None:
     (tmp_path / "u.csv").write_text(content)

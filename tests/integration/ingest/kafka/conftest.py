@@ -87,6 +87,6 @@ class CollectorHarness:
 @pytest.fixture
 def harness(broker: Broker, tmp_path: Path, request: pytest.FixtureRequest) -> CollectorHarness:
     """A new topic with two partitions and a new store."""
-    topic = f"{request.node.name[:60]}-{time.time_ns()}"
+    topic = f"{request.node.originalname[:60]}-{time.time_ns()}"
     broker.create_topic(topic, partitions=2)
     return CollectorHarness(broker, topic, tmp_path / "store", free_port())

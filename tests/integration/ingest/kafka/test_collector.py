@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import requests
+from kafka import KafkaProducer
 from kafka.structs import TopicPartition
 
 from app.ingest.kafka.consumer import GROUP_ID
@@ -114,11 +115,36 @@ def test_a_recreated_topic_is_read_from_its_beginning(harness: CollectorHarness)
     eventually(lambda: harness.committed() == 50, 120, "the lines in the store")
     with harness.broker.admin() as admin:
         admin.delete_topics([harness.topic])
-    # The broker creates the topic when a client uses it.
+        # The broker creates a topic when a client asks for it; this one must not.
+        eventually(lambda: harness.metric("marquee_kafka_connected") == 0, 120, "a lost topic")
+        assert harness.topic not in admin.list_topics()
     harness.broker.produce(harness.topic, watch_lines(*range(100, 170)))
     both = [*range(50), *range(100, 170)]
     eventually(lambda: users_in(harness.store) == both, 120, "the new topic's lines")
     assert "topic was recreated" in stop(process)
+
+
+def test_lines_of_aborted_transactions_are_not_ingested(harness: CollectorHarness) -> None:
+    process = harness.start()
+    transactions = ((range(5), True), (range(100, 150), False), (range(5, 9), True), ([99], False))
+    with KafkaProducer(
+        bootstrap_servers=harness.broker.servers, transactional_id=harness.topic
+    ) as producer:
+        producer.init_transactions()
+        for users, is_committed in transactions:
+            producer.begin_transaction()
+            for line in watch_lines(*users):
+                producer.send(harness.topic, line)
+            producer.flush()
+            if is_committed:
+                producer.commit_transaction()
+            else:
+                producer.abort_transaction()
+    # 60 lines and at least one record for the end of each transaction.
+    eventually(lambda: harness.committed() >= 64, 60, "the ends of all transactions")
+    eventually(lambda: harness.metric("marquee_kafka_consumer_lag") == 0, 60, "no lag")
+    stop(process)
+    assert users_in(harness.store) == list(range(9))
 
 
 def test_new_partitions_are_found(harness: CollectorHarness) -> None:
@@ -162,7 +188,7 @@ def test_the_collector_waits_for_an_unavailable_broker(harness: CollectorHarness
 
 
 def test_without_a_broker_it_idles_and_leaves_the_store_alone(tmp_path: Path) -> None:
-    harness = CollectorHarness(Broker("", 0), "movielog", tmp_path / "store", 0)
+    harness = CollectorHarness(Broker("", 0, 0), "movielog", tmp_path / "store", 0)
     process = harness.start(MARQUEE_KAFKA_SERVERS="")
     assert process.stderr is not None
     assert "idle: no broker is configured" in process.stderr.readline()

@@ -1,0 +1,39 @@
+"""In each of the project's own images every command works, or says what is missing.
+
+`tests/unit/test_cli.py` checks the same without containers.
+"""
+
+import re
+
+import pytest
+
+from app.cli import COMMANDS
+from tests.support.docker import docker
+from tests.support.stack import PROJECT, Stack
+
+#: Tag of each image of the stack, and commands that must work in it.
+IMAGES = {
+    "stable-1": {"serve", "recommend", "verify", "init"},
+    "provenance": {"recommend", "verify", "trace", "ship", "migrate", "backup"},
+    "deployment": set(COMMANDS),
+}
+
+
+@pytest.mark.parametrize("tag", IMAGES)
+def test_every_command_works_in_an_image_or_says_what_is_missing(stack: Stack, tag: str) -> None:
+    overview, *helps = run_helps(f"{PROJECT}:{tag}")
+    assert "Usage: marquee" in overview
+    for name, output in zip(COMMANDS, helps, strict=True):
+        assert f"Usage: marquee {name}" in output or re.match(
+            rf"Error: [\w.]+ is not installed, and `{name}` needs it", output
+        ), output
+    working = {name for name, out in zip(COMMANDS, helps, strict=True) if "Usage: " in out}
+    assert working >= IMAGES[tag]
+
+
+def run_helps(image: str, *options: str) -> list[str]:
+    """Return the output of `marquee --help`, then of each command, in one container."""
+    script = f"for c in '' {' '.join(COMMANDS)}; do marquee $c --help 2>&1; printf '@@@'; done"
+    confined = ("--read-only", "--cap-drop=ALL", "--tmpfs=/tmp", "--network=none")
+    output = docker("run", "--rm", *confined, *options, "--entrypoint=sh", image, "-c", script)
+    return output.removesuffix("@@@").split("@@@")

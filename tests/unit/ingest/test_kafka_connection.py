@@ -1,0 +1,60 @@
+import ssl
+from typing import Any
+
+import pytest
+
+from app.ingest.kafka.connection import connection_options
+from app.settings import SettingsError, read_settings
+from tests.support.certificates import CertificateAuthority
+
+
+@pytest.fixture(scope="module")
+def authority() -> CertificateAuthority:
+    return CertificateAuthority()
+
+
+def test_without_settings_the_connection_is_plain() -> None:
+    options = connection_options(read_settings(kafka_servers="a:1,b:2"))
+    assert options == {"bootstrap_servers": ["a:1", "b:2"], "security_protocol": "PLAINTEXT"}
+
+
+@pytest.mark.parametrize("has_own_authority", [True, False])
+def test_tls_verifies_the_certificate_and_the_host(
+    authority: CertificateAuthority, has_own_authority: bool
+) -> None:
+    ca = authority.pem if has_own_authority else ""
+    context = connection_options(read_settings(kafka_security_protocol="SSL", kafka_ca=ca))[
+        "ssl_context"
+    ]
+    assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
+    if has_own_authority:
+        assert len(context.get_ca_certs()) == 1
+
+
+@pytest.mark.parametrize("name", ["kafka_ca", "kafka_certificate", "kafka_key"])
+@pytest.mark.parametrize("content", ["no PEM", "-----BEGIN CERTIFICATE-----\nx", "é"])
+def test_an_invalid_certificate_is_an_error_with_its_setting(
+    authority: CertificateAuthority, name: str, content: str
+) -> None:
+    certificate, key = authority.issue("client")
+    valid = {"kafka_certificate": certificate, "kafka_key": key}
+    settings = read_settings(kafka_security_protocol="SSL", **{**valid, name: content})
+    with pytest.raises(SettingsError, match=f"MARQUEE_{name.upper()}: no certificate|PEM format"):
+        connection_options(settings)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"kafka_security_protocol": "SASL_SSL"}, "SASL_SSL needs kafka_user and kafka_password"),
+        ({"kafka_user": "reader"}, "not used with PLAINTEXT"),
+        ({"kafka_ca": "x"}, "not used with PLAINTEXT"),
+        ({"kafka_key": "x", "kafka_security_protocol": "SSL"}, "need each other"),
+        ({"kafka_security_protocol": "TLS"}, "KAFKA_SECURITY_PROTOCOL"),
+    ],
+)
+def test_credentials_that_are_missing_or_would_not_be_used_are_refused(
+    values: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(SettingsError, match=message):
+        read_settings(**values)
