@@ -41,8 +41,6 @@ def test_a_command_that_does_not_end_is_stopped_with_a_message(tree: WorkingTree
     message = r"dvc repro: stopped after 0\.25 s \(MARQUEE_STAGE_TIMEOUT_HOURS\)"
     with pytest.raises(ToolError, match=message):
         impatient.dvc("repro")
-    with pytest.raises(ToolError, match="dvc pull: stopped after"):
-        impatient.dvc("pull")
 
 
 def test_a_shared_cache_is_not_used_in_a_workspace(tree: WorkingTree, tmp_path: Path) -> None:
@@ -50,7 +48,7 @@ def test_a_shared_cache_is_not_used_in_a_workspace(tree: WorkingTree, tmp_path: 
         config.write(f"[cache]\n    dir = {tmp_path}/shared\n    type = symlink\n")
     tree.use_own_dvc_cache()
     assert tree.dvc("cache", "dir").strip() == str(tree.path / ".dvc" / "cache")
-    assert tree.dvc("config", "cache.type").strip() == "reflink,copy"
+    assert "reflink,copy" in (tree.path / ".dvc" / "config.local").read_text()
     tree = replace(tree, timeouts=CommandTimeouts(0, 0))
     tree.use_own_dvc_cache()  # needs no command where it is set
 

@@ -84,13 +84,14 @@ def make_table(
     quote = has_header and len(delimiter) == 1 and random.random() < 0.3
     format_time = random.choice(_TIME_FORMATS)
     lines, truth = [], Counter[Row]()
-    # A table without header needs some valid rows to be understood, and no user id like a time.
     count = random.randint(0 if has_header else 3, 9)
     for number in range(count):
         row, fields = _make_row(random, format_time, may_lack_time=has_header)
         if "time" not in order:
             row = (*row[:3], None)
-        damaged = random.choice(order) if number > 2 and random.random() < 0.3 else None
+        # A table without header of which most rows are damaged would be refused as a whole.
+        can_be_damaged = number > 2 and (has_header or 2 * (number - truth.total() + 1) <= number)
+        damaged = random.choice(order) if can_be_damaged and random.random() < 0.3 else None
         if damaged is None:
             truth[row] += 1
         else:
