@@ -19,6 +19,7 @@ from bench.requests.model import ROOT
 #: run by name.
 BENCHES: dict[str, tuple[list[str], list[str]]] = {
     "ingest_throughput": ([], []),
+    "id_repair": ([], ["--quick"]),
     "kafka_throughput": ([], ["--quick"]),
     "requests": ([], ["--quick"]),
     "requests_stack": ([], ["--quick"]),

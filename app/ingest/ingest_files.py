@@ -14,7 +14,7 @@ from app.ingest import log_parser, ratings_csv
 from app.ingest.batch_parser import LINE_KINDS
 from app.ingest.errors import IngestError
 from app.ingest.event_buffer import EventBuffer
-from app.ingest.id_repair import Repairs, find_repairs
+from app.ingest.id_repair import find_repairs_of
 from app.ingest.line_reader import LineReader
 from app.ingest.log_parser import RatingScale, is_movie_id
 from app.ingest.ratings_csv import MAX_EXAMPLES, RatingsTable
@@ -62,7 +62,8 @@ def ingest_log_files(
                     buffer.flush()
                 update_progress()
         buffer.flush()
-    counts, repairs = _count_and_find_repairs(store)
+    counts = _count_rows(store)
+    repairs = find_repairs_of(buffer.events_by_movie, counts.users_by_movie)
     repaired = buffer.count_repaired(repairs)
     if not repaired and buffer.counts["rejected"] == buffer.counts["lines"]:
         raise _nothing_ingested(names, "lines", buffer.counts["lines"], buffer.reasons)
@@ -107,7 +108,8 @@ def ingest_rating_tables(
         tables = [RatingsTable(reader, scale, possible) for reader in readers]
         buffer = EventBuffer(stack.enter_context(open_writer(store)), scale)
         rows, reasons = _ingest_tables(tables, buffer)
-    counts, repairs = _count_and_find_repairs(store)
+    counts = _count_rows(store)
+    repairs = find_repairs_of(buffer.events_by_movie, counts.users_by_movie)
     # A row rejected for its movie id counts as accepted once that id can be repaired.
     reasons["movie"] -= sum(buffer.events_by_movie[m] for m in repairs if not is_movie_id(m))
     if reasons.total() == rows:
@@ -162,10 +164,9 @@ def _ingest_tables(tables: list[RatingsTable], buffer: EventBuffer) -> tuple[int
     return rows, reasons
 
 
-def _count_and_find_repairs(store: Path) -> tuple[StoreCounts, Repairs]:
+def _count_rows(store: Path) -> StoreCounts:
     with open_store(store) as snapshot:
-        counts = count_rows(snapshot)
-    return counts, find_repairs(counts.users_by_movie)
+        return count_rows(snapshot)
 
 
 @contextmanager

@@ -20,8 +20,9 @@ import pyarrow.parquet as pq
 from app.atomic_files import staged_directory
 from app.ingest.data_window import DataWindow
 from app.ingest.errors import IngestError
-from app.ingest.id_repair import Repairs, clean_ratings, clean_watches, find_repairs
+from app.ingest.id_repair import clean_ratings, clean_watches
 from app.ingest.metadata_files import METADATA_FILES, copy_metadata
+from app.ingest.movie_counts import MovieCounts
 from app.ingest.schemas import KEY, RATINGS, WATCHES
 from app.ingest.segment import to_arrow
 from app.ingest.store_files import Table
@@ -70,9 +71,9 @@ def prepare_tables(
     with open_store(store) as snapshot, staged_directory(out) as staged:
         temporary = staged / "temporary"
         temporary.mkdir()
-        repairs = find_repairs(count_rows(snapshot).users_by_movie)
+        users = count_rows(snapshot).users_by_movie
         possible = (times or TimeLimits()).table_range()
-        counts = _clean_buckets(snapshot, repairs, temporary, window, possible)
+        counts = _clean_buckets(snapshot, users, temporary, window, possible)
         split_time = _choose_split_time(temporary, test_share, window)
         rows = {table: _write_table(temporary, staged, table, split_time) for table in TABLES}
         shutil.rmtree(temporary)
@@ -97,7 +98,7 @@ def _check_target(out: Path) -> None:
 
 def _clean_buckets(
     snapshot: StoreSnapshot,
-    repairs: Repairs,
+    users: MovieCounts,
     temporary: Path,
     window: DataWindow | None,
     possible: TimeRange,
@@ -114,7 +115,7 @@ def _clean_buckets(
                 counts["excluded"] += rows.height - within.height
                 rows = within
             clean = clean_watches if table == "watches" else clean_ratings
-            cleaned, repair_counts = clean(rows, repairs)
+            cleaned, repair_counts = clean(rows, users)
             counts.update(repair_counts._asdict())
             path = temporary / f"{table}-{bucket:04}.parquet"
             cleaned.write_parquet(path, row_group_size=_ROW_GROUP_ROWS, statistics=True)

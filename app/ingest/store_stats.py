@@ -1,14 +1,14 @@
 """Count what is in a store: for id repair, for `marquee data stats` and for retraining."""
 
-from collections import Counter
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import polars as pl
 
-from app.ingest.id_repair import find_repairs
-from app.ingest.log_parser import is_movie_id
+from app.ingest.id_repair import repair_ids
+from app.ingest.movie_counts import MovieCounts
 from app.ingest.retention import newest_event_time
 from app.ingest.store_files import TABLES, read_manifest
 from app.ingest.store_reader import StoreSnapshot, open_store
@@ -19,22 +19,29 @@ class StoreCounts(NamedTuple):
 
     watches: int
     ratings: int
-    users_by_movie: dict[str, int]
+    users_by_movie: MovieCounts
 
 
 def count_rows(snapshot: StoreSnapshot) -> StoreCounts:
     """Count rows and users by movie id in one pass over the buckets."""
     watches = ratings = 0
-    users_by_movie: Counter[str] = Counter()
+    users_by_movie = MovieCounts()
     for bucket in snapshot.buckets:
         watched = snapshot.read_keys("watches", bucket)
         rated = snapshot.read_keys("ratings", bucket)
         watches += watched.height
         ratings += rated.height
         keys = pl.concat([watched, rated]).unique() if rated.height else watched
-        # A dict, because a frame would retain all strings of the bucket.
-        users_by_movie.update(dict(keys.group_by("movie_id").len().iter_rows()))
-    return StoreCounts(watches, ratings, dict(users_by_movie))
+        users = keys.group_by("movie_id").len()
+        users_by_movie.add(users["movie_id"], users["len"])
+    return StoreCounts(watches, ratings, users_by_movie)
+
+
+def read_movie_ids(snapshot: StoreSnapshot, bucket: int) -> pl.Series:
+    """Return the different movie ids of a bucket, as received."""
+    return pl.concat(
+        [snapshot.read_keys(table, bucket)["movie_id"].unique() for table in TABLES]
+    ).unique()
 
 
 def count_rows_after(store: Path, time: datetime) -> int:
@@ -56,8 +63,12 @@ def describe_store(store: Path) -> dict[str, Any]:
     """
     with open_store(store) as snapshot:
         counts = count_rows(snapshot)
-        repairs = find_repairs(counts.users_by_movie)
-        movies = {repairs.get(movie, movie) for movie in counts.users_by_movie}
+        is_valid = counts.users_by_movie.is_valid
+        is_repaired = np.zeros(len(is_valid), np.bool_)
+        for bucket in snapshot.buckets:
+            ids = read_movie_ids(snapshot, bucket)
+            corrupted = ids.filter(repair_ids(ids, counts.users_by_movie).is_not_null())
+            is_repaired[counts.users_by_movie.find(corrupted)] = True
         newest = newest_event_time(snapshot)
         manifest = snapshot.manifest
         return {
@@ -65,9 +76,9 @@ def describe_store(store: Path) -> dict[str, Any]:
             "ratings": counts.ratings,
             "minutes": sum(_count_minutes(snapshot, bucket) for bucket in snapshot.buckets),
             "users": sum(_count_users(snapshot, bucket) for bucket in snapshot.buckets),
-            "movies": sum(is_movie_id(movie) for movie in movies),
-            "repaired_ids": len(repairs),
-            "unrepairable_ids": sum(not is_movie_id(movie) for movie in movies),
+            "movies": int(np.count_nonzero(is_valid & ~is_repaired)),
+            "repaired_ids": int(np.count_nonzero(is_repaired)),
+            "unrepairable_ids": int(np.count_nonzero(~is_valid & ~is_repaired)),
             "newest": newest.isoformat() if newest else "none",
             "files": {table: len(manifest.segments(table)) for table in TABLES},
             "bytes": sum((store / name).stat().st_size for name in manifest.segment_names),

@@ -11,10 +11,11 @@ import polars as pl
 
 from app import logs
 from app.ingest.errors import IngestError
-from app.ingest.id_repair import clean_ratings, find_repairs
+from app.ingest.id_repair import clean_ratings
 from app.ingest.line_reader import LineReader
 from app.ingest.log_parser import ONE_TO_FIVE, RatingScale
 from app.ingest.merge import merge_ratings
+from app.ingest.movie_counts import MovieCounts
 from app.ingest.ratings_csv import RatingsTable
 from app.ingest.schemas import RATING_EVENTS, RATINGS, WATCHES, Schema
 from app.ingest.time_limits import TimeLimits, TimeRange
@@ -44,8 +45,9 @@ def read_ratings(
         table.warn_of_ignored_time()
         batches = list(table.read_batches())
     rows = merge_ratings([pl.DataFrame(schema=RATING_EVENTS), *(b.ratings for b in batches)])
-    users_by_movie = dict(rows.group_by("movie_id").len().iter_rows())
-    ratings, _ = clean_ratings(rows, find_repairs(users_by_movie))
+    counted, users = rows.group_by("movie_id").len(), MovieCounts()
+    users.add(counted["movie_id"], counted["len"])
+    ratings, _ = clean_ratings(rows, users)
     if reasons := sum((batch.reasons for batch in batches), Counter[str]()):
         _log.warning("rows rejected", file=str(path), reasons=dict(reasons))
     if ratings.is_empty():

@@ -14,7 +14,7 @@ from app import logs
 from app.http_server import create_app, start_server
 from app.ingest.errors import IngestError
 from app.ingest.event_buffer import EventBuffer
-from app.ingest.id_repair import find_repairs
+from app.ingest.id_repair import find_repairs_of
 from app.ingest.ingest_files import summarize_lines
 from app.ingest.kafka.connection import ClientErrors, connection_options
 from app.ingest.kafka.consumer import UNAVAILABLE_ERRORS, PolledLines, TopicConsumer
@@ -211,7 +211,8 @@ class Collector:
         )
         with open_store(self._writer.path) as snapshot:
             counts = count_rows(snapshot)
-        repaired = self.buffer.count_repaired(find_repairs(counts.users_by_movie))
+        repairs = find_repairs_of(self.buffer.events_by_movie, counts.users_by_movie)
+        repaired = self.buffer.count_repaired(repairs)
         self.buffer.events_by_movie.clear()  # corrupted ids would accumulate in memory
         self.repaired_lines += repaired
         self._metrics.repaired_lines.inc(repaired)

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from app import logs
+from app.ingest import patterns
 from app.ingest.errors import IngestError
-from app.ingest.id_repair import find_repairs
-from app.ingest.log_parser import is_movie_id
+from app.ingest.id_repair import repair_ids
 from app.ingest.metadata.client import (
     InvalidResponseError,
     Kind,
@@ -23,7 +23,7 @@ from app.ingest.metadata.table import MetadataTable, MissingIds
 from app.ingest.metadata_files import METADATA_DIR, MOVIES_FILE, USERS_FILE
 from app.ingest.store_files import TABLES, lock_directory
 from app.ingest.store_reader import StoreSnapshot, open_store
-from app.ingest.store_stats import count_rows
+from app.ingest.store_stats import count_rows, read_movie_ids
 from app.settings import Settings
 
 _SAVE_INTERVAL_SECONDS = 15.0
@@ -107,10 +107,14 @@ def _list_users(snapshot: StoreSnapshot, max_user_id: int) -> pl.Series:
 
 def _list_movies(snapshot: StoreSnapshot) -> pl.Series:
     """Return the valid movie ids of the store, those with the most users first."""
-    users = count_rows(snapshot).users_by_movie
-    repairs = find_repairs(users)
-    by_users = sorted(users, key=lambda movie: (-users[movie], movie))
-    movies = [movie for movie in by_users if is_movie_id(movie) and movie not in repairs]
+    counts = count_rows(snapshot).users_by_movie
+    users: dict[str, int] = {}
+    for bucket in snapshot.buckets:
+        ids = read_movie_ids(snapshot, bucket)
+        is_movie = ids.to_frame().select(patterns.is_movie_id(pl.col("movie_id"))).to_series()
+        true = ids.filter(is_movie & repair_ids(ids, counts).is_null())
+        users.update(zip(true, counts.look_up(true)[0].tolist(), strict=True))
+    movies = sorted(users, key=lambda movie: (-users[movie], movie))
     return pl.Series("movie_id", movies, pl.String)
 
 
