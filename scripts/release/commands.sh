@@ -14,7 +14,6 @@ check_requirements() {
 # Run a release to its end with the code of its commit. Exits with 1 unless it was promoted or rolled
 # back.
 run_to_completion() {
-    pin_slots
     if in_release_tree || ! prepare_tree; then
         run_release
         succeeded || exit 1
@@ -66,6 +65,7 @@ command_resume() {
     check_state
     acquire_lock resume || fail_locked
     in_progress || { log "nothing to resume"; return 0; }
+    in_release_tree || pin_slots # a release that an earlier version of this script has started
     run_to_completion
 }
 
