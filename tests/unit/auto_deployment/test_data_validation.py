@@ -160,4 +160,4 @@ def test_the_command_explains_a_summary_that_is_not_json(tables: Path, tmp_path:
     arguments = ["test-data", "--tables", str(tables), "--prepare-summary"]
     done = CliRunner().invoke(marquee, [*arguments, str(tmp_path / "prepare.json")])
     assert done.exit_code == 1
-    assert "prepare.json: not JSON" in done.stderr
+    assert "prepare.json: line 1: not JSON" in done.stderr
