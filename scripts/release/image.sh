@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2016 # variables in single quotes are jq's
 # The image of a version: check out its commit, build it, smoke-test it, remove old ones.
 
 # Files that determine the image's content, beside the model.
@@ -103,4 +103,13 @@ prune_images() {
         log "removing the image of build $build_id"
         remove_build_tag "$build_id"
     done < <(list_build_ids)
+    forget_removed_images
+}
+
+# Drop what the state file holds of images that no longer exist, so that it does not grow.
+forget_removed_images() {
+    local existing
+    existing=$(jq -r '.images | keys[]' "$STATE_FILE" | while read -r image; do get_image_id "$image" || true; done |
+        jq -Rn '[inputs]')
+    update_state '.images |= with_entries(select(.key | IN($existing[])))' --argjson existing "$existing"
 }

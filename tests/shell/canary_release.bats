@@ -408,6 +408,11 @@ change_slots_memory() { # LIMIT; commits it
     [[ $status == 0 ]]
     [[ -e $FAKES/tags/marquee:4-000000000004 && -e $FAKES/tags/marquee:1-00000000000a ]]
     [[ ! -e $FAKES/tags/marquee:1-000000000001 && ! -e $FAKES/tags/marquee:3-000000000003 ]]
+    [[ $(get_state '.images | keys | sort | join(" ")') == "$OLD_IMAGE $NEW_IMAGE" ]]
+    jq '.images["sha256:gone"] = {}' data/release/state.json >new && mv new data/release/state.json
+    echo sha256:gone >"$FAKES/removed"
+    release start --again
+    [[ $status == 0 && $(get_state '.images | keys | sort | join(" ")') == "$OLD_IMAGE $NEW_IMAGE" ]]
 }
 
 @test "durations and numbers with leading zeros are decimal" {
