@@ -3,7 +3,7 @@
 A month has 30 million pairs of user and movie, of 27,000 movies; 10 % of the pairs are damaged by
 one inserted character, which makes 2.3 million different ids. A pass counts the users of
 each id, bucket by bucket, and repairs the ids of each bucket, as `marquee prepare` does; reading
-the store is not measured. The target is the memory; the time depends on what else runs.
+the store is not measured. The target of the time is for a machine without other work.
 
     python -m bench.id_repair [--json] [--quick]
 """
@@ -25,7 +25,7 @@ import polars as pl
 from app.ingest.id_repair import repair_ids
 from app.ingest.movie_counts import MovieCounts
 
-TARGET = {"max_mb": 256.0}
+TARGET = {"max_mb": 256.0, "max_seconds": 10.0}
 _BUCKETS = 128
 _MOVIES = 27_000
 _PAIRS = 30_000_000
@@ -104,13 +104,16 @@ def main() -> int:
         code = f"from bench.id_repair import *; print(json.dumps(measure(Path({name!r}))))"
         done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
     results = json.loads(done.stdout)
-    passed = results["added_peak_mb"] <= TARGET["max_mb"]
+    passed = (
+        results["added_peak_mb"] <= TARGET["max_mb"] and results["seconds"] <= TARGET["max_seconds"]
+    )
     if arguments.json:
         print(json.dumps({"target": TARGET, "passed": passed, "runs": {"month": results}}))
         return 0 if passed else 1
     for key, value in results.items():
         print(f"  {key:<32} {value:>14,}")
-    print(f"target {'met' if passed else 'MISSED'}: {TARGET['max_mb']:.0f} MB")
+    limits = f"{TARGET['max_mb']:.0f} MB, {TARGET['max_seconds']:.0f} s"
+    print(f"target {'met' if passed else 'MISSED'}: {limits}")
     return 0 if passed else 1
 
 

@@ -287,7 +287,7 @@ def _sum_positions(
 
 def _join(texts: pl.Series) -> tuple[npt.NDArray[np.uint8], Positions, Positions]:
     """Return the bytes of all texts, and where each text begins and ends."""
-    content = np.frombuffer("".join(texts.to_list()).encode(), np.uint8)
+    content = np.frombuffer(texts.str.join().item().encode(), np.uint8)
     lengths = texts.str.len_bytes().to_numpy().astype(np.int64)
     ends = np.cumsum(lengths)
     return content, ends - lengths, ends

@@ -12,11 +12,16 @@ from kafka.errors import KafkaError, KafkaTimeoutError
 
 from app.settings import IngestSettings, SettingsError
 
+#: What the client reports of a connection that the broker has closed.
+_NO_REASON = "socket disconnected"
+
 
 class ClientErrors(logging.Handler):
     """Keeps the last error that kafka-python logs, instead of a line for every failed attempt.
 
     The exception of a failed connection names neither a wrong password nor an invalid certificate.
+    The client connects several times in one attempt, and a broker that has refused it may close the
+    next connection without a reason: that one replaces no error with a reason.
 
     Args:
         is_logged: whether the log of the client is kept, too.
@@ -33,7 +38,9 @@ class ClientErrors(logging.Handler):
         """Keep the error of a record, if it has one."""
         values = record.args if isinstance(record.args, tuple) else ()
         for value in values:
-            if isinstance(value, Exception) and not isinstance(value, KafkaTimeoutError):
+            if not isinstance(value, Exception) or isinstance(value, KafkaTimeoutError):
+                continue
+            if not self._last or _NO_REASON not in str(value):
                 self._last = str(value)
 
     def explain(self, error: BaseException | None) -> str:

@@ -1,9 +1,15 @@
+import logging
 import ssl
 from typing import Any
 
 import pytest
+from kafka.errors import (
+    KafkaConnectionError,
+    KafkaTimeoutError,
+    SaslAuthenticationFailedError,
+)
 
-from app.ingest.kafka.connection import connection_options
+from app.ingest.kafka.connection import ClientErrors, connection_options
 from app.settings import SettingsError, read_settings
 from tests.support.certificates import CertificateAuthority
 
@@ -58,3 +64,24 @@ def test_credentials_that_are_missing_or_would_not_be_used_are_refused(
 ) -> None:
     with pytest.raises(SettingsError, match=message):
         read_settings(**values)
+
+
+def test_the_reason_of_a_refusal_outlasts_connections_closed_without_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    logger = logging.getLogger("kafka")
+    monkeypatch.setattr(logger, "handlers", [])
+    monkeypatch.setattr(logger, "propagate", False)
+    errors, failure = ClientErrors(), KafkaTimeoutError("no bootstrap")
+    closed = KafkaConnectionError("socket disconnected")
+    logger.error("lost: %s", closed)
+    assert "socket disconnected" in errors.explain(failure)
+    logger.error("lost: %s", SaslAuthenticationFailedError("wrong password"))
+    logger.error("lost: %s", closed)
+    logger.error("bootstrap failed: %s", failure)
+    assert "wrong password" in errors.explain(failure)
+    logger.error("lost: %s", KafkaConnectionError("connection refused"))
+    assert "connection refused" in errors.explain(failure)
+    errors.clear()
+    logger.error("lost: %s", closed)
+    assert "connection refused" not in errors.explain(failure)
