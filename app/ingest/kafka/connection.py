@@ -6,22 +6,24 @@ Every client of the project, consumer or producer, uses these options.
 import logging
 import os
 import ssl
+from collections.abc import Callable
 from typing import Any
 
-from kafka.errors import KafkaError, KafkaTimeoutError
+from kafka.errors import KafkaError, KafkaTimeoutError, RequestTimedOutError
+from kafka.net.transport import KafkaSSLTransport, KafkaTCPTransport
 
 from app.settings import IngestSettings, SettingsError
 
 #: What the client reports of a connection that the broker has closed.
-_NO_REASON = "socket disconnected"
+_CLOSED = "socket disconnected"
 
 
 class ClientErrors(logging.Handler):
     """Keeps the last error that kafka-python logs, instead of a line for every failed attempt.
 
     The exception of a failed connection names neither a wrong password nor an invalid certificate.
-    The client connects several times in one attempt, and a broker that has refused it may close the
-    next connection without a reason: that one replaces no error with a reason.
+    The client connects several times in one attempt. A connection that the broker closes, or that
+    ends with the attempt, has no reason: its error replaces none that has one.
 
     Args:
         is_logged: whether the log of the client is kept, too.
@@ -40,7 +42,8 @@ class ClientErrors(logging.Handler):
         for value in values:
             if not isinstance(value, Exception) or isinstance(value, KafkaTimeoutError):
                 continue
-            if not self._last or _NO_REASON not in str(value):
+            has_reason = not isinstance(value, RequestTimedOutError) and _CLOSED not in str(value)
+            if has_reason or not self._last:
                 self._last = str(value)
 
     def explain(self, error: BaseException | None) -> str:
@@ -52,6 +55,22 @@ class ClientErrors(logging.Handler):
     def clear(self) -> None:
         """Forget the last error: a connection has succeeded."""
         self._last = ""
+
+
+def _deliver_before_end(receive: Callable[..., tuple[bytes, Any]]) -> Callable[..., Any]:
+    """Return a method that reports the end of a connection after the data received before it."""
+
+    def receive_data_first(transport: Any) -> tuple[bytes, Any]:
+        data, error = receive(transport)
+        return data, None if data else error
+
+    return receive_data_first
+
+
+# kafka-python 3.0 drops what it has received when the connection ends in the same read. A broker
+# that rejects a password sends the reason and closes at once: half of the refusals had no reason.
+for _transport in (KafkaTCPTransport, KafkaSSLTransport):
+    _transport._sock_recv = _deliver_before_end(_transport._sock_recv)
 
 
 def connection_options(settings: IngestSettings) -> dict[str, Any]:

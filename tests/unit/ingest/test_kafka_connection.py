@@ -1,15 +1,19 @@
 import logging
+import socket
 import ssl
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from kafka.errors import (
     KafkaConnectionError,
     KafkaTimeoutError,
+    RequestTimedOutError,
     SaslAuthenticationFailedError,
 )
+from kafka.net.transport import KafkaSSLTransport, KafkaTCPTransport
 
-from app.ingest.kafka.connection import ClientErrors, connection_options
+from app.ingest.kafka.connection import _CLOSED, ClientErrors, connection_options
 from app.settings import SettingsError, read_settings
 from tests.support.certificates import CertificateAuthority
 
@@ -17,6 +21,19 @@ from tests.support.certificates import CertificateAuthority
 @pytest.fixture(scope="module")
 def authority() -> CertificateAuthority:
     return CertificateAuthority()
+
+
+@pytest.mark.parametrize("transport", [KafkaTCPTransport, KafkaSSLTransport])
+def test_data_before_the_end_of_a_connection_is_received(transport: Any) -> None:
+    """Fails when kafka-python changes: see `_deliver_before_end` in app.ingest.kafka.connection."""
+    ours, theirs = socket.socketpair()
+    theirs.sendall(b"the reason")
+    theirs.close()
+    with ours:
+        connection = SimpleNamespace(_sock=ours)
+        assert transport._sock_recv(connection) == (b"the reason", None)
+        data, error = transport._sock_recv(connection)
+        assert (data, _CLOSED in str(error)) == (b"", True)
 
 
 def test_without_settings_the_connection_is_plain() -> None:
@@ -78,6 +95,7 @@ def test_the_reason_of_a_refusal_outlasts_connections_closed_without_one(
     assert "socket disconnected" in errors.explain(failure)
     logger.error("lost: %s", SaslAuthenticationFailedError("wrong password"))
     logger.error("lost: %s", closed)
+    logger.error("lost: %s", RequestTimedOutError("after 15 ms"))
     logger.error("bootstrap failed: %s", failure)
     assert "wrong password" in errors.explain(failure)
     logger.error("lost: %s", KafkaConnectionError("connection refused"))
