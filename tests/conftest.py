@@ -45,11 +45,14 @@ def pytest_report_header() -> str:
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Use two processes for the unit and integration tests, none for tests that share a stack."""
+    """Use three processes for the unit and integration tests, none for tests that share a stack.
+
+    The tests wait for a third of their time, so that three processes keep two cores busy.
+    """
     selected = [config.invocation_params.dir / argument for argument in config.args]
     parallel = (ROOT / "tests" / "unit", ROOT / "tests" / "integration")
     is_parallel = all(any(path.is_relative_to(p) for p in parallel) for path in selected)
-    return 2 if is_parallel and any(path.is_dir() for path in selected) else 0
+    return 3 if is_parallel and any(path.is_dir() for path in selected) else 0
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> FileScheduling:
@@ -58,7 +61,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> FileSch
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the longest groups of tests, so that both processes end at about the same time."""
+    """Begin with the longest groups of tests, so that all processes end at about the same time."""
     items.sort(key=lambda item: not item.nodeid.startswith(SHARING))
 
 

@@ -4,7 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 
@@ -83,14 +83,20 @@ def test_no_request_fails_when_all_slots_stall_at_once(
         for line in docker("top", stack.container(slot), "-o", "pid").splitlines()[1:]
     ]
 
+    def send_signal(number: signal.Signals) -> None:
+        for pid in pids:
+            # Among the processes may be a health check, which has ended since.
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+
     def stall() -> None:
         for _ in range(STALLS):
             stack.wait_until_serving("canary")
-            for pid in pids:
-                os.kill(pid, signal.SIGSTOP)
-            time.sleep(STALL_SECONDS)
-            for pid in pids:
-                os.kill(pid, signal.SIGCONT)
+            try:
+                send_signal(signal.SIGSTOP)
+                time.sleep(STALL_SECONDS)
+            finally:
+                send_signal(signal.SIGCONT)
             time.sleep(AFTER_STALL_SECONDS)
 
     result = attack(URL, range(1000), RATE, MAX_SECONDS, during=stall, stop_early=True)
