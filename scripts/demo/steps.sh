@@ -26,7 +26,7 @@ step_serve() {
 
 import_sample() {
     (cd "$SERVER_DIR" && .venv/bin/python scripts/demo/sample_log.py |
-        docker compose run --rm --no-TTY --no-deps collector collect --file - --json) >>"$DEMO_LOG" 2>&1
+        docker compose run --rm --no-TTY collector collect --file - --json) >>"$DEMO_LOG" 2>&1
 }
 
 step_collect() {

@@ -38,7 +38,7 @@ class Input(NamedTuple):
     Attributes:
         command: with FILE for its path and DIRECTORY for a directory.
         valid: content that is accepted.
-        message: what is said of 5,000 digits in line 2.
+        message: what is printed about 5,000 digits in line 2.
         digits: that content.
     """
 
