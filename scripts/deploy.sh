@@ -59,6 +59,7 @@ fast_forward() { # COMMIT
 }
 
 restore_version() {
+    [[ ! -x .venv/bin/marquee ]] || make .venv/.deployment >&2 # changed requirements
     [[ -e dvc.lock ]] || { log "no dvc.lock: the image build trains on the sample data"; return; }
     log "restoring data and model of version $(<version.txt)"
     make .venv/.deployment >&2
