@@ -9,16 +9,27 @@ from types import FrameType
 SIGTERM_EXIT_STATUS = 128 + signal.SIGTERM
 
 
-def stop_event(*, ignore_sigint: bool = False) -> Event:
+class StopEvent(Event):
+    """An event that ends a command.
+
+    Attributes:
+        signalled: whether a signal has set it, and not the command itself.
+    """
+
+    signalled = False
+
+
+def stop_event(*, ignore_sigint: bool = False) -> StopEvent:
     """Install handlers, in the main thread; return an event that SIGTERM or SIGINT sets.
 
     Args:
         ignore_sigint: for a child process that has to outlast its parent at Ctrl-C, which reaches
             both of them.
     """
-    stop = Event()
+    stop = StopEvent()
 
     def set_stop(number: int, frame: FrameType | None) -> None:
+        stop.signalled = True
         stop.set()
 
     signal.signal(signal.SIGTERM, set_stop)

@@ -1,21 +1,28 @@
 #!/usr/bin/env bash
-# On the server: update this clone to a commit, restore data and model from DVC, start a release.
+# On the server: update this clone to a commit, restore data and model from DVC, bring the services beside
+# the slots to that commit, and start a release.
 set -Eeuo pipefail
 
 readonly LOG_FILE=data/release/release.log
+readonly DEPLOY_LOCK=data/release/deploy.lock
 readonly START_TIMEOUT_SECONDS=120 # for the release to start, or to refuse
 
 usage() {
     cat <<'EOF'
 USAGE
   deploy.sh [COMMIT]
+  deploy.sh --scheduler
 
 Run this in the server's clone. It fetches, fast-forwards to COMMIT (default: the upstream of the
-current branch), restores data and model of that version from DVC if dvc.lock exists, and starts
+current branch), restores data and model of that version from DVC if dvc.lock exists, brings every
+service except for the slots to that commit, if the stack is running, and starts
 scripts/canary_release.sh in the background. It returns as soon as the release has started; the release
 sends a notification when it is completed, and `scripts/canary_release.sh status` shows its state.
+docs/upgrade.md describes the steps. After a failure, run it again.
 
 OPTIONS
+  --scheduler  only replace the scheduler, when no retraining is running; a deployment starts this in the
+               background if it finds a retraining in progress
   -h, --help   show this help
 
 ENVIRONMENT
@@ -26,10 +33,17 @@ EXAMPLES
   ssh -o StrictHostKeyChecking=yes deploy@server 'cd /srv/marquee && scripts/deploy.sh'
 
 EXIT STATUS
-  0  the release has started, or the version is already in service
+  0  the release has started, or the version is already in service (or the scheduler is up to date)
   1  the release has not started (reason on standard error)
   2  invalid arguments or settings
 EOF
+}
+
+# One deployment at a time. Its commands inherit the lock (descriptor 8), the release does not.
+acquire_deploy_lock() {
+    mkdir -p "${DEPLOY_LOCK%/*}"
+    [[ /proc/self/fd/8 -ef $DEPLOY_LOCK ]] || exec 8>>"$DEPLOY_LOCK"
+    flock --nonblock 8 || fail "another deployment is running; nothing was changed"
 }
 
 # The tree must not change while a release builds an image from it.
@@ -45,6 +59,7 @@ fast_forward() { # COMMIT
 }
 
 restore_version() {
+    [[ ! -x .venv/bin/marquee ]] || make .venv/.deployment >&2 # changed requirements
     [[ -e dvc.lock ]] || { log "no dvc.lock: the image build trains on the sample data"; return; }
     log "restoring data and model of version $(<version.txt)"
     make .venv/.deployment >&2
@@ -58,7 +73,7 @@ start_release() {
     previous_id=$(get_state .id)
     mkdir -p "${LOG_FILE%/*}"
     log "starting the release; its log is $LOG_FILE"
-    setsid nohup scripts/canary_release.sh start >"$LOG_FILE" 2>&1 </dev/null &
+    setsid nohup scripts/canary_release.sh start >"$LOG_FILE" 2>&1 </dev/null 8>&- &
     process=$!
     while (($(now) < deadline)); do
         if [[ $(get_state .id) != "$previous_id" ]]; then
@@ -77,6 +92,7 @@ start_release() {
 }
 
 main() {
+    local before
     CODE_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
     readonly CODE_DIR
     cd "$CODE_DIR"
@@ -86,17 +102,27 @@ main() {
     source scripts/release/settings.sh
     # shellcheck source=scripts/release/state.sh
     source scripts/release/state.sh
+    # shellcheck source=scripts/release/slots.sh
+    source scripts/release/slots.sh
+    # shellcheck source=scripts/release/stack.sh
+    source scripts/release/stack.sh
     trap 'report_error "$LINENO"' ERR
     handle_help "$@"
-    [[ ${1-} != -* ]] || usage_error "unknown option $1"
+    [[ ${1-} != -* || $1 == --scheduler ]] || usage_error "unknown option $1"
     reject_arguments "${@:2}"
     load_settings
+    [[ ${1-} != --scheduler ]] || { replace_scheduler_after_retraining; return 0; }
+    acquire_deploy_lock
     check_state
     require_no_release
     # Before the merge, so that `docker compose up -d` changes no slot until its release does.
-    [[ -e docker-compose.override.yml ]] || scripts/canary_release.sh pin
+    [[ -e $SLOTS_FILE ]] || scripts/canary_release.sh pin
+    before=$(git rev-parse HEAD)
     fast_forward "${1:-@{upstream\}}"
+    # The new commit knows its own services: continue with its script.
+    [[ $(git rev-parse HEAD) == "$before" ]] || exec scripts/deploy.sh "$@"
     restore_version
+    update_stack
     start_release
 }
 

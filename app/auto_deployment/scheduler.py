@@ -21,6 +21,7 @@ from app.auto_deployment.workspace import RUN_FILE, STATE_FILE, Workspace
 from app.http_server import create_app, start_server
 from app.notifications.notifier import pending_messages
 from app.settings import Settings
+from app.settings_watch import SettingsWatch
 from app.shutdown import stop_event
 
 _TICK_SECONDS = 5.0
@@ -76,9 +77,9 @@ class Scheduler:
         )
         return max(finished_at + pause_seconds, self._not_before)
 
-    def run_until(self, stop: Event) -> None:
-        """Tick until the event is set."""
-        while not stop.is_set():
+    def run_until(self, stop: Event, has_changed: Callable[[], bool] = lambda: False) -> None:
+        """Tick until the event is set or, between two runs, settings have changed."""
+        while not (stop.is_set() or has_changed()):
             self.tick(stop)
             stop.wait(_TICK_SECONDS)
 
@@ -154,6 +155,7 @@ class RetrainMetrics(Collector):
 def run_scheduler(settings: Settings) -> None:
     """Schedule runs until SIGTERM or SIGINT; without a repository only answer `/health`."""
     stop = stop_event()
+    watch = SettingsWatch(settings, stop)
     scheduler = Scheduler(settings, lambda stop: run_command(stop, scheduler.record_heartbeat))
     registry = CollectorRegistry()
     registry.register(RetrainMetrics(settings, scheduler))
@@ -164,13 +166,14 @@ def run_scheduler(settings: Settings) -> None:
             interval_hours=settings.retrain_interval_hours,
             workspace=str(settings.workspace_dir),
         )
-        scheduler.run_until(stop)
+        scheduler.run_until(stop, watch.has_changed)
     else:
         _log.info("retraining is disabled: MARQUEE_GIT_REMOTE is not set")
-        while not stop.wait(_TICK_SECONDS):
+        while not (stop.wait(_TICK_SECONDS) or watch.has_changed()):
             scheduler.record_heartbeat()
     if server:
         server.stop()
+    watch.restart_if_changed()
     _log.info("scheduler stopped")
 
 

@@ -14,14 +14,29 @@ _STORE = click.Path(path_type=Path, file_okay=False)
 
 
 @click.command(epilog="Example: MARQUEE_DATABASE=sqlite:///data/provenance.db marquee migrate")
+@click.option(
+    "--wait",
+    "wait_seconds",
+    type=click.FloatRange(0, 3600),
+    default=0,
+    show_default=True,
+    help="How many seconds to wait for a server that does not accept the connection yet.",
+)
 @click.pass_obj
-def migrate(settings: Settings) -> None:
+def migrate(settings: Settings, wait_seconds: float) -> None:
     """Create or upgrade the database's tables; changes nothing where they are up to date."""
     from app import logs
-    from app.provenance.database import connect, get_revision, translate_errors, upgrade
+    from app.provenance.database import (
+        connect,
+        get_revision,
+        translate_errors,
+        upgrade,
+        wait_until_connected,
+    )
 
     with explain_errors(), translate_errors():
         engine = connect(settings)
+        wait_until_connected(engine, wait_seconds)
         upgrade(engine)
         logs.get(__name__).info("tables are up to date", revision=get_revision(engine))
 

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from mysql.connector.errorcode import ER_LOCK_WAIT_TIMEOUT
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from app import logs
 from app.cli_errors import MarqueeError
@@ -76,6 +77,22 @@ def _connect_sqlite(url: URL) -> sa.Engine:
         connection.execute("PRAGMA synchronous=FULL")
 
     return engine
+
+
+def wait_until_connected(engine: sa.Engine, timeout_seconds: float) -> None:
+    """Connect, and try again every second; the server may be starting or changing a password.
+
+    Raises:
+        SQLAlchemyError: the connection still fails after `timeout_seconds`.
+    """
+    for attempt in Retrying(
+        retry=retry_if_exception_type(SQLAlchemyError),
+        wait=wait_fixed(1),
+        stop=stop_after_delay(timeout_seconds),
+        reraise=True,
+    ):
+        with attempt, engine.connect():
+            pass
 
 
 def upgrade(engine: sa.Engine) -> None:

@@ -40,6 +40,7 @@ from app.provenance.spool_reader import RecordBatch, SpoolReader
 from app.provenance.spool_writer import list_segments
 from app.provenance.tables import metadata, reccom, record_rows, tracking
 from app.settings import Settings
+from app.settings_watch import SettingsWatch
 from app.shutdown import stop_event
 
 BATCH_RECORDS = 2000
@@ -181,7 +182,10 @@ def run_shipper(settings: Settings, exit_with_parent: bool) -> None:
     stop = stop_event(ignore_sigint=exit_with_parent)
     if exit_with_parent:
         Thread(target=_stop_at_end_of_stdin, args=(stop,), daemon=True).start()
+    watch = SettingsWatch(settings, stop)
+    watch.start()
     with ExitStack() as stack:
+        stack.callback(watch.restart_if_changed)
         _lock_spool(stack, settings.spool_dir / _LOCK_FILE)
         engine = connect(settings)
         _create_tables(engine)

@@ -35,10 +35,10 @@ PUBLISHED = {
 #: Mounted host paths, all read-only.
 HOST_PATHS = {
     "init": {"secrets", "monitoring/alertmanager"},
-    "nginx": {"nginx/nginx.conf", "nginx/tls", "monitoring/release"},
-    "mysql": {"scripts/database/start.sh"},
+    "nginx": {"nginx", "scripts/containers", "monitoring/release"},
+    "mysql": {"scripts/database", "scripts/containers"},
     "prometheus": {"monitoring/prometheus"},
-    "alertmanager": {"monitoring/alertmanager/messages.tmpl"},
+    "alertmanager": {"monitoring/alertmanager", "scripts/containers"},
     "docker-proxy": {"/var/run/docker.sock"},  # no other service has the socket
     "cadvisor": {"/sys", "/proc", "/var/lib/docker/image"},  # cgroups and their containers
 }

@@ -72,8 +72,103 @@ teardown() { [[ ! -e data/release/state.json ]] || wait_until_completed; }
     [[ $status == 1 && $stderr == *"cannot fast-forward"* && $(<version.txt) == 9 && ! -e data/release/state.json ]]
 }
 
-@test "exits with 1 and the reason if the release does not start" {
+@test "exits with 1 and the reason if the release does not start; a stack that does not run is not updated" {
     push_version 3
     RELEASE_MIN_FREE_DISK_MB=999999999 deploy
-    [[ $status == 1 && $stderr == *"MiB of disk space are free"*"the release has not started"* ]]
+    [[ $status == 1 && $stderr == *"no service of the stack is running"* && ! -e $FAKES/stack ]]
+    [[ $stderr == *"MiB of disk space are free"*"the release has not started"* ]]
+}
+
+start_stack() { # without a file `running` no service runs beside the slots
+    printf '%s\n' init migrate shipper scheduler prometheus nginx simulator >"$FAKES/running"
+    echo definition-of-the-tree >"$FAKES/nginx_hash"
+    export RELEASE_MIN_FREE_DISK_MB=999999999 # the release that follows is refused, for speed
+}
+updated() { [[ $stderr == *"the release has not started"* ]]; } # all steps of the stack are done
+
+@test "brings the services beside the slots to the commit before the release: tables first, no slot, no demo" {
+    start_stack
+    push_version 3
+    MARQUEE_SMTP_HOST=on-this-host:25 RELEASE_MIN_FREE_DISK_MB=1 RELEASE_ANALYSIS_WINDOW=1s deploy
+    [[ $status == 0 ]]
+    up="up -d --no-build --quiet-pull"
+    wait="--wait --wait-timeout 300"
+    [[ $(<"$FAKES/stack") == "build init migrate shipper scheduler, commit 3 
+$up init, commit 3 
+$up migrate, commit 3 
+$up $wait shipper prometheus, commit 3 
+$up $wait scheduler, commit 3 " ]]
+    wait_until_completed
+    [[ $(get_state .outcome) == promoted ]]
+    [[ $(grep -nm1 "up -d --no-deps" "$FAKES/docker" | cut -d: -f1) -gt $(grep -n "wait scheduler" "$FAKES/docker" | cut -d: -f1) ]]
+}
+
+@test "stops at a step of the stack that fails, starts no release, and continues when it is repeated" {
+    start_stack
+    push_version 3
+    echo 1 >"$FAKES/status-migrate"
+    deploy
+    [[ $status == 1 && $stderr == *"the log of migrate"*"tables of the database cannot be upgraded"*"again to continue"* ]]
+    [[ ! -e data/release/state.json && $(grep -c shipper "$FAKES/stack") == 1 ]] # built
+    rm "$FAKES/status-migrate"
+    deploy
+    updated
+    [[ $(grep -c "wait-timeout 300 shipper" "$FAKES/stack") == 1 ]]
+}
+
+@test "names the step that failed, and shows the end of its output" {
+    start_stack
+    for failure in "build init:images cannot be built" "quiet-pull init:secrets or the settings" \
+        "shipper prometheus:does not become healthy"; do
+        STACK_FAILS=${failure%%:*} deploy
+        [[ $status == 1 && $stderr == *"it does not work"*"${failure#*:}"* && ! -e data/release/state.json ]]
+    done
+    rm "$FAKES/stack"
+    NGINX_FAILS=1 deploy
+    [[ $status == 1 && $stderr == *"unknown directive"*"NGINX rejects its configuration"* && ! -e $FAKES/stack ]]
+}
+
+@test "does not replace the scheduler during a retraining, but after it" {
+    start_stack
+    touch "$FAKES/retraining"
+    export SCHEDULER_POLL_SECONDS=0.1
+    deploy
+    updated
+    [[ $stderr == *"a retraining is running"* ]]
+    deploy # finds the process that waits
+    [[ $(<"$FAKES/stack") != *"300 scheduler"* ]]
+    rm "$FAKES/retraining"
+    for _ in {1..100}; do
+        ! grep -q "is up to date" data/release/scheduler.log || break
+        sleep 0.1
+    done
+    [[ $(grep -c "300 scheduler" "$FAKES/stack") == 1 ]]
+    grep -q "another process is waiting" data/release/scheduler.log
+}
+
+@test "does not replace the container of NGINX, and says that its definition has changed" {
+    start_stack
+    echo an-earlier-definition >"$FAKES/nginx_hash"
+    deploy
+    updated
+    [[ $stderr == *"'docker compose up -d nginx' replaces its container"* ]]
+    [[ $(<"$FAKES/stack") != *"nginx,"* ]]
+    sed -i '/nginx/d' "$FAKES/running"
+    deploy
+    grep -q "300 nginx," "$FAKES/stack" # it did not run
+}
+
+@test "refuses a second deployment at the same time, and continues with the script of the new commit" {
+    (cd "$BATS_TEST_TMPDIR/developer" && sed -i 's/^    restore_version$/    log "the new script"/' scripts/deploy.sh &&
+        commit "Change the script" && git push -q)
+    mkdir -p data/release
+    flock data/release/deploy.lock sleep 10 &
+    holder=$!
+    until ! flock --nonblock data/release/deploy.lock true; do sleep 0.05; done
+    deploy
+    kill "$holder"
+    [[ $status == 1 && $stderr == *"another deployment is running; nothing was changed"* ]]
+    wait "$holder" || true
+    RELEASE_MIN_FREE_DISK_MB=999999999 deploy
+    [[ $stderr == *"the new script"*"has not started"* ]]
 }

@@ -113,7 +113,8 @@ def running_database(
     container = docker(
         "run", "--detach", f"--publish=127.0.0.1:{port}:3306", "--user=999:999", "--read-only",
         "--memory=1g", "--tmpfs=/tmp", "--tmpfs=/run/mysqld:uid=999,gid=999", "--entrypoint=bash",
-        f"--volume={ROOT}/scripts/database/start.sh:/etc/marquee/start.sh:ro",
+        f"--volume={ROOT}/scripts/database:/etc/marquee:ro",
+        f"--volume={ROOT}/scripts/containers:/opt/marquee:ro",
         f"--volume={config}:/run/marquee:ro", *volumes, IMAGE,
         "/etc/marquee/start.sh", "--bind-address=0.0.0.0", "--skip-name-resolve",
         "--character-set-server=utf8mb4", "--collation-server=utf8mb4_bin", *options,

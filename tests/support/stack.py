@@ -98,6 +98,15 @@ class Stack:
         documents: list[dict[str, Any]] = json.loads(docker("inspect", self.container(service)))
         return documents[0]
 
+    def start_times(self) -> dict[str, tuple[str, str]]:
+        """Return container and start of each service, except for those that end by themselves."""
+        documents = {service: self.inspect(service) for service in self.services()}
+        return {
+            service: (document["Id"], document["State"]["StartedAt"])
+            for service, document in documents.items()
+            if service not in ("init", "migrate")
+        }
+
     def recreate(self, slot: str) -> None:
         """Recreate the container of a slot and wait until it is ready, as a release does."""
         self.compose("up", "-d", "--no-deps", "--force-recreate", slot)

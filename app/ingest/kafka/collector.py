@@ -27,6 +27,7 @@ from app.ingest.store_stats import count_rows
 from app.ingest.store_writer import StoreWriter, open_writer
 from app.ingest.time_limits import TimeLimits
 from app.settings import Settings
+from app.settings_watch import SettingsWatch
 from app.shutdown import stop_event
 
 _POLL_TIMEOUT_SECONDS = 0.5
@@ -55,6 +56,9 @@ def run_collector(settings: Settings, duration_seconds: float | None) -> dict[st
     """
     started = time.perf_counter()
     stop = stop_event()
+    watch = SettingsWatch(settings, stop)
+    if duration_seconds is None:
+        watch.start()
     metrics = CollectorMetrics()
     metrics.configured.set(bool(settings.kafka_servers))
     server = start_server(settings.collector_bind, create_app(metrics.registry, metrics.is_alive))
@@ -70,6 +74,8 @@ def run_collector(settings: Settings, duration_seconds: float | None) -> dict[st
     finally:
         if server:
             server.stop()
+        if duration_seconds is None:
+            watch.restart_if_changed()
     if duration_seconds is not None and not collector.was_connected:
         raise IngestError(
             f"no broker with {settings.kafka_topic} at {settings.kafka_servers}: "

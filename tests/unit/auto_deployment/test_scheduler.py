@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import subprocess
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -13,6 +14,7 @@ import time_machine
 from prometheus_client import CollectorRegistry, generate_latest
 
 from app.auto_deployment.scheduler import RetrainMetrics, Scheduler, run_command
+from app.auto_deployment.workspace import Workspace
 from app.settings import Settings
 
 NOON = datetime(2026, 3, 28, 12, tzinfo=UTC)  # daylight saving time starts in Europe that night
@@ -171,3 +173,27 @@ def test_a_run_with_much_output_ends(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     run_command(stop, heartbeat)
     assert not stop.is_set()
+
+
+def test_changed_settings_end_the_loop_between_two_runs(runs: SimulatedRuns) -> None:
+    changed = Event()
+
+    def run(stop: Event) -> None:
+        changed.set()
+        assert not stop.is_set()
+        runs.run(stop)
+
+    scheduler = Scheduler(runs.settings, run)
+    scheduler.run_until(stop := Event(), changed.is_set)
+    assert runs.starts == [NOON]
+    assert not stop.is_set()
+    assert runs.workspace.joinpath("state.json").exists()
+
+
+def test_the_lock_of_a_run_is_seen_by_flock(tmp_path: Path) -> None:
+    """`scripts/deploy.sh` asks with `flock` whether a run is in progress."""
+    workspace = Workspace(Settings(workspace_dir=tmp_path))
+    command = ["flock", "--nonblock", "--conflict-exit-code=75", str(tmp_path / "lock"), "true"]
+    with workspace.lock():
+        assert subprocess.run(command, check=False).returncode == 75
+    assert subprocess.run(command, check=False).returncode == 0

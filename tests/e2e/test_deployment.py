@@ -1,0 +1,161 @@
+"""`scripts/deploy.sh` brings the services beside the slots to a commit, under load."""
+
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.support.load import assert_available
+from tests.support.releases import Releases, git, run_under_load
+from tests.support.stack import PROJECT, SLOTS, URL, Stack
+from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.timeout(900)
+
+OWN_SERVICES = ("init", "migrate", "shipper", "collector", "scheduler")
+REVISION = "org.opencontainers.image.revision"
+TIMEOUT_SECONDS = 600
+
+
+@pytest.fixture
+def developer(releases: Releases, tmp_path: Path) -> Iterator[Path]:
+    """A clone from which commits are pushed that the stack's clone deploys.
+
+    The release after the deployment is refused, for want of disk space: it has tests of its own.
+    """
+    origin, developer = tmp_path / "origin.git", tmp_path / "developer"
+    git(tmp_path, "clone", "--quiet", "--bare", str(releases.clone), str(origin))
+    git(tmp_path, "clone", "--quiet", str(origin), str(developer))
+    url = git(releases.clone, "remote", "get-url", "origin").strip()
+    git(releases.clone, "remote", "set-url", "origin", str(origin))
+    git(releases.clone, "fetch", "--quiet")
+    branch = git(origin, "symbolic-ref", "--short", "HEAD").strip()
+    git(releases.clone, "branch", "--quiet", f"--set-upstream-to=origin/{branch}")
+    releases.settings = {"RELEASE_MIN_FREE_DISK_MB": "999999999"}
+    before = git(releases.clone, "rev-parse", "HEAD").strip()
+    yield developer
+    git(releases.clone, "reset", "--quiet", "--hard", before)
+    git(releases.clone, "remote", "set-url", "origin", url)
+
+
+def push(developer: Path) -> str:
+    """Commit all changes and push them; return the commit."""
+    git(developer, "add", "--all")
+    git(developer, "commit", "--quiet", "--allow-empty", "-m", "a change")
+    git(developer, "push", "--quiet")
+    return git(developer, "rev-parse", "HEAD").strip()
+
+
+def deploy(releases: Releases) -> str:
+    """Run `scripts/deploy.sh`; return what it logs."""
+    done = subprocess.run(
+        ["scripts/deploy.sh"], cwd=releases.clone, env=releases.environment, capture_output=True,
+        text=True, timeout=TIMEOUT_SECONDS, check=False,
+    )  # fmt: skip
+    assert "MiB of disk space are free" in done.stderr, done.stderr
+    return done.stderr
+
+
+def get_commit(stack: Stack, service: str) -> str:
+    """Return the commit of the image of a service's container."""
+    return str(stack.inspect(service)["Config"]["Labels"][REVISION])
+
+
+def get_changed(before: dict[str, tuple[str, str]], stack: Stack) -> set[str]:
+    after = stack.start_times()
+    return {service for service in before if before[service] != after[service]}
+
+
+def test_a_deployment_brings_every_service_to_the_commit_and_changes_no_slot(
+    releases: Releases, developer: Path, record_measurement: Callable[[str], None]
+) -> None:
+    stack = releases.stack
+    conf = developer / "nginx" / "nginx.conf"
+    header = "add_header X-Request-Id $marquee_request_id always;"
+    conf.write_text(conf.read_text().replace(header, f"{header} add_header X-Test new always;", 1))
+    rules = developer / "monitoring" / "prometheus" / "rules" / "test.yml"
+    rules.write_text("groups: [{name: test, rules: [{record: 'test:two', expr: vector(2)}]}]\n")
+    compose_file = developer / "docker-compose.yml"
+    compose_file.write_text(compose_file.read_text().replace("mem_limit: 512m", "mem_limit: 500m"))
+    commit = push(developer)
+    before = stack.start_times()
+    result = run_under_load(releases, lambda: deploy(releases), rate=200)
+    record_measurement(f"deployment of all services beside the slots at 200/s: {result}")
+    assert_available(result)
+    assert {get_commit(stack, service) for service in OWN_SERVICES} == {commit}
+    changed = get_changed(before, stack)
+    assert changed >= {"shipper", "collector", "scheduler", "prometheus"}  # with other limits
+    assert not changed & {*SLOTS, "nginx"}
+    response = requests.get(f"{URL}/recommend/1", timeout=2)
+    assert response.headers["X-Test"] == "new"
+    eventually(lambda: stack.query_value("test:two") == 2, 90, "Prometheus has the rule", 1)
+    before = stack.start_times()
+    stack.compose("up", "-d", "--wait")
+    assert get_changed(before, stack) == set()
+
+
+def test_a_failed_migration_leaves_the_services_as_they_are(
+    releases: Releases, developer: Path
+) -> None:
+    stack = releases.stack
+    commands = developer / "app" / "provenance" / "database.py"
+    original = commands.read_text()
+    failing = 'def upgrade(engine: sa.Engine) -> None:\n    raise DatabaseError("no such column")\n'
+    commands.write_text(original + "\n\n" + failing)
+    push(developer)
+    before = stack.start_times()
+    done = subprocess.run(
+        ["scripts/deploy.sh"], cwd=releases.clone, env=releases.environment, capture_output=True,
+        text=True, timeout=TIMEOUT_SECONDS, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "no such column" in done.stderr
+    assert "the tables of the database cannot be upgraded" in done.stderr.splitlines()[-1]
+    assert get_changed(before, stack) == set()
+    commands.write_text(original)
+    commit = push(developer)
+    deploy(releases)
+    assert get_commit(stack, "shipper") == commit
+
+
+def test_the_scheduler_is_replaced_after_a_retraining(releases: Releases, developer: Path) -> None:
+    stack = releases.stack
+    commit = push(developer)
+    scheduler = stack.container("scheduler")
+    hold = ("exec", "-d", "scheduler", "flock", "/workspace/lock", "sleep", "1000")
+    stack.compose(*hold)
+    assert "a retraining is running" in deploy(releases)
+    assert get_commit(stack, "collector") == commit
+    assert stack.container("scheduler") == scheduler
+    # The run ends; the process that waits has to notice it.
+    stack.compose("exec", "-T", "scheduler", "sh", "-c",
+                  "kill $(grep -l '^sleep' /proc/[0-9]*/cmdline | cut -d/ -f3)")  # fmt: skip
+    eventually(
+        lambda: (
+            stack.services().get("scheduler") is not None
+            and stack.container("scheduler") != scheduler
+            and get_commit(stack, "scheduler") == commit
+        ),
+        120, "the scheduler is replaced", 1,
+    )  # fmt: skip
+    stack.compose("up", "-d", "--wait", "scheduler")
+
+
+def test_no_build_by_hand_puts_an_image_into_a_slot(releases: Releases) -> None:
+    stack = releases.stack
+    assert releases.run("pin").returncode == 0
+    source = stack.clone / "app" / "service" / "recommend.py"
+    before = {slot: stack.inspect(slot)["Image"] for slot in SLOTS}
+    times = stack.start_times()
+    try:
+        source.write_text(source.read_text() + "# not judged\n")
+        stack.compose("build", timeout=TIMEOUT_SECONDS)
+        stack.compose("up", "-d", "--build", timeout=TIMEOUT_SECONDS)
+        assert {slot: stack.inspect(slot)["Image"] for slot in SLOTS} == before
+        assert not get_changed(times, stack) & set(SLOTS)
+    finally:
+        git(stack.clone, "checkout", "--quiet", "--", str(source))
+        stack.compose("up", "-d", "--build", "--wait", timeout=TIMEOUT_SECONDS)
+    assert {stack.inspect(s)["Config"]["Image"] for s in SLOTS} == {f"{PROJECT}:{s}" for s in SLOTS}
