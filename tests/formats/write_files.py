@@ -47,7 +47,7 @@ def log_lines() -> list[str]:
     for user in range(USERS):
         for step in range(5):
             movie, hour = (user * 2 + step * step) % MOVIES, (user + 7 * step) % 24
-            path, time = f"the+movie+{movie}+{1990 + movie}", f"2026-05-{step + 1:02}T{hour:02}"
+            path, time = f"the+movie+{movie}+{1990 + movie}", f"2022-11-{step + 1:02}T{hour:02}"
             lines += [f"{time}:0{i}:01,{user},GET /data/m/{path}/{i}.mpg" for i in range(3)]
             lines.append(f"{time}:30:01,{user},GET /rate/{path}={(user + step) % 5 + 1}")
     return sorted(lines)
@@ -70,7 +70,7 @@ def write_spool(out: Path) -> None:
         lambda reason, records: sys.exit(f"{records} records dropped: {reason}"),
     )
     for user in range(3):
-        moment = 1_777_000_000_000_000 + user * 1000
+        moment = 1_668_000_000_000_000 + user * 1000
         request_id = f"{moment // 1_000_000}.{user:03}-{'0123456789abcdef' * 2}"
         found = lists.get(user)
         writer.append(
