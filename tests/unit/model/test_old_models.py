@@ -38,8 +38,8 @@ def test_a_model_of_an_earlier_version_is_valid_and_served(model: Path) -> None:
 def test_a_model_of_an_earlier_version_is_evaluated(model: Path, tmp_path: Path) -> None:
     """On the events it was trained on, and on those that it has not seen: none."""
     prepare_tables(FORMATS / "0.2.0" / "store", tmp_path / "tables", None)
-    tables = [tmp_path / "tables" / f"{name}.parquet" for name in ("ratings", "watches")]
-    result = evaluate(model, load_interactions(*tables, (1, 5)), 3)
+    ratings, watches = (tmp_path / "tables" / f"{name}.parquet" for name in ("ratings", "watches"))
+    result = evaluate(model, load_interactions(ratings, watches, (1, 5)), 3)
     assert (result["users"], result["unknown_users"], result["unknown_events"]) == (12, 0, 0)
     assert result["rmse"] < 1.2
     manifest = verify_model(model)["lists"]

@@ -241,8 +241,8 @@ def test_requeue_moves_the_files_that_can_be_read_by_now(environment: Environmen
     (segment,) = list_segments(environment.spool)
     quarantine = Quarantine(environment.spool)
     quarantine.add(segment, UnreadableError("format", "for a test"))
-    settings = {"MARQUEE_SPOOL_DIR": str(environment.spool)}
-    done = invoke("requeue", "--json", **settings)
+    spool = str(environment.spool)
+    done = invoke("requeue", "--json", MARQUEE_SPOOL_DIR=spool)
     assert (done.returncode, done.stderr) == (0, b"")
     assert json.loads(done.stdout) == {"requeued": [segment.name], "unreadable": {}}
     engine = environment.engine()
@@ -250,7 +250,7 @@ def test_requeue_moves_the_files_that_can_be_read_by_now(environment: Environmen
 
     later = later_segment(environment)
     environment.shipper(engine).ship()
-    done = invoke("requeue", **settings)
+    done = invoke("requeue", MARQUEE_SPOOL_DIR=spool)
     assert done.returncode == 1
     assert done.stdout == b"0 files are in the spool again\n"
     assert done.stderr == f"{later.name}: format 2; this program reads 1\n".encode()
