@@ -13,9 +13,11 @@ from threading import Event
 import pytest
 import time_machine
 from prometheus_client import CollectorRegistry, generate_latest
+from ruamel.yaml import YAML
 
 from app.auto_deployment.scheduler import RetrainMetrics, Scheduler, run_command
 from app.settings import Settings
+from tests.conftest import ROOT
 
 NOON = datetime(2026, 3, 28, 12, tzinfo=UTC)  # daylight saving time starts in Europe that night
 
@@ -211,6 +213,12 @@ def test_it_is_alive_only_while_the_loop_ticks(
     two_minutes_later = time.monotonic() + 120
     monkeypatch.setattr(time, "monotonic", lambda: two_minutes_later)
     assert not runs.scheduler.is_alive()
+
+
+def test_its_container_has_an_init_that_reaps_processes() -> None:
+    """tests/e2e/test_retraining.py has the processes; this is the setting."""
+    services = YAML(typ="safe").load(ROOT / "docker-compose.yml")["services"]
+    assert services["scheduler"]["init"] is True
 
 
 def test_a_run_with_much_output_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
