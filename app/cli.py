@@ -36,6 +36,7 @@ SECTIONS = {
     "Provenance of responses": {
         "migrate": "app.provenance.commands",
         "ship": "app.provenance.commands",
+        "requeue": "app.provenance.commands",
         "trace": "app.provenance.commands",
         "backup": "app.provenance.commands",
         "restore-backup": "app.provenance.commands",

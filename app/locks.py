@@ -4,6 +4,7 @@ All locks are `flock` locks: the kernel releases one when the last process with 
 even by a kill. So there are no stale locks to detect.
 """
 
+import contextlib
 import fcntl
 import os
 from collections.abc import Iterator
@@ -36,7 +37,7 @@ def exclusive_lock(path: Path, *, timeout_seconds: float = 0.0) -> Iterator[int]
 
     A child process that inherits the descriptor (`pass_fds`) holds the lock as well: when this
     process is killed, the lock lasts until the child ends. Leaving the block releases it for both.
-    The file is not removed, and names its last owner.
+    The file is not removed, and names its last owner (unless the disk is full).
 
     Args:
         path: the lock file; created if it is missing.
@@ -50,9 +51,10 @@ def exclusive_lock(path: Path, *, timeout_seconds: float = 0.0) -> Iterator[int]
 
     def write_owner(descriptor: int) -> None:
         owner = f"process {os.getpid()} since {datetime.now().isoformat(' ', 'seconds')}\n"
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, owner.encode(), 0)
         descriptors.append(descriptor)
+        with contextlib.suppress(OSError):
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, owner.encode(), 0)
 
     lock = FileLock(
         path,
@@ -69,6 +71,28 @@ def exclusive_lock(path: Path, *, timeout_seconds: float = 0.0) -> Iterator[int]
         yield descriptors[0]
     finally:
         lock.release()
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process holds the lock file `path`.
+
+    For a moment this process holds a shared lock: who takes the lock at this moment needs a
+    `timeout_seconds`.
+
+    Raises:
+        OSError: the file cannot be opened.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def try_lock_descriptor(descriptor: int) -> bool:

@@ -16,7 +16,16 @@ def read_yaml(path: Path) -> Any:
         TextError: it is no YAML, is nested too deeply, or contains an oversized number.
         OSError: it cannot be read.
     """
-    text = decode_text(path.read_bytes())
+    return parse_yaml(path.read_bytes())
+
+
+def parse_yaml(data: bytes) -> Any:
+    """Parse plain values (no tags).
+
+    Raises:
+        TextError: it is no YAML, is nested too deeply, or contains an oversized number.
+    """
+    text = decode_text(data)
     try:
         return YAML(typ="safe", pure=True).load(text)
     except MarkedYAMLError as error:

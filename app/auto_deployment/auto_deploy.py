@@ -16,6 +16,7 @@ from app.auto_deployment.errors import NoVersionError, ToolError, VersionTakenEr
 from app.auto_deployment.publish import PendingRelease, Publisher
 from app.auto_deployment.workspace import PENDING_FILE, RUN_FILE, STATE_FILE, Workspace
 from app.cli_errors import MarqueeError
+from app.ingest.store_files import read_manifest
 from app.notifications.notifier import Notifier
 from app.settings import Settings
 
@@ -75,14 +76,13 @@ def retrain(
         started = time.time()
         try:
             result = run.execute()
+            notified_at = _notify(workspace, notifier, result)
+            _save_state(workspace, result, started, notified_at)
         except (SystemExit, KeyboardInterrupt):
             _log.warning("stopped by a signal; the next run resumes or starts again")
-            workspace.remove(RUN_FILE)
             raise
-        if result.status in UNSUCCESSFUL and not _was_notified(workspace, result):
-            notifier.send(result.subject, result.body)
-        _save_state(workspace, result, started)
-        workspace.remove(RUN_FILE)
+        finally:
+            workspace.remove(RUN_FILE)  # only a kill leaves it
         notifier.flush()
     return result
 
@@ -116,8 +116,10 @@ class _Run:
 
     def _resume_or_build(self) -> RunResult:
         store = self.settings.store_dir
-        if not (store / "manifest.json").exists():
-            return RunResult("no_data", f"Nothing was collected yet: there is no store at {store}")
+        manifest = read_manifest(store)
+        if manifest is None or not manifest.segment_names:
+            found = "there is no store at" if manifest is None else "no events are in the store"
+            return RunResult("no_data", f"Nothing was collected yet: {found} {store}")
         self.workspace.start_step("clone")
         tree = self.workspace.open_clone()
         publisher = Publisher(self.settings, self.workspace, self.notifier)
@@ -192,12 +194,36 @@ def _report_killed_run(workspace: Workspace, notifier: Notifier) -> None:
     if run:
         step, started_at = run.get("step"), run.get("started_at")
         _log.warning("the previous run was killed", step=step, started_at=started_at)
-        notifier.send(
+        _send(
+            notifier,
             f"Retraining was killed ({step})",
             f"The run that started at {started_at} was killed in the step {step!r}. This run "
             f"resumes it or starts again.\n\nLast lines:\n{workspace.tail_log()}",
         )
         workspace.remove(RUN_FILE)
+
+
+def _notify(workspace: Workspace, notifier: Notifier, result: RunResult) -> float:
+    """Send the notification of an unsuccessful run, the same failure once a day.
+
+    Returns:
+        When the last one was sent, in seconds since 1970; 0 without one.
+    """
+    if _was_notified(workspace, result):
+        return float(workspace.read(STATE_FILE)["notified_at"])
+    if result.status in UNSUCCESSFUL and _send(notifier, result.subject, result.body):
+        return time.time()
+    return 0
+
+
+def _send(notifier: Notifier, subject: str, body: str) -> bool:
+    """Send a notification; return False if it could be neither delivered nor saved."""
+    try:
+        notifier.send(subject, body)
+    except (MarqueeError, OSError) as error:
+        _log.error("cannot notify", subject=subject, error=str(error))
+        return False
+    return True
 
 
 def _was_notified(workspace: Workspace, result: RunResult) -> bool:
@@ -208,22 +234,30 @@ def _was_notified(workspace: Workspace, result: RunResult) -> bool:
     return result.status == "failed" and same and age_seconds < _REPEAT_NOTIFICATION_SECONDS
 
 
-def _save_state(workspace: Workspace, result: RunResult, started: float) -> None:
-    """Save how the run ended, for the scheduler and its metrics; times in seconds since 1970."""
+def _save_state(
+    workspace: Workspace, result: RunResult, started: float, notified_at: float
+) -> None:
+    """Save how the run ended, for the scheduler and its metrics; times in seconds since 1970.
+
+    A failure, as on a full disk, is logged: the result of the run is the same.
+    """
     state = workspace.read(STATE_FILE)
     now, successful = time.time(), result.status in _SUCCESSFUL
     runs = {**state.get("runs", {})}
     runs[result.status] = runs.get(result.status, 0) + 1
-    workspace.write(
-        STATE_FILE,
-        {
-            "status": result.status,
-            "subject": result.subject,
-            "finished_at": now,
-            "duration_seconds": round(now - started, 3),
-            "last_success_at": now if successful else state.get("last_success_at"),
-            "version": result.version or state.get("version"),
-            "notified_at": state["notified_at"] if _was_notified(workspace, result) else now,
-            "runs": runs,
-        },
-    )
+    waited = result.status == "no_data"
+    content = {
+        "status": result.status,
+        "subject": result.subject,
+        "finished_at": now,
+        "duration_seconds": round(now - started, 3),
+        "last_success_at": now if successful else state.get("last_success_at"),
+        "last_no_data_at": now if waited else state.get("last_no_data_at"),
+        "version": result.version or state.get("version"),
+        "notified_at": notified_at,
+        "runs": runs,
+    }
+    try:
+        workspace.write(STATE_FILE, content)
+    except OSError as error:
+        _log.error("cannot save how the run ended", error=str(error))

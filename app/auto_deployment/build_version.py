@@ -31,6 +31,7 @@ from app.auto_deployment.version_commits import (
     commit_version,
     fetch,
     find_commit,
+    find_newest_version,
     read_version,
 )
 from app.auto_deployment.workspace import EXCLUDED_FILE, Workspace
@@ -109,6 +110,7 @@ class VersionBuilder:
         start_step("fetch")
         fetch(tree, self._settings.git_branch)
         self._reset()
+        self._check_version_number()
         start_step("snapshot")
         copy_store(self._settings.store_dir, tree.path / COLLECTED)
         snapshot_time = self._get_snapshot_time()
@@ -131,6 +133,19 @@ class VersionBuilder:
         metrics = self._read_json(METRICS_REPORT)
         body = format_report(metrics, comparison, manifest)
         return BuiltVersion(number, body, metrics, accept_data)
+
+    def _check_version_number(self) -> None:
+        """Check that the next number is free: the push of a tag that exists would be rejected.
+
+        Raises:
+            DeploymentError: `version.txt` was changed by hand.
+        """
+        number, newest = read_version(self.tree), find_newest_version(self.tree)
+        if newest is not None and newest > number:
+            raise DeploymentError(
+                f"{VERSION_FILE} says {number}, but version {newest} is published (tag "
+                f"version-{newest}): write {newest} into it and push"
+            )
 
     def _reset(self) -> None:
         """Make the clone that of the remote's branch; the DVC cache stays."""

@@ -61,7 +61,7 @@ class WorkingTree:
         Raises:
             ToolError: it failed, or exceeded the time limit of a transfer.
         """
-        # No background gc: PID 1 in the container does not reap orphans.
+        # No background gc: it would still write to the clone when the next run begins.
         command = ["git", "-c", "gc.autoDetach=false", *arguments]
         return self._run(command, f"git {arguments[0]}").rstrip("\n")
 

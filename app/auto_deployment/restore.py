@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +13,20 @@ from app.auto_deployment.version_commits import (
     COLLECTED,
     LOCK_FILE,
     MODEL,
+    VERSION_FILE,
     VERSION_FILES,
     find_commit,
     read_version,
 )
 from app.model.manifest import ArtifactError
 from app.model.verify import verify_model
-from app.yaml_files import read_yaml
+from app.text_files import TextError
+from app.yaml_files import parse_yaml
 
 #: What DVC appends to the MD5 of a directory's listing.
 _DIRECTORY_SUFFIX = ".dir"
+_DIRECTORY_MD5 = re.compile(r"[0-9a-f]{32}\.dir")
+_DATA_FILE = Path(f"{COLLECTED}.dvc")
 
 _log = logs.get(__name__)
 
@@ -43,6 +48,7 @@ def restore_version(tree: WorkingTree, version: int | None = None) -> dict[str, 
     if version != read_version(tree) or not (tree.path / LOCK_FILE).exists():
         _restore_version_files(tree, version)
     hashes = read_dvc_hashes(tree)
+    _check_hashes(tree, version, hashes)
     paths = [str(path) for path in hashes]
     cache = Path(tree.dvc("cache", "dir").strip())
     try:
@@ -73,26 +79,74 @@ def restore_version(tree: WorkingTree, version: int | None = None) -> dict[str, 
     }
 
 
-def read_dvc_hashes(tree: WorkingTree) -> dict[Path, str]:
-    """Return DVC's MD5 of the data and the model of the working tree's version, by path.
+def read_dvc_hashes(tree: WorkingTree, revision: str | None = None) -> dict[Path, str]:
+    """Return DVC's MD5 of the data and the model of a version, by path.
+
+    Args:
+        tree: the clone.
+        revision: the version's commit; None: the working tree.
 
     Raises:
         DeploymentError: `dvc.lock` or `data/collected.dvc` is missing or invalid.
     """
+    model = _read_md5(tree, revision, LOCK_FILE, str(MODEL))
+    return {COLLECTED: _read_md5(tree, revision, _DATA_FILE, COLLECTED.name), MODEL: model}
+
+
+def _read_md5(tree: WorkingTree, revision: str | None, file: Path, name: str) -> str:
+    """Return the MD5 of the output `name` that a file of DVC names."""
     try:
-        lock = read_yaml(tree.path / LOCK_FILE)
-        data = read_yaml(tree.path / f"{COLLECTED}.dvc")
-        (model,) = (
-            out
-            for stage in lock["stages"].values()
-            for out in stage.get("outs", [])
-            if out["path"] == str(MODEL)
+        content = parse_yaml(
+            (tree.path / file).read_bytes()
+            if revision is None
+            else tree.git("show", f"{revision}:{file}").encode()
         )
-        return {COLLECTED: data["outs"][0]["md5"], MODEL: model["md5"]}
-    except (OSError, LookupError, TypeError, ValueError, AttributeError) as error:
+    except OSError as error:
+        raise DeploymentError(f"{tree.path / file}: cannot be read: {error.strerror}") from error
+    except TextError as error:
+        raise DeploymentError(_explain_change(tree, file, str(error))) from error
+    found = [out["md5"] for out in _find_outputs(content) if out.get("path") == name]
+    if len(found) != 1:
+        reason = f"{len(found) or 'no'} outputs {name!r} in it"
+        raise DeploymentError(_explain_change(tree, file, reason))
+    if not _DIRECTORY_MD5.fullmatch(str(found[0])):
+        reason = f"{str(found[0])[:40]!r} is no hash of the directory {name}"
+        raise DeploymentError(_explain_change(tree, file, reason))
+    return str(found[0])
+
+
+def _find_outputs(content: Any) -> list[dict[str, Any]]:
+    """Return the outputs with a hash in a file of DVC, whatever else it contains."""
+    sections = [content]
+    if isinstance(content, dict) and isinstance(content.get("stages"), dict):
+        sections += content["stages"].values()
+    outputs = [section.get("outs") for section in sections if isinstance(section, dict)]
+    entries = [entry for found in outputs if isinstance(found, list) for entry in found]
+    return [entry for entry in entries if isinstance(entry, dict) and "md5" in entry]
+
+
+def _explain_change(tree: WorkingTree, file: Path, reason: str) -> str:
+    """Return the message about a file of a version that was changed by hand."""
+    return (
+        f"{tree.path / file} does not describe a version ({reason}); to undo a change of it: "
+        f"git restore --source=version-N {file}"
+    )
+
+
+def _check_hashes(tree: WorkingTree, version: int, hashes: dict[Path, str]) -> None:
+    """Check that the files of DVC are those of the version's commit, where it has a tag.
+
+    Raises:
+        DeploymentError: they, or `version.txt`, were changed.
+    """
+    commit = find_commit(tree, version)
+    if commit is not None and hashes != read_dvc_hashes(tree, commit):
+        files = f"{VERSION_FILE} {LOCK_FILE} {_DATA_FILE}"
         raise DeploymentError(
-            f"dvc.lock and data/collected.dvc do not describe a version: {error}"
-        ) from error
+            f"{LOCK_FILE} and {_DATA_FILE} are not those of version {version}: they or "
+            f"{VERSION_FILE} were changed; to undo it: "
+            f"git restore --source=version-{version} {files}"
+        )
 
 
 def _restore_version_files(tree: WorkingTree, version: int) -> None:
@@ -116,7 +170,7 @@ def _pull(tree: WorkingTree, paths: list[str]) -> None:
     try:
         tree.dvc("pull", "--force", *paths)
     except DeploymentError as error:
-        remote = tree.dvc("remote", "list").strip()
+        remote = " ".join(tree.dvc("remote", "list").split())
         raise DeploymentError(
             f"the remote ({remote}) cannot be reached, lacks files or holds damaged ones"
             f"{_describe_cache_settings(tree)}: {error}"

@@ -19,8 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from app.auto_deployment.data_validation import DataMetrics, measure_data
 from app.auto_deployment.errors import DeploymentError
 from app.ingest.data_window import DataWindow, ExcludedSpan
+from app.params_file import read_params_file
 from app.text_files import TextError
-from app.yaml_files import read_yaml
 
 #: What a model is made from besides data: a change in these is a reason for a new version.
 MODEL_SOURCES = ("app/ingest", "app/training", "app/model", "params.yaml", "dvc.yaml")
@@ -100,10 +100,11 @@ def read_limits(params: Path) -> Limits:
     """Read the limits from a parameter file.
 
     Raises:
-        DeploymentError: the file cannot be read, or a key is missing, unknown or out of range.
+        DeploymentError: the file cannot be read or is of another format, or a key is missing,
+            unknown or out of range.
     """
     try:
-        content: Any = read_yaml(params) or {}
+        content: Any = read_params_file(params) or {}
         sections = {name: content.get(name) or {} for name in Limits.model_fields}
         return Limits.model_validate(sections)
     except (OSError, TextError, AttributeError) as error:

@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 
 from app import logs
 from app.auto_deployment.auto_deploy import Status
-from app.auto_deployment.workspace import RUN_FILE, STATE_FILE, Workspace
+from app.auto_deployment.workspace import STATE_FILE, Workspace
 from app.http_server import create_app, start_server
 from app.notifications.notifier import pending_messages
 from app.settings import Settings
@@ -118,15 +118,16 @@ class RetrainMetrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Read the state and yield every metric."""
-        state, run = self._workspace.read(STATE_FILE), self._workspace.read(RUN_FILE)
+        state = self._workspace.read(STATE_FILE)
         gauges = {
             "configured": ("Whether a repository for new versions is set.", self._configured),
-            "running": ("Whether a run is in progress.", bool(run)),
+            "running": ("Whether a run is in progress.", self._workspace.is_running()),
             "next_timestamp_seconds": ("When the next run is due.", self._scheduler.next_run_at()),
-            # Before the first success the start counts, so that a missing success raises the alert.
+            # Before the first success, the last run that found no data counts, or else the start,
+            # so that the alert fires three days after the first data.
             "last_success_timestamp_seconds": (
-                "When a run last succeeded.",
-                state.get("last_success_at") or self._started,
+                "When a run last succeeded, or waited for the first data.",
+                state.get("last_success_at") or state.get("last_no_data_at") or self._started,
             ),
             "last_duration_seconds": (
                 "Duration of the last run.",

@@ -48,7 +48,7 @@ def read_version(tree: WorkingTree, revision: str | None = None) -> int:
         ).strip()
     except (OSError, TextError) as error:
         raise DeploymentError(f"{path}: cannot be read: {error}") from error
-    if not (text.isascii() and text.isdigit() and len(text) <= MAX_VERSION_DIGITS):
+    if not _is_number(text):
         raise DeploymentError(f"{path}: not a version number: {text[:40]!r}")
     return int(text)
 
@@ -57,6 +57,13 @@ def find_commit(tree: WorkingTree, version: int) -> str | None:
     """Return the hash of the commit that the version's annotated tag names, None without one."""
     tag = f"refs/tags/{_TAG_PREFIX}{version}"
     return tree.git("for-each-ref", "--format=%(*objectname)", tag) or None
+
+
+def find_newest_version(tree: WorkingTree) -> int | None:
+    """Return the highest number of the versions' tags, None without any."""
+    tags = tree.git("tag", "--list", f"{_TAG_PREFIX}*").split()
+    numbers = [tag.removeprefix(_TAG_PREFIX) for tag in tags]
+    return max((int(text) for text in numbers if _is_number(text)), default=None)
 
 
 def commit_version(tree: WorkingTree, version: int, body: str) -> None:
@@ -95,6 +102,10 @@ def delete_old_tags(tree: WorkingTree, keep: int) -> None:
     tags = tree.git("tag", "--list", f"{_TAG_PREFIX}*", "--sort=-version:refname").split()
     if old := tags[keep:]:
         tree.git("tag", "--delete", *old)
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= MAX_VERSION_DIGITS
 
 
 def _subject(version: int) -> str:

@@ -13,7 +13,7 @@ from app import logs
 from app.atomic_files import staged_directory, write_file
 from app.auto_deployment.errors import DeploymentError
 from app.auto_deployment.git_dvc import CommandTimeouts, WorkingTree
-from app.locks import LockHeldError, exclusive_lock
+from app.locks import LockHeldError, exclusive_lock, is_locked
 from app.settings import Settings
 from app.text_files import parse_json
 
@@ -25,6 +25,9 @@ STATE_FILE = "state.json"
 PENDING_FILE = "pending.json"
 #: Spans of rejected batches that no published version excludes yet.
 EXCLUDED_FILE = "excluded.json"
+_LOCK_FILE = "lock"
+#: Longer than the moment for which `is_running` holds the lock.
+_LOCK_TIMEOUT_SECONDS = 0.5
 _LOG_BYTES = 1_000_000
 _TAIL_BYTES = 20_000
 _log = logs.get(__name__)
@@ -56,7 +59,8 @@ class Workspace:
         self.path.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
             try:
-                descriptor = stack.enter_context(exclusive_lock(self.path / "lock"))
+                lock = exclusive_lock(self.path / _LOCK_FILE, timeout_seconds=_LOCK_TIMEOUT_SECONDS)
+                descriptor = stack.enter_context(lock)
             except LockHeldError as error:
                 step = self.read(RUN_FILE).get("step", "start")
                 raise DeploymentError(
@@ -64,6 +68,10 @@ class Workspace:
                 ) from error
             self._pass_fds = (descriptor,)
             yield
+
+    def is_running(self) -> bool:
+        """Whether a run, or a command that a killed run had started, holds the lock."""
+        return is_locked(self.path / _LOCK_FILE)
 
     def read(self, name: str) -> dict[str, Any]:
         """Read one of the JSON files; empty when it is missing or damaged."""

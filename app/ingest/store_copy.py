@@ -19,6 +19,7 @@ from app.ingest.store_files import (
     Manifest,
     lock_directory,
     open_segments,
+    parse_manifest,
     read_manifest,
     write_manifest,
 )
@@ -82,10 +83,10 @@ class StoreRestorer:
         """Write one segment durably; keep the manifest in memory until `publish`.
 
         Raises:
-            IngestError: a store has no file of that name.
+            IngestError: a store has no file of that name, or the manifest is of another format.
         """
         if name == MANIFEST_NAME:
-            self._manifest = Manifest.model_validate_json(content.read())
+            self._manifest = parse_manifest(content.read(), f"{name} of the backup")
             return
         if Path(name).name != name or not name.endswith(".parquet"):
             raise IngestError(f"not a file of a store: {name}")

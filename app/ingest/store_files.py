@@ -20,6 +20,8 @@ from app.ingest.errors import IngestError
 from app.locks import LockHeldError, exclusive_lock
 from app.text_files import parse_json
 
+#: Format of a store. A program writes to no store of another format, and reads none.
+STORE_FORMAT = 1
 MANIFEST_NAME = "manifest.json"
 LOCK_NAME = "lock"
 #: Buckets of a new store. Merging holds one bucket of each segment in memory: 64 buckets cost
@@ -78,12 +80,35 @@ def read_manifest(store: Path) -> Manifest | None:
     """
     path = store / MANIFEST_NAME
     try:
-        return Manifest.model_validate(parse_json(path.read_bytes()))
+        return parse_manifest(path.read_bytes(), str(path))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise IngestError(f"{path} is not the manifest of a store: {error}") from error
+
+
+def parse_manifest(content: bytes, name: str) -> Manifest:
+    """Parse the manifest of a store.
+
+    Args:
+        content: of `manifest.json`.
+        name: of the file, for messages.
+
+    Raises:
+        IngestError: the manifest is damaged or has another format.
+    """
+    try:
+        parsed = parse_json(content)
+        number = parsed.get("format", STORE_FORMAT) if isinstance(parsed, dict) else STORE_FORMAT
+        if number != STORE_FORMAT:
+            raise IngestError(
+                f"{name}: a store of format {number!r}; this program reads and writes format "
+                f"{STORE_FORMAT}, and changes nothing: run the version that has written it"
+            )
+        return Manifest.model_validate(parsed)
+    except ValueError as error:
         detail = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
-        raise IngestError(f"{path} is not the manifest of a store: {detail}") from error
+        raise IngestError(f"{name} is not the manifest of a store: {detail}") from error
 
 
 def write_manifest(store: Path, manifest: Manifest) -> None:

@@ -28,6 +28,19 @@ from app.model.manifest import (
 
 Array = npt.NDArray[Any]
 
+#: Arrays of `factors` by the names they had in version 0.2.0.
+_OLD_NAMES = {
+    "item_users": "movie_users",
+    "seen_items": "seen_movies",
+    "seen_strength": "seen_confidence",
+    "seen_fading": "seen_recency",
+    "als_items": "als_movies",
+    "neighbour_movies": "transition_movies",
+    "neighbour_weights": "transition_weights",
+    "svd_item_bias": "svd_movie_bias",
+    "svd_items": "svd_movies",
+}
+
 
 @dataclass(frozen=True)
 class ModelMetadata:
@@ -50,7 +63,10 @@ class ModelMetadata:
 
 @dataclass(frozen=True)
 class Artifact:
-    """An opened artifact: its manifest and its arrays by name, memory-mapped and read-only."""
+    """An opened artifact: its manifest and its arrays by name, memory-mapped and read-only.
+
+    Arrays of a model of version 0.2.0 have their present names.
+    """
 
     manifest: Manifest
     arrays: dict[str, Array]
@@ -111,7 +127,7 @@ def open_artifact(directory: Path, kind: Kind) -> Artifact:
     manifest = read_manifest(directory, kind)
     _check_for_unlisted_files(directory, manifest)
     arrays = {
-        name.removesuffix(".npy"): _open_array(directory / name, entry)
+        _get_array_name(name): _open_array(directory / name, entry)
         for name, entry in manifest.files.items()
     }
     return Artifact(manifest, arrays)
@@ -148,6 +164,11 @@ def _check_for_unlisted_files(directory: Path, manifest: Manifest) -> None:
     found = set(os.listdir(directory))  # noqa: PTH208 - only names are needed
     for name in sorted(found - set(manifest.files) - {MANIFEST}):
         raise ArtifactError(f"{directory / name}: a file that the manifest does not list")
+
+
+def _get_array_name(file_name: str) -> str:
+    name = file_name.removesuffix(".npy")
+    return _OLD_NAMES.get(name, name)
 
 
 def _open_array(path: Path, entry: FileEntry) -> Array:

@@ -91,8 +91,14 @@ def compute_model_hash(
     return _checksum({"files": hashes, "parameters": parameters, "data": data})
 
 
+def _compute_old_model_hash(files: dict[str, FileEntry]) -> str:
+    """Compute the model hash of version 0.2.0, which was one of the arrays only."""
+    lines = (f"{name} {files[name].sha256}\n" for name in sorted(files))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
 def read_manifest(directory: Path, kind: Kind) -> Manifest:
-    """Read and validate `directory/manifest.json`.
+    """Read and validate `directory/manifest.json`, also of a model of version 0.2.0.
 
     Raises:
         ArtifactError: no such directory or file, not JSON, an unknown format, another kind,
@@ -105,7 +111,8 @@ def read_manifest(directory: Path, kind: Kind) -> Manifest:
     checksum = content.pop(_CHECKSUM, None)
     if content.get("format") != FORMAT:
         raise ArtifactError(
-            f"{path}: format {content.get('format')!r}; this program reads format {FORMAT}"
+            f"{path}: format {content.get('format')!r}; this program reads format {FORMAT}: "
+            "use the code of the version's commit"
         )
     if content.get("kind") != kind:
         raise ArtifactError(f"{path}: kind {content.get('kind')!r}, expected {kind!r}")
@@ -115,7 +122,8 @@ def read_manifest(directory: Path, kind: Kind) -> Manifest:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
         raise ArtifactError(f"{path}: {field}: {first['msg']}") from error
-    if checksum != _checksum(content) or manifest.model_hash != manifest.compute_hash():
+    hashes = (manifest.compute_hash(), _compute_old_model_hash(manifest.files))
+    if checksum != _checksum(content) or manifest.model_hash not in hashes:
         raise ArtifactError(f"{path}: was changed after it was written (checksum mismatch)")
     return manifest
 

@@ -1,4 +1,4 @@
-"""`marquee migrate`, `ship`, `trace`, `backup` and `restore-backup`."""
+"""`marquee migrate`, `ship`, `requeue`, `trace`, `backup` and `restore-backup`."""
 
 import json
 from pathlib import Path
@@ -58,6 +58,34 @@ def ship(settings: Settings, exit_with_parent: bool) -> None:
 
     with explain_errors():
         run_shipper(settings, exit_with_parent)
+
+
+@click.command(epilog="Example: docker compose exec shipper marquee requeue")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def requeue(settings: Settings, as_json: bool) -> None:
+    """Read again what the shipper could not read: the files in the quarantine of the spool.
+
+    Those that this version of the program can read are moved back into the spool, from where the
+    shipper sends their records; records that are in the database already stay as they are. The
+    shipper does this at its start. Exit status: 0 no file is left, 1 some are (with the reasons).
+    """
+    from app.provenance.quarantine import Quarantine
+    from app.provenance.spool_reader import check_readable
+
+    with explain_errors():
+        quarantine = Quarantine(settings.spool_dir)
+        quarantine.adopt_old_files()
+        moved, kept = quarantine.requeue(check_readable)
+    unreadable = {path.name: reason for path, reason in kept.items()}
+    if as_json:
+        print_json({"requeued": [path.name for path in moved], "unreadable": unreadable})
+    else:
+        click.echo(f"{len(moved)} files are in the spool again")
+        for name, reason in unreadable.items():
+            click.echo(f"{name}: {reason}", err=True)
+    if kept:
+        raise click.exceptions.Exit(1)
 
 
 @click.command(

@@ -9,7 +9,7 @@ from typing import Any
 from app.atomic_files import write_file
 from app.model.manifest import Manifest
 from app.model.recommendation_lists import RecommendationLists
-from app.provenance.record_format import SegmentHeader
+from app.provenance.record_format import SegmentHeader, add_format
 from app.provenance.spool_writer import INSTANCE_INFO_SUFFIX
 from app.settings import Settings
 
@@ -43,16 +43,7 @@ def register_version(spool: Path, manifest: Manifest) -> None:
     """Write a version's row of `tracking` to the spool, as instances with this model will."""
     spool.mkdir(parents=True, exist_ok=True)
     info = json.dumps({"tracking": _tracking_row(manifest)}).encode()
-    write_file(spool / f"version-{manifest.version}{INSTANCE_INFO_SUFFIX}", info)
-
-
-def table_rows(info: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The row of each table in a description read back from JSON."""
-    rows = dict(info)
-    if "catalogue" in rows:
-        packed = base64.b64decode(rows["catalogue"]["movie_ids"])
-        rows["catalogue"] = {**rows["catalogue"], "movie_ids": packed}
-    return rows
+    write_file(spool / add_format(f"version-{manifest.version}", INSTANCE_INFO_SUFFIX), info)
 
 
 def compress_movie_ids(movie_ids: list[str]) -> bytes:

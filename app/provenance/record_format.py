@@ -6,9 +6,14 @@ the columns of the table `reccom` (`tables`), and the output of `marquee trace` 
 A segment of the spool is a sequence of frames. A frame is a CRC-32 of all that follows it, the
 length of the payload, and the payload; numbers are little-endian. The payload of the first frame is
 the `SegmentHeader` as JSON; each further one is a packed `Record`.
+
+The files of the spool have the number of their format in their names (`add_format`), where programs
+of version 0.2.0 ignore it: they read files of format 1, which had no number then. A format that
+they cannot read has to change the header, so that they refuse it.
 """
 
 import json
+import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +21,11 @@ from typing import Annotated, NamedTuple, get_args, get_type_hints
 from zlib import crc32
 
 from app.model.recommendation_lists import Source
+
+#: Format of segments, and of the descriptions of instances and versions (`instance_info`).
+SPOOL_FORMAT = 1
+_FORMAT_IN_NAME = re.compile(r"\.v([0-9]{1,9})$")
+_MAX_DATABASE_INTEGER = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -142,10 +152,19 @@ def encode_record(  # noqa: PLR0913, PLR0917 - one parameter a field
 
 
 def decode_record(payload: bytes) -> Record:
-    """The record in a frame's payload."""
-    *fixed, id_length = _FIXED.unpack_from(payload)
-    for position, values in _CHOICES:
-        fixed[position] = values[fixed[position]]
+    """The record in a frame's payload.
+
+    Raises:
+        ValueError: it is none, or a number is too large for the database.
+    """
+    try:
+        *fixed, id_length = _FIXED.unpack_from(payload)
+        if max(fixed) > _MAX_DATABASE_INTEGER:
+            raise ValueError("a number is larger than 63 bits")
+        for position, values in _CHOICES:
+            fixed[position] = values[fixed[position]]
+    except (struct.error, IndexError) as error:
+        raise ValueError(f"not a record of format {SPOOL_FORMAT}: {error}") from error
     id_end = _FIXED_SIZE + id_length
     return Record._make([payload[_FIXED_SIZE:id_end].decode(), *fixed, payload[id_end:]])
 
@@ -162,9 +181,25 @@ def decode_header(payload: bytes) -> SegmentHeader:
         ValueError: it is none.
     """
     try:
-        return SegmentHeader(**json.loads(payload))
-    except TypeError as error:
+        header = SegmentHeader(**json.loads(payload))
+    except (TypeError, RecursionError) as error:
         raise ValueError(f"not a segment header: {error}") from error
+    for name, type_ in field_types(SegmentHeader).items():
+        value = getattr(header, name)
+        if not isinstance(value, int if isinstance(type_, Number) else str):
+            raise ValueError(f"not a segment header: {name} is {value!r}")
+    return header
+
+
+def add_format(name: str, suffix: str) -> str:
+    """The name of a file of the spool in the current format: `NAME.v1SUFFIX`."""
+    return f"{name}.v{SPOOL_FORMAT}{suffix}"
+
+
+def get_format(name: str, suffix: str) -> int:
+    """The number of the format in the name of a file of the spool; 1 without a number."""
+    found = _FORMAT_IN_NAME.search(name.removesuffix(suffix))
+    return int(found[1]) if found else 1
 
 
 def encode_frame(payload: bytes) -> bytes:

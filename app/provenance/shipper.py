@@ -33,8 +33,8 @@ from app.provenance.database import (
     insert_ignore,
     upgrade,
 )
-from app.provenance.instance_info import table_rows
 from app.provenance.lineage import Lineage
+from app.provenance.quarantine import Quarantine
 from app.provenance.shipper_metrics import DATABASE, SPOOL, ShipperMetrics
 from app.provenance.spool_reader import RecordBatch, SpoolReader
 from app.provenance.spool_writer import list_segments
@@ -91,6 +91,7 @@ class Shipper:
         self._metrics.heartbeat()
         self.ship()
         if time.monotonic() >= self._retention_due_at:
+            self._reader.quarantine.prune()
             enforce_retention(self._engine, time.time_ns() // 1000, self._retention_days)
             self._retention_due_at = time.monotonic() + _RETENTION_INTERVAL_SECONDS
 
@@ -107,11 +108,11 @@ class Shipper:
         return shipped
 
     def _ship_instance_infos(self) -> None:
-        for path, info in self._reader.read_instance_infos():
+        for path, rows in self._reader.read_instance_infos():
             with self._engine.begin() as connection:
-                for name, row in table_rows(info).items():
+                for name, row in rows.items():
                     insert_ignore(connection, metadata.tables[name], [row])
-                self._check_version_conflict(connection, info["tracking"])
+                self._check_version_conflict(connection, rows["tracking"])
             path.unlink(missing_ok=True)
 
     def _check_version_conflict(self, connection: sa.Connection, row: dict[str, object]) -> None:
@@ -125,8 +126,9 @@ class Shipper:
     def _ship_batches(self, batches: list[RecordBatch]) -> int:
         rows = [row for batch in batches for row in record_rows(batch)]
         started = time.monotonic()
-        with self._engine.begin() as connection:
-            insert_ignore(connection, reccom, rows)
+        if rows:
+            with self._engine.begin() as connection:
+                insert_ignore(connection, reccom, rows)
         self._reader.commit(batches)
         self._metrics.batch_written(len(rows), time.monotonic() - started)
         return len(rows)
@@ -189,14 +191,21 @@ def run_shipper(settings: Settings, exit_with_parent: bool) -> None:
         _lock_spool(stack, settings.spool_dir / _LOCK_FILE)
         engine = connect(settings)
         _create_tables(engine)
-        reader = SpoolReader(settings.spool_dir)
+        reader = SpoolReader(settings.spool_dir, open_quarantine(settings))
         reader.clean_up()
+        reader.requeue()
         metrics = ShipperMetrics(reader)
         app = create_app(metrics, Lineage(engine))
         if server := http_server.start_server(settings.shipper_bind, app):
             stack.callback(server.stop)
         _log.info("shipper started", spool=str(settings.spool_dir), database=settings.database)
         Shipper(reader, engine, metrics, settings.provenance_retention_days).run(stop)
+
+
+def open_quarantine(settings: Settings) -> Quarantine:
+    """The quarantine of the configured spool: a quarter of its size, and records as long kept."""
+    max_bytes = (settings.spool_max_mb << 20) // 4
+    return Quarantine(settings.spool_dir, max_bytes, settings.provenance_retention_days)
 
 
 def _stop_at_end_of_stdin(stop: Event) -> None:

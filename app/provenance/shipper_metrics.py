@@ -2,11 +2,14 @@
 
 import time
 from collections.abc import Iterator
+from itertools import product
+from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from app.provenance.quarantine import KINDS, Quarantine, Reason
 from app.provenance.spool_reader import SpoolReader
 from app.provenance.spool_size import SpoolSize
 
@@ -56,6 +59,7 @@ class ShipperMetrics:
         )
         self._heartbeat = time.monotonic()
         self.registry.register(_SpoolCollector(reader))
+        self.registry.register(_QuarantineCollector(reader.quarantine))
 
     def heartbeat(self) -> None:
         """Note that the loop runs."""
@@ -106,4 +110,33 @@ class _SpoolCollector(Collector):
             "marquee_provenance_spool_oldest_seconds",
             "Age of the oldest record that waits; 0 without any.",
             backlog.oldest_age_seconds,
+        )
+
+
+class _QuarantineCollector(Collector):
+    """Measures the quarantine at each scrape."""
+
+    def __init__(self, quarantine: Quarantine) -> None:
+        self._quarantine = quarantine
+
+    def collect(self) -> Iterator[Metric]:
+        added = CounterMetricFamily(
+            "marquee_provenance_quarantined_files",
+            "Files of the spool that could not be read, by kind and reason.",
+            labels=["kind", "reason"],
+        )
+        for kind, reason in product(KINDS, get_args(Reason)):
+            added.add_metric([kind, reason], self._quarantine.added[kind, reason])
+        yield added
+        yield CounterMetricFamily(
+            "marquee_provenance_quarantine_removed_files",
+            "Files that were removed from the quarantine because it was full or they too old.",
+            self._quarantine.removed,
+        )
+        files, size = self._quarantine.measure()
+        yield GaugeMetricFamily(
+            "marquee_provenance_quarantine_files", "Files in the quarantine.", files
+        )
+        yield GaugeMetricFamily(
+            "marquee_provenance_quarantine_bytes", "Bytes of the files in the quarantine.", size
         )

@@ -10,19 +10,24 @@ from pathlib import Path
 from typing import Any
 
 from app import logs
+from app.provenance.quarantine import Quarantine, UnreadableError
 from app.provenance.record_format import (
+    SPOOL_FORMAT,
     Record,
     SegmentHeader,
     decode_header,
     decode_record,
+    get_format,
     read_frames,
 )
 from app.provenance.spool_writer import (
     INSTANCE_INFO_SUFFIX,
     SEGMENT_BYTES,
+    SEGMENT_SUFFIX,
     list_segments,
     lock_finished_segment,
 )
+from app.provenance.tables import instance_rows
 from app.text_files import parse_json
 
 OFFSETS_FILE = "offsets.json"
@@ -42,7 +47,7 @@ class RecordBatch:
         segment: the file they were read from.
         end_offset: where the last one ends in it, in bytes.
         header: the fields that are equal in all of them.
-        records: the records, in the order they were written.
+        records: the records, in the order they were written; without those that cannot be read.
     """
 
     segment: Path
@@ -54,37 +59,55 @@ class RecordBatch:
 class SpoolReader:
     """Reads a spool directory; there must be one reader at a time.
 
+    What it cannot read is moved to the quarantine, so that it reads everything after it.
+
+    Args:
+        directory: the spool.
+        quarantine: that of the spool; by default one with default bounds.
+
     Attributes:
         directory: the spool.
+        quarantine: that of the spool.
         torn_segments: the number of segments so far whose end was torn or damaged.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, quarantine: Quarantine | None = None) -> None:
         self.directory = directory
+        self.quarantine = quarantine or Quarantine(directory)
         self.torn_segments = 0
         self._offsets: dict[str, int] = _read_offsets(directory / OFFSETS_FILE)
 
-    def read_instance_infos(self) -> Iterator[tuple[Path, dict[str, Any]]]:
-        """The files that describe instances and versions; one that is damaged is renamed."""
+    def read_instance_infos(self) -> Iterator[tuple[Path, dict[str, dict[str, Any]]]]:
+        """The files that describe instances and versions, and the row of each table in them."""
         for path in sorted(self.directory.glob(f"[!.]*{INSTANCE_INFO_SUFFIX}")):
             try:
-                yield path, parse_json(path.read_bytes())
-            except (ValueError, OSError) as error:
-                _rename_damaged(path, str(error))
+                rows = _read_instance_info(path)
+            except UnreadableError as error:
+                self.quarantine.add(path, error)
+            except FileNotFoundError:
+                continue
+            else:
+                yield path, rows
 
     def read_batches(self, segment: Path, max_records: int) -> Iterator[RecordBatch]:
-        """The records of a segment that are not committed yet, so many at a time."""
-        data, header, header_end = _read_segment(segment)
+        """The records of a segment that are not committed yet, so many at a time.
+
+        The last batch is empty where no record after it can be read.
+        """
+        data, header, header_end = self._read_segment(segment)
         if header is None:
             return
         records: list[Record] = []
-        end = 0
-        for payload, end in read_frames(data, max(header_end, self.committed_offset(segment))):
-            records.append(decode_record(payload))
+        start = end = max(header_end, self.committed_offset(segment))
+        for payload, end in read_frames(data, start):
+            try:
+                records.append(decode_record(payload))
+            except ValueError as error:
+                self.quarantine.add_link(segment, UnreadableError("content", str(error)))
             if len(records) >= max_records:
                 yield RecordBatch(segment, end, header, records)
-                records = []
-        if records:
+                records, start = [], end
+        if end > start:
             yield RecordBatch(segment, end, header, records)
 
     def commit(self, batches: list[RecordBatch]) -> None:
@@ -103,7 +126,9 @@ class SpoolReader:
         if descriptor is None:
             return
         try:
-            data, _, header_end = _read_segment(segment)
+            data, header, header_end = self._read_segment(segment)
+            if header is None:
+                return
             offset = self._offsets.get(segment.name, header_end)
             if next(read_frames(data, offset), None) is not None:
                 return  # written after it was last read
@@ -127,12 +152,31 @@ class SpoolReader:
     def _report_torn(self, segment: Path, torn_bytes: int) -> None:
         self.torn_segments += 1
         if torn_bytes > _DAMAGED_BYTES:
-            kept = segment.with_suffix(".damaged")
-            with contextlib.suppress(OSError):
-                os.link(segment, kept)
-            _log.error("segment damaged; a copy is kept", file=kept.name, bytes=torn_bytes)
+            self.quarantine.add_link(segment, _describe_damage(torn_bytes))
         else:
             _log.warning("a record was torn when its process was killed", bytes=torn_bytes)
+
+    def requeue(self) -> None:
+        """Move files of the quarantine that can be read by now back into the spool.
+
+        A shipper calls it at its start: it may know formats that the one before did not.
+        """
+        self.quarantine.adopt_old_files()
+        moved, kept = self.quarantine.requeue(check_readable)
+        if moved:
+            _log.info("files of the quarantine can be read now", files=len(moved))
+        if kept:
+            _log.warning("files of the quarantine cannot be read", files=len(kept))
+
+    def _read_segment(self, segment: Path) -> tuple[bytes, SegmentHeader | None, int]:
+        """A segment's content, its header and where that ends; no header: gone, or unreadable."""
+        try:
+            return _read_segment(segment)
+        except FileNotFoundError:
+            return b"", None, 0
+        except UnreadableError as error:
+            self.quarantine.add(segment, error)
+            return b"", None, 0
 
     def _write_offsets(self) -> None:
         # Without fsync: an offset that is lost makes records be sent again, which changes nothing.
@@ -141,17 +185,66 @@ class SpoolReader:
         temporary.rename(self.directory / OFFSETS_FILE)
 
 
-def _read_segment(segment: Path) -> tuple[bytes, SegmentHeader | None, int]:
-    """A segment's content, its header and where that ends; no header: gone, or not a segment."""
+def check_readable(path: Path) -> None:
+    """Check that this program can read a segment or a description as a whole.
+
+    Raises:
+        UnreadableError: it cannot.
+        FileNotFoundError: there is no such file.
+    """
+    if not path.name.endswith(SEGMENT_SUFFIX):
+        _read_instance_info(path)
+        return
+    data, _, start = _read_segment(path)
+    end = start
+    for payload, frame_end in read_frames(data, start):
+        try:
+            decode_record(payload)
+        except ValueError as error:
+            raise UnreadableError("content", str(error)) from error
+        end = frame_end
+    if (torn_bytes := len(data[end:].rstrip(b"\0"))) > _DAMAGED_BYTES:
+        raise _describe_damage(torn_bytes)
+
+
+def _read_segment(segment: Path) -> tuple[bytes, SegmentHeader, int]:
+    """A segment's content, its header and where that ends.
+
+    Raises:
+        UnreadableError: its format is unknown, or it has no header.
+        FileNotFoundError: there is no such file.
+    """
+    _check_format(segment, SEGMENT_SUFFIX)
     try:
         data = segment.read_bytes()
-        payload, end = next(read_frames(data))
+        payload, end = next(read_frames(data), (b"", 0))
         return data, decode_header(payload), end
-    except FileNotFoundError:
-        return b"", None, 0
-    except (StopIteration, ValueError):
-        _rename_damaged(segment, "no segment header")
-        return b"", None, 0
+    except (ValueError, PermissionError) as error:
+        raise UnreadableError("content", f"no segment header: {error}") from error
+
+
+def _read_instance_info(path: Path) -> dict[str, dict[str, Any]]:
+    """The row of each table in a description.
+
+    Raises:
+        UnreadableError: its format is unknown, or it is none.
+        FileNotFoundError: there is no such file.
+    """
+    _check_format(path, INSTANCE_INFO_SUFFIX)
+    try:
+        return instance_rows(parse_json(path.read_bytes()))
+    except (ValueError, PermissionError) as error:
+        raise UnreadableError("content", str(error)) from error
+
+
+def _check_format(path: Path, suffix: str) -> None:
+    number = get_format(path.name, suffix)
+    if number != SPOOL_FORMAT:
+        raise UnreadableError("format", f"format {number}; this program reads {SPOOL_FORMAT}")
+
+
+def _describe_damage(torn_bytes: int) -> UnreadableError:
+    return UnreadableError("content", f"damaged; the last {torn_bytes:,} bytes are lost")
 
 
 def _read_offsets(path: Path) -> dict[str, int]:
@@ -162,9 +255,3 @@ def _read_offsets(path: Path) -> dict[str, int]:
     except (ValueError, AttributeError, TypeError):
         _log.warning("cannot read the committed offsets; records are sent again", file=path.name)
         return {}
-
-
-def _rename_damaged(path: Path, reason: str) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        path.rename(path.with_suffix(".damaged"))
-        _log.error("damaged file in the spool, renamed", file=path.name, error=reason)

@@ -64,5 +64,6 @@ class SpoolSize:
 
     def _age_seconds(self, path: Path) -> float:
         for batch in self._reader.read_batches(path, max_records=1):
-            return max(0.0, time.time() - batch.records[0].answered_at_us / 1e6)
+            if batch.records:
+                return max(0.0, time.time() - batch.records[0].answered_at_us / 1e6)
         return 0.0

@@ -20,7 +20,7 @@ from typing import Any
 from app import logs
 from app.atomic_files import write_file
 from app.locks import try_lock_descriptor
-from app.provenance.record_format import SegmentHeader, count_frames, encode_header
+from app.provenance.record_format import SegmentHeader, add_format, count_frames, encode_header
 
 SEGMENT_SUFFIX = ".segment"
 INSTANCE_INFO_SUFFIX = ".info.json"
@@ -63,7 +63,7 @@ class SpoolWriter:
         self._slot = header.slot
         self._header = encode_header(header)
         self._info = json.dumps(instance_info).encode()
-        self._info_name = f"{header.build_id}-{header.slot}{INSTANCE_INFO_SUFFIX}"
+        self._info_name = add_format(f"{header.build_id}-{header.slot}", INSTANCE_INFO_SUFFIX)
         self._info_written = False
         self._max_bytes = max_bytes
         self._on_dropped = on_dropped
@@ -113,7 +113,8 @@ class SpoolWriter:
         if dropped := drop_oldest_segments(self._directory, self._max_bytes):
             self._on_dropped(SPOOL_FULL, dropped)
             _log.error("spool full: oldest records dropped", records=dropped)
-        name = f"{time.time_ns():016x}-{self._slot}-{os.getpid()}{SEGMENT_SUFFIX}"
+        name = f"{time.time_ns():016x}-{self._slot}-{os.getpid()}"
+        name = add_format(name, SEGMENT_SUFFIX)
         hidden = self._directory / f".{name}"
         try:
             self._create(hidden)

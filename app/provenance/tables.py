@@ -1,7 +1,8 @@
 """The tables of provenance, for SQLite and MariaDB alike; `docs/provenance.md` describes them."""
 
+import base64
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
     BigInteger,
@@ -22,7 +23,9 @@ from sqlalchemy.types import TypeEngine
 
 from app.provenance import record_format
 from app.provenance.record_format import FieldType, Record, SegmentHeader, field_types
-from app.provenance.spool_reader import RecordBatch
+
+if TYPE_CHECKING:
+    from app.provenance.spool_reader import RecordBatch
 
 US_PER_DAY = 86_400_000_000
 _NGINX_ID = re.compile(r"(\d{10})\.(\d{3})-")  # seconds, milliseconds, random (nginx.conf)
@@ -108,7 +111,11 @@ catalogue = Table(
 )
 
 
-def record_rows(batch: RecordBatch) -> list[dict[str, Any]]:
+#: The tables that an instance describes itself in.
+INSTANCE_TABLES = ("tracking", "build", "catalogue")
+
+
+def record_rows(batch: "RecordBatch") -> list[dict[str, Any]]:
     """The rows of `reccom` for the records of a batch."""
     header = batch.header._asdict()
     return [
@@ -119,6 +126,37 @@ def record_rows(batch: RecordBatch) -> list[dict[str, Any]]:
         }
         for record in batch.records
     ]
+
+
+def instance_rows(info: object) -> dict[str, dict[str, Any]]:
+    """The row of each table in a description (`describe_instance`) that was read from JSON.
+
+    Raises:
+        ValueError: it is none: it lacks its version, a table or a column is unknown, or a value is
+            missing or of another type.
+    """
+    if not isinstance(info, dict) or "tracking" not in info:
+        raise ValueError("not a description of an instance")
+    return {name: _instance_row(name, row) for name, row in info.items()}
+
+
+def _instance_row(name: str, row: object) -> dict[str, Any]:
+    if name not in INSTANCE_TABLES or not isinstance(row, dict):
+        raise ValueError(f"{name} is not a row of a table")
+    columns = metadata.tables[name].columns
+    if unknown := sorted(row.keys() - set(columns.keys())):
+        raise ValueError(f"{name} has an unknown column {unknown[0]}")
+    values = dict(row)
+    for column in columns:
+        value = values.get(column.name)
+        type_ = str if isinstance(column.type, LargeBinary) else column.type.python_type
+        if value is None and column.nullable:
+            continue
+        if not isinstance(value, (int, float) if type_ is float else type_):
+            raise ValueError(f"{name}.{column.name} is {value!r:.40}")
+        if isinstance(column.type, LargeBinary):
+            values[column.name] = base64.b64decode(values[column.name], validate=True)
+    return values
 
 
 def partition_day(request_id: str, answered_at_us: int) -> int:

@@ -9,9 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ruamel.yaml import YAML
 
 from app.atomic_files import write_file
+from app.params_file import read_params_file
 from app.text_files import TextError, decode_text
 from app.training.errors import TrainingError
-from app.yaml_files import read_yaml
 
 #: Sections of the file that limit data and models, and do not shape a model (app/auto_deployment).
 _LIMITS = ("checks", "gate")
@@ -116,11 +116,11 @@ class Params(_Section):
 
 
 def read_params(path: Path) -> Params:
-    """Read and validate a parameter file.
+    """Read and validate a parameter file, also one of version 0.2.0.
 
     Raises:
-        TrainingError: the file is missing, is not YAML, lacks a key, or has an unknown key or a
-            value out of range; the message names the key.
+        TrainingError: the file is missing, is not YAML, is of another format, lacks a key, or has
+            an unknown key or a value out of range; the message names the key.
     """
     content = _read(path)
     if isinstance(content, dict):
@@ -139,6 +139,9 @@ def update_params_file(template: Path, target: Path, params: Params, names: Sequ
         target: file to be written, by rename; may be `template`.
         params: the new values.
         names: dotted names of the parameters to be updated, as in `als.factors`.
+
+    Raises:
+        TrainingError: the template has other names, because it is of version 0.2.0.
     """
     yaml = YAML()
     yaml.preserve_quotes = True
@@ -146,6 +149,10 @@ def update_params_file(template: Path, target: Path, params: Params, names: Sequ
     document = yaml.load(decode_text(template.read_bytes()))
     for name in names:
         section, key = name.split(".")
+        if key not in document.get(section, {}):
+            raise TrainingError(
+                f"{template}: has no {name}: it is of version 0.2.0; begin with a later one"
+            )
         if document[section][key] != (value := get_param(params, name)):
             document[section][key] = value
     text = io.StringIO()
@@ -174,7 +181,7 @@ def replace_params(params: Params, values: Mapping[str, float]) -> Params:
 
 def _read(path: Path) -> Any:
     try:
-        return read_yaml(path)
+        return read_params_file(path)
     except OSError as error:
         raise TrainingError(f"{path}: cannot be read: {error.strerror}") from error
     except TextError as error:

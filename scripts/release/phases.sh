@@ -48,11 +48,12 @@ create_release() { # release|rollback [IMAGE]
     rm -f "$REQUEST_FILE"
     state=$(jq -n --arg kind "$1" --arg phase "$phase" --arg image "$image" --argjson previous "$previous" \
         --arg version "$(<version.txt)" --arg commit "$(git rev-parse HEAD)" \
+        --argjson format "$STATE_FORMAT" \
         --arg content_hash "$(compute_content_hash)" --arg model_hash "$(get_manifest .model_hash)" --arg stable_image "$(get_image_id "$IMAGE_NAME:stable")" \
         --argjson slots "$(slots_as_json)" --argjson now "$(now)" --arg user "$(id -un)" '
         ($previous.images // {} | .[$stable_image] //= ($slots["stable-1"] | {build_id, image_digest})
             | .[$stable_image].definitions //= ($slots | map_values(.definition | del(.scale)))) as $images
-        | {id: "\($now | strftime("%Y%m%dT%H%M%SZ"))-\(if $kind == "release" then "v\($version)" else $kind end)",
+        | {format: $format, id: "\($now | strftime("%Y%m%dT%H%M%SZ"))-\(if $kind == "release" then "v\($version)" else $kind end)",
            kind: $kind, phase: $phase, phase_started_at: $now, started_at: $now, started_by: $user,
            version: $version, commit: $commit, content_hash: $content_hash, model_hash: $model_hash,
            stable_image: $stable_image,

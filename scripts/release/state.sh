@@ -4,6 +4,7 @@
 
 readonly STATE_DIR=data/release
 readonly STATE_FILE=$STATE_DIR/state.json
+readonly STATE_FORMAT=1 # without a number, as in version 0.2.0: 1
 readonly LOCK_FILE=$STATE_DIR/lock
 readonly LOCK_HOLDER_FILE=$STATE_DIR/lock_holder.json
 readonly REQUEST_FILE=$STATE_DIR/request.json
@@ -49,8 +50,12 @@ wait_seconds() { sleep "$1" 9>&-; }
 
 # -- state file ---------------------------------------------------------------------------------
 
-# A damaged state file must not be mistaken for "no release in progress".
+# A state file that is damaged or of another format must not be mistaken for "no release in progress".
 check_state() {
+    local format
+    format=$(jq -c '.format // 1' "$STATE_FILE" 2>/dev/null) || format=$STATE_FORMAT # missing or damaged
+    [[ $format == "$STATE_FORMAT" ]] || fail "$STATE_FILE has format $format, and this script reads format $STATE_FORMAT:" \
+        "nothing was changed; run the script of the commit that has written it"
     [[ ! -e $STATE_FILE ]] || jq -e 'type == "object" and has("phase")' "$STATE_FILE" >/dev/null 2>&1 ||
         fail "$STATE_FILE is damaged; see docs/releasing.md (The state file) before moving it away"
 }

@@ -133,6 +133,20 @@ def test_a_restart_of_the_scheduler_starts_no_run(deployment: Deployment, versio
     assert count_runs(stack) == runs
 
 
+def test_processes_whose_parent_has_ended_are_reaped(deployment: Deployment) -> None:
+    """Without an init they stay as zombies: PID 1 would be the scheduler, which does not wait."""
+    stack = deployment.stack
+    stack.compose("up", "-d", "scheduler")
+    in_scheduler = ("exec", "-T", "scheduler", "sh", "-c")
+    for _ in range(3):
+        stack.compose(*in_scheduler, "sleep 0.1 & exec true")
+    list_processes = (*in_scheduler, "cat /proc/[0-9]*/stat; true")
+    eventually(lambda: "(sleep)" not in stack.compose(*list_processes), 30, "all are reaped")
+    stack.compose("stop", "--timeout", "30", "scheduler")
+    assert stack.inspect("scheduler")["State"]["ExitCode"] == 0, "SIGTERM was not passed on"
+    stack.compose("up", "-d", "scheduler")
+
+
 def metric(stack: Stack, name: str) -> float:
     """Return a metric of the scheduler; -1 if Prometheus has none."""
     samples = stack.query(f"marquee_retrain_{name}")

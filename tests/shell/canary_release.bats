@@ -298,6 +298,28 @@ teardown() { [[ -z ${running:-} ]] || kill -9 "$running" 2>/dev/null || true; }
     done
 }
 
+@test "every command refuses a state of a later format and changes nothing" {
+    mkdir -p data/release
+    echo '{"format": 2, "stage": "analysis"}' >data/release/state.json
+    cp data/release/state.json before
+    for command in start resume status abort promote rollback; do
+        release "$command"
+        [[ $status == 1 && $stderr == *"state.json has format 2, and this script reads format 1"* ]]
+    done
+    cmp before data/release/state.json
+    [[ ! -e $FAKES/ups ]]
+}
+
+@test "the state has a number of its format; one without it is continued" {
+    start_and_wait_for analyzing
+    [[ $(get_state .format) == 1 ]]
+    kill -9 "$running"
+    jq 'del(.format)' data/release/state.json >new
+    mv new data/release/state.json
+    release abort
+    [[ $status == 0 && $(slot_images) == "$OLD_IMAGE" ]]
+}
+
 @test "rollback: deploys the previous image; a second rollback undoes the first; refuses without one" {
     release rollback
     [[ $status == 1 && $stderr == *"no image marquee:previous to roll back to"* ]]

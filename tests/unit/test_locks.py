@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from app.locks import LockHeldError, exclusive_lock, try_lock_descriptor
+from app.locks import LockHeldError, exclusive_lock, is_locked, try_lock_descriptor
 
 HOLD = """
 import subprocess
@@ -71,3 +71,32 @@ def test_only_one_descriptor_of_a_file_is_locked(tmp_path: Path) -> None:
     os.close(first)
     assert try_lock_descriptor(second)
     os.close(second)
+
+
+WITHOUT_SPACE = """
+import resource
+import sys
+from pathlib import Path
+from app.locks import exclusive_lock
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+with exclusive_lock(Path(sys.argv[1])):
+    print("held")
+"""
+
+
+def test_a_lock_needs_no_space_on_the_disk(tmp_path: Path) -> None:
+    """The limit of the file's size makes the write of the owner fail, as a full disk does."""
+    command = [sys.executable, "-c", WITHOUT_SPACE, str(tmp_path / "lock")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "held\n"), done.stderr
+
+
+def test_a_held_lock_is_seen_without_being_taken(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    assert not is_locked(path)
+    with hold(path) as process:
+        assert is_locked(path)
+        process.kill()
+    assert not is_locked(path)
+    with exclusive_lock(path):
+        assert is_locked(path)

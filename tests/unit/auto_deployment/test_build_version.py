@@ -15,7 +15,7 @@ from pytest_httpserver import HTTPServer
 
 from app.auto_deployment.auto_deploy import build_and_publish
 from app.auto_deployment.build_version import BuiltVersion, VersionBuilder
-from app.auto_deployment.errors import NoVersionError
+from app.auto_deployment.errors import DeploymentError, NoVersionError
 from app.auto_deployment.publish import Publisher
 from app.auto_deployment.version_commits import read_version
 from app.ingest.data_window import DataWindow, read_window
@@ -241,6 +241,21 @@ def test_without_changes_no_version_is_built_unless_forced(build: Build) -> None
     assert failure.value.status == "unchanged"
     write_model(build.stages / "model", 6)
     assert build.builder().build(force=True).number == 6
+
+
+def test_a_version_number_that_was_lowered_by_hand_is_an_error_in_a_sentence(
+    build: Build,
+) -> None:
+    """A version with a number that has a tag could never be pushed."""
+    other = build.repository.clone("other")
+    (other.path / "version.txt").write_text("2\n")
+    other.git("commit", "--quiet", "--all", "-m", "Lower the number")
+    other.git("push", "--quiet")
+    with pytest.raises(
+        DeploymentError,
+        match=r"version\.txt says 2, but version 4 is published \(tag version-4\): write 4",
+    ):
+        build.builder().build()
 
 
 def test_a_number_that_others_published_during_the_build_is_not_used(build: Build) -> None:

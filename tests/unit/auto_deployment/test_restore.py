@@ -1,6 +1,7 @@
 """Restoring a version: the right files, or an error and nothing lost."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 from app.auto_deployment.errors import DeploymentError
 from app.auto_deployment.git_dvc import WorkingTree
-from app.auto_deployment.restore import restore_version
+from app.auto_deployment.restore import read_dvc_hashes, restore_version
 from app.model.manifest import read_manifest
 from app.model.verify import verify_model
 from app.provenance.lineage import restore_command
@@ -53,6 +54,71 @@ def test_local_changes_are_not_overwritten(clone: WorkingTree) -> None:
     with pytest.raises(DeploymentError, match=r"dvc\.yaml has changes that are not in git"):
         restore_version(clone, 3)
     assert (clone.path / "version.txt").read_text() == "4\n"
+
+
+def edit(path: Path, pattern: str, replacement: str) -> None:
+    """Change a file by hand."""
+    text = path.read_text()
+    path.write_text(re.sub(pattern, replacement, text, count=1, flags=re.MULTILINE))
+    assert path.read_text() != text
+
+
+@pytest.mark.parametrize(
+    ("file", "pattern", "replacement"),
+    [
+        ("version.txt", "4", "3"),
+        ("dvc.lock", r"[0-9a-f]{32}\.dir", f"{0:032}.dir"),
+        ("data/collected.dvc", r"[0-9a-f]{32}\.dir", f"{0:032}.dir"),
+    ],
+)
+def test_files_of_a_version_that_were_changed_by_hand_are_named(
+    clone: WorkingTree, file: str, pattern: str, replacement: str
+) -> None:
+    """The message has the command that undoes the change."""
+    edit(clone.path / file, pattern, replacement)
+    with pytest.raises(DeploymentError, match=r"not those of version [34]: they or ") as caught:
+        restore_version(clone)
+    *_, command = str(caught.value).partition(": git ")
+    assert not (clone.path / "model").exists(), "nothing is fetched"
+    clone.git(*command.split())
+    restored = restore_version(clone)
+    assert (clone.path / "version.txt").read_text() == f"{restored['version']}\n"
+
+
+LOCK = """\
+schema: '2.0'
+stages:
+  train:
+    outs:
+    - path: model
+      md5: MD5
+"""
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("", "no outputs 'model' in it"),
+        ("<<<<<<< HEAD\nschema: '2.0'\n", "not YAML"),
+        ("stages: {train: x}", "no outputs 'model' in it"),
+        ("stages: {train: {outs: null}}", "no outputs 'model' in it"),
+        (LOCK.replace("md5: MD5", "size: 1"), "no outputs 'model' in it"),
+        (LOCK.replace("model", "[1]"), "no outputs 'model' in it"),
+        (LOCK.replace("MD5", "null"), "'None' is no hash"),
+        (LOCK.replace("MD5", "0123456789abcdef0123456789abcdef"), "is no hash of the directory"),
+        (LOCK.replace("MD5", "../../../../etc.dir"), "is no hash of the directory"),
+    ],
+)
+def test_a_lock_file_that_was_changed_by_hand_is_an_error_in_a_sentence(
+    tmp_path: Path, content: str, reason: str
+) -> None:
+    (tmp_path / "dvc.lock").write_text(content)
+    with pytest.raises(DeploymentError) as caught:
+        read_dvc_hashes(WorkingTree(tmp_path))
+    assert re.search(
+        rf"dvc\.lock does not describe a version \(.*{reason}.*\); to undo a change of it: ",
+        str(caught.value),
+    )
 
 
 def damage_files(directory: Path) -> None:

@@ -3,6 +3,7 @@
 import itertools
 import json
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -12,10 +13,12 @@ from threading import Event
 import pytest
 import time_machine
 from prometheus_client import CollectorRegistry, generate_latest
+from ruamel.yaml import YAML
 
 from app.auto_deployment.scheduler import RetrainMetrics, Scheduler, run_command
 from app.auto_deployment.workspace import Workspace
 from app.settings import Settings
+from tests.conftest import ROOT
 
 NOON = datetime(2026, 3, 28, 12, tzinfo=UTC)  # daylight saving time starts in Europe that night
 
@@ -128,9 +131,14 @@ def test_a_time_in_the_future_does_not_delay_the_next_run(runs: SimulatedRuns) -
     assert len(runs.starts) == 2
 
 
-def test_metrics_show_the_state_of_the_workspace(runs: SimulatedRuns) -> None:
+def register_metrics(runs: SimulatedRuns) -> CollectorRegistry:
     registry = CollectorRegistry()
     registry.register(RetrainMetrics(runs.settings, runs.scheduler))
+    return registry
+
+
+def test_metrics_show_the_state_of_the_workspace(runs: SimulatedRuns) -> None:
+    registry = register_metrics(runs)
     assert "marquee_retrain_configured 1.0" in generate_latest(registry).decode()
     runs.workspace.mkdir()
     state = {
@@ -146,6 +154,58 @@ def test_metrics_show_the_state_of_the_workspace(runs: SimulatedRuns) -> None:
     assert "marquee_retrain_version 7.0" in metrics
 
 
+def read_metric(registry: CollectorRegistry, name: str) -> float:
+    value = registry.get_sample_value(f"marquee_retrain_{name}")
+    assert value is not None
+    return value
+
+
+HOLD_LOCK = """
+import sys
+from app.auto_deployment.workspace import Workspace
+from app.settings import Settings
+workspace = Workspace(Settings(workspace_dir=sys.argv[1]))
+with workspace.lock():
+    workspace.start_step("train")
+    print("running", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_run_is_in_progress_until_its_process_has_ended(runs: SimulatedRuns) -> None:
+    metrics = register_metrics(runs)
+    assert read_metric(metrics, "running") == 0
+    command = [sys.executable, "-c", HOLD_LOCK, str(runs.workspace)]
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    with process:
+        assert process.stdout
+        assert b"running\n" in process.stdout
+        assert read_metric(metrics, "running") == 1
+        process.kill()
+        process.wait()
+        assert (runs.workspace / "run.json").exists()
+        assert read_metric(metrics, "running") == 0
+
+
+def test_waiting_for_the_first_data_is_not_a_missing_success(runs: SimulatedRuns) -> None:
+    """The alert RetrainOverdue fires three days after this metric."""
+    metrics, name = register_metrics(runs), "last_success_timestamp_seconds"
+    runs.workspace.mkdir()
+    runs.clock.shift(timedelta(days=5))
+    now = datetime.now(UTC).timestamp()
+    state: dict[str, object] = {"status": "no_data", "finished_at": now, "last_no_data_at": now}
+    (runs.workspace / "state.json").write_text(json.dumps(state))
+    assert read_metric(metrics, name) == now
+    state["status"] = "failed"  # data has come
+    (runs.workspace / "state.json").write_text(json.dumps(state))
+    assert read_metric(metrics, name) == now
+    state["last_success_at"] = now - 9 * 86_400  # after a success, data is missing
+    (runs.workspace / "state.json").write_text(json.dumps(state))
+    assert read_metric(metrics, name) == now - 9 * 86_400
+
+
 def test_it_is_alive_only_while_the_loop_ticks(
     runs: SimulatedRuns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -154,6 +214,12 @@ def test_it_is_alive_only_while_the_loop_ticks(
     two_minutes_later = time.monotonic() + 120
     monkeypatch.setattr(time, "monotonic", lambda: two_minutes_later)
     assert not runs.scheduler.is_alive()
+
+
+def test_its_container_has_an_init_that_reaps_processes() -> None:
+    """tests/e2e/test_retraining.py has the processes; this is the setting."""
+    services = YAML(typ="safe").load(ROOT / "docker-compose.yml")["services"]
+    assert services["scheduler"]["init"] is True
 
 
 def test_a_run_with_much_output_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from app.provenance.database import connect, enforce_retention
 from app.provenance.lineage import Lineage
+from app.provenance.quarantine import DIRECTORY
 from app.provenance.shipper import Shipper, create_app
 from app.provenance.shipper_metrics import ShipperMetrics
 from app.provenance.spool_reader import SpoolReader
@@ -140,15 +141,16 @@ def test_a_copy_of_a_damaged_segment_is_kept(environment: Environment) -> None:
     segment.write_bytes(data)
     assert 90 < environment.shipper(environment.engine()).ship() < 110
     assert not list_segments(environment.spool)
-    assert len(list(environment.spool.glob("*.damaged"))) == 1
+    assert len(list((environment.spool / DIRECTORY).iterdir())) == 1
 
 
 @pytest.mark.parametrize("name", ["1-x-1.segment", "x.info.json"])
-def test_a_file_that_cannot_be_read_is_renamed(environment: Environment, name: str) -> None:
+def test_a_file_that_cannot_be_read_is_moved(environment: Environment, name: str) -> None:
     environment.spool.mkdir(parents=True)
     (environment.spool / name).write_bytes(b"\0\1\2")
     environment.shipper(environment.engine()).ship()
-    assert [path.suffix for path in environment.spool.iterdir()] == [".damaged"]
+    assert [path.name for path in environment.spool.iterdir()] == [DIRECTORY]
+    assert [path.name for path in (environment.spool / DIRECTORY).iterdir()] == [name]
 
 
 def test_another_model_with_the_same_version_number_is_counted(environment: Environment) -> None:
