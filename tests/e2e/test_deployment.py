@@ -81,13 +81,15 @@ def test_a_deployment_brings_every_service_to_the_commit_and_changes_no_slot(
     compose_file.write_text(compose_file.read_text().replace("mem_limit: 512m", "mem_limit: 500m"))
     commit = push(developer)
     before = stack.start_times()
-    result = run_under_load(releases, lambda: deploy(releases), rate=200)
+    logs: list[str] = []
+    result = run_under_load(releases, lambda: logs.append(deploy(releases)), rate=200)
     record_measurement(f"deployment of all services beside the slots at 200/s: {result}")
     assert_available(result)
     assert {get_commit(stack, service) for service in OWN_SERVICES} == {commit}
     changed = get_changed(before, stack)
     assert changed >= {"shipper", "collector", "scheduler", "prometheus"}  # with other limits
     assert not changed & {*SLOTS, "nginx"}
+    assert "NGINX has a new image or definition" not in logs[0]
     response = requests.get(f"{URL}/recommend/1", timeout=2)
     assert response.headers["X-Test"] == "new"
     eventually(lambda: stack.query_value("test:two") == 2, 90, "Prometheus has the rule", 1)

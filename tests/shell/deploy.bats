@@ -162,7 +162,7 @@ $up $wait scheduler, commit 3 " ]]
     (cd "$BATS_TEST_TMPDIR/developer" && sed -i 's/^    restore_version$/    log "the new script"/' scripts/deploy.sh &&
         commit "Change the script" && git push -q)
     mkdir -p data/release
-    flock data/release/deploy.lock sleep 10 &
+    flock --no-fork data/release/deploy.lock sleep 600 3>&- &
     holder=$!
     until ! flock --nonblock data/release/deploy.lock true; do sleep 0.05; done
     deploy
@@ -170,5 +170,5 @@ $up $wait scheduler, commit 3 " ]]
     [[ $status == 1 && $stderr == *"another deployment is running; nothing was changed"* ]]
     wait "$holder" || true
     RELEASE_MIN_FREE_DISK_MB=999999999 deploy
-    [[ $stderr == *"the new script"*"has not started"* ]]
+    [[ $stderr == *"the new script"* ]]
 }
