@@ -93,6 +93,7 @@ main() {
     load_settings
     check_state
     require_no_release
+    require_unchanged version.txt dvc.lock
     # Before the merge, so that `docker compose up -d` changes no slot until its release does.
     [[ -e docker-compose.override.yml ]] || scripts/canary_release.sh pin
     fast_forward "${1:-@{upstream\}}"

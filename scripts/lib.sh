@@ -20,6 +20,15 @@ report_error() { # LINE
         "${0##*/}" "${FUNCNAME[1]:-main}" "$1" "${BASH_SOURCE[1]}" >&2
 }
 
+# Exit if a tracked file that only a retraining changes was changed by hand.
+require_unchanged() { # FILE...
+    local file
+    for file in "$@"; do
+        git diff --quiet HEAD -- "$file" ||
+            fail "$file has uncommitted changes; only a retraining changes it (undo: git checkout HEAD -- $file)"
+    done
+}
+
 now() { printf '%(%s)T\n' -1; } # seconds since 1970
 
 # Print the variables of an environment file as NAME=VALUE lines, without comments and quotes. The

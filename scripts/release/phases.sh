@@ -10,13 +10,12 @@
 # -- preconditions --------------------------------------------------------------------------------
 
 check_preconditions() {
-    local slot free version
+    local slot free
     pin_slots
     log "checking the preconditions of a release"
     [[ -w $STATE_DIR && -w ${METRICS_FILE%/*} ]] || fail "$STATE_DIR or ${METRICS_FILE%/*} is not writable"
+    check_version
     sources_are_committed || fail "files that the image is built from have uncommitted changes (git status)"
-    version=$(<version.txt)
-    [[ $version =~ ^[0-9]+$ ]] || fail "version.txt does not contain a number"
     prometheus_responds || fail "Prometheus does not respond at $RELEASE_PROMETHEUS_URL; the canary could not be analyzed"
     for slot in stable-1 stable-2; do
         is_ready "$(get_container "$slot")" || fail "$slot is not ready; repair the stack first (docker compose up -d --wait)"
@@ -24,6 +23,20 @@ check_preconditions() {
     free=$(df --output=avail --block-size=1M "$(docker info --format '{{.DockerRootDir}}')" | tail -1)
     ((free >= RELEASE_MIN_FREE_DISK_MB)) ||
         fail "only ${free// /} MiB of disk space are free, $RELEASE_MIN_FREE_DISK_MB are required (docker system df)"
+}
+
+# The version number, the model and dvc.lock belong together; a retraining changes all three.
+check_version() {
+    local version
+    require_unchanged version.txt dvc.lock
+    version=$(<version.txt)
+    [[ $version =~ ^[0-9]+$ ]] || fail "version.txt does not contain a number"
+    if [[ -e $MODEL_MANIFEST ]]; then
+        [[ $(get_manifest .version) == "$version" ]] ||
+            fail "version.txt contains $version, but the model in ${MODEL_MANIFEST%%/*} has version $(get_manifest .version) (marquee restore)"
+    elif [[ -e dvc.lock ]]; then
+        fail "dvc.lock names a model, but there is none in ${MODEL_MANIFEST%%/*} (marquee restore)"
+    fi
 }
 
 # Exit if this content is in service (a commit that changes only documentation), or was rejected.
