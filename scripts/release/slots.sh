@@ -137,6 +137,8 @@ remove_canary() {
     compose rm --stop --force canary >/dev/null 2>&1
 }
 
+is_canary_empty() { [[ $(get_definition canary) == *'"scale":0'* ]]; }
+
 slots_as_json() { # what runs in each slot, to be restored if a promotion fails
     local slot
     for slot in "${SLOTS[@]}"; do

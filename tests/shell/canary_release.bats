@@ -282,8 +282,10 @@ teardown() { [[ -z ${running:-} ]] || kill -9 "$running" 2>/dev/null || true; }
     release abort
     [[ $status == 0 && ! -e $FAKES/slots/canary ]]
     [[ $(pinned canary .scale) == 0 && $(<"$FAKES/tags/marquee:canary") == "$OLD_IMAGE" ]]
+    grep -qx 'marquee_release_slot_empty{slot="canary"} 1' monitoring/release/release.prom # no alert
     RELEASE_ON_ABORT=stable release start --again
     [[ $status == 0 && $(pinned canary .scale) == null ]]
+    grep -qx 'marquee_release_slot_empty{slot="canary"} 0' monitoring/release/release.prom
 }
 
 @test "promote: ends the analysis window; refuses without a canary" {
