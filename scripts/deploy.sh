@@ -94,8 +94,9 @@ main() {
     check_state
     require_no_release
     require_unchanged version.txt dvc.lock
-    # Before the merge, so that `docker compose up -d` changes no slot until its release does.
-    [[ -e docker-compose.override.yml ]] || scripts/canary_release.sh pin
+    # Before the merge, so that `docker compose up -d` changes no slot until its release does. Also refuses
+    # a clone whose project or images belong to another one.
+    scripts/canary_release.sh pin
     fast_forward "${1:-@{upstream\}}"
     restore_version
     start_release

@@ -6,7 +6,7 @@ check_requirements() {
     for name in docker jq curl git flock; do
         command -v "$name" >/dev/null || fail "$name is not installed (scripts/install_system.sh shell docker)"
     done
-    load_image_name
+    load_stack
     [[ -x $RELEASE_MARQUEE && -x ${RELEASE_MARQUEE%/*}/python ]] ||
         fail "$RELEASE_MARQUEE is not installed (make .venv/.deployment)"
 }
@@ -125,6 +125,6 @@ command_pin() {
     reject_arguments "$@"
     check_requirements
     check_state
-    acquire_lock pin || fail_locked
+    [[ -e $SLOTS_FILE ]] || acquire_lock pin || fail_locked
     pin_slots
 }

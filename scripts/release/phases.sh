@@ -16,7 +16,7 @@ check_preconditions() {
     [[ -w $STATE_DIR && -w ${METRICS_FILE%/*} ]] || fail "$STATE_DIR or ${METRICS_FILE%/*} is not writable"
     check_version
     sources_are_committed || fail "files that the image is built from have uncommitted changes (git status)"
-    prometheus_responds || fail "Prometheus does not respond at $RELEASE_PROMETHEUS_URL; the canary could not be analyzed"
+    prometheus_responds || fail "Prometheus does not respond at $PROMETHEUS_URL; the canary could not be analyzed"
     for slot in stable-1 stable-2; do
         is_ready "$(get_container "$slot")" || fail "$slot is not ready; repair the stack first (docker compose up -d --wait)"
     done

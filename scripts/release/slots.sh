@@ -10,13 +10,34 @@ readonly SLOTS=(stable-1 stable-2 canary)
 
 compose() { docker compose "$@"; }
 
-# Read the name of our images (MARQUEE_IMAGE) once, because it must be quick to get between moving a
-# slot's tag and recreating the slot.
-load_image_name() {
-    local tag
-    tag=$(compose config --images canary) || fail "docker compose rejects its configuration"
-    readonly IMAGE_NAME=${tag%:canary}
+# Read what makes this stack different from others on the host, which stands in .env: project, name of the
+# images, address of Prometheus.
+load_stack() {
+    local config
+    config=$(compose config --format json) || fail "docker compose rejects its configuration"
+    IFS=$'\t' read -r PROJECT IMAGE_NAME < <(jq -r '[.name, (.services.canary.image | rtrimstr(":canary"))] | @tsv' <<<"$config")
+    readonly PROJECT IMAGE_NAME
+    load_prometheus_url
+    require_own_stack
 }
+
+# Refuse a clone whose containers or image tags belong to another clone on this host.
+require_own_stack() {
+    local -a containers
+    local project directory image advice='in .env (docs/operations.md, Two stacks on one host)'
+    mapfile -t containers < <(docker ps --all --quiet --filter label=com.docker.compose.service=stable-1)
+    ((${#containers[@]})) || return 0
+    while IFS='|' read -r project directory image; do
+        if [[ $project == "$PROJECT" ]]; then
+            [[ $directory -ef $PWD ]] || is_missing "$directory" ||
+                fail "the containers of the project $PROJECT belong to the clone in $directory; set another COMPOSE_PROJECT_NAME $advice"
+        elif [[ $image == "$IMAGE_NAME:"* ]]; then
+            fail "the project $project ($directory) uses the image tags $IMAGE_NAME:..., too; set another MARQUEE_IMAGE $advice"
+        fi
+    done < <(docker inspect --format '{{index .Config.Labels "com.docker.compose.project"}}|{{index .Config.Labels "com.docker.compose.project.working_dir"}}|{{.Config.Image}}' "${containers[@]}")
+}
+
+is_missing() { [[ $(LC_ALL=C stat -- "$1" 2>&1) == *"No such file or directory"* ]]; } # PATH; a directory that cannot be read is not
 
 get_image_id() { docker image inspect --format '{{.Id}}' "$1" 2>/dev/null; } # TAG
 get_container() { compose ps --all --quiet "$1" 2>/dev/null | head -1; }     # SLOT
@@ -99,10 +120,12 @@ set_build() { # SLOT DEFINITIONS BUILD-ID IMAGE-DIGEST; prints the definitions
 # Put an image into a slot and wait until the slot is ready. Idempotent: a slot that runs the image
 # already is left alone, so this can be repeated after a kill at any line.
 deploy_slot() { # SLOT IMAGE BUILD-ID IMAGE-DIGEST DEFINITIONS
-    local attempts=0
+    local attempts=0 tag
     log "deploying build $3 to $1"
     write_definitions "$(set_build "$1" "$5" "$3" "$4" | jq -c --arg slot "$1" '{($slot): .[$slot]}')"
-    docker tag "$2" "$IMAGE_NAME:$1" || return 1
+    # By its definition: that of an earlier commit may have another name for the images.
+    tag=$(compose config --images "$1") || return 1
+    docker tag "$2" "$tag" || return 1
     # A concurrent `docker compose up` makes one of the two commands fail: retry.
     until compose up -d --no-deps --no-build --quiet-pull "$1" >"$STATE_DIR/compose.log" 2>&1; do
         ((++attempts < 4)) || { cat "$STATE_DIR/compose.log" >&2; return 1; }
