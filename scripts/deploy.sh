@@ -2,7 +2,6 @@
 # On the server: update this clone to a commit, restore data and model from DVC, start a release.
 set -Eeuo pipefail
 
-readonly LOG_FILE=data/release/release.log
 readonly START_TIMEOUT_SECONDS=120 # for the release to start, or to refuse
 
 usage() {

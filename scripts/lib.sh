@@ -1,8 +1,9 @@
 # shellcheck shell=bash
 # Functions shared by all scripts: log messages, errors, arguments, time, environment files.
 
-log() { printf '%(%FT%T%z)T ==> %s\n' -1 "$*" >&2; }
-fail() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }
+# A log on a full disk must not end the process.
+log() { printf '%(%FT%T%z)T ==> %s\n' -1 "$*" >&2 2>/dev/null || true; }
+fail() { printf '%s: %s\n' "${0##*/}" "$*" >&2 || true; exit 1; }
 usage_error() { printf '%s: %s (see --help)\n' "${0##*/}" "$*" >&2; exit 2; }
 
 # Print usage() and exit if the first argument is -h or --help.

@@ -1,11 +1,11 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2016 # variables in single quotes are jq's
 # Metrics of a release: a file that NGINX serves inside the stack (port 8081) and Prometheus scrapes.
 
 readonly METRICS_FILE=monitoring/release/release.prom
 
 write_metrics() {
     local metrics
-    metrics=$(jq -r --argjson now "$(now)" --argjson canary_empty "$(is_canary_empty && echo 1 || echo 0)" '
+    metrics=$(jq_state -r --argjson now "$(now)" --argjson canary_empty "$(is_canary_empty && echo 1 || echo 0)" '
         def metric($name; $help): "# HELP marquee_release\($name) \($help)", "# TYPE marquee_release\($name) gauge";
         metric("_in_progress"; "1 while a release is in progress, else 0."),
         "marquee_release_in_progress \(if .phase == "completed" then 0 else 1 end)",
@@ -24,8 +24,8 @@ write_metrics() {
         metric("_check"; "Values of the checks of the last evaluation."),
         (.last_evaluation.checks[]? | select(.value != null) | "marquee_release_check{check=\"\(.name)\"} \(.value)"),
         "# HELP marquee_releases_total Completed releases by outcome.", "# TYPE marquee_releases_total counter",
-        (.outcome_counts | to_entries[] | "marquee_releases_total{outcome=\"\(.key)\"} \(.value)")' "$STATE_FILE") ||
+        (.outcome_counts | to_entries[] | "marquee_releases_total{outcome=\"\(.key)\"} \(.value)")') ||
         fail "cannot compute metrics from $STATE_FILE"
-    write_file "$METRICS_FILE" "$metrics"
-    chmod 644 "$METRICS_FILE"
+    { write_file "$METRICS_FILE" "$metrics" && chmod 644 "$METRICS_FILE"; } ||
+        log "cannot write $METRICS_FILE: $WRITE_ERROR"
 }

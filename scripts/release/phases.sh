@@ -77,7 +77,7 @@ create_release() { # release|rollback [IMAGE]
                     build_id: ($images[$image].build_id // "unknown"),
                     image_digest: ($images[$image].image_digest // "unknown")}
           else . end') || fail "cannot create the state of a new release"
-    write_file "$STATE_FILE" "$state"
+    write_file "$STATE_FILE" "$state" || fail "cannot write $STATE_FILE: $WRITE_ERROR"
     append_history release_started "$(jq '{kind, version, commit, stable_image, started_by}' "$STATE_FILE")"
     write_metrics
 }
@@ -88,6 +88,9 @@ run_release() {
     local phase
     while phase=$(get_state .phase); [[ $phase != completed ]]; do
         log "release $(get_state .id): $phase"
+        # Restoring and aborting do not wait for space on a full disk; whatever deploys a candidate does, so
+        # that a kill cannot lose its state.
+        [[ ! $phase =~ ^(building|verifying|deploying|promoting)$ ]] || wait_until_saved
         "phase_$phase"
     done
 }
@@ -108,7 +111,7 @@ handle_request() {
         abort) end_release aborted "$reason" ;;
         supersede) end_release superseded "$reason" ;;
         promote)
-            [[ $(get_state .phase) == analyzing ]] || return 1
+            [[ $(get_state .phase) == analyzing ]] && can_write || return 1
             transition promoting '.reason = $reason' --arg reason "$reason"
             ;;
     esac
@@ -153,6 +156,7 @@ phase_deploying() {
     local ready_at deadline
     ! handle_request || return 0
     update_state '.canary_deployed = true'
+    wait_until_saved
     if ! deploy_slot canary "$(get_state .candidate_image)" "$(get_state .build_id)" "$(get_state .image_digest)" \
         "$(get_definitions .definitions)"; then
         end_release aborted "the canary did not become ready"
@@ -169,20 +173,28 @@ phase_deploying() {
 }
 
 phase_analyzing() {
-    local deadline next_guard
-    deadline=$(get_state .analysis_deadline)
-    next_guard=$(($(now) + $(duration_seconds "$RELEASE_GUARD_INTERVAL")))
-    while (($(now) < deadline)); do
-        ! handle_request || return 0
-        if (($(now) >= next_guard)); then
-            ! guards_abort || return 0
-            next_guard=$((next_guard + $(duration_seconds "$RELEASE_GUARD_INTERVAL")))
-        fi
-        wait_seconds 1
-    done
+    # After a resume the guards are evaluated at once, if they are due.
+    NEXT_GUARD=$(jq_state --argjson interval "$(duration_seconds "$RELEASE_GUARD_INTERVAL")" \
+        '([.analysis_started_at, .last_evaluation.evaluated_at // 0] | max) + $interval')
+    guard_until deadline_passed "$(get_state .analysis_deadline)" || return 0
     wait_seconds "$((RELEASE_SCRAPE_INTERVAL_SECONDS + 1))" # until the window's last scrape is stored
     apply_verdict
 }
+
+# Wait until a command succeeds, and evaluate the guards meanwhile. Fails if a guard or an operator has
+# ended the analysis.
+guard_until() { # COMMAND...
+    until "$@"; do
+        ! handle_request || return 1
+        if (($(now) >= NEXT_GUARD)); then
+            ! guards_abort || return 1
+            NEXT_GUARD=$(($(now) + $(duration_seconds "$RELEASE_GUARD_INTERVAL")))
+        fi
+        wait_seconds 1
+    done
+}
+
+deadline_passed() { (($(now) >= $1)); } # UNIX-TIME
 
 # Evaluate the guards; abort the canary after RELEASE_GUARD_MIN_FAILURES consecutive failures.
 guards_abort() {
@@ -209,7 +221,10 @@ apply_verdict() {
     update_state '.last_evaluation = $e' --argjson e "$evaluation"
     log "verdict: $verdict $reason"
     case $verdict in
-        PROMOTE) transition promoting '.reason = "all checks passed"' ;;
+        PROMOTE)
+            guard_until can_write || return 0
+            transition promoting '.reason = "all checks passed"'
+            ;;
         ABORT) end_release aborted "$reason" ;;
         *)
             if [[ $(get_state .window_extended) == true ]]; then
@@ -236,6 +251,7 @@ phase_promoting() {
     digest=$(get_state .image_digest)
     definitions=$(get_definitions .definitions)
     update_state '.canary_deployed = true'
+    wait_until_saved
     if [[ -z $(get_image_id "$image") ]]; then
         end_release failed "the image of build $build_id no longer exists"
         return
@@ -279,25 +295,36 @@ phase_restoring() {
 
 phase_aborting() {
     if [[ $RELEASE_ON_ABORT == empty ]]; then
-        docker tag "$(get_state .stable_image)" "$IMAGE_NAME:canary"
+        docker tag "$(get_state .stable_image)" "$IMAGE_NAME:canary" || log "the tag of the canary could not be moved"
         remove_canary
-    else
-        deploy_slot canary "$(get_state .stable_image)" "$(get_state '.previous_slots["stable-1"].build_id')" \
-            "$(get_state '.previous_slots["stable-1"].image_digest')" \
-            "$(get_definitions '.images[.stable_image].definitions')" ||
-            update_state '.reason += "; the canary did not become ready with the stable image"'
+    elif ! deploy_slot canary "$(get_state .stable_image)" "$(get_state '.previous_slots["stable-1"].build_id')" \
+        "$(get_state '.previous_slots["stable-1"].image_digest')" \
+        "$(get_definitions '.images[.stable_image].definitions')"; then
+        stop_candidate
+        update_state '.reason += "; the canary did not become ready with the stable image"'
     fi
     transition finalizing
 }
 
 phase_finalizing() {
+    local notified=yes
     # The image of a version that was not promoted keeps no tag.
     if [[ $(get_state .kind) == release && $(get_state .outcome) != promoted && -n $(get_state .build_id) &&
         $(get_state .candidate_image) != "$(get_state .stable_image)" ]]; then
         remove_build_tag "$(get_state .build_id)"
     fi
-    send_notification "$(format_subject)" "$(format_summary)"
-    append_history release_completed "$(jq '{outcome, reason, version, build_id, commit, kind}' "$STATE_FILE")"
+    notify "$(format_subject)" "$(format_summary)" || notified=no
+    complete_state
+    [[ $notified == yes ]] || send_notification "$(format_subject)" "$(format_summary)"
+    prune_images
+    prune_history
+    remove_tree
+}
+
+# Write the end of a release to history, state and metrics, once the disk has space for it.
+complete_state() {
+    wait_until_saved
+    append_history release_completed "$(jq_state '{outcome, reason, version, build_id, commit, kind}')"
     transition completed '.completed_at = $now | .outcome_counts[.outcome] += 1
         | (if .outcome == "promoted" then .images[.candidate_image] = {build_id, image_digest, content_hash, definitions}
            elif .outcome == "aborted" and .kind == "release" then
@@ -307,7 +334,5 @@ phase_finalizing() {
                 reason: "rolled back", rejected_at: $now}]
            else . end)
         | .rejected_versions |= (map(select(.content_hash)) | .[-100:])'
-    prune_images
-    prune_history
-    remove_tree
+    wait_until_saved
 }

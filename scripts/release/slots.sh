@@ -71,7 +71,7 @@ get_definitions() { # JQ-PATH
     done | jq -cs add
 }
 
-# Write what slots run; a slot that is not named keeps what it has.
+# Write what slots run; a slot that is not named keeps what it has. Fails if the disk is full.
 write_definitions() { # JSON: definitions by slot
     local slot definition lines=''
     for slot in "${SLOTS[@]}"; do
@@ -84,8 +84,11 @@ write_definitions() { # JSON: definitions by slot
         def declare($kind; $names): if $names == [] then empty else "\($kind): \($names | map({(.): {}}) | add | tojson)" end;
         declare("volumes"; [.[].volumes[]? | select(.type == "volume" and .source) | .source] | unique),
         declare("networks"; [.[].networks // {} | keys[]] | unique)')
-    write_file "$SLOTS_FILE" "$SLOTS_HEADER"$'\n'"services:"$'\n'"$lines"
-    chmod 644 "$SLOTS_FILE" # secrets are in files of their own
+    write_slots_file "$SLOTS_HEADER"$'\n'"services:"$'\n'"$lines"
+}
+
+write_slots_file() { # CONTENT
+    write_file "$SLOTS_FILE" "$1" && chmod 644 "$SLOTS_FILE" # secrets are in files of their own
 }
 
 # Write SLOTS_FILE if there is none yet, from what runs. Idempotent.
@@ -103,7 +106,7 @@ pin_slots() {
                 "$(get_slot_variable "$slot" MARQUEE_IMAGE_DIGEST)")
         done
         [[ -n $(get_container canary) ]] || definitions=$(jq -c '.canary.scale = 0' <<<"$definitions")
-        write_definitions "$definitions"
+        write_definitions "$definitions" || fail "cannot write $SLOTS_FILE: $WRITE_ERROR"
     fi
     [[ $(compose config --format json | jq -r '.services["stable-1"] | .build // .environment.MARQUEE_BUILD_ID') == \
         "$(get_definition stable-1 | jq -r .environment.MARQUEE_BUILD_ID)" ]] ||
@@ -120,15 +123,15 @@ set_build() { # SLOT DEFINITIONS BUILD-ID IMAGE-DIGEST; prints the definitions
 # Put an image into a slot and wait until the slot is ready. Idempotent: a slot that runs the image
 # already is left alone, so this can be repeated after a kill at any line.
 deploy_slot() { # SLOT IMAGE BUILD-ID IMAGE-DIGEST DEFINITIONS
-    local attempts=0 tag
+    local attempts=0 tag output
     log "deploying build $3 to $1"
-    write_definitions "$(set_build "$1" "$5" "$3" "$4" | jq -c --arg slot "$1" '{($slot): .[$slot]}')"
+    wait_until_definitions_written "$(set_build "$1" "$5" "$3" "$4" | jq -c --arg slot "$1" '{($slot): .[$slot]}')"
     # By its definition: that of an earlier commit may have another name for the images.
     tag=$(compose config --images "$1") || return 1
     docker tag "$2" "$tag" || return 1
     # A concurrent `docker compose up` makes one of the two commands fail: retry.
-    until compose up -d --no-deps --no-build --quiet-pull "$1" >"$STATE_DIR/compose.log" 2>&1; do
-        ((++attempts < 4)) || { cat "$STATE_DIR/compose.log" >&2; return 1; }
+    until output=$(compose up -d --no-deps --no-build --quiet-pull "$1" 2>&1); do
+        ((++attempts < 4)) || { log "docker compose up $1: $output"; return 1; }
         wait_seconds 2
     done
     wait_until_ready "$1"
@@ -156,11 +159,24 @@ wait_until_ready() { # SLOT; fails early if its container restarts or exits
 }
 
 remove_canary() {
-    write_definitions "{\"canary\": $(get_definition canary | jq -c '.scale = 0')}"
+    wait_until_definitions_written "{\"canary\": $(get_definition canary | jq -c '.scale = 0')}"
     compose rm --stop --force canary >/dev/null 2>&1
 }
 
 is_canary_empty() { [[ $(get_definition canary) == *'"scale":0'* ]]; }
+
+# Stop the canary if it runs the candidate. `docker compose up` starts it again, which the callers do later.
+stop_candidate() {
+    local container
+    container=$(get_container canary) || true
+    # Also where Docker Compose rejects its configuration.
+    [[ -n $container ]] || container=$(docker ps --quiet --filter label=com.docker.compose.service=canary \
+        --filter "label=com.docker.compose.project.working_dir=$PWD")
+    [[ -n $container && $(docker inspect --format '{{.State.Running}} {{.Image}}' "$container") == \
+        "true $(get_state .candidate_image)" ]] || return 0
+    log "stopping the canary"
+    docker stop "$container" >/dev/null || log "the canary could not be stopped"
+}
 
 slots_as_json() { # what runs in each slot, to be restored if a promotion fails
     local slot

@@ -22,8 +22,12 @@ setup_fakes() { # creates $clone and changes to it; all slots run $OLD_IMAGE, Pr
     printf '/data/\n/release.env\n/.env\n/docker-compose.override.yml*\n' >.gitignore
     git init -q && git add . && commit version
     ln -s "$root/tests/shell/fakes/docker" "$root/tests/shell/fakes/curl" "$FAKES/bin"
-    cat >"$FAKES/bin/marquee" <<'END'
-#!/bin/sh
+    cat >"$FAKES/bin/marquee" <<END
+#!/bin/bash
+source "$root/tests/shell/fakes/kill.bash"
+kill_release_if_requested
+END
+    cat >>"$FAKES/bin/marquee" <<'END'
 { echo "$*"; cat; env | grep ^MARQUEE_; } >>"$FAKES/notifications"
 exit ${NOTIFY_FAILS:-0}
 END
