@@ -52,7 +52,7 @@ def _title(group: type[BaseModel]) -> str:
 
 
 def _variable(name: str) -> str:
-    return f"{PREFIX}{name.upper()}"
+    return name.upper() if name.startswith("compose_") else f"{PREFIX}{name.upper()}"
 
 
 def _commands_page() -> str:

@@ -375,6 +375,31 @@ class RetrainingSettings(BaseModel):
     )
 
 
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class StackSettings(BaseModel):
+    """The stack, read by Docker Compose and the scripts; each stack on a host needs its own."""
+
+    compose_project_name: str = Field(
+        "marquee", description="Name of the stack: of its containers, volumes and networks."
+    )
+    image: str = Field(
+        "",
+        description="Name of the images that are built; empty: the name of the stack.",
+    )
+    port: Port = Field(8082, description="Published port of NGINX, on every interface.")
+    shipper_port: Port = Field(
+        8083, description="Port of the loopback interface for `/trace/<request_id>`."
+    )
+    prometheus_port: Port = Field(
+        9090, description="Port of the loopback interface for Prometheus."
+    )
+    alertmanager_port: Port = Field(
+        9093, description="Port of the loopback interface for Alertmanager."
+    )
+
+
 class LogSettings(BaseModel):
     """Logging."""
 
@@ -395,6 +420,7 @@ GROUPS: tuple[type[BaseModel], ...] = (
     NotificationSettings,
     RetrainingSettings,
     LogSettings,
+    StackSettings,
 )
 
 

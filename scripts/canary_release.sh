@@ -14,6 +14,8 @@ the stable image. docs/releasing.md describes each phase.
 COMMANDS
   start [--again]   (default) release the version of this tree; --again: even if it was rejected before
   resume            continue an interrupted release; does nothing if there is none
+  supervise         resume a release whose process has ended, with its log in data/release/release.log;
+                    prints nothing if there is none. Run it every few seconds (marquee-release@.timer)
   status [--json]   show the state of the current or last release
   abort [REASON]    abort the release now; the canary slot gets the stable image
   promote           promote the canary now, without waiting for the verdict
@@ -48,14 +50,14 @@ main() {
     readonly CODE_DIR
     cd "${MARQUEE_CLONE:-$CODE_DIR}"
     local file command=${1:-start}
-    for file in lib release/{settings,state,slots,image,analysis,metrics,notify,phases,commands,status}; do
+    for file in lib release/{settings,state,full_disk,slots,image,analysis,metrics,notify,phases,commands,status}; do
         # shellcheck source=/dev/null
         source "$CODE_DIR/scripts/$file.sh"
     done
     trap 'report_error "$LINENO"' ERR
     handle_help "$@"
     case $command in
-        start | resume | status | abort | promote | rollback | pin | history | queries)
+        start | resume | supervise | status | abort | promote | rollback | pin | history | queries)
             shift $(($# > 0))
             handle_help "$@"
             load_settings

@@ -3,7 +3,6 @@
 # the slots to that commit, and start a release.
 set -Eeuo pipefail
 
-readonly LOG_FILE=data/release/release.log
 readonly DEPLOY_LOCK=data/release/deploy.lock
 readonly START_TIMEOUT_SECONDS=120 # for the release to start, or to refuse
 
@@ -115,8 +114,10 @@ main() {
     acquire_deploy_lock
     check_state
     require_no_release
-    # Before the merge, so that `docker compose up -d` changes no slot until its release does.
-    [[ -e $SLOTS_FILE ]] || scripts/canary_release.sh pin
+    require_unchanged version.txt dvc.lock
+    # Before the merge, so that `docker compose up -d` changes no slot until its release does. Also refuses
+    # a clone whose project or images belong to another one.
+    scripts/canary_release.sh pin
     before=$(git rev-parse HEAD)
     fast_forward "${1:-@{upstream\}}"
     # The new commit knows its own services: continue with its script.

@@ -16,7 +16,8 @@ Installs the missing packages of each GROUP, as root or with sudo.
 
 GROUPS
   python    for the virtual environment: Python with venv, OpenMP, git, make
-  shell     for the scripts and their tests: bats, GNU parallel, shellcheck, jq, curl, ps
+  shell     for the scripts and their tests: bats, GNU parallel, shellcheck, jq, curl, ps,
+            systemd-analyze
   pipeline  for running the CI pipeline on this machine: rsync, an SSH server, npm
   images    for tests/images/build.sh, besides Docker: debootstrap
   docker    Docker Engine with compose v2 and buildx; started if it is not running.
@@ -167,7 +168,7 @@ main() {
     for group in "$@"; do
         case $group in
             python) install_packages python3 python3-venv libgomp1 git make ca-certificates ;;
-            shell) install_packages bats parallel shellcheck jq curl procps ;;
+            shell) install_packages bats parallel shellcheck jq curl procps systemd ;;
             pipeline)
                 install_packages rsync openssh-server openssh-client
                 command -v npm >/dev/null || install_packages npm

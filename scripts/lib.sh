@@ -1,8 +1,9 @@
 # shellcheck shell=bash
 # Functions shared by all scripts: log messages, errors, arguments, time, environment files.
 
-log() { printf '%(%FT%T%z)T ==> %s\n' -1 "$*" >&2; }
-fail() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }
+# A log on a full disk must not end the process.
+log() { printf '%(%FT%T%z)T ==> %s\n' -1 "$*" >&2 2>/dev/null || true; }
+fail() { printf '%s: %s\n' "${0##*/}" "$*" >&2 || true; exit 1; }
 usage_error() { printf '%s: %s (see --help)\n' "${0##*/}" "$*" >&2; exit 2; }
 
 # Print usage() and exit if the first argument is -h or --help.
@@ -18,6 +19,15 @@ reject_arguments() {
 report_error() { # LINE
     printf '%s: %s failed at line %s of %s\n' \
         "${0##*/}" "${FUNCNAME[1]:-main}" "$1" "${BASH_SOURCE[1]}" >&2
+}
+
+# Exit if a tracked file that only a retraining changes was changed by hand.
+require_unchanged() { # FILE...
+    local file
+    for file in "$@"; do
+        git diff --quiet HEAD -- "$file" ||
+            fail "$file has uncommitted changes; only a retraining changes it (undo: git checkout HEAD -- $file)"
+    done
 }
 
 now() { printf '%(%s)T\n' -1; } # seconds since 1970

@@ -19,11 +19,19 @@ list_rules() { # WINDOW-SECONDS VERSION; prints one JSON object a line
         jq -c '.groups[].rules[]'
 }
 
+# Set PROMETHEUS_URL: RELEASE_PROMETHEUS_URL, or where the stack publishes Prometheus.
+load_prometheus_url() {
+    local url=$RELEASE_PROMETHEUS_URL
+    [[ $url != auto ]] || url=$(compose config --format json | jq -r '.services.prometheus.ports[]? | select(.target == 9090)
+        | "http://\(.host_ip // "127.0.0.1" | if . == "0.0.0.0" then "127.0.0.1" else . end):\(.published)"' | head -1) || url=''
+    PROMETHEUS_URL=${url:-${PROMETHEUS_URL:-http://127.0.0.1:9090}}
+}
+
 # Evaluate an expression at a time. Prints the response as JSON; one that is not JSON, or the error of
 # the request, becomes a JSON string.
 query_prometheus() { # EXPRESSION TIME
     { curl --silent --show-error --max-time 5 --get --data-urlencode "query=$1" \
-        --data-urlencode "time=$2" "$RELEASE_PROMETHEUS_URL/api/v1/query" 2>&1 9>&- || true; } |
+        --data-urlencode "time=$2" "$PROMETHEUS_URL/api/v1/query" 2>&1 9>&- || true; } |
         head -c 1000000 | jq -Rs '. as $text | try fromjson catch "not JSON: \($text[:200])"'
 }
 
@@ -31,6 +39,7 @@ query_prometheus() { # EXPRESSION TIME
 evaluate() { # verdict|guard WINDOW-SECONDS TIME
     local rule version response='{}'
     version=$(get_state .version)
+    load_prometheus_url # a changed port arrives by `docker compose up -d`, also during a release
     while read -r rule; do
         # After a failed request the remaining queries are skipped and get the same error.
         [[ $response == \"* ]] || response=$(query_prometheus "$(jq -r .expr <<<"$rule")" "$3")

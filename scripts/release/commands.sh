@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2016 # variables in single quotes are jq's
 # The commands of canary_release.sh that change something; status.sh has the others.
 
 check_requirements() {
@@ -6,7 +6,7 @@ check_requirements() {
     for name in docker jq curl git flock; do
         command -v "$name" >/dev/null || fail "$name is not installed (scripts/install_system.sh shell docker)"
     done
-    load_image_name
+    load_stack
     [[ -x $RELEASE_MARQUEE && -x ${RELEASE_MARQUEE%/*}/python ]] ||
         fail "$RELEASE_MARQUEE is not installed (make .venv/.deployment)"
 }
@@ -69,6 +69,54 @@ command_resume() {
     run_to_completion
 }
 
+# Resume a release whose process has ended; run every few seconds by marquee-release@.timer. Prints
+# nothing if there is nothing to do.
+command_supervise() {
+    local attempts
+    reject_arguments "$@"
+    check_state
+    in_progress || return 0
+    timeout 20 docker info >/dev/null 2>&1 || fail "Docker does not respond; the release is resumed when it does"
+    acquire_lock supervise || return 0 # a process runs it
+    in_progress || return 0            # it has ended meanwhile
+    attempts=$(jq -r .attempts "$LOCK_HOLDER_FILE")
+    log "release $(get_state .id): its process has ended in phase $(get_state .phase); resuming it (attempt $attempts), log: $LOG_FILE"
+    # On a full disk the messages remain on standard error.
+    if printf '\nresumed by supervise, attempt %s\n' "$attempts" 2>/dev/null >>"$LOG_FILE"; then
+        exec >>"$LOG_FILE" 2>&1
+    fi
+    if ((attempts > RELEASE_MAX_ATTEMPTS)); then
+        end_phase "$attempts"
+        check_requirements
+        run_release
+        succeeded || exit 1
+    else
+        check_requirements
+        in_release_tree || pin_slots
+        run_to_completion
+    fi
+}
+
+# End a phase in which the process of a release has ended again and again, with the code of this clone: the
+# next phase restores, aborts or completes. So the number of attempts is bounded. The canary is stopped,
+# because that phase may fail too.
+end_phase() { # ATTEMPT
+    local phase reason
+    phase=$(get_state .phase)
+    reason="$RELEASE_MAX_ATTEMPTS attempts to resume it in phase $phase have failed (see $LOG_FILE)"
+    log "$reason"
+    case $phase in
+        promoting) transition restoring '.outcome = "failed" | .reason = $reason' --arg reason "$reason" ;;
+        restoring) transition aborting '.reason += "; " + $reason' --arg reason "$reason" ;;
+        aborting) transition finalizing '.reason += "; " + $reason' --arg reason "$reason" ;;
+        finalizing) complete_state ;;
+        *) end_release failed "$reason" ;;
+    esac
+    [[ ! $phase =~ ^(deploying|analyzing|restoring|aborting)$ ]] || stop_candidate
+    # Once, also where this process fails too.
+    (($1 > RELEASE_MAX_ATTEMPTS + 1)) || send_notification "Release of version $(get_state .version): $reason" "$(format_summary)"
+}
+
 command_abort() {
     check_state
     in_progress || fail "no release is in progress; rollback restores the previous version"
@@ -125,6 +173,6 @@ command_pin() {
     reject_arguments "$@"
     check_requirements
     check_state
-    acquire_lock pin || fail_locked
+    [[ -e $SLOTS_FILE ]] || acquire_lock pin || fail_locked
     pin_slots
 }

@@ -109,7 +109,7 @@ prune_images() {
 # Drop what the state file holds of images that no longer exist, so that it does not grow.
 forget_removed_images() {
     local existing
-    existing=$(jq -r '.images | keys[]' "$STATE_FILE" | while read -r image; do get_image_id "$image" || true; done |
+    existing=$(jq_state -r '.images | keys[]' | while read -r image; do get_image_id "$image" || true; done |
         jq -Rn '[inputs]')
     update_state '.images |= with_entries(select(.key | IN($existing[])))' --argjson existing "$existing"
 }

@@ -1,11 +1,11 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2016 # variables in single quotes are jq's
 # Metrics of a release: a file that NGINX serves inside the stack (port 8081) and Prometheus scrapes.
 
 readonly METRICS_FILE=monitoring/release/release.prom
 
 write_metrics() {
     local metrics
-    metrics=$(jq -r --argjson now "$(now)" '
+    metrics=$(jq_state -r --argjson now "$(now)" --argjson canary_empty "$(is_canary_empty && echo 1 || echo 0)" '
         def metric($name; $help): "# HELP marquee_release\($name) \($help)", "# TYPE marquee_release\($name) gauge";
         metric("_in_progress"; "1 while a release is in progress, else 0."),
         "marquee_release_in_progress \(if .phase == "completed" then 0 else 1 end)",
@@ -15,6 +15,8 @@ write_metrics() {
         "marquee_release_heartbeat_timestamp_seconds \($now)",
         metric("_window_extended"; "1 if the analysis window was extended after an INCONCLUSIVE verdict, else 0."),
         "marquee_release_window_extended \(if .window_extended then 1 else 0 end)",
+        metric("_slot_empty"; "1 if a release has left the slot empty (RELEASE_ON_ABORT=empty), else 0."),
+        "marquee_release_slot_empty{slot=\"canary\"} \($canary_empty)",
         (if .analysis_deadline then metric("_deadline_timestamp_seconds"; "Unix time of the end of the analysis window."),
             "marquee_release_deadline_timestamp_seconds \(.analysis_deadline)" else empty end),
         (if .completed_at then metric("_completed_timestamp_seconds"; "Unix time at which the last release completed."),
@@ -22,8 +24,8 @@ write_metrics() {
         metric("_check"; "Values of the checks of the last evaluation."),
         (.last_evaluation.checks[]? | select(.value != null) | "marquee_release_check{check=\"\(.name)\"} \(.value)"),
         "# HELP marquee_releases_total Completed releases by outcome.", "# TYPE marquee_releases_total counter",
-        (.outcome_counts | to_entries[] | "marquee_releases_total{outcome=\"\(.key)\"} \(.value)")' "$STATE_FILE") ||
+        (.outcome_counts | to_entries[] | "marquee_releases_total{outcome=\"\(.key)\"} \(.value)")') ||
         fail "cannot compute metrics from $STATE_FILE"
-    write_file "$METRICS_FILE" "$metrics"
-    chmod 644 "$METRICS_FILE"
+    { write_file "$METRICS_FILE" "$metrics" && chmod 644 "$METRICS_FILE"; } ||
+        log "cannot write $METRICS_FILE: $WRITE_ERROR"
 }

@@ -11,7 +11,7 @@ format_subject() {
 
 # The release in text form: body of its notifications and output of status.
 format_summary() {
-    jq -r '
+    jq_state -r '
         def format_time: strflocaltime("%F %T%z");
         "\(.kind) \(.id), version \(.version), build \(.build_id // "none"), commit \(.commit)",
         "outcome: \(.outcome // "in progress")", "reason: \(.reason // "none")",
@@ -20,7 +20,7 @@ format_summary() {
         (if .last_evaluation then "", "checks (\(.last_evaluation.kind), last \(.last_evaluation.window_seconds) s):",
             (.last_evaluation.checks[] | "  \(if .passed then "pass" else "FAIL" end)  \(.name) = \(.value // .error)  (\(.limit))")
          else empty end),
-        "", "See scripts/canary_release.sh history \(.id) and docs/releasing.md"' "$STATE_FILE"
+        "", "See scripts/canary_release.sh history \(.id) and docs/releasing.md"'
 }
 
 # Print the settings of mail and Slack that the environment lacks: the stack's own, from .env and
@@ -36,11 +36,13 @@ notification_settings() {
         echo "MARQUEE_SLACK_WEBHOOK_FILE=secrets/slack_webhook"
 }
 
-# A notification that cannot be sent is logged; the release continues.
-send_notification() { # SUBJECT BODY
+# Fails if the message was neither delivered nor saved.
+notify() { # SUBJECT BODY
     local -a settings
     mapfile -t settings < <(notification_settings)
     log "sending notification: $1"
     env "${settings[@]}" "$RELEASE_MARQUEE" notify --subject "$1" --body-file - <<<"$2" >&2 ||
-        log "the notification could not be sent"
+        { log "the notification could not be sent"; return 1; }
 }
+
+send_notification() { notify "$@" || true; } # SUBJECT BODY; the release continues

@@ -10,20 +10,33 @@
 # -- preconditions --------------------------------------------------------------------------------
 
 check_preconditions() {
-    local slot free version
+    local slot free
     pin_slots
     log "checking the preconditions of a release"
     [[ -w $STATE_DIR && -w ${METRICS_FILE%/*} ]] || fail "$STATE_DIR or ${METRICS_FILE%/*} is not writable"
+    check_version
     sources_are_committed || fail "files that the image is built from have uncommitted changes (git status)"
-    version=$(<version.txt)
-    [[ $version =~ ^[0-9]+$ ]] || fail "version.txt does not contain a number"
-    prometheus_responds || fail "Prometheus does not respond at $RELEASE_PROMETHEUS_URL; the canary could not be analyzed"
+    prometheus_responds || fail "Prometheus does not respond at $PROMETHEUS_URL; the canary could not be analyzed"
     for slot in stable-1 stable-2; do
         is_ready "$(get_container "$slot")" || fail "$slot is not ready; repair the stack first (docker compose up -d --wait)"
     done
     free=$(df --output=avail --block-size=1M "$(docker info --format '{{.DockerRootDir}}')" | tail -1)
     ((free >= RELEASE_MIN_FREE_DISK_MB)) ||
         fail "only ${free// /} MiB of disk space are free, $RELEASE_MIN_FREE_DISK_MB are required (docker system df)"
+}
+
+# The version number, the model and dvc.lock belong together; a retraining changes all three.
+check_version() {
+    local version
+    require_unchanged version.txt dvc.lock
+    version=$(<version.txt)
+    [[ $version =~ ^[0-9]+$ ]] || fail "version.txt does not contain a number"
+    if [[ -e $MODEL_MANIFEST ]]; then
+        [[ $(get_manifest .version) == "$version" ]] ||
+            fail "version.txt contains $version, but the model in ${MODEL_MANIFEST%%/*} has version $(get_manifest .version) (marquee restore)"
+    elif [[ -e dvc.lock ]]; then
+        fail "dvc.lock names a model, but there is none in ${MODEL_MANIFEST%%/*} (marquee restore)"
+    fi
 }
 
 # Exit if this content is in service (a commit that changes only documentation), or was rejected.
@@ -65,7 +78,7 @@ create_release() { # release|rollback [IMAGE]
                     build_id: ($images[$image].build_id // "unknown"),
                     image_digest: ($images[$image].image_digest // "unknown")}
           else . end') || fail "cannot create the state of a new release"
-    write_file "$STATE_FILE" "$state"
+    write_file "$STATE_FILE" "$state" || fail "cannot write $STATE_FILE: $WRITE_ERROR"
     append_history release_started "$(jq '{kind, version, commit, stable_image, started_by}' "$STATE_FILE")"
     write_metrics
 }
@@ -76,6 +89,9 @@ run_release() {
     local phase
     while phase=$(get_state .phase); [[ $phase != completed ]]; do
         log "release $(get_state .id): $phase"
+        # Restoring and aborting do not wait for space on a full disk; whatever deploys a candidate does, so
+        # that a kill cannot lose its state.
+        [[ ! $phase =~ ^(building|verifying|deploying|promoting)$ ]] || wait_until_saved
         "phase_$phase"
     done
 }
@@ -96,7 +112,7 @@ handle_request() {
         abort) end_release aborted "$reason" ;;
         supersede) end_release superseded "$reason" ;;
         promote)
-            [[ $(get_state .phase) == analyzing ]] || return 1
+            [[ $(get_state .phase) == analyzing ]] && can_write || return 1
             transition promoting '.reason = $reason' --arg reason "$reason"
             ;;
     esac
@@ -141,6 +157,7 @@ phase_deploying() {
     local ready_at deadline
     ! handle_request || return 0
     update_state '.canary_deployed = true'
+    wait_until_saved
     if ! deploy_slot canary "$(get_state .candidate_image)" "$(get_state .build_id)" "$(get_state .image_digest)" \
         "$(get_definitions .definitions)"; then
         end_release aborted "the canary did not become ready"
@@ -157,20 +174,28 @@ phase_deploying() {
 }
 
 phase_analyzing() {
-    local deadline next_guard
-    deadline=$(get_state .analysis_deadline)
-    next_guard=$(($(now) + $(duration_seconds "$RELEASE_GUARD_INTERVAL")))
-    while (($(now) < deadline)); do
-        ! handle_request || return 0
-        if (($(now) >= next_guard)); then
-            ! guards_abort || return 0
-            next_guard=$((next_guard + $(duration_seconds "$RELEASE_GUARD_INTERVAL")))
-        fi
-        wait_seconds 1
-    done
+    # After a resume the guards are evaluated at once, if they are due.
+    NEXT_GUARD=$(jq_state --argjson interval "$(duration_seconds "$RELEASE_GUARD_INTERVAL")" \
+        '([.analysis_started_at, .last_evaluation.evaluated_at // 0] | max) + $interval')
+    guard_until deadline_passed "$(get_state .analysis_deadline)" || return 0
     wait_seconds "$((RELEASE_SCRAPE_INTERVAL_SECONDS + 1))" # until the window's last scrape is stored
     apply_verdict
 }
+
+# Wait until a command succeeds, and evaluate the guards meanwhile. Fails if a guard or an operator has
+# ended the analysis.
+guard_until() { # COMMAND...
+    until "$@"; do
+        ! handle_request || return 1
+        if (($(now) >= NEXT_GUARD)); then
+            ! guards_abort || return 1
+            NEXT_GUARD=$(($(now) + $(duration_seconds "$RELEASE_GUARD_INTERVAL")))
+        fi
+        wait_seconds 1
+    done
+}
+
+deadline_passed() { (($(now) >= $1)); } # UNIX-TIME
 
 # Evaluate the guards; abort the canary after RELEASE_GUARD_MIN_FAILURES consecutive failures.
 guards_abort() {
@@ -197,7 +222,10 @@ apply_verdict() {
     update_state '.last_evaluation = $e' --argjson e "$evaluation"
     log "verdict: $verdict $reason"
     case $verdict in
-        PROMOTE) transition promoting '.reason = "all checks passed"' ;;
+        PROMOTE)
+            guard_until can_write || return 0
+            transition promoting '.reason = "all checks passed"'
+            ;;
         ABORT) end_release aborted "$reason" ;;
         *)
             if [[ $(get_state .window_extended) == true ]]; then
@@ -224,6 +252,7 @@ phase_promoting() {
     digest=$(get_state .image_digest)
     definitions=$(get_definitions .definitions)
     update_state '.canary_deployed = true'
+    wait_until_saved
     if [[ -z $(get_image_id "$image") ]]; then
         end_release failed "the image of build $build_id no longer exists"
         return
@@ -267,25 +296,36 @@ phase_restoring() {
 
 phase_aborting() {
     if [[ $RELEASE_ON_ABORT == empty ]]; then
-        docker tag "$(get_state .stable_image)" "$IMAGE_NAME:canary"
+        docker tag "$(get_state .stable_image)" "$IMAGE_NAME:canary" || log "the tag of the canary could not be moved"
         remove_canary
-    else
-        deploy_slot canary "$(get_state .stable_image)" "$(get_state '.previous_slots["stable-1"].build_id')" \
-            "$(get_state '.previous_slots["stable-1"].image_digest')" \
-            "$(get_definitions '.images[.stable_image].definitions')" ||
-            update_state '.reason += "; the canary did not become ready with the stable image"'
+    elif ! deploy_slot canary "$(get_state .stable_image)" "$(get_state '.previous_slots["stable-1"].build_id')" \
+        "$(get_state '.previous_slots["stable-1"].image_digest')" \
+        "$(get_definitions '.images[.stable_image].definitions')"; then
+        stop_candidate
+        update_state '.reason += "; the canary did not become ready with the stable image"'
     fi
     transition finalizing
 }
 
 phase_finalizing() {
+    local notified=yes
     # The image of a version that was not promoted keeps no tag.
     if [[ $(get_state .kind) == release && $(get_state .outcome) != promoted && -n $(get_state .build_id) &&
         $(get_state .candidate_image) != "$(get_state .stable_image)" ]]; then
         remove_build_tag "$(get_state .build_id)"
     fi
-    send_notification "$(format_subject)" "$(format_summary)"
-    append_history release_completed "$(jq '{outcome, reason, version, build_id, commit, kind}' "$STATE_FILE")"
+    notify "$(format_subject)" "$(format_summary)" || notified=no
+    complete_state
+    [[ $notified == yes ]] || send_notification "$(format_subject)" "$(format_summary)"
+    prune_images
+    prune_history
+    remove_tree
+}
+
+# Write the end of a release to history, state and metrics, once the disk has space for it.
+complete_state() {
+    wait_until_saved
+    append_history release_completed "$(jq_state '{outcome, reason, version, build_id, commit, kind}')"
     transition completed '.completed_at = $now | .outcome_counts[.outcome] += 1
         | (if .outcome == "promoted" then .images[.candidate_image] = {build_id, image_digest, content_hash, definitions}
            elif .outcome == "aborted" and .kind == "release" then
@@ -295,7 +335,5 @@ phase_finalizing() {
                 reason: "rolled back", rejected_at: $now}]
            else . end)
         | .rejected_versions |= (map(select(.content_hash)) | .[-100:])'
-    prune_images
-    prune_history
-    remove_tree
+    wait_until_saved
 }

@@ -26,7 +26,7 @@ set_setting() { # NAME VALUE SOURCE
     if [[ $1 == RELEASE_ON_ABORT ]]; then pattern='(stable|empty)'
     elif [[ $1 == RELEASE_ON_CONFLICT ]]; then pattern='(refuse|supersede)'
     elif [[ $1 == RELEASE_PROMETHEUS_URL ]]; then
-        pattern='https?://[^[:space:]]+' reason='an http URL'
+        pattern='(auto|https?://[^[:space:]]+)' reason='an http URL'
     elif [[ $1 =~ ^RELEASE_(ANALYSIS_WINDOW|GUARD_WINDOW|GUARD_INTERVAL)$ ]]; then
         pattern='0*[1-9][0-9]{0,8}[smhd]?' reason='a duration above 0'
     elif [[ $1 =~ _(RATIO|SHARE|SUCCESS_DECREASE|FALLBACK_INCREASE)$ ]]; then

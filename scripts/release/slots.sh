@@ -10,13 +10,34 @@ readonly SLOTS=(stable-1 stable-2 canary)
 
 compose() { docker compose "$@"; }
 
-# Read the name of our images (MARQUEE_IMAGE) once, because it must be quick to get between moving a
-# slot's tag and recreating the slot.
-load_image_name() {
-    local tag
-    tag=$(compose config --images canary) || fail "docker compose rejects its configuration"
-    readonly IMAGE_NAME=${tag%:canary}
+# Read what makes this stack different from others on the host, which stands in .env: project, name of the
+# images, address of Prometheus.
+load_stack() {
+    local config
+    config=$(compose config --format json) || fail "docker compose rejects its configuration"
+    IFS=$'\t' read -r PROJECT IMAGE_NAME < <(jq -r '[.name, (.services.canary.image | rtrimstr(":canary"))] | @tsv' <<<"$config")
+    readonly PROJECT IMAGE_NAME
+    load_prometheus_url
+    require_own_stack
 }
+
+# Refuse a clone whose containers or image tags belong to another clone on this host.
+require_own_stack() {
+    local -a containers
+    local project directory image advice='in .env (docs/operations.md, Two stacks on one host)'
+    mapfile -t containers < <(docker ps --all --quiet --filter label=com.docker.compose.service=stable-1)
+    ((${#containers[@]})) || return 0
+    while IFS='|' read -r project directory image; do
+        if [[ $project == "$PROJECT" ]]; then
+            [[ $directory -ef $PWD ]] || is_missing "$directory" ||
+                fail "the containers of the project $PROJECT belong to the clone in $directory; set another COMPOSE_PROJECT_NAME $advice"
+        elif [[ $image == "$IMAGE_NAME:"* ]]; then
+            fail "the project $project ($directory) uses the image tags $IMAGE_NAME:..., too; set another MARQUEE_IMAGE $advice"
+        fi
+    done < <(docker inspect --format '{{index .Config.Labels "com.docker.compose.project"}}|{{index .Config.Labels "com.docker.compose.project.working_dir"}}|{{.Config.Image}}' "${containers[@]}")
+}
+
+is_missing() { [[ $(LC_ALL=C stat -- "$1" 2>&1) == *"No such file or directory"* ]]; } # PATH; a directory that cannot be read is not
 
 get_image_id() { docker image inspect --format '{{.Id}}' "$1" 2>/dev/null; } # TAG
 get_container() { compose ps --all --quiet "$1" 2>/dev/null | head -1; }     # SLOT
@@ -50,7 +71,7 @@ get_definitions() { # JQ-PATH
     done | jq -cs add
 }
 
-# Write what slots run; a slot that is not named keeps what it has.
+# Write what slots run; a slot that is not named keeps what it has. Fails if the disk is full.
 write_definitions() { # JSON: definitions by slot
     local slot definition lines=''
     for slot in "${SLOTS[@]}"; do
@@ -63,8 +84,11 @@ write_definitions() { # JSON: definitions by slot
         def declare($kind; $names): if $names == [] then empty else "\($kind): \($names | map({(.): {}}) | add | tojson)" end;
         declare("volumes"; [.[].volumes[]? | select(.type == "volume" and .source) | .source] | unique),
         declare("networks"; [.[].networks // {} | keys[]] | unique)')
-    write_file "$SLOTS_FILE" "$SLOTS_HEADER"$'\n'"services:"$'\n'"$lines"
-    chmod 644 "$SLOTS_FILE" # secrets are in files of their own
+    write_slots_file "$SLOTS_HEADER"$'\n'"services:"$'\n'"$lines"
+}
+
+write_slots_file() { # CONTENT
+    write_file "$SLOTS_FILE" "$1" && chmod 644 "$SLOTS_FILE" # secrets are in files of their own
 }
 
 # Write SLOTS_FILE if there is none yet, from what runs. Idempotent.
@@ -82,7 +106,7 @@ pin_slots() {
                 "$(get_slot_variable "$slot" MARQUEE_IMAGE_DIGEST)")
         done
         [[ -n $(get_container canary) ]] || definitions=$(jq -c '.canary.scale = 0' <<<"$definitions")
-        write_definitions "$definitions"
+        write_definitions "$definitions" || fail "cannot write $SLOTS_FILE: $WRITE_ERROR"
     fi
     [[ $(compose config --format json | jq -r '.services["stable-1"] | .build // .environment.MARQUEE_BUILD_ID') == \
         "$(get_definition stable-1 | jq -r .environment.MARQUEE_BUILD_ID)" ]] ||
@@ -99,13 +123,15 @@ set_build() { # SLOT DEFINITIONS BUILD-ID IMAGE-DIGEST; prints the definitions
 # Put an image into a slot and wait until the slot is ready. Idempotent: a slot that runs the image
 # already is left alone, so this can be repeated after a kill at any line.
 deploy_slot() { # SLOT IMAGE BUILD-ID IMAGE-DIGEST DEFINITIONS
-    local attempts=0
+    local attempts=0 tag output
     log "deploying build $3 to $1"
-    write_definitions "$(set_build "$1" "$5" "$3" "$4" | jq -c --arg slot "$1" '{($slot): .[$slot]}')"
-    docker tag "$2" "$IMAGE_NAME:$1" || return 1
+    wait_until_definitions_written "$(set_build "$1" "$5" "$3" "$4" | jq -c --arg slot "$1" '{($slot): .[$slot]}')"
+    # By its definition: that of an earlier commit may have another name for the images.
+    tag=$(compose config --images "$1") || return 1
+    docker tag "$2" "$tag" || return 1
     # A concurrent `docker compose up` makes one of the two commands fail: retry.
-    until compose up -d --no-deps --no-build --quiet-pull "$1" >"$STATE_DIR/compose.log" 2>&1; do
-        ((++attempts < 4)) || { cat "$STATE_DIR/compose.log" >&2; return 1; }
+    until output=$(compose up -d --no-deps --no-build --quiet-pull "$1" 2>&1); do
+        ((++attempts < 4)) || { log "docker compose up $1: $output"; return 1; }
         wait_seconds 2
     done
     wait_until_ready "$1"
@@ -133,8 +159,23 @@ wait_until_ready() { # SLOT; fails early if its container restarts or exits
 }
 
 remove_canary() {
-    write_definitions "{\"canary\": $(get_definition canary | jq -c '.scale = 0')}"
+    wait_until_definitions_written "{\"canary\": $(get_definition canary | jq -c '.scale = 0')}"
     compose rm --stop --force canary >/dev/null 2>&1
+}
+
+is_canary_empty() { [[ $(get_definition canary) == *'"scale":0'* ]]; }
+
+# Stop the canary if it runs the candidate. `docker compose up` starts it again, which the callers do later.
+stop_candidate() {
+    local container
+    container=$(get_container canary) || true
+    # Also where Docker Compose rejects its configuration.
+    [[ -n $container ]] || container=$(docker ps --quiet --filter label=com.docker.compose.service=canary \
+        --filter "label=com.docker.compose.project.working_dir=$PWD")
+    [[ -n $container && $(docker inspect --format '{{.State.Running}} {{.Image}}' "$container") == \
+        "true $(get_state .candidate_image)" ]] || return 0
+    log "stopping the canary"
+    docker stop "$container" >/dev/null || log "the canary could not be stopped"
 }
 
 slots_as_json() { # what runs in each slot, to be restored if a promotion fails

@@ -9,11 +9,28 @@ readonly LOCK_FILE=$STATE_DIR/lock
 readonly LOCK_HOLDER_FILE=$STATE_DIR/lock_holder.json
 readonly REQUEST_FILE=$STATE_DIR/request.json
 readonly HISTORY_DIR=$STATE_DIR/history
+# shellcheck disable=SC2034 # used by deploy.sh and supervise
+readonly LOG_FILE=$STATE_DIR/release.log # of releases in the background
+
+# The current state while it cannot be written (disk full); empty while STATE_FILE is current.
+UNSAVED_STATE=''
+WRITE_ERROR='' # of the last failed write_file
 
 # Replace a file atomically and durably: write a temporary file, fsync, rename, fsync the directory.
+# On failure the file is unchanged and WRITE_ERROR has the reason.
 write_file() { # FILE CONTENT
-    { printf '%s\n' "$2" >"$1.tmp" && sync "$1.tmp" && mv "$1.tmp" "$1" && sync "${1%/*}"; } ||
-        fail "cannot write $1"
+    local directory=.
+    [[ $1 != */* ]] || directory=${1%/*}
+    if WRITE_ERROR=$({ printf '%s\n' "$2" >"$1.tmp" && sync "$1.tmp" && mv "$1.tmp" "$1" && sync "$directory"; } 2>&1); then
+        return 0
+    fi
+    rm -f "$1.tmp"
+    return 1
+}
+
+# Replace the content of a small file: in place if the disk is full, which needs no further block.
+overwrite_file() { # FILE CONTENT of at most 511 bytes
+    write_file "$@" || { printf '%-511s\n' "$2" 1<>"$1"; } 2>/dev/null || log "cannot write $1: $WRITE_ERROR"
 }
 
 # -- lock ---------------------------------------------------------------------------------------
@@ -30,8 +47,18 @@ acquire_lock() { # COMMAND [TIMEOUT-SECONDS]
         log "the process that held the lock was killed; waiting for the command it had started"
         flock --timeout 600 9 || return 1
     fi
-    write_file "$LOCK_HOLDER_FILE" "$(jq -n --arg command "$1" --argjson pid $$ --arg user "$(id -un)" \
-        --argjson acquired_at "$(now)" '$ARGS.named')"
+    overwrite_file "$LOCK_HOLDER_FILE" "$(jq -nc --arg command "$1" --argjson pid $$ --arg user "$(id -un)" \
+        --argjson acquired_at "$(now)" --arg release "$(get_state .id)" --arg phase "$(get_state .phase)" \
+        --argjson attempts "$(count_attempts "$1")" '$ARGS.named')"
+}
+
+# Count the attempts of `supervise`, this one included, to resume a release in its phase. A phase that was
+# reached, and a process that ran for ten minutes, start the count again.
+count_attempts() { # COMMAND
+    [[ $1 == supervise ]] || { echo 0; return; }
+    jq --arg release "$(get_state .id)" --arg phase "$(get_state .phase)" --argjson now "$(now)" '
+        if .command == "supervise" and .release == $release and .phase == $phase and .acquired_at > $now - 600
+        then .attempts + 1 else 1 end' "$LOCK_HOLDER_FILE" 2>/dev/null || echo 1
 }
 
 is_lock_holder_alive() {
@@ -60,18 +87,34 @@ check_state() {
         fail "$STATE_FILE is damaged; see docs/releasing.md (The state file) before moving it away"
 }
 
+jq_state() { # JQ-OPTION... JQ-FILTER; runs jq on the current state
+    if [[ -n $UNSAVED_STATE ]]; then
+        printf '%s\n' "$UNSAVED_STATE" | jq "$@"
+    else
+        jq "$@" "$STATE_FILE"
+    fi
+}
+
 get_state() { # JQ-PATH; prints nothing for a missing or null field
-    [[ ! -e $STATE_FILE ]] || jq -r "$1 // empty" "$STATE_FILE"
+    [[ ! -e $STATE_FILE ]] || jq_state -r "$1 // empty"
 }
 
 in_progress() { [[ -e $STATE_FILE && $(get_state .phase) != completed ]]; }
 succeeded() { [[ $(get_state .outcome) =~ ^(promoted|rolled-back)$ ]]; }
 
+# Change the state. Where it cannot be written, the change stays in memory (full_disk.sh).
 update_state() { # JQ-FILTER [JQ-OPTION...]
     local filter=$1 updated
     shift
-    updated=$(jq "$@" "$filter" "$STATE_FILE") || fail "cannot update $STATE_FILE"
-    write_file "$STATE_FILE" "$updated"
+    updated=$(jq_state "$@" "$filter") || fail "cannot update $STATE_FILE"
+    UNSAVED_STATE=$updated
+    save_state || report_full_disk "$STATE_FILE"
+}
+
+save_state() {
+    [[ -n $UNSAVED_STATE ]] || return 0
+    write_file "$STATE_FILE" "$UNSAVED_STATE" || return 1
+    UNSAVED_STATE=''
 }
 
 transition() { # PHASE [JQ-FILTER [JQ-OPTION...]]
@@ -85,9 +128,14 @@ transition() { # PHASE [JQ-FILTER [JQ-OPTION...]]
 
 # -- history: one JSON object a line for each event of a release ----------------------------------
 
-append_history() { # EVENT JSON
-    jq -nc --argjson time "$(now)" --arg event "$1" --argjson details "$2" \
-        '{time: $time, event: $event} + $details' >>"$HISTORY_DIR/$(get_state .id).jsonl"
+append_history() { # EVENT JSON; a full disk does not end a release
+    local line file
+    file=$HISTORY_DIR/$(get_state .id).jsonl
+    line=$(jq -nc --argjson time "$(now)" --arg event "$1" --argjson details "$2" \
+        '{time: $time, event: $event} + $details') || return
+    [[ -z $(tail -c 1 "$file" 2>/dev/null) ]] || line=$'\n'$line # after a line that was cut by a full disk
+    { printf '%s\n' "$line" >>"$file"; } 2>/dev/null ||
+        log "cannot write the history of the release: $1"
 }
 
 prune_history() {
@@ -100,7 +148,7 @@ prune_history() {
 
 request_action() { # abort|promote|supersede REASON
     write_file "$REQUEST_FILE" "$(jq -n --arg action "$1" --arg reason "$2" \
-        --arg release "$(get_state .id)" '$ARGS.named')"
+        --arg release "$(get_state .id)" '$ARGS.named')" || fail "cannot write $REQUEST_FILE: $WRITE_ERROR"
 }
 
 get_requested_action() { # fails without a request for this release

@@ -1,6 +1,11 @@
 """A release that is killed, rebooted, superseded or fails half-way ends in the right state."""
 
-from collections.abc import Callable, Sequence
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 
@@ -43,8 +48,8 @@ def test_release_that_is_killed_is_resumed_and_promoted(
             releases.wait_for_lock()
             assert releases.state["phase"] == phase
             releases.assert_up_changes_nothing()
-            command = "resume"
-        assert releases.run("resume").returncode == 0, releases.read_log()
+            command = "supervise"
+        assert releases.run("supervise").returncode == 0, releases.read_log()
 
     result = run_under_load(releases, release)
     record_measurement(
@@ -54,8 +59,77 @@ def test_release_that_is_killed_is_resumed_and_promoted(
     assert set(releases.get_images().values()) == {releases.state["candidate_image"]}
     assert_available(result)
     releases.assert_up_changes_nothing()
-    assert releases.run("resume").returncode == 0  # nothing to do
+    assert releases.run("supervise").returncode == 0  # nothing to do
     assert "Successfully deployed new model" in releases.read_notifications().mails
+
+
+@soak_only
+def test_bad_canary_on_a_full_disk_is_replaced(
+    releases: Releases, record_measurement: Callable[[str], None]
+) -> None:
+    # A guard that fails before the process is killed would end the release.
+    releases.settings = {"RELEASE_ANALYSIS_WINDOW": "10m", "RELEASE_GUARD_MIN_REQUESTS": "1000000"}
+    releases.commit_version("errors:3")
+    before = releases.get_images()
+    seconds: list[float] = []
+
+    def release() -> None:
+        process = releases.start()
+        releases.wait_for_phase("analyzing")
+        kill(process)
+        fill(releases.clone / "data" / "release" / "fill")
+        killed_at = time.monotonic()
+        releases.settings["RELEASE_GUARD_MIN_REQUESTS"] = "50"
+        supervisor = releases.start("supervise")
+        eventually(
+            lambda: releases.get_images().get("canary") == before["stable-1"], 120,
+            "the stable image in the canary slot",
+        )  # fmt: skip
+        seconds.append(time.monotonic() - killed_at)
+        assert releases.state["phase"] == "analyzing"  # on the disk
+        assert supervisor.poll() is None
+        (releases.clone / "data" / "release" / "fill").unlink()
+        assert wait(supervisor) == 1
+
+    with small_disk(releases.clone / "data" / "release"):
+        result = run_under_load(releases, release)
+        state = releases.state
+    record_measurement(
+        f"full disk: the canary was replaced {seconds[0]:.0f} s after the kill; {result}"
+    )
+    assert_available(result)
+    assert state["outcome"] == "aborted"
+    assert state["reason"].startswith("guard: ")
+    assert "cannot write its files: No space left on device" in releases.read_notifications().mails
+    assert releases.get_images() == {**before, "canary": before["stable-1"]}
+
+
+@contextmanager
+def small_disk(directory: Path) -> Iterator[None]:
+    """Mount a file system of its own on a directory, with its content, and copy it back."""
+    directory.mkdir(parents=True, exist_ok=True)
+    content = directory.with_suffix(".content")
+    shutil.copytree(directory, content)
+    mount = ["mount", "-t", "tmpfs", "-o", "size=128m", "tmpfs", directory]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        shutil.rmtree(content)
+        pytest.skip("a file system cannot be mounted here")
+    try:
+        shutil.copytree(content, directory, dirs_exist_ok=True)
+        yield
+        shutil.rmtree(content)
+        shutil.copytree(directory, content)
+    finally:
+        subprocess.run(["umount", "--lazy", directory], check=True)
+        shutil.copytree(content, directory, dirs_exist_ok=True)
+        shutil.rmtree(content)
+
+
+def fill(file: Path) -> None:
+    """Write a file until its disk is full."""
+    with file.open("wb", buffering=0) as output, suppress(OSError):
+        while output.write(bytes(2**16)):
+            pass
 
 
 @soak_only

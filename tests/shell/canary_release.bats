@@ -195,10 +195,10 @@ teardown() { [[ -z ${running:-} ]] || kill -9 "$running" 2>/dev/null || true; }
 }
 
 @test "start: refuses if a precondition is not met, and names it" {
-    echo changed >>version.txt
+    echo changed >>params.yaml
     release start
-    [[ $status == 1 && $stderr == *"uncommitted changes"* ]]
-    git checkout -q version.txt
+    [[ $status == 1 && $stderr == *"files that the image is built from have uncommitted changes"* ]]
+    git checkout -q params.yaml
     RELEASE_MIN_FREE_DISK_MB=999999999 release start
     [[ $status == 1 && $stderr == *"MiB of disk space are free"* ]]
     RELEASE_MARQUEE=nowhere/marquee release start
@@ -209,6 +209,34 @@ teardown() { [[ -z ${running:-} ]] || kill -9 "$running" 2>/dev/null || true; }
     release start
     [[ $status == 1 && $stderr == *"Prometheus does not respond"* ]]
     [[ ! -e $FAKES/ups && ! -e data/release/state.json ]]
+}
+
+@test "start: refuses a version that was changed by hand, in a sentence" {
+    echo 'schema: "2.0"' >dvc.lock
+    git add dvc.lock && commit "Add dvc.lock"
+    mkdir -p model/lists
+    printf '/model/\n' >>.git/info/exclude
+    echo '{"version": 2, "model_hash": "abc"}' >model/lists/manifest.json
+    for file in version.txt dvc.lock; do
+        echo 3 >$file
+        release start
+        [[ $status == 1 && $stderr == *"$file has uncommitted changes; only a retraining changes it (undo: git checkout HEAD -- $file)" ]]
+        rm $file
+        release start
+        [[ $status == 1 && $stderr == *"$file has uncommitted changes"* ]]
+        git checkout -q $file
+    done
+    echo 3 >version.txt
+    commit "version 3 by hand"
+    release start
+    [[ $status == 1 && $stderr == *"version.txt contains 3, but the model in model has version 2 (marquee restore)" ]]
+    rm -r model
+    release start
+    [[ $status == 1 && $stderr == *"dvc.lock names a model, but there is none in model (marquee restore)" ]]
+    echo three >version.txt
+    commit "version three"
+    release start
+    [[ $status == 1 && $stderr == *"version.txt does not contain a number" && ! -e data/release/state.json ]]
 }
 
 @test "start: continues if a notification cannot be sent" {
@@ -254,8 +282,10 @@ teardown() { [[ -z ${running:-} ]] || kill -9 "$running" 2>/dev/null || true; }
     release abort
     [[ $status == 0 && ! -e $FAKES/slots/canary ]]
     [[ $(pinned canary .scale) == 0 && $(<"$FAKES/tags/marquee:canary") == "$OLD_IMAGE" ]]
+    grep -qx 'marquee_release_slot_empty{slot="canary"} 1' monitoring/release/release.prom # no alert
     RELEASE_ON_ABORT=stable release start --again
     [[ $status == 0 && $(pinned canary .scale) == null ]]
+    grep -qx 'marquee_release_slot_empty{slot="canary"} 0' monitoring/release/release.prom
 }
 
 @test "promote: ends the analysis window; refuses without a canary" {

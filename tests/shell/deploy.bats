@@ -64,6 +64,15 @@ teardown() { [[ ! -e data/release/state.json ]] || wait_until_completed; }
     [[ $status == 1 && $stderr == *"is in progress"*"nothing was changed"* && $(<version.txt) == 2 ]]
 }
 
+@test "refuses a version that was changed by hand, and does not change the tree" {
+    push_version 3
+    head=$(git rev-parse HEAD)
+    echo 9 >version.txt
+    deploy
+    [[ $status == 1 && $stderr == *"deploy.sh: version.txt has uncommitted changes; only a retraining changes it"* ]]
+    [[ $(git rev-parse HEAD) == "$head" && $(<version.txt) == 9 && ! -e data/release/state.json ]]
+}
+
 @test "does not change a clone that cannot be fast-forwarded" {
     push_version 3
     echo 9 >version.txt

@@ -14,6 +14,7 @@ setup_fakes() { # creates $clone and changes to it; all slots run $OLD_IMAGE, Pr
     cp -r "$root/monitoring/release" "$clone/monitoring"
     cd "$clone" || exit
     echo 2 >version.txt
+    touch params.yaml
     # JSON, for the fake of docker; also valid YAML.
     jq -n '{services: (["stable-1", "stable-2", "canary"] | map({(.): {build: {context: "."}, mem_limit: "512m",
         environment: {MARQUEE_SLOT: ., MARQUEE_WORKERS: "${MARQUEE_WORKERS:-2}"},
@@ -21,12 +22,18 @@ setup_fakes() { # creates $clone and changes to it; all slots run $OLD_IMAGE, Pr
     printf '/data/\n/release.env\n/.env\n/docker-compose.override.yml*\n' >.gitignore
     git init -q && git add . && commit version
     ln -s "$root/tests/shell/fakes/docker" "$root/tests/shell/fakes/curl" "$FAKES/bin"
-    cat >"$FAKES/bin/marquee" <<'END'
-#!/bin/sh
+    cat >"$FAKES/bin/marquee" <<END
+#!/bin/bash
+source "$root/tests/shell/fakes/kill.bash"
+kill_release_if_requested
+END
+    cat >>"$FAKES/bin/marquee" <<'END'
 { echo "$*"; cat; env | grep ^MARQUEE_; } >>"$FAKES/notifications"
 exit ${NOTIFY_FAILS:-0}
 END
-    printf '#!/bin/sh\nexec "%s" "$@"\n' "$root/.venv/bin/python" >"$FAKES/bin/python"
+    python=$root/.venv/bin/python
+    [[ -x $python ]] || python=$(command -v python)
+    printf '#!/bin/sh\nexec "%s" "$@"\n' "$python" >"$FAKES/bin/python"
     chmod +x "$FAKES"/bin/*
     PATH=$FAKES/bin:$PATH
     for slot in stable-1 stable-2 canary; do
