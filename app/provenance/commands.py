@@ -16,14 +16,17 @@ _STORE = click.Path(path_type=Path, file_okay=False)
 @click.command(epilog="Example: MARQUEE_DATABASE=sqlite:///data/provenance.db marquee migrate")
 @click.pass_obj
 def migrate(settings: Settings) -> None:
-    """Create or upgrade the database's tables; changes nothing where they are up to date."""
+    """Create or upgrade the database's tables; changes nothing where they are up to date.
+
+    Tables of a later version stay as they are; this version can use them.
+    """
     from app import logs
     from app.provenance.database import connect, get_revision, translate_errors, upgrade
 
     with explain_errors(), translate_errors():
         engine = connect(settings)
         upgrade(engine)
-        logs.get(__name__).info("tables are up to date", revision=get_revision(engine))
+        logs.get(__name__).info("tables can be used", revision=get_revision(engine))
 
 
 @click.command(epilog="Example (the compose file's): marquee ship")
