@@ -71,7 +71,11 @@ class Workspace:
 
     def is_running(self) -> bool:
         """Whether a run, or a command that a killed run had started, holds the lock."""
-        return is_locked(self.path / _LOCK_FILE)
+        try:
+            return is_locked(self.path / _LOCK_FILE)
+        except OSError as error:
+            _log.error("cannot read the lock of the workspace", error=str(error))
+            return False
 
     def read(self, name: str) -> dict[str, Any]:
         """Read one of the JSON files; empty when it is missing or damaged."""

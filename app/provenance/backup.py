@@ -67,7 +67,7 @@ def restore_backup(engine: sa.Engine, store: Path, source: IO[bytes]) -> dict[st
         The number of rows of each table and of files of the store that were read.
 
     Raises:
-        BackupError: the archive is incomplete or not a backup.
+        BackupError: the archive is incomplete, not a backup, or of a later version.
         IngestError: another process writes the store, or it cannot be written.
     """
     if engine.dialect.name == "sqlite":
@@ -130,6 +130,11 @@ def _encode_row(row: dict[str, Any]) -> bytes:
 def _restore_rows(engine: sa.Engine, table: sa.Table, lines: IO[bytes]) -> int:
     binary = [c.name for c in table.columns if isinstance(c.type, sa.LargeBinary)]
     rows = [json.loads(line) for line in lines]
+    if unknown := sorted({name for row in rows for name in row} - set(table.columns.keys())):
+        raise BackupError(
+            f"the backup has a column {table.name}.{unknown[0]} that this version does not know: "
+            "restore it with the version that made it"
+        )
     for row in rows:
         row.update({name: base64.b64decode(row[name]) for name in binary})
     if rows:
@@ -146,6 +151,8 @@ def _read_members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
     """
     member = archive.next()
     content = archive.extractfile(member) if member and member.name == _HEADER else None
-    if content is None or json.load(content).get("format") != _FORMAT:
-        raise BackupError("not a backup that this version can read")
+    number = None if content is None else json.load(content).get("format")
+    if number != _FORMAT:
+        found = "no backup" if number is None else f"a backup of format {number!r}"
+        raise BackupError(f"{found}; this version reads format {_FORMAT}")
     yield from archive

@@ -24,7 +24,10 @@ _STORE = click.Path(path_type=Path, file_okay=False)
 )
 @click.pass_obj
 def migrate(settings: Settings, wait_seconds: float) -> None:
-    """Create or upgrade the database's tables; changes nothing where they are up to date."""
+    """Create or upgrade the database's tables; changes nothing where they are up to date.
+
+    Tables of a later version stay as they are; this version can use them.
+    """
     from app import logs
     from app.provenance.database import (
         connect,
@@ -38,7 +41,7 @@ def migrate(settings: Settings, wait_seconds: float) -> None:
         engine = connect(settings)
         wait_until_connected(engine, wait_seconds)
         upgrade(engine)
-        logs.get(__name__).info("tables are up to date", revision=get_revision(engine))
+        logs.get(__name__).info("tables can be used", revision=get_revision(engine))
 
 
 @click.command(epilog="Example (the compose file's): marquee ship")

@@ -96,13 +96,21 @@ def wait_until_connected(engine: sa.Engine, timeout_seconds: float) -> None:
 
 
 def upgrade(engine: sa.Engine) -> None:
-    """Run the migrations that were not run yet."""
+    """Run the migrations that were not run yet.
+
+    Tables that a later version has migrated stay as they are: the version before can use them.
+    """
     logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)
     from alembic import command  # noqa: PLC0415 - slow to import, and needed for migrations only
     from alembic.config import Config  # noqa: PLC0415
+    from alembic.script import ScriptDirectory  # noqa: PLC0415
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    if (revision := get_revision(engine)) is not None and revision not in known:
+        _log.warning("the tables are of a later version; nothing is changed", revision=revision)
+        return
     with engine.begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")

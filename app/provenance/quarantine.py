@@ -7,6 +7,7 @@ oldest files are removed.
 
 import contextlib
 import os
+import stat
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -81,7 +82,7 @@ class Quarantine:
         return len(sizes), sum(size for size, _ in sizes.values())
 
     def add(self, path: Path, error: UnreadableError) -> None:
-        """Move a file of the spool here.
+        """Move a file of the spool here, in place of an earlier one of its name.
 
         If that fails (a full disk), the failure is logged, and the file stays where it is.
         """
@@ -89,7 +90,8 @@ class Quarantine:
 
     def add_link(self, path: Path, error: UnreadableError) -> None:
         """Keep a segment here that can be read in part; it also stays in the spool."""
-        self._add(path, error, lambda target: os.link(path, target))
+        if not (self.directory / path.name).exists():
+            self._add(path, error, lambda target: os.link(path, target))
 
     def requeue(self, check: Callable[[Path], None]) -> tuple[list[Path], dict[Path, str]]:
         """Move the files that can be read by now back into the spool.
@@ -109,10 +111,10 @@ class Quarantine:
                     kept[path] = "the spool has a file of this name"
                     continue
                 path.rename(self._spool / path.name)
-            except UnreadableError as error:
-                kept[path] = str(error)
             except FileNotFoundError:  # removed or moved in the meantime
                 continue
+            except (UnreadableError, OSError) as error:
+                kept[path] = str(error)
             else:
                 moved.append(path)
         return moved, kept
@@ -120,11 +122,12 @@ class Quarantine:
     def adopt_old_files(self) -> None:
         """Move what a shipper of version 0.2.0 renamed here, under the name it had."""
         for path in self._spool.glob(f"[!.]*{_OLD_SUFFIX}"):
-            for old, suffix in _OLD_NAMES.items():
-                if path.name.endswith(old):
-                    self.directory.mkdir(exist_ok=True)
-                    path.rename(self.directory / (path.name.removesuffix(old) + suffix))
-                    break
+            old = next(old for old in _OLD_NAMES if path.name.endswith(old))
+            try:
+                self.directory.mkdir(exist_ok=True)
+                path.rename(self.directory / (path.name.removesuffix(old) + _OLD_NAMES[old]))
+            except OSError as error:
+                _log.error("cannot move to the quarantine", file=path.name, error=str(error))
 
     def prune(self) -> None:
         """Remove the files that are too old, then the oldest until the rest is small enough."""
@@ -143,12 +146,9 @@ class Quarantine:
             _log.error("quarantine is full or its files too old: oldest removed", files=removed)
 
     def _add(self, path: Path, error: UnreadableError, put: Callable[[Path], object]) -> None:
-        target = self.directory / path.name
-        if target.exists():
-            return
         try:
             self.directory.mkdir(exist_ok=True)
-            put(target)
+            put(self.directory / path.name)
         except FileNotFoundError:  # removed in the meantime
             return
         except OSError as failure:
@@ -167,5 +167,6 @@ class Quarantine:
         for path in self.directory.glob("[!.]*"):
             with contextlib.suppress(FileNotFoundError):
                 state = path.stat()
-                sizes[path] = state.st_size, state.st_mtime
+                if stat.S_ISREG(state.st_mode):
+                    sizes[path] = state.st_size, state.st_mtime
         return sizes

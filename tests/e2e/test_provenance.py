@@ -123,6 +123,26 @@ def test_a_recommendation_is_traced_by_its_request_id(stack: Stack) -> None:
     assert requests.get(f"{URL}/trace/{request_id}", timeout=0.6).status_code == 404
 
 
+def test_records_are_shipped_while_a_newer_slot_writes_another_format(stack: Stack) -> None:
+    """Its segment is kept; `marquee requeue` names it, and reads it once it is of a known form."""
+    name = "0000000000000001-canary-1"
+    in_canary = ("exec", "-T", "canary", "sh", "-c")
+    stack.compose(
+        *in_canary, f"echo later >/spool/.{name} && mv /spool/.{name} /spool/{name}.v2.segment"
+    )
+    response = requests.get(f"{URL}/recommend/42", timeout=0.6)
+    wait_until_shipped()
+    trace = f"{SHIPPER_URL}/trace/{response.headers['X-Request-Id']}"
+    assert requests.get(trace, timeout=3).status_code == 200
+    metrics = requests.get(f"{SHIPPER_URL}/metrics", timeout=3).text
+    labels = '{kind="segment",reason="format"}'
+    assert f"marquee_provenance_quarantined_files_total{labels} 1.0" in metrics
+    with pytest.raises(AssertionError, match="format 2; this program reads 1"):
+        stack.compose("exec", "-T", "shipper", "marquee", "requeue")
+    stack.compose("exec", "-T", "shipper", "rm", f"/spool/quarantine/{name}.v2.segment")
+    assert "0 files" in stack.compose("exec", "-T", "shipper", "marquee", "requeue")
+
+
 def test_a_response_that_came_too_late_is_marked_client_gone(stack: Stack) -> None:
     """A paused slot responds late; NGINX retries at another, whose response is delivered."""
     docker("pause", stack.container("canary"))

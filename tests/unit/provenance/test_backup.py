@@ -105,6 +105,34 @@ def test_another_archive_is_rejected(environment: Environment, tmp_path: Path) -
         restore_backup(environment.engine(), tmp_path / "new", other)
 
 
+def add_members(**members: object) -> io.BytesIO:
+    """An archive with these members as JSON."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w:gz") as archive:
+        for name, value in members.items():
+            text = json.dumps(value).encode()
+            member = tarfile.TarInfo(name)
+            member.size = len(text)
+            archive.addfile(member, io.BytesIO(text))
+    out.seek(0)
+    return out
+
+
+def test_a_backup_of_a_later_version_is_refused_in_a_sentence(
+    environment: Environment, tmp_path: Path
+) -> None:
+    header: dict[str, object] = {"format": 1, "revision": "9999"}
+    engine, row = environment.engine(), {"build_id": "7", "region": "eu"}
+    later = add_members(**{"backup.json": header, "build/000000.jsonl": row})
+    with pytest.raises(
+        BackupError, match=r"a column build\.region that this version does not know"
+    ):
+        restore_backup(engine, tmp_path / "new", later)
+    later = add_members(**{"backup.json": {"format": 2}})
+    with pytest.raises(BackupError, match="a backup of format 2; this version reads format 1"):
+        restore_backup(engine, tmp_path / "new", later)
+
+
 def test_the_commands_back_up_to_a_file_and_restore_from_it(
     filled: Environment, tmp_path: Path
 ) -> None:

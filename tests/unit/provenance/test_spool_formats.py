@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from app.provenance.database import get_revision
 from app.provenance.lineage import Lineage
 from app.provenance.quarantine import DIRECTORY, Quarantine, UnreadableError
 from app.provenance.record_format import decode_header, encode_frame, read_frames
@@ -207,6 +208,19 @@ def test_a_description_of_another_format_is_kept(environment: Environment) -> No
     assert metric(shipper, total, kind="info", reason="format") == 1
 
 
+def test_a_description_that_is_written_again_replaces_the_one_that_is_kept(
+    environment: Environment,
+) -> None:
+    """A slot writes it at each start."""
+    environment.spool.mkdir(parents=True)
+    shipper = environment.shipper(environment.engine())
+    for content in ("{}", '{"a": 1}'):
+        (environment.spool / "4-canary.v2.info.json").write_text(content)
+        shipper.ship()
+        assert [path.name for path in environment.spool.iterdir()] == [DIRECTORY]
+        assert (environment.spool / DIRECTORY / "4-canary.v2.info.json").read_text() == content
+
+
 def test_a_shipper_that_knows_the_format_reads_what_an_older_one_kept(
     environment: Environment,
 ) -> None:
@@ -307,3 +321,16 @@ def test_a_header_with_values_of_another_type_is_refused() -> None:
     header = {"slot": "canary", "version_number": "4", "build_id": "4-0"}
     with pytest.raises(ValueError, match="version_number is '4'"):
         decode_header(json.dumps(header).encode())
+
+
+def test_tables_of_a_later_version_are_used_as_they_are(environment: Environment) -> None:
+    """After a rollback of the code: `migrate` runs before the shipper, which would not start."""
+    write_record(environment)
+    engine = environment.engine()
+    with engine.begin() as connection:
+        connection.execute(sa.text("alter table reccom add column region varchar(8)"))
+        connection.execute(sa.text("update alembic_version set version_num = '9999'"))
+    done = invoke("migrate", MARQUEE_DATABASE=environment.settings.database)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert environment.shipper(engine).ship() == 1
+    assert get_revision(engine) == "9999"
