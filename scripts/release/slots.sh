@@ -43,6 +43,8 @@ get_image_id() { docker image inspect --format '{{.Id}}' "$1" 2>/dev/null; } # T
 get_container() { compose ps --all --quiet "$1" 2>/dev/null | head -1; }     # SLOT
 get_slot_image() { docker inspect --format '{{.Image}}' "$(get_container "$1")" 2>/dev/null; }
 
+get_creation_time() { docker inspect --format '{{.Created}}' "$(get_container "$1")" 2>/dev/null; } # SLOT
+
 get_slot_variable() { # SLOT NAME; an environment variable of the slot's container
     docker inspect --format '{{range .Config.Env}}{{println .}}{{end}}' "$(get_container "$1")" 2>/dev/null |
         sed -n "s/^$2=//p"
@@ -99,7 +101,9 @@ pin_slots() {
             fail "$SLOTS_FILE was not written by this script; rename yours and list it in COMPOSE_FILE (docs/releasing.md)"
     else
         commit=$(get_slot_variable stable-1 MARQUEE_COMMIT)
-        git cat-file -e "${commit:-unknown}^{commit}" 2>/dev/null || commit=HEAD
+        # An image that no release has built does not name its commit: take that of the clone at the time.
+        git cat-file -e "${commit:-unknown}^{commit}" 2>/dev/null ||
+            commit=$(git rev-parse --verify --quiet "HEAD@{$(get_creation_time stable-1)}" 2>/dev/null) || commit=HEAD
         definitions=$(read_definitions "$commit") || fail "docker compose rejects docker-compose.yml of $commit"
         for slot in "${SLOTS[@]}"; do
             definitions=$(set_build "$slot" "$definitions" "$(get_slot_variable "$slot" MARQUEE_BUILD_ID)" \

@@ -49,7 +49,8 @@ update_stack() {
     # The simulated environment (profile `demo`) and what is run by hand are no part of a deployment.
     mapfile -t built < <(list_services "$configuration" '.build')
     mapfile -t others < <(list_services "$configuration" true | grep -vxE 'init|migrate|scheduler|nginx')
-    ! is_running nginx || run_stack_step "NGINX rejects its configuration" exec -T nginx nginx -t
+    ! is_running nginx || run_stack_step "NGINX rejects its configuration (if that needs the new definition of its container: docker compose up -d nginx)" \
+        exec -T nginx nginx -t
     log "building the images of the services beside the slots; the log is $STACK_LOG"
     run_stack_step "the images cannot be built" --progress plain build "${built[@]}"
     log "updating secrets, database and tables"
@@ -90,10 +91,16 @@ replace_scheduler() { start_services "the scheduler does not become healthy" sch
 
 # Replace the scheduler when no retraining is running. One process waits for all deployments.
 replace_scheduler_after_retraining() {
+    local attempts=0
+    mkdir -p "$STATE_DIR"
     exec 8>>"$SCHEDULER_LOCK"
     flock --nonblock 8 || { log "another process is waiting for the end of the retraining"; return 0; }
     while is_retraining; do sleep "${SCHEDULER_POLL_SECONDS:-5}" 8>&-; done
-    replace_scheduler
+    # A release that changes a slot at the same time can make it fail.
+    until (replace_scheduler); do
+        ((++attempts < 4)) || exit 1
+        sleep "${SCHEDULER_POLL_SECONDS:-5}" 8>&-
+    done
     log "the scheduler is up to date"
 }
 

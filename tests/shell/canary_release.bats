@@ -379,6 +379,13 @@ teardown() { [[ -z ${running:-} ]] || kill -9 "$running" 2>/dev/null || true; }
     [[ $status == 0 && $(pinned stable-1 .mem_limit) == 512m ]]
 }
 
+@test "pin: takes the commit of the time when a slot was created, if its image names none" {
+    echo 2020-01-01T00:00:00.123456789Z >"$FAKES/created"
+    change_slots_memory 1g
+    release pin
+    [[ $status == 0 && $(pinned stable-1 .mem_limit) == 512m ]]
+}
+
 @test "pin: refuses an override file of the operator" {
     echo 'services: {}' >docker-compose.override.yml
     for command in pin start; do
