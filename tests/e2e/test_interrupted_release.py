@@ -110,7 +110,7 @@ def small_disk(directory: Path) -> Iterator[None]:
     directory.mkdir(parents=True, exist_ok=True)
     content = directory.with_suffix(".content")
     shutil.copytree(directory, content)
-    mount = ["mount", "-t", "tmpfs", "-o", "size=128m", "tmpfs", directory]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=128m", "tmpfs", str(directory)]
     if subprocess.run(mount, capture_output=True, check=False).returncode:
         shutil.rmtree(content)
         pytest.skip("a file system cannot be mounted here")
