@@ -13,6 +13,11 @@ from tests.support.stack import URL, Stack
 from tests.support.waiting import eventually
 
 ALERTMANAGER = "http://127.0.0.1:9093"
+CHANGED_FILES = (
+    "nginx/nginx.conf",
+    "monitoring/alertmanager/messages.tmpl",
+    "scripts/database/start.sh",
+)
 #: What the processes log when they read changed files.
 RESTARTING, CHANGED = "a setting has changed in its file", "watch_files.sh: files have changed"
 
@@ -30,7 +35,7 @@ def clone(stack: Stack) -> Iterator[Path]:
         env_file.unlink(missing_ok=True)
     else:
         env_file.write_text(settings)
-    git(stack.clone, "checkout", "--quiet", "--", "nginx", "monitoring", "scripts")
+    git(stack.clone, "checkout", "--quiet", "--", *CHANGED_FILES)
     stack.compose("up", "-d", "--wait")
 
 
@@ -112,15 +117,13 @@ def test_a_changed_setting_replaces_only_the_containers_that_use_it(
 
 def test_changed_files_reach_running_processes(stack: Stack, clone: Path) -> None:
     before = stack.start_times()
-    nginx = clone / "nginx" / "nginx.conf"
+    nginx, template, start = (clone / name for name in CHANGED_FILES)
     header = "add_header X-Request-Id $marquee_request_id always;"
     replace(nginx, nginx.read_text().replace(header, f"{header} add_header X-Test new always;", 1))
     rule = "groups: [{name: test, rules: [{record: 'test:one', expr: vector(1)}]}]\n"
     replace(clone / "monitoring" / "prometheus" / "rules" / "test.yml", rule)
-    template = clone / "monitoring" / "alertmanager" / "messages.tmpl"
     loaded = count_in_logs(stack, "Completed loading of configuration file", "alertmanager")
     replace(template, template.read_text() + "{{/* changed */}}\n")
-    start = clone / "scripts" / "database" / "start.sh"
     replace(start, start.read_text() + "# changed\n")
 
     def header_is_sent() -> bool:

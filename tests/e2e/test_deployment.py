@@ -36,7 +36,7 @@ def developer(releases: Releases, tmp_path: Path) -> Iterator[Path]:
     releases.settings = {"RELEASE_MIN_FREE_DISK_MB": "999999999"}
     before = git(releases.clone, "rev-parse", "HEAD").strip()
     yield developer
-    git(releases.clone, "reset", "--quiet", "--hard", before)
+    git(releases.clone, "reset", "--quiet", "--keep", before)  # with the changes of a fixture
     git(releases.clone, "remote", "set-url", "origin", url)
 
 

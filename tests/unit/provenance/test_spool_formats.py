@@ -331,6 +331,7 @@ def test_tables_of_a_later_version_are_used_as_they_are(environment: Environment
         connection.execute(sa.text("alter table reccom add column region varchar(8)"))
         connection.execute(sa.text("update alembic_version set version_num = '9999'"))
     done = invoke("migrate", MARQUEE_DATABASE=environment.settings.database)
-    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.returncode == 0, done.stderr
+    assert b"the tables are of a later version" in done.stderr
     assert environment.shipper(engine).ship() == 1
     assert get_revision(engine) == "9999"
