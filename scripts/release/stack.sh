@@ -26,6 +26,8 @@ run_stack_step() { # ERROR-MESSAGE COMPOSE-ARGUMENT...
     stack_compose "${@:2}" >>"$STACK_LOG" 2>&1 </dev/null || fail_stack_step "$1"
 }
 
+# Not with --no-deps: older versions of Compose count dependencies to a service's definition, and the next
+# `docker compose up -d` would replace its container.
 start_services() { # ERROR-MESSAGE SERVICE...; waits until they are healthy
     run_stack_step "$1" up -d --no-build --quiet-pull --wait --wait-timeout "$HEALTH_TIMEOUT_SECONDS" "${@:2}"
 }
