@@ -79,7 +79,7 @@ command_supervise() {
     timeout 20 docker info >/dev/null 2>&1 || fail "Docker does not respond; the release is resumed when it does"
     acquire_lock supervise || return 0 # a process runs it
     in_progress || return 0            # it has ended meanwhile
-    attempts=$(jq -r .attempts "$LOCK_HOLDER_FILE")
+    attempts=$(jq -r '.attempts // 1' "$LOCK_HOLDER_FILE")
     log "release $(get_state .id): its process has ended in phase $(get_state .phase); resuming it (attempt $attempts), log: $LOG_FILE"
     # On a full disk the messages remain on standard error.
     if printf '\nresumed by supervise, attempt %s\n' "$attempts" 2>/dev/null >>"$LOG_FILE"; then
