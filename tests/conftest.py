@@ -1,6 +1,7 @@
 """Shared fixtures: a small model with known content and the directory of real input data."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -35,7 +36,12 @@ class FileScheduling(LoadScopeScheduling):  # type: ignore[misc]
 
 
 def pytest_configure() -> None:
-    """Choose the seed of generated input, also for the processes that this one starts."""
+    """Choose the seed of generated input, and let started processes be interrupted.
+
+    A shell starts its background commands with SIGINT ignored, which processes inherit.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.setdefault("MARQUEE_TEST_SEED", str(Random().randrange(2**32)))
 
 
