@@ -83,6 +83,7 @@ build_one() {
     tag=$(tag_of "$name")
     inputs=$(hash_inputs "$name")
     if ! why=$(skip_reason "$tag" "$inputs"); then
+        mkdir -p "$LOGS"
         echo "==> building $tag" >&2
         old=$(docker image inspect --format '{{.Id}}' "$tag" 2>/dev/null || true)
         if [[ $name == debian ]]; then build_debian "$inputs"; else build_on_debian "$name" "$inputs"; fi \
@@ -100,7 +101,6 @@ build_all() {
     export SECRETS
     trap 'rm -rf "$SECRETS"' EXIT
     "$HERE/build_secrets.sh" "$SECRETS"
-    mkdir -p "$LOGS"
     build_one debian
     for name in "$@"; do
         [[ $name == debian ]] || printf '%s\n' "$name"
