@@ -45,6 +45,8 @@ from app.shutdown import stop_event
 
 BATCH_RECORDS = 2000
 _LOCK_FILE = "shipper.lock"
+#: Time between two attempts to lock a spool that another shipper holds.
+_LOCK_POLL_SECONDS = 0.5
 _POLL_SECONDS = 0.5
 _MAX_RETRY_SECONDS = 15.0
 _RETENTION_INTERVAL_SECONDS = 3600.0
@@ -188,7 +190,8 @@ def run_shipper(settings: Settings, exit_with_parent: bool) -> None:
     watch.start()
     with ExitStack() as stack:
         stack.callback(watch.restart_if_changed)
-        _lock_spool(stack, settings.spool_dir / _LOCK_FILE)
+        if not _lock_spool(stack, settings.spool_dir / _LOCK_FILE, stop):
+            return
         engine = connect(settings)
         _create_tables(engine)
         reader = SpoolReader(settings.spool_dir, open_quarantine(settings))
@@ -213,12 +216,20 @@ def _stop_at_end_of_stdin(stop: Event) -> None:
     stop.set()
 
 
-def _lock_spool(stack: ExitStack, path: Path) -> None:
-    try:
-        stack.enter_context(exclusive_lock(path))
-    except LockHeldError as error:
-        _log.warning("waiting for another shipper of this spool to end", owner=error.owner)
-        stack.enter_context(exclusive_lock(path, timeout_seconds=-1))
+def _lock_spool(stack: ExitStack, path: Path, stop: Event) -> bool:
+    """Lock the spool, waiting for another shipper to end; return False if `stop` is set first."""
+    is_waiting = False
+    while True:
+        try:
+            stack.enter_context(exclusive_lock(path))
+            return True
+        except LockHeldError as error:
+            if not is_waiting:
+                is_waiting = True
+                _log.warning("waiting for another shipper of this spool to end", owner=error.owner)
+        # Not a blocking lock: Python starts that again after a signal, and SIGTERM has no effect.
+        if stop.wait(_LOCK_POLL_SECONDS):
+            return False
 
 
 def _create_tables(engine: sa.Engine) -> None:

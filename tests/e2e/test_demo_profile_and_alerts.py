@@ -3,14 +3,18 @@
 import itertools
 import json
 import smtplib
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 import requests
 
+from tests.conftest import ROOT
 from tests.support.docker import docker
-from tests.support.stack import Stack
+from tests.support.stack import PROJECT, Stack
 from tests.support.stream import send_lines, wait_until_collected
 from tests.support.waiting import eventually
 
@@ -36,6 +40,26 @@ def demo(stack: Stack) -> Iterator[Stack]:
     stack.compose("--profile", "demo", "rm", "--stop", "--force", *DEMO_SERVICES)
     stack.compose("up", "-d", "--wait")
     stack.compose("restart", "alertmanager")
+
+
+def test_the_sample_is_imported_before_any_service_has_run(stack: Stack, tmp_path: Path) -> None:
+    """The demo's first step, in a project of its own, which has no volumes yet."""
+    server, log = tmp_path / "server", tmp_path / "log"
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(server)], check=True)
+    (server / ".venv").symlink_to(Path(sys.prefix))
+    environment = {
+        **stack.environment, "COMPOSE_PROJECT_NAME": f"{PROJECT}-import",
+        "SERVER_DIR": str(server), "DEMO_LOG": str(log),
+    }  # fmt: skip
+    step = "set -o pipefail; source scripts/demo/steps.sh; import_sample"
+    try:
+        done = subprocess.run(["bash", "-c", step], cwd=ROOT, env=environment, check=False)
+        assert done.returncode == 0, log.read_text()
+    finally:
+        down = ["docker", "compose", "down", "--volumes", "--timeout", "1"]
+        subprocess.run(down, cwd=server, env=environment, capture_output=True, check=True)
+    counts = json.loads(log.read_text().splitlines()[-1])
+    assert counts["watches"] > 0 and counts["rejected"] == 0
 
 
 def test_kafka_delivers_a_line(demo: Stack) -> None:

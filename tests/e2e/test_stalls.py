@@ -41,6 +41,13 @@ def faulty_canary(stack: Stack, fault: str) -> Iterator[None]:
         stack.recreate("canary")
 
 
+def send_signal(pids: list[int], number: signal.Signals) -> None:
+    """Send a signal to processes; one that has ended meanwhile is left out."""
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
 def test_no_request_fails_while_a_slot_is_paused(
     stack: Stack, record_measurement: Callable[[str], None]
 ) -> None:
@@ -77,26 +84,22 @@ def test_no_request_fails_with_a_canary_of_300_ms_latency(
 def test_no_request_fails_when_all_slots_stall_at_once(
     stack: Stack, record_measurement: Callable[[str], None]
 ) -> None:
-    pids = [
-        int(line.split()[0])
-        for slot in SLOTS
-        for line in docker("top", stack.container(slot), "-o", "pid").splitlines()[1:]
-    ]
-
-    def send_signal(number: signal.Signals) -> None:
-        for pid in pids:
-            # Among the processes may be a health check, which has ended since.
-            with suppress(ProcessLookupError):
-                os.kill(pid, number)
+    containers = [stack.container(slot) for slot in SLOTS]
 
     def stall() -> None:
         for _ in range(STALLS):
             stack.wait_until_serving("canary")
+            # Listed each time: health checks come and go, and their numbers are used again.
+            pids = [
+                int(line.split()[0])
+                for container in containers
+                for line in docker("top", container, "-o", "pid").splitlines()[1:]
+            ]
             try:
-                send_signal(signal.SIGSTOP)
+                send_signal(pids, signal.SIGSTOP)
                 time.sleep(STALL_SECONDS)
             finally:
-                send_signal(signal.SIGCONT)
+                send_signal(pids, signal.SIGCONT)
             time.sleep(AFTER_STALL_SECONDS)
 
     result = attack(URL, range(1000), RATE, MAX_SECONDS, during=stall, stop_early=True)

@@ -80,6 +80,22 @@ def test_a_second_shipper_waits_for_the_first(shared_model: Path, tmp_path: Path
             wait_for_line(second_log, "shipper started")
 
 
+def test_a_waiting_shipper_ends_at_sigterm(tmp_path: Path) -> None:
+    settings = {
+        "MARQUEE_SPOOL_DIR": str(tmp_path / "spool"),
+        "MARQUEE_DATABASE": f"sqlite:///{tmp_path}/p.db",
+        "MARQUEE_SHIPPER_BIND": f"127.0.0.1:{free_port()}",
+    }
+    first_log, second_log = tmp_path / "first.log", tmp_path / "second.log"
+    with running_shipper(first_log, **settings) as first:
+        wait_for_line(first_log, "shipper started")
+        with running_shipper(second_log, **settings) as second:
+            wait_for_line(second_log, "waiting for another shipper")
+            second.terminate()
+            assert second.wait(60) == 0
+        assert first.poll() is None
+
+
 def wait_for_line(log: Path, text: str) -> None:
     eventually(lambda: text in log.read_text(), 60, log.read_text)
 
