@@ -13,10 +13,10 @@ render_queries() { # WINDOW-SECONDS VERSION; prints a Prometheus rules file
     printf '%s\n' "${text//\$VERSION/"$2"}"
 }
 
-list_rules() { # WINDOW-SECONDS VERSION; prints one JSON object a line
+list_rules() { # WINDOW-SECONDS VERSION; prints two lines a rule: its expression, and the rule as JSON
     render_queries "$@" | "${RELEASE_MARQUEE%/*}/python" -c \
         'import json, sys; from ruamel.yaml import YAML; json.dump(YAML(typ="safe").load(sys.stdin), sys.stdout)' |
-        jq -c '.groups[].rules[]'
+        jq -r '.groups[].rules[] | (.expr | split("\n") | join(" ")), tojson'
 }
 
 # Set PROMETHEUS_URL: RELEASE_PROMETHEUS_URL, or where the stack publishes Prometheus.
@@ -27,25 +27,27 @@ load_prometheus_url() {
     PROMETHEUS_URL=${url:-${PROMETHEUS_URL:-http://127.0.0.1:9090}}
 }
 
-# Evaluate an expression at a time. Prints the response as JSON; one that is not JSON, or the error of
-# the request, becomes a JSON string.
+# Evaluate an expression at a time. Prints the response, or the error of the request, in one line.
 query_prometheus() { # EXPRESSION TIME
     { curl --silent --show-error --max-time 5 --get --data-urlencode "query=$1" \
         --data-urlencode "time=$2" "$PROMETHEUS_URL/api/v1/query" 2>&1 9>&- || true; } |
-        head -c 1000000 | jq -Rs '. as $text | try fromjson catch "not JSON: \($text[:200])"'
+        head -c 1000000 | tr '\n\0' '  '
+    echo
 }
 
 # Evaluate all checks at a fixed time, so that an evaluation can be reproduced later. Prints JSON.
 evaluate() { # verdict|guard WINDOW-SECONDS TIME
-    local rule version response='{}'
+    local expression rule version response='{'
     version=$(get_state .version)
     load_prometheus_url # a changed port arrives by `docker compose up -d`, also during a release
-    while read -r rule; do
+    while IFS= read -r expression && IFS= read -r rule; do
         # After a failed request the remaining queries are skipped and get the same error.
-        [[ $response == \"* ]] || response=$(query_prometheus "$(jq -r .expr <<<"$rule")" "$3")
-        jq -nc --argjson rule "$rule" --argjson response "$response" '$ARGS.named'
+        [[ $response != '{'* ]] || response=$(query_prometheus "$expression" "$3")
+        printf '%s\n' "$rule" "$response"
     done < <(list_rules "$2" "$version") |
-        jq -cs --arg kind "$1" --argjson window_seconds "$2" --argjson evaluated_at "$3" \
+        jq -Rnc '[inputs] | [range(0; length; 2) as $i | {rule: (.[$i] | fromjson),
+            response: (.[$i + 1] as $text | try ($text | fromjson) catch "not JSON: \($text[:200])")}]' |
+        jq -c --arg kind "$1" --argjson window_seconds "$2" --argjson evaluated_at "$3" \
             --argjson settings "$(settings_as_json)" -f "$CODE_DIR/scripts/release/verdict.jq"
 }
 

@@ -79,16 +79,16 @@ create_release() { # release|rollback [IMAGE]
                     image_digest: ($images[$image].image_digest // "unknown")}
           else . end') || fail "cannot create the state of a new release"
     write_file "$STATE_FILE" "$state" || fail "cannot write $STATE_FILE: $WRITE_ERROR"
-    append_history release_started "$(jq '{kind, version, commit, stable_image, started_by}' "$STATE_FILE")"
+    append_history release_started '{kind, version, commit, stable_image, started_by}'
     write_metrics
 }
 
 # -- state machine --------------------------------------------------------------------------------
 
 run_release() {
-    local phase
-    while phase=$(get_state .phase); [[ $phase != completed ]]; do
-        log "release $(get_state .id): $phase"
+    local id phase
+    while read -r id phase < <(get_state '"\(.id) \(.phase)"') && [[ $phase != completed ]]; do
+        log "release $id: $phase"
         # Restoring and aborting do not wait for space on a full disk; whatever deploys a candidate does, so
         # that a kill cannot lose its state.
         [[ ! $phase =~ ^(building|verifying|deploying|promoting)$ ]] || wait_until_saved
@@ -204,7 +204,7 @@ guards_abort() {
     window=$((time - $(get_state .analysis_started_at)))
     ((window < $(duration_seconds "$RELEASE_GUARD_WINDOW"))) || window=$(duration_seconds "$RELEASE_GUARD_WINDOW")
     evaluation=$(evaluate guard "$window" "$time")
-    append_history evaluation "$evaluation"
+    append_history evaluation '$e' --argjson e "$evaluation"
     update_state '.guard_failures = (if $e.verdict == "ABORT" then .guard_failures + 1 else 0 end)
         | .last_evaluation = $e' --argjson e "$evaluation"
     write_metrics
@@ -218,7 +218,7 @@ apply_verdict() {
     evaluation=$(evaluate_with_retry verdict "$((deadline - $(get_state .analysis_started_at)))" "$deadline")
     verdict=$(jq -r .verdict <<<"$evaluation")
     reason=$(jq -r .reason <<<"$evaluation")
-    append_history evaluation "$evaluation"
+    append_history evaluation '$e' --argjson e "$evaluation"
     update_state '.last_evaluation = $e' --argjson e "$evaluation"
     log "verdict: $verdict $reason"
     case $verdict in
@@ -325,7 +325,7 @@ phase_finalizing() {
 # Write the end of a release to history, state and metrics, once the disk has space for it.
 complete_state() {
     wait_until_saved
-    append_history release_completed "$(jq_state '{outcome, reason, version, build_id, commit, kind}')"
+    append_history release_completed '{outcome, reason, version, build_id, commit, kind}'
     transition completed '.completed_at = $now | .outcome_counts[.outcome] += 1
         | (if .outcome == "promoted" then .images[.candidate_image] = {build_id, image_digest, content_hash, definitions}
            elif .outcome == "aborted" and .kind == "release" then

@@ -75,17 +75,15 @@ get_definitions() { # JQ-PATH
 
 # Write what slots run; a slot that is not named keeps what it has. Fails if the disk is full.
 write_definitions() { # JSON: definitions by slot
-    local slot definition lines=''
-    for slot in "${SLOTS[@]}"; do
-        definition=$(jq -c --arg slot "$slot" '.[$slot] // empty' <<<"$1")
-        [[ -n $definition || ! -e $SLOTS_FILE ]] || definition=$(get_definition "$slot")
-        lines+="  $slot: !override $definition"$'\n'
-    done
+    local lines current=''
+    [[ ! -e $SLOTS_FILE ]] || current=$(<"$SLOTS_FILE")
     # The volumes and networks of a definition may be missing from a later docker-compose.yml.
-    lines+=$(sed -n 's/^  [a-z0-9-]*: !override //p' <<<"$lines" | jq -rs '
+    lines=$(jq -r --arg current "$current" '
         def declare($kind; $names): if $names == [] then empty else "\($kind): \($names | map({(.): {}}) | add | tojson)" end;
-        declare("volumes"; [.[].volumes[]? | select(.type == "volume" and .source) | .source] | unique),
-        declare("networks"; [.[].networks // {} | keys[]] | unique)')
+        ([$current | scan("(?:^|\n)  ([a-z0-9-]+): !override ([^\n]+)") | {(.[0]): (.[1] | fromjson)}] | add // {}) + .
+        | ($ARGS.positional[] as $slot | "  \($slot): !override \(.[$slot] | tojson)"),
+          declare("volumes"; [.[].volumes[]? | select(.type == "volume" and .source) | .source] | unique),
+          declare("networks"; [.[].networks // {} | keys[]] | unique)' --args "${SLOTS[@]}" <<<"$1") || return
     write_slots_file "$SLOTS_HEADER"$'\n'"services:"$'\n'"$lines"
 }
 
@@ -95,7 +93,7 @@ write_slots_file() { # CONTENT
 
 # Write SLOTS_FILE if there is none yet, from what runs. Idempotent.
 pin_slots() {
-    local slot commit definitions
+    local slot commit definitions pinned=''
     if [[ -e $SLOTS_FILE ]]; then
         [[ $(head -1 "$SLOTS_FILE") == "$SLOTS_HEADER" ]] ||
             fail "$SLOTS_FILE was not written by this script; rename yours and list it in COMPOSE_FILE (docs/releasing.md)"
@@ -106,20 +104,20 @@ pin_slots() {
             commit=$(git rev-parse --verify --quiet "HEAD@{$(get_creation_time stable-1)}" 2>/dev/null) || commit=HEAD
         definitions=$(read_definitions "$commit") || fail "docker compose rejects docker-compose.yml of $commit"
         for slot in "${SLOTS[@]}"; do
-            definitions=$(set_build "$slot" "$definitions" "$(get_slot_variable "$slot" MARQUEE_BUILD_ID)" \
+            pinned+=$(set_build "$slot" "$definitions" "$(get_slot_variable "$slot" MARQUEE_BUILD_ID)" \
                 "$(get_slot_variable "$slot" MARQUEE_IMAGE_DIGEST)")
         done
-        [[ -n $(get_container canary) ]] || definitions=$(jq -c '.canary.scale = 0' <<<"$definitions")
-        write_definitions "$definitions" || fail "cannot write $SLOTS_FILE: $WRITE_ERROR"
+        pinned=$(jq -cs --arg canary "$(get_container canary)" 'add | if $canary == "" then .canary.scale = 0 else . end' <<<"$pinned")
+        write_definitions "$pinned" || fail "cannot write $SLOTS_FILE: $WRITE_ERROR"
     fi
     [[ $(compose config --format json | jq -r '.services["stable-1"] | .build // .environment.MARQUEE_BUILD_ID') == \
         "$(get_definition stable-1 | jq -r .environment.MARQUEE_BUILD_ID)" ]] ||
         fail "docker compose does not read $SLOTS_FILE: add it to COMPOSE_FILE (docs/releasing.md)"
 }
 
-set_build() { # SLOT DEFINITIONS BUILD-ID IMAGE-DIGEST; prints the definitions
+set_build() { # SLOT DEFINITIONS BUILD-ID IMAGE-DIGEST; prints the definition of that slot, by its name
     jq -c --arg slot "$1" --arg build_id "${3:-unknown}" --arg digest "${4:-unknown}" '
-        .[$slot].environment += {MARQUEE_BUILD_ID: $build_id, MARQUEE_IMAGE_DIGEST: $digest}' <<<"$2"
+        {($slot): .[$slot]} | .[$slot].environment += {MARQUEE_BUILD_ID: $build_id, MARQUEE_IMAGE_DIGEST: $digest}' <<<"$2"
 }
 
 # -- slots ------------------------------------------------------------------------------------------
@@ -129,7 +127,7 @@ set_build() { # SLOT DEFINITIONS BUILD-ID IMAGE-DIGEST; prints the definitions
 deploy_slot() { # SLOT IMAGE BUILD-ID IMAGE-DIGEST DEFINITIONS
     local attempts=0 tag output
     log "deploying build $3 to $1"
-    wait_until_definitions_written "$(set_build "$1" "$5" "$3" "$4" | jq -c --arg slot "$1" '{($slot): .[$slot]}')"
+    wait_until_definitions_written "$(set_build "$1" "$5" "$3" "$4")"
     # By its definition: that of an earlier commit may have another name for the images.
     tag=$(compose config --images "$1") || return 1
     docker tag "$2" "$tag" || return 1

@@ -122,17 +122,18 @@ transition() { # PHASE [JQ-FILTER [JQ-OPTION...]]
     shift $(($# < 2 ? $# : 2))
     update_state "$filter | .phase = \$phase | .phase_started_at = \$now" --arg phase "$phase" \
         --argjson now "$(now)" "$@"
-    append_history phase_started "$(jq -n --arg phase "$phase" '$ARGS.named')"
+    append_history phase_started '{phase}'
     write_metrics
 }
 
 # -- history: one JSON object a line for each event of a release ----------------------------------
 
-append_history() { # EVENT JSON; a full disk does not end a release
-    local line file
-    file=$HISTORY_DIR/$(get_state .id).jsonl
-    line=$(jq -nc --argjson time "$(now)" --arg event "$1" --argjson details "$2" \
-        '{time: $time, event: $event} + $details') || return
+# Append an event with the details that a filter selects from the state. A full disk does not end a release.
+append_history() { # EVENT JQ-FILTER [JQ-OPTION...]
+    local id line file
+    { read -r id && IFS= read -r line; } < <(jq_state -r --argjson time "$(now)" --arg event "$1" "${@:3}" \
+        ".id, ({time: \$time, event: \$event} + ($2) | tojson)") || return
+    file=$HISTORY_DIR/$id.jsonl
     [[ -z $(tail -c 1 "$file" 2>/dev/null) ]] || line=$'\n'$line # after a line that was cut by a full disk
     { printf '%s\n' "$line" >>"$file"; } 2>/dev/null ||
         log "cannot write the history of the release: $1"

@@ -21,13 +21,11 @@ setup_fakes() { # creates $clone and changes to it; all slots run $OLD_IMAGE, Pr
         volumes: [{type: "volume", source: "spool", target: "/spool"}]}}) | add)}' >docker-compose.yml
     printf '/data/\n/release.env\n/.env\n/docker-compose.override.yml*\n' >.gitignore
     git init -q && git add . && commit version
-    ln -s "$root/tests/shell/fakes/docker" "$root/tests/shell/fakes/curl" "$FAKES/bin"
-    cat >"$FAKES/bin/marquee" <<END
+    ln -s "$root"/tests/shell/fakes/{docker,curl,kill.bash} "$FAKES/bin"
+    cat >"$FAKES/bin/marquee" <<'END'
 #!/bin/bash
-source "$root/tests/shell/fakes/kill.bash"
+source "$FAKES/bin/kill.bash"
 kill_release_if_requested
-END
-    cat >>"$FAKES/bin/marquee" <<'END'
 { echo "$*"; cat; env | grep ^MARQUEE_; } >>"$FAKES/notifications"
 exit ${NOTIFY_FAILS:-0}
 END
