@@ -106,12 +106,16 @@ def shared_releases(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> I
 
 
 @pytest.fixture
-def releases(shared_releases: Releases) -> Releases:
-    """Releases with the default settings, no fault in the next build, and no old notifications."""
+def releases(shared_releases: Releases) -> Iterator[Releases]:
+    """Releases with the default settings, no fault in the next build, and no old notifications.
+
+    None is in progress after the test, also where it has failed.
+    """
     shared_releases.settings = {}
     shared_releases.remove_fault()
     shared_releases.read_notifications()
-    return shared_releases
+    yield shared_releases
+    shared_releases.end()
 
 
 def save_logs(stack: Stack) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from app.locks import exclusive_lock
 from tests.support.load import assert_available
 from tests.support.releases import Releases, git, run_under_load
 from tests.support.stack import PROJECT, SLOTS, URL, Stack
@@ -134,14 +135,13 @@ def test_the_scheduler_is_replaced_after_a_retraining(releases: Releases, develo
     # The run ends; the process that waits has to notice it.
     stack.compose("exec", "-T", "scheduler", "sh", "-c",
                   "kill $(grep -l '^sleep' /proc/[0-9]*/cmdline | cut -d/ -f3)")  # fmt: skip
+    log = stack.clone / "data" / "release" / "scheduler.log"
     eventually(
-        lambda: (
-            stack.services().get("scheduler") is not None
-            and stack.container("scheduler") != scheduler
-            and get_commit(stack, "scheduler") == commit
-        ),
-        120, "the scheduler is replaced", 1,
+        lambda: stack.container("scheduler") not in ("", scheduler),
+        TIMEOUT_SECONDS, log.read_text, 1,
     )  # fmt: skip
+    with exclusive_lock(log.with_suffix(".lock"), timeout_seconds=TIMEOUT_SECONDS):
+        assert get_commit(stack, "scheduler") == commit, log.read_text()
     stack.compose("up", "-d", "--wait", "scheduler")
 
 

@@ -21,7 +21,6 @@ from app.locks import exclusive_lock
 from app.model.artifact import ModelMetadata, write_manifest
 from app.model.manifest import Manifest, read_manifest
 from tests.conftest import ROOT
-from tests.support.docker import docker
 from tests.support.load import CLIENT_TIMEOUT_SECONDS, Result, attack
 from tests.support.mailbox import Mailbox
 from tests.support.stack import PROJECT, SLOTS, URL, Stack
@@ -34,6 +33,8 @@ SLOT_BUILD = "x-slot: &slot\n  <<: *hardened\n  build: "
 REQUESTS_PER_SECOND = 50
 #: Of a load; a test's limit.
 MAX_SECONDS = 800
+#: A generous limit of a release with these settings, also on a machine that runs other programs.
+TIMEOUT_SECONDS = 500
 #: Short durations and small limits, to keep the tests short.
 SETTINGS = {
     "RELEASE_ANALYSIS_WINDOW": "15s",
@@ -63,6 +64,7 @@ class Releases:
     model: Path
     receivers: "NotificationReceivers"
     settings: dict[str, str] = field(default_factory=dict)
+    _processes: list[subprocess.Popen[str]] = field(default_factory=list)
 
     @property
     def clone(self) -> Path:
@@ -145,16 +147,29 @@ class Releases:
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start the script in the background."""
         with (self.clone / "release.log").open("a") as log:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 ["scripts/canary_release.sh", *arguments], cwd=self.clone, env=self.environment,
                 stdout=log, stderr=log, text=True,
             )  # fmt: skip
+        self._processes.append(process)
+        return process
 
-    def run(self, *arguments: str, seconds: float = 200) -> subprocess.CompletedProcess[str]:
+    def end(self) -> None:
+        """End what a test that failed has left: its processes and the release in progress."""
+        for process in self._processes:
+            process.kill()
+            process.wait(10)
+        self._processes.clear()
+        for command in ("abort", "resume"):  # a promotion can only be completed
+            if self.state.get("phase", "completed") != "completed":
+                self.wait_for_lock()
+                self.run(command)
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run the script and wait for it."""
         done = subprocess.run(
             ["scripts/canary_release.sh", *arguments], cwd=self.clone, env=self.environment,
-            capture_output=True, text=True, timeout=seconds, check=False,
+            capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False,
         )  # fmt: skip
         with (self.clone / "release.log").open("a") as log:
             log.write(done.stdout + done.stderr)
@@ -167,11 +182,14 @@ class Releases:
         state: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
         return state
 
-    def wait_for_phase(self, phase: str, seconds: float = 200) -> None:
-        """Wait until the release is in a phase."""
-        deadline = time.monotonic() + seconds
+    def wait_for_phase(self, phase: str) -> None:
+        """Wait until the release that a test has started is in a phase."""
+        deadline = time.monotonic() + TIMEOUT_SECONDS
+        is_running = True
         while self.state.get("phase") != phase:
-            assert time.monotonic() < deadline, f"not {phase} in {seconds} s: {self.read_log()}"
+            assert is_running, f"ended before it was {phase}: {self.read_log()}"
+            assert time.monotonic() < deadline, f"not {phase}: {self.read_log()}"
+            is_running = any(process.poll() is None for process in self._processes)
             time.sleep(0.05)
 
     def wait_for_lock(self) -> None:
@@ -180,9 +198,9 @@ class Releases:
             pass
 
     def read_log(self) -> str:
-        """Return the end of the script's log."""
-        file = self.clone / "release.log"
-        return file.read_text()[-3000:] if file.exists() else ""
+        """Return the end of the script's log, and of that of releases in the background."""
+        files = (self.clone / "release.log", self.clone / "data" / "release" / "release.log")
+        return "\n".join(file.read_text()[-3000:] for file in files if file.exists())
 
     def get_phase_at(self, time_seconds: float) -> str:
         """Return the phase of the last release at a Unix time."""
@@ -199,7 +217,7 @@ class Releases:
         """Return the image id by slot, without slots that have no container."""
         containers = self.get_containers()
         return {
-            slot: docker("inspect", "-f", "{{.Image}}", container).strip()
+            slot: self.stack.inspect(slot)["Image"]
             for slot, container in containers.items()
             if container
         }
@@ -336,10 +354,6 @@ def kill(process: subprocess.Popen[str]) -> None:
     process.wait(10)
 
 
-def wait(process: subprocess.Popen[str], seconds: float = 200) -> int:
+def wait(process: subprocess.Popen[str]) -> int:
     """Wait for the script to end; return its exit status."""
-    deadline = time.monotonic() + seconds
-    while process.poll() is None:
-        assert time.monotonic() < deadline, "the release does not complete"
-        time.sleep(0.2)
-    return int(process.returncode)
+    return process.wait(TIMEOUT_SECONDS)

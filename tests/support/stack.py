@@ -7,9 +7,10 @@ import shutil
 import socket
 import subprocess
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import requests
 
@@ -21,6 +22,11 @@ URL = "http://127.0.0.1:8082"
 PROMETHEUS = "http://127.0.0.1:9090"
 PORTS = (8082, 8083, 9090, 9093)
 SLOTS = ("stable-1", "stable-2", "canary")
+T = TypeVar("T")
+#: How long the replacement of a container may take.
+_REPLACEMENT_SECONDS = 120
+#: Of `docker` and `docker compose`, and of `Stack.container`, while a container is being replaced.
+_REPLACEMENT_ERRORS = ("No such container", "No such object", "is being replaced")
 
 
 def find_missing_engine() -> str | None:
@@ -86,16 +92,23 @@ class Stack:
 
     def services(self) -> dict[str, dict[str, Any]]:
         """Return every container of the project by service, exited ones included."""
-        lines = self.compose("ps", "--all", "--format", "json").splitlines()
-        return {row["Service"]: row for row in map(json.loads, lines)}
+        output = repeat_during_replacement(lambda: self.compose("ps", "--all", "--format", "json"))
+        return {row["Service"]: row for row in map(json.loads, output.splitlines())}
 
     def container(self, service: str) -> str:
-        """Return the id of a service's container."""
-        return self.compose("ps", "--all", "--quiet", service).strip()
+        """Return the id of a service's container, "" without one; wait while it is replaced."""
+
+        def find() -> str:
+            containers = self.compose("ps", "--all", "--quiet", service).split()
+            assert len(containers) <= 1, f"{service} is being replaced: {containers}"
+            return "".join(containers)
+
+        return repeat_during_replacement(find)
 
     def inspect(self, service: str) -> dict[str, Any]:
-        """Return the `docker inspect` document of a service's container."""
-        documents: list[dict[str, Any]] = json.loads(docker("inspect", self.container(service)))
+        """Return the `docker inspect` document of a service's container, which must exist."""
+        document = repeat_during_replacement(lambda: docker("inspect", self.container(service)))
+        documents: list[dict[str, Any]] = json.loads(document)
         return documents[0]
 
     def start_times(self) -> dict[str, tuple[str, str]]:
@@ -151,6 +164,23 @@ class Stack:
         """Run an instant query; return the first value, 0 without one."""
         result = self.query(expression)
         return float(result[0]["value"][1]) if result else 0.0
+
+
+def repeat_during_replacement(call: Callable[[], T]) -> T:
+    """Return the result of a function, called again while a container is being replaced.
+
+    Raises:
+        AssertionError: the function has failed for another reason, or for too long.
+    """
+    deadline = time.monotonic() + _REPLACEMENT_SECONDS
+    while True:
+        try:
+            return call()
+        except AssertionError as error:
+            is_expected = any(text in str(error) for text in _REPLACEMENT_ERRORS)
+            if not is_expected or time.monotonic() > deadline:
+                raise
+        time.sleep(0.2)
 
 
 def is_successful(*command: str) -> bool:
