@@ -38,7 +38,8 @@ EXIT STATUS
 EOF
 }
 
-# One deployment at a time. Its commands inherit the lock (descriptor 8), the release does not.
+# One deployment at a time. Its commands inherit the lock (descriptor 8), except for those that may leave a
+# process behind: the release, and git, which collects garbage in the background.
 acquire_deploy_lock() {
     mkdir -p "${DEPLOY_LOCK%/*}"
     [[ /proc/self/fd/8 -ef $DEPLOY_LOCK ]] || exec 8>>"$DEPLOY_LOCK"
@@ -53,8 +54,8 @@ require_no_release() {
 
 fast_forward() { # COMMIT
     log "updating to $1"
-    git fetch --quiet --prune || fail "git fetch failed"
-    git merge --quiet --ff-only "$1" || fail "cannot fast-forward to $1; nothing was changed"
+    git fetch --quiet --prune 8>&- || fail "git fetch failed"
+    git merge --quiet --ff-only "$1" 8>&- || fail "cannot fast-forward to $1; nothing was changed"
 }
 
 restore_version() {
@@ -72,7 +73,9 @@ start_release() {
     previous_id=$(get_state .id)
     mkdir -p "${LOG_FILE%/*}"
     log "starting the release; its log is $LOG_FILE"
-    setsid nohup scripts/canary_release.sh start >"$LOG_FILE" 2>&1 </dev/null 8>&- &
+    : >"$LOG_FILE"
+    # Appended, because a release that is being superseded may write to it, too.
+    setsid nohup scripts/canary_release.sh start >>"$LOG_FILE" 2>&1 </dev/null 8>&- &
     process=$!
     while (($(now) < deadline)); do
         if [[ $(get_state .id) != "$previous_id" ]]; then

@@ -40,7 +40,20 @@ require_own_stack() {
 is_missing() { [[ $(LC_ALL=C stat -- "$1" 2>&1) == *"No such file or directory"* ]]; } # PATH; a directory that cannot be read is not
 
 get_image_id() { docker image inspect --format '{{.Id}}' "$1" 2>/dev/null; } # TAG
-get_container() { compose ps --all --quiet "$1" 2>/dev/null | head -1; }     # SLOT
+
+get_container() { list_containers --all --quiet "$1" | head -1; } # SERVICE
+
+# Print what `docker compose ps` prints. It fails if a container disappears meanwhile, such as that of a slot
+# which a release replaces: retry, because no output means that there is no container.
+list_containers() { # OPTION... [SERVICE]
+    local attempts=0 containers
+    until containers=$(compose ps "$@" 2>/dev/null); do
+        ((++attempts < 4)) || return 1
+        wait_seconds 1
+    done
+    printf '%s' "${containers:+$containers$'\n'}"
+}
+
 get_slot_image() { docker inspect --format '{{.Image}}' "$(get_container "$1")" 2>/dev/null; }
 
 get_creation_time() { docker inspect --format '{{.Created}}' "$(get_container "$1")" 2>/dev/null; } # SLOT
@@ -93,7 +106,7 @@ write_slots_file() { # CONTENT
 
 # Write SLOTS_FILE if there is none yet, from what runs. Idempotent.
 pin_slots() {
-    local slot commit definitions pinned=''
+    local slot commit definitions canary pinned=''
     if [[ -e $SLOTS_FILE ]]; then
         [[ $(head -1 "$SLOTS_FILE") == "$SLOTS_HEADER" ]] ||
             fail "$SLOTS_FILE was not written by this script; rename yours and list it in COMPOSE_FILE (docs/releasing.md)"
@@ -107,7 +120,8 @@ pin_slots() {
             pinned+=$(set_build "$slot" "$definitions" "$(get_slot_variable "$slot" MARQUEE_BUILD_ID)" \
                 "$(get_slot_variable "$slot" MARQUEE_IMAGE_DIGEST)")
         done
-        pinned=$(jq -cs --arg canary "$(get_container canary)" 'add | if $canary == "" then .canary.scale = 0 else . end' <<<"$pinned")
+        canary=$(get_container canary) || fail "docker compose cannot list the containers"
+        pinned=$(jq -cs --arg canary "$canary" 'add | if $canary == "" then .canary.scale = 0 else . end' <<<"$pinned")
         write_definitions "$pinned" || fail "cannot write $SLOTS_FILE: $WRITE_ERROR"
     fi
     [[ $(compose config --format json | jq -r '.services["stable-1"] | .build // .environment.MARQUEE_BUILD_ID') == \

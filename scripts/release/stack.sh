@@ -15,7 +15,11 @@ stack_compose() (
     MARQUEE_COMMIT=$(git rev-parse HEAD) compose "$@"
 )
 
-is_running() { [[ -n $(stack_compose ps --quiet "$@") ]]; } # [SERVICE]
+is_running() { # [SERVICE]
+    local containers
+    containers=$(list_containers --quiet "$@") || fail "docker compose cannot list the containers"
+    [[ -n $containers ]]
+}
 
 fail_stack_step() { # MESSAGE
     tail -n 20 "$STACK_LOG" >&2

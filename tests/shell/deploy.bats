@@ -98,6 +98,7 @@ updated() { [[ $stderr == *"the release has not started"* ]]; } # all steps of t
 @test "brings the services beside the slots to the commit before the release: tables first, no slot, no demo" {
     start_stack
     push_version 3
+    echo "ps --quiet" >"$FAKES/ps_fails" # which tells whether the stack runs
     MARQUEE_SMTP_HOST=on-this-host:25 RELEASE_MIN_FREE_DISK_MB=1 RELEASE_ANALYSIS_WINDOW=1s deploy
     [[ $status == 0 ]]
     up="up -d --no-build --quiet-pull"
@@ -178,6 +179,11 @@ $up $wait scheduler, commit 3 " ]]
     kill "$holder"
     [[ $status == 1 && $stderr == *"another deployment is running; nothing was changed"* ]]
     wait "$holder" || true
+    # What git starts in the background, such as a garbage collection, does not hold the lock.
+    printf '#!/bin/sh\nsleep 600 </dev/null >/dev/null 2>&1 &\necho $! >"%s"\n' "$BATS_TEST_TMPDIR/background" >.git/hooks/post-merge
+    chmod +x .git/hooks/post-merge
     RELEASE_MIN_FREE_DISK_MB=999999999 deploy
     [[ $stderr == *"the new script"* ]]
+    flock --nonblock data/release/deploy.lock true
+    kill "$(<"$BATS_TEST_TMPDIR/background")"
 }
