@@ -11,10 +11,10 @@ check_requirements() {
         fail "$RELEASE_MARQUEE is not installed (make .venv/.deployment)"
 }
 
-# Run a release to its end with the code of its commit. Exits with 1 unless it was promoted or rolled
-# back.
+# Run a release to its end with the code of its commit; with this code if that is of a version whose script
+# runs in its own clone only. Exits with 1 unless it was promoted or rolled back.
 run_to_completion() {
-    if in_release_tree || ! prepare_tree; then
+    if in_release_tree || ! prepare_tree || ! grep -q MARQUEE_CLONE "$TREE/scripts/canary_release.sh"; then
         run_release
         succeeded || exit 1
     else

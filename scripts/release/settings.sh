@@ -10,6 +10,7 @@ load_settings() {
     declare -gA SETTINGS=()
     while read -r line; do SETTINGS[${line%%=*}]=${line#*=}; done < <(read_env_file "$DEFAULT_SETTINGS_FILE")
     while read -r line; do
+        line=${line/#RELEASE_P99_SECONDS=/RELEASE_MAX_P99_SECONDS=} # its name in version 0.2.0
         set_setting "${line%%=*}" "${line#*=}" "$LOCAL_SETTINGS_FILE"
     done < <(read_env_file "$LOCAL_SETTINGS_FILE")
     for name in "${!RELEASE_@}"; do set_setting "$name" "${!name}" "the environment"; done

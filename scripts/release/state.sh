@@ -4,7 +4,7 @@
 
 readonly STATE_DIR=data/release
 readonly STATE_FILE=$STATE_DIR/state.json
-readonly STATE_FORMAT=1 # without a number, as in version 0.2.0: 1
+readonly STATE_FORMAT=1 # also without a number; version 0.2.0 has a form of its own
 readonly LOCK_FILE=$STATE_DIR/lock
 readonly LOCK_HOLDER_FILE=$STATE_DIR/lock_holder.json
 readonly REQUEST_FILE=$STATE_DIR/request.json
@@ -80,11 +80,22 @@ wait_seconds() { sleep "$1" 9>&-; }
 # A state file that is damaged or of another format must not be mistaken for "no release in progress".
 check_state() {
     local format
+    ! jq -e 'has("refused")' "$STATE_FILE" >/dev/null 2>&1 || (convert_state) 9>>"$LOCK_FILE" || exit
     format=$(jq -c '.format // 1' "$STATE_FILE" 2>/dev/null) || format=$STATE_FORMAT # missing or damaged
     [[ $format == "$STATE_FORMAT" ]] || fail "$STATE_FILE has format $format, and this script reads format $STATE_FORMAT:" \
         "nothing was changed; run the script of the commit that has written it"
     [[ ! -e $STATE_FILE ]] || jq -e 'type == "object" and has("phase")' "$STATE_FILE" >/dev/null 2>&1 ||
         fail "$STATE_FILE is damaged; see docs/releasing.md (The state file) before moving it away"
+}
+
+# Replace the state file of version 0.2.0. A release that is running, with the lock, writes that form.
+convert_state() {
+    local state
+    flock --nonblock 9 ||
+        fail "a release that version 0.2.0 has started is running: wait for its end, or abort it (docs/upgrade.md, From 0.2.0)"
+    state=$(jq -f "$CODE_DIR/scripts/release/convert_state.jq" "$STATE_FILE") || fail "cannot convert $STATE_FILE"
+    write_file "$STATE_FILE" "$state" || fail "cannot write $STATE_FILE: $WRITE_ERROR"
+    rm -f "$STATE_DIR"/{holder,order}.json # of version 0.2.0
 }
 
 jq_state() { # JQ-OPTION... JQ-FILTER; runs jq on the current state

@@ -33,7 +33,7 @@ command_history() {
     [[ -d $HISTORY_DIR ]] || return 0
     find "$HISTORY_DIR" -name '*.jsonl' | sort | while read -r file; do
         jq -rRn --arg id "$(basename "$file" .jsonl)" '[inputs | fromjson?]
-            | (map(select(.event == "release_completed")) | last) as $completed
+            | (map(select(.event | IN("release_completed", "ended"))) | last) as $completed # ended: in version 0.2.0
             | "\($id)  \($completed.outcome // "in progress")  \($completed.reason // "")"' "$file"
     done
 }
