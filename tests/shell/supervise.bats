@@ -1,5 +1,6 @@
 # canary_release.sh supervise: a release that is killed in any phase, or whose disk is full, is guarded and
-# completes by itself. Docker and Prometheus are fakes; the full disk is a small tmpfs.
+# completes by itself. Docker and Prometheus are fakes; the full disk is a small tmpfs. `make soak` runs the
+# tests of the other phases and faults.
 
 load fakes/setup.bash
 bats_require_minimum_version 1.5.0
@@ -32,7 +33,7 @@ wait_until() { # COMMAND...
     return 1
 }
 
-is_in() { [[ $(get_state .phase 2>/dev/null) == "$1" ]]; } # PHASE
+is_in() { grep -qs "^  \"phase\": \"$1\"" data/release/state.json; } # PHASE
 
 start_in_background() { # COMMAND...
     scripts/canary_release.sh "$@" >>"$FAKES/log" 2>&1 3>&- &
@@ -63,7 +64,25 @@ free_disk() { rm data/fill; }
     [[ $status == 0 && -z $output$stderr && ! -e data/release/release.log ]]
 }
 
+@test "supervise: a release that was killed is promoted, after Docker responds again" {
+    kill_in promoting
+    release start
+    [[ $status == 137 && $(get_state .phase) == promoting ]]
+    export RELEASE_MAX_ATTEMPTS=1 # these are none
+    touch "$FAKES/engine_down"
+    for _ in 1 2; do
+        release supervise
+        [[ $status == 1 && $stderr == *"Docker does not respond"* ]]
+    done
+    rm "$FAKES/engine_down"
+    release supervise
+    [[ $status == 0 && $(get_state .outcome) == promoted && $(slot_images) == "$NEW_IMAGE" ]]
+    [[ $stderr == *"its process has ended in phase promoting; resuming it (attempt 1), log: data/release/release.log"* ]]
+    notified "Successfully deployed new model: version 2"
+}
+
 @test "supervise: a release killed in each phase is promoted" {
+    soak_only
     export RELEASE_ANALYSIS_WINDOW=3s
     command=start
     for phase in building verifying deploying analyzing promoting finalizing; do
@@ -89,10 +108,12 @@ free_disk() { rm data/fill; }
     killed_at=$(date +%s)
     start_in_background supervise
     wait_until grep -qs '"kind":"guard"' data/release/history/*.jsonl
+    grep -q "phase analyzing; resuming it" "$FAKES/log"
     echo "# a guard looked $(($(jq -s 'last.evaluated_at' data/release/history/*.jsonl) - killed_at)) s after the kill, without the timer's 15 s" >&3
 }
 
 @test "supervise: a release killed while it aborts gives the canary slot the stable image" {
+    soak_only
     echo slow >"$FAKES/prometheus"
     for phase in aborting finalizing; do
         kill_in "$phase"
@@ -105,6 +126,7 @@ free_disk() { rm data/fill; }
 }
 
 @test "supervise: a release killed while it restores gives every slot the stable image" {
+    soak_only
     echo stable-2 >"$FAKES/unready_slots"
     kill_in restoring
     RELEASE_READINESS_TIMEOUT=1s release start
@@ -114,6 +136,7 @@ free_disk() { rm data/fill; }
 }
 
 @test "supervise: two at the same time resume a release once" {
+    soak_only
     kill_in verifying
     release start
     start_in_background supervise
@@ -122,20 +145,8 @@ free_disk() { rm data/fill; }
     [[ $(get_state .outcome) == promoted && $(grep -c "resumed by supervise" data/release/release.log) == 1 ]]
 }
 
-@test "supervise: waits for Docker, without counting it as an attempt" {
-    kill_in deploying
-    release start
-    touch "$FAKES/engine_down"
-    for _ in {1..5}; do
-        release supervise
-        [[ $status == 1 && $stderr == *"Docker does not respond"* ]]
-    done
-    rm "$FAKES/engine_down"
-    release supervise
-    [[ $status == 0 && $(get_state .outcome) == promoted ]]
-}
-
 @test "supervise: ends a release whose process is killed again and again, and stops the canary" {
+    soak_only
     export RELEASE_ANALYSIS_WINDOW=1h RELEASE_MAX_ATTEMPTS=2
     kill_in analyzing always
     release start
@@ -152,6 +163,7 @@ free_disk() { rm data/fill; }
 }
 
 @test "supervise: ends a release in a bounded number of attempts, whatever kills it" {
+    soak_only
     kill_in promoting
     release start
     export RELEASE_MAX_ATTEMPTS=1
@@ -166,13 +178,16 @@ free_disk() { rm data/fill; }
 @test "supervise: stops the canary if a release cannot be resumed, and ends it when it can" {
     kill_in analyzing
     release start
-    export RELEASE_MAX_ATTEMPTS=2
-    for _ in {1..6}; do # in phase analyzing, then in aborting
+    export RELEASE_MAX_ATTEMPTS=1
+    phases=(analyzing aborting)
+    ! is_soak || phases+=(aborting finalizing)
+    for phase in "${phases[@]}"; do
         RELEASE_MARQUEE=nowhere/marquee release supervise
-        [[ $status == 1 ]]
+        [[ $status == 1 && $(get_state .phase) == "$phase" ]]
     done
-    [[ -e $FAKES/stopped/canary && $(get_state .phase) == finalizing ]]
+    [[ -e $FAKES/stopped/canary ]]
     grep -q "nowhere/marquee is not installed" data/release/release.log
+    grep -q "1 attempts to resume it in phase analyzing have failed" data/release/release.log
     release supervise
     [[ $(get_state '"\(.phase) \(.outcome)"') == "completed failed" ]]
 }
@@ -200,6 +215,7 @@ free_disk() { rm data/fill; }
 }
 
 @test "full disk: promotes nothing until there is space, and guards continue after the deadline" {
+    soak_only
     use_small_disk
     RELEASE_ANALYSIS_WINDOW=3s start_in_background start
     wait_until is_in analyzing
@@ -214,9 +230,10 @@ free_disk() { rm data/fill; }
     [[ $(get_state .outcome) == promoted && $(slot_images) == "$NEW_IMAGE" ]]
 }
 
-more_guards() { (($(wc -l <"$FAKES/evaluated") > $1 + 20)); } # queries
+more_guards() { (($(wc -l <"$FAKES/evaluated") > $1 + 20)); } # than this number of queries
 
 @test "full disk: no canary is deployed, and a killed process is resumed" {
+    soak_only
     use_small_disk
     kill_in verifying
     release start
@@ -232,6 +249,7 @@ more_guards() { (($(wc -l <"$FAKES/evaluated") > $1 + 20)); } # queries
 }
 
 @test "full disk: a message that is neither sent nor saved is sent later" {
+    soak_only
     use_small_disk
     kill_in verifying
     release start

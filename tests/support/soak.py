@@ -36,10 +36,13 @@ PARTS: dict[str, tuple[str, ...]] = {
     ),
     "provenance": ("tests/e2e/test_provenance.py",),
     "releases": (
+        "tests/e2e/test_deployment.py",
         "tests/e2e/test_inconclusive_release.py",
         "tests/e2e/test_interrupted_release.py",
         "tests/e2e/test_release.py",
     ),
+    "upgrade": ("tests/e2e/test_upgrade.py",),
+    "shell": ("tests/integration/release/test_shell_long_forms.py",),
     "simulated-days": ("tests/e2e/test_simulated_days.py",),
     "demo": ("tests/e2e/test_demo.py",),
     "pipeline": ("tests/e2e/test_pipeline.py",),

@@ -42,5 +42,9 @@ END
         RELEASE_MIN_FREE_DISK_MB=1 RELEASE_MARQUEE=$FAKES/bin/marquee
 }
 
+# A long form of a shorter test, which docs/testing.md names.
+is_soak() { [[ -v MARQUEE_SOAK_SECONDS ]]; }
+soak_only() { is_soak || skip "a long form: make soak PART=shell"; }
+
 commit() { git -c user.name=a -c user.email=a@b commit -q --all -m "$1"; } # MESSAGE
 get_state() { jq -r "$1" data/release/state.json; }                        # JQ-PATH
