@@ -60,7 +60,7 @@ def stack(
     clone = tmp_path_factory.mktemp("e2e") / "marquee"
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
     stack = Stack(clone)
-    remove(stack)  # what a killed run has left
+    stack.remove()  # what a killed run has left
     if reason := find_used_port():
         pytest.skip(f"container tests: {reason}")
     try:
@@ -70,8 +70,8 @@ def stack(
         record_measurement(f"docker compose up -d --wait on a fresh clone: {seconds:.0f} s")
         yield stack
     finally:
-        save_logs(stack)
-        remove(stack)
+        stack.save_logs()
+        stack.remove()
     remaining = docker("ps", "-aq", "--filter", f"label=com.docker.compose.project={PROJECT}")
     for kind, filter_ in (
         ("volume", f"label=com.docker.compose.project={PROJECT}"),
@@ -116,18 +116,3 @@ def releases(shared_releases: Releases) -> Iterator[Releases]:
     shared_releases.read_notifications()
     yield shared_releases
     shared_releases.end()
-
-
-def save_logs(stack: Stack) -> None:
-    """Save the containers' logs, to explain failures."""
-    (ROOT / "build").mkdir(exist_ok=True)
-    (ROOT / "build" / "e2e.log").write_text(stack.compose("logs", "--no-color", "--timestamps"))
-
-
-def remove(stack: Stack) -> None:
-    """Remove containers, volumes and images; images may be those of an earlier commit."""
-    stack.compose("--profile", "*", "down", "--volumes", "--timeout", "5")
-    for name in (PROJECT, f"{PROJECT}-base", f"{PROJECT}-candidate"):
-        images = docker("image", "ls", "--quiet", name).split()
-        if images:
-            docker("image", "rm", "--force", *images)

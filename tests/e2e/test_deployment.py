@@ -1,6 +1,10 @@
 """`scripts/deploy.sh` brings the services beside the slots to a commit, under load."""
 
+import json
+import os
+import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -8,8 +12,10 @@ import pytest
 import requests
 
 from app.locks import exclusive_lock
+from tests.support.docker import docker
 from tests.support.load import assert_available
 from tests.support.releases import Releases, git, run_under_load
+from tests.support.soak import soak_only
 from tests.support.stack import PROJECT, SLOTS, URL, Stack
 from tests.support.waiting import eventually
 
@@ -18,6 +24,15 @@ pytestmark = pytest.mark.timeout(900)
 OWN_SERVICES = ("init", "migrate", "shipper", "collector", "scheduler")
 REVISION = "org.opencontainers.image.revision"
 TIMEOUT_SECONDS = 600
+#: Which slots may have the new image and definition in a phase, in their order.
+NEW_SLOTS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "building": ((),),
+    "verifying": ((),),
+    "deploying": ((), ("canary",)),
+    "analyzing": (("canary",),),
+    "promoting": (("canary",), ("stable-1", "canary"), SLOTS),
+    "finalizing": (SLOTS,),
+}
 
 
 @pytest.fixture
@@ -143,6 +158,97 @@ def test_the_scheduler_is_replaced_after_a_retraining(releases: Releases, develo
     with exclusive_lock(log.with_suffix(".lock"), timeout_seconds=TIMEOUT_SECONDS):
         assert get_commit(stack, "scheduler") == commit, log.read_text()
     stack.compose("up", "-d", "--wait", "scheduler")
+
+
+@soak_only
+def test_up_in_each_phase_changes_no_slot_before_the_release_does(
+    releases: Releases, developer: Path
+) -> None:
+    """The merge changes the slots' section; the release is stopped in each phase for `up -d`."""
+    stack = releases.stack
+    compose_file = developer / "docker-compose.yml"
+    compose_file.write_text(compose_file.read_text().replace("mem_limit: 512m", "mem_limit: 500m"))
+    push(developer)
+    releases.settings = {}  # those of the fixture refuse the release
+    before = {slot: read_slot(stack, slot) for slot in SLOTS}
+
+    def release() -> None:
+        done = subprocess.run(
+            ["scripts/deploy.sh"], cwd=releases.clone, env=releases.environment,
+            capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        for phase in NEW_SLOTS:
+            eventually(is_in(releases, phase), TIMEOUT_SECONDS, releases.read_log)
+            check_up_while_stopped(releases, phase, before)
+        eventually(is_in(releases, "completed"), TIMEOUT_SECONDS, releases.read_log)
+
+    assert_available(run_under_load(releases, release))
+    assert releases.state["outcome"] == "promoted", releases.read_log()
+
+
+def is_in(releases: Releases, phase: str) -> Callable[[], bool]:
+    return lambda: releases.state.get("phase") == phase
+
+
+def read_slot(stack: Stack, slot: str) -> tuple[str, int]:
+    """Return image and memory limit (bytes) of a slot's container."""
+    document = stack.inspect(slot)
+    return document["Image"], document["HostConfig"]["Memory"]
+
+
+def check_up_while_stopped(
+    releases: Releases, phase: str, before: dict[str, tuple[str, int]]
+) -> None:
+    """Stop the release, run `docker compose up -d`, and check which slots are new; continue it."""
+    stack = releases.stack
+    process = stop_release(releases)
+    try:
+        stack.compose("up", "-d")
+        slots = {slot: read_slot(stack, slot) for slot in SLOTS}
+        assert releases.state["phase"] == phase
+    finally:
+        os.kill(process, signal.SIGCONT)
+    changed = tuple(slot for slot in SLOTS if slots[slot] != before[slot])
+    assert changed in NEW_SLOTS[phase], (phase, slots)
+    new = releases.state.get("candidate_image"), 500 * 2**20
+    assert {slots[slot] for slot in changed} <= {new}, (phase, slots)
+
+
+def stop_release(releases: Releases) -> int:
+    """Stop the release between two replacements of slots; return its process id.
+
+    A replacement changes definition and tag and then recreates the slot: in the tenths of a second
+    between, `docker compose up` would recreate it, too (docs/releasing.md).
+    """
+    stack = releases.stack
+    while True:
+        process = releases.get_lock_holder()
+        os.kill(process, signal.SIGSTOP)
+        wait_for_children(process)
+        services = json.loads(stack.compose("config", "--format", "json"))["services"]
+        defined = {
+            slot: (
+                docker("image", "inspect", "--format", "{{.Id}}", services[slot]["image"]).strip(),
+                int(services[slot]["mem_limit"]),
+            )
+            for slot in SLOTS
+        }
+        if defined == {slot: read_slot(stack, slot) for slot in SLOTS}:
+            return process
+        os.kill(process, signal.SIGCONT)
+        time.sleep(0.2)
+
+
+def wait_for_children(process: int) -> None:
+    """Wait until the children of a stopped process have ended; they remain as zombies."""
+
+    def are_ended() -> bool:
+        children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+        stats = [Path(f"/proc/{child}/stat").read_text() for child in children]
+        return all(stat.rsplit(")", 1)[1].startswith(" Z") for stat in stats)
+
+    eventually(are_ended, TIMEOUT_SECONDS, "the commands of the release end")
 
 
 def test_no_build_by_hand_puts_an_image_into_a_slot(releases: Releases) -> None:

@@ -1,21 +1,28 @@
 """A release that is killed, rebooted, superseded or fails half-way ends in the right state."""
 
+import json
+import os
 import shutil
+import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import TracebackType
 
 import pytest
 
 from tests.support.load import assert_available
-from tests.support.releases import Releases, kill, run_under_load, wait
+from tests.support.releases import TIMEOUT_SECONDS, Releases, kill, run_under_load, wait
 from tests.support.soak import soak_only
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.timeout(900)
 PHASES = ("building", "verifying", "deploying", "analyzing", "promoting", "finalizing")
+#: OnUnitInactiveSec of marquee-release@.timer.
+TIMER_SECONDS = 15
 
 
 def wait_for_new_container(releases: Releases, slot: str, before: dict[str, str]) -> None:
@@ -60,6 +67,81 @@ def test_release_that_is_killed_is_resumed_and_promoted(
     assert_available(result)
     releases.assert_up_changes_nothing()
     assert releases.run("supervise").returncode == 0  # nothing to do
+    assert "Successfully deployed new model" in releases.read_notifications().mails
+
+
+class ReleaseTimer:
+    """Runs `supervise` 15 seconds after it has ended, as marquee-release@.timer does."""
+
+    def __init__(self, releases: Releases) -> None:
+        self._releases = releases
+        self._is_stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self) -> None:
+        while not self._is_stopped.wait(TIMER_SECONDS):
+            self._releases.start("supervise").wait()
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._is_stopped.set()
+        self._thread.join(TIMEOUT_SECONDS)
+
+
+def has_guard_after(releases: Releases, time_seconds: float) -> bool:
+    """Return whether a guard was evaluated after a Unix time."""
+    file = releases.clone / "data" / "release" / "history" / f"{releases.state['id']}.jsonl"
+    return any(
+        event["event"] == "evaluation" and event["time"] > time_seconds
+        for event in map(json.loads, file.read_text().splitlines())
+    )
+
+
+@soak_only
+def test_supervise_is_killed_in_every_phase_and_continues_by_its_timer(
+    releases: Releases, record_measurement: Callable[[str], None]
+) -> None:
+    # Long enough for the timer and a guard, also on a busy machine.
+    releases.settings = {"RELEASE_ANALYSIS_WINDOW": "100s"}
+    releases.commit_version()
+    seconds: dict[str, int] = {}
+
+    def is_in(phase: str) -> Callable[[], bool]:
+        return lambda: releases.state.get("phase") == phase
+
+    def kill_in(phase: str) -> None:
+        eventually(is_in(phase), TIMEOUT_SECONDS, releases.read_log)
+        process, killed_at = releases.get_lock_holder(), time.time()
+        os.kill(process, signal.SIGKILL)
+        eventually(
+            lambda: releases.get_lock_holder() != process, TIMEOUT_SECONDS, releases.read_log
+        )
+        if phase == "analyzing":
+            eventually(lambda: has_guard_after(releases, killed_at), 100, releases.read_log)
+        seconds[phase] = round(time.time() - killed_at)
+
+    def release() -> None:
+        releases.start()
+        with ReleaseTimer(releases):
+            for phase in PHASES:
+                kill_in(phase)
+            eventually(is_in("completed"), TIMEOUT_SECONDS, releases.read_log)
+
+    result = run_under_load(releases, release)
+    record_measurement(
+        f"killed in every phase, resumed by the timer after {seconds} s (analyzing: until a guard "
+        f"was evaluated): {releases.state['outcome']}, {result}"
+    )
+    assert_available(result)
+    assert releases.state["outcome"] == "promoted", releases.read_log()
+    assert set(releases.get_images().values()) == {releases.state["candidate_image"]}
     assert "Successfully deployed new model" in releases.read_notifications().mails
 
 

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,19 @@ class Deployment:
         git(clone, "fetch", "--quiet")
         git(clone, "branch", "--quiet", f"--set-upstream-to=origin/{branch}")
         return branch
+
+    def merge(self, repository: Path) -> str:
+        """Merge the commit of a repository into the branch of the origin; return the new commit."""
+        self._chown_remotes("0:0")
+        with tempfile.TemporaryDirectory() as directory:
+            developer = Path(directory) / "developer"
+            git(self.directory, "clone", "--quiet", str(self.origin), str(developer))
+            git(developer, "fetch", "--quiet", str(repository), "HEAD")
+            git(developer, "merge", "--quiet", "--no-edit", "FETCH_HEAD")
+            git(developer, "push", "--quiet")
+            commit = git(developer, "rev-parse", "HEAD").strip()
+        self._chown_remotes("10001:10001")
+        return commit
 
     def tear_down(self) -> None:
         """Remove what `set_up` and `run` added."""

@@ -192,6 +192,11 @@ class Releases:
             is_running = any(process.poll() is None for process in self._processes)
             time.sleep(0.05)
 
+    def get_lock_holder(self) -> int:
+        """Return the process id of the script that has last taken the lock."""
+        holder = json.loads((self.clone / "data" / "release" / "lock_holder.json").read_text())
+        return int(holder["pid"])
+
     def wait_for_lock(self) -> None:
         """Wait until the lock is free: commands that a killed script started may hold it."""
         with exclusive_lock(self.clone / "data" / "release" / "lock", timeout_seconds=-1):

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import requests
 
+from tests.conftest import ROOT
 from tests.support.docker import docker
 from tests.support.waiting import eventually
 
@@ -164,6 +165,20 @@ class Stack:
         """Run an instant query; return the first value, 0 without one."""
         result = self.query(expression)
         return float(result[0]["value"][1]) if result else 0.0
+
+    def save_logs(self) -> None:
+        """Save the containers' logs, to explain failures: build/e2e.log."""
+        (ROOT / "build").mkdir(exist_ok=True)
+        logs = self.compose("logs", "--no-color", "--timestamps")
+        (ROOT / "build" / "e2e.log").write_text(logs)
+
+    def remove(self) -> None:
+        """Remove containers, volumes and images; images may be those of an earlier commit."""
+        self.compose("--profile", "*", "down", "--volumes", "--timeout", "5")
+        for name in (PROJECT, f"{PROJECT}-base", f"{PROJECT}-candidate"):
+            images = docker("image", "ls", "--quiet", name).split()
+            if images:
+                docker("image", "rm", "--force", *images)
 
 
 def repeat_during_replacement(call: Callable[[], T]) -> T:
