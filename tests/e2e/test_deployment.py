@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -66,10 +65,7 @@ def push(developer: Path) -> str:
 
 def deploy(releases: Releases) -> str:
     """Run `scripts/deploy.sh`; return what it logs."""
-    done = subprocess.run(
-        ["scripts/deploy.sh"], cwd=releases.clone, env=releases.environment, capture_output=True,
-        text=True, timeout=TIMEOUT_SECONDS, check=False,
-    )  # fmt: skip
+    done = releases.deploy()
     assert "MiB of disk space are free" in done.stderr, done.stderr
     return done.stderr
 
@@ -124,10 +120,7 @@ def test_a_failed_migration_leaves_the_services_as_they_are(
     commands.write_text(original + "\n\n" + failing)
     push(developer)
     before = stack.start_times()
-    done = subprocess.run(
-        ["scripts/deploy.sh"], cwd=releases.clone, env=releases.environment, capture_output=True,
-        text=True, timeout=TIMEOUT_SECONDS, check=False,
-    )  # fmt: skip
+    done = releases.deploy()
     assert done.returncode == 1
     assert "no such column" in done.stderr
     assert "the tables of the database cannot be upgraded" in done.stderr.splitlines()[-1]
@@ -173,10 +166,7 @@ def test_up_in_each_phase_changes_no_slot_before_the_release_does(
     before = {slot: read_slot(stack, slot) for slot in SLOTS}
 
     def release() -> None:
-        done = subprocess.run(
-            ["scripts/deploy.sh"], cwd=releases.clone, env=releases.environment,
-            capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False,
-        )  # fmt: skip
+        done = releases.deploy()
         assert done.returncode == 0, done.stderr
         for phase in NEW_SLOTS:
             eventually(is_in(releases, phase), TIMEOUT_SECONDS, releases.read_log)

@@ -92,11 +92,8 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
 
 
 def deploy(deployment: Deployment) -> None:
-    """Run `scripts/deploy.sh` in the clone: it returns when the release has started."""
-    done = subprocess.run(
-        ["scripts/deploy.sh"], cwd=deployment.stack.clone, env=deployment.releases.environment,
-        capture_output=True, text=True, timeout=MAX_SECONDS, check=False,
-    )  # fmt: skip
+    """Run `scripts/deploy.sh`, after which a release is in progress."""
+    done = deployment.releases.deploy()
     assert done.returncode == 0, done.stderr
 
 

@@ -135,10 +135,7 @@ class Deployment:
     def deploy(self) -> dict[str, Any]:
         """Run what the pipeline runs on the server; return outcome and reason of the release."""
         previous_id = self.releases.state.get("id")
-        process = subprocess.run(
-            ["scripts/deploy.sh"], cwd=self.stack.clone, env=self.releases.environment,
-            capture_output=True, text=True, timeout=_RELEASE_TIMEOUT_SECONDS, check=False,
-        )  # fmt: skip
+        process = self.releases.deploy()
         save_log("deploy.log", process.stderr + process.stdout)
         if process.returncode:
             reason = process.stderr.strip().splitlines()[-1]

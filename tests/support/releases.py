@@ -35,6 +35,8 @@ REQUESTS_PER_SECOND = 50
 MAX_SECONDS = 800
 #: A generous limit of a release with these settings, also on a machine that runs other programs.
 TIMEOUT_SECONDS = 500
+#: Of `scripts/deploy.sh`, which builds images.
+DEPLOY_TIMEOUT_SECONDS = 1500
 #: Short durations and small limits, to keep the tests short.
 SETTINGS = {
     "RELEASE_ANALYSIS_WINDOW": "15s",
@@ -174,6 +176,13 @@ class Releases:
         with (self.clone / "release.log").open("a") as log:
             log.write(done.stdout + done.stderr)
         return done
+
+    def deploy(self) -> subprocess.CompletedProcess[str]:
+        """Run `scripts/deploy.sh`, which returns when the release has started or is refused."""
+        return subprocess.run(
+            ["scripts/deploy.sh"], cwd=self.clone, env=self.environment, capture_output=True,
+            text=True, timeout=DEPLOY_TIMEOUT_SECONDS, check=False,
+        )  # fmt: skip
 
     @property
     def state(self) -> dict[str, Any]:
