@@ -143,7 +143,7 @@ class VersionBuilder:
         number, newest = read_version(self.tree), find_newest_version(self.tree)
         if newest is not None and newest > number:
             raise DeploymentError(
-                f"{VERSION_FILE} says {number}, but version {newest} is published (tag "
+                f"{VERSION_FILE} contains {number}, but version {newest} is published (tag "
                 f"version-{newest}): write {newest} into it and push"
             )
 

@@ -99,7 +99,7 @@ free_disk() { rm data/fill; }
     notified "Successfully deployed new model: version 2"
 }
 
-@test "supervise: a guard looks at a resumed canary at once" {
+@test "supervise: a resumed canary is evaluated by a guard at once" {
     export RELEASE_ANALYSIS_WINDOW=1h RELEASE_GUARD_INTERVAL=1m
     start_in_background start
     wait_until is_in analyzing
@@ -109,7 +109,7 @@ free_disk() { rm data/fill; }
     start_in_background supervise
     wait_until grep -qs '"kind":"guard"' data/release/history/*.jsonl
     grep -q "phase analyzing; resuming it" "$FAKES/log"
-    echo "# a guard looked $(($(jq -s 'last.evaluated_at' data/release/history/*.jsonl) - killed_at)) s after the kill, without the timer's 15 s" >&3
+    echo "# a guard was evaluated $(($(jq -s 'last.evaluated_at' data/release/history/*.jsonl) - killed_at)) s after the kill, without the timer's 15 s" >&3
 }
 
 @test "supervise: a release killed while it aborts gives the canary slot the stable image" {

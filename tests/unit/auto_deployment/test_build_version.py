@@ -253,7 +253,7 @@ def test_a_version_number_that_was_lowered_by_hand_is_an_error_in_a_sentence(
     other.git("push", "--quiet")
     with pytest.raises(
         DeploymentError,
-        match=r"version\.txt says 2, but version 4 is published \(tag version-4\): write 4",
+        match=r"version\.txt contains 2, but version 4 is published \(tag version-4\): write 4",
     ):
         build.builder().build()
 
