@@ -8,6 +8,7 @@ from random import Random
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
@@ -38,8 +39,13 @@ class FileScheduling(LoadScopeScheduling):  # type: ignore[misc]
 def pytest_configure() -> None:
     """Choose the seed of generated input, and let started processes be interrupted.
 
-    A shell starts its background commands with SIGINT ignored, which processes inherit.
+    A shell starts its background commands with SIGINT ignored, which processes inherit. Hypothesis
+    would fail tests that take long on a busy machine.
     """
+    settings.register_profile(
+        "any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    )
+    settings.load_profile("any-machine")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.setdefault("MARQUEE_TEST_SEED", str(Random().randrange(2**32)))
