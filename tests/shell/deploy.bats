@@ -21,7 +21,7 @@ push_version() { # VERSION; from a developer's clone
 deploy() { run --separate-stderr scripts/deploy.sh "$@"; }
 wait_until_completed() { # and the lock is released
     for _ in {1..200}; do
-        [[ $(get_state .phase) != completed ]] || { flock data/release/lock true; return; }
+        ! is_in completed || { flock data/release/lock true; return; }
         sleep 0.1
     done
     return 1

@@ -33,8 +33,6 @@ wait_until() { # COMMAND...
     return 1
 }
 
-is_in() { grep -qs "^  \"phase\": \"$1\"" data/release/state.json; } # PHASE
-
 start_in_background() { # COMMAND...
     scripts/canary_release.sh "$@" >>"$FAKES/log" 2>&1 3>&- &
     running=$!

@@ -48,3 +48,5 @@ soak_only() { is_soak || skip "a long form: make soak PART=shell"; }
 
 commit() { git -c user.name=a -c user.email=a@b commit -q --all -m "$1"; } # MESSAGE
 get_state() { jq -r "$1" data/release/state.json; }                        # JQ-PATH
+# Whether a release is in a phase; for loops, because a start of jq takes as long as ten of grep.
+is_in() { grep -qs "^  \"phase\": \"$1\"" data/release/state.json; } # PHASE
