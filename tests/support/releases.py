@@ -1,8 +1,10 @@
 """Releases in tests: versions with faults, the release script, received notifications."""
 
 import json
+import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -162,6 +164,8 @@ class Releases:
             process.kill()
             process.wait(10)
         self._processes.clear()
+        if is_release(process_id := self.get_lock_holder(), self.clone):  # started by `deploy`
+            os.kill(process_id, signal.SIGKILL)
         for command in ("abort", "resume"):  # a promotion can only be completed
             if self.state.get("phase", "completed") != "completed":
                 self.wait_for_lock()
@@ -202,9 +206,12 @@ class Releases:
             time.sleep(0.05)
 
     def get_lock_holder(self) -> int:
-        """Return the process id of the script that has last taken the lock."""
-        holder = json.loads((self.clone / "data" / "release" / "lock_holder.json").read_text())
-        return int(holder["pid"])
+        """Return the process id of the script that has last taken the lock; 0: none so far."""
+        directory = self.clone / "data" / "release"
+        for name in ("lock_holder.json", "holder.json"):  # the second in version 0.2.0
+            if (directory / name).exists():
+                return int(json.loads((directory / name).read_text())["pid"])
+        return 0
 
     def wait_for_lock(self) -> None:
         """Wait until the lock is free: commands that a killed script started may hold it."""
@@ -360,6 +367,16 @@ def run_under_load(
 def get_request_time(hit: dict[str, Any]) -> float:
     """Return when a request was sent, as Unix time in seconds."""
     return datetime.fromisoformat(hit["timestamp"][:26].rstrip("Z") + "+00:00").timestamp()
+
+
+def is_release(process_id: int, clone: Path) -> bool:
+    """Return whether a process is the release script in a clone."""
+    process = Path("/proc") / str(process_id)
+    try:
+        command, directory = (process / "cmdline").read_bytes(), (process / "cwd").readlink()
+    except OSError:
+        return False
+    return b"canary_release" in command and directory == clone.resolve()
 
 
 def kill(process: subprocess.Popen[str]) -> None:
