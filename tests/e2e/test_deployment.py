@@ -169,16 +169,12 @@ def test_up_in_each_phase_changes_no_slot_before_the_release_does(
         done = releases.deploy()
         assert done.returncode == 0, done.stderr
         for phase in NEW_SLOTS:
-            eventually(is_in(releases, phase), TIMEOUT_SECONDS, releases.read_log)
+            releases.wait_for_phase(phase, in_background=True)
             check_up_while_stopped(releases, phase, before)
-        eventually(is_in(releases, "completed"), TIMEOUT_SECONDS, releases.read_log)
+        releases.wait_for_phase("completed", in_background=True)
 
     assert_available(run_under_load(releases, release))
     assert releases.state["outcome"] == "promoted", releases.read_log()
-
-
-def is_in(releases: Releases, phase: str) -> Callable[[], bool]:
-    return lambda: releases.state.get("phase") == phase
 
 
 def read_slot(stack: Stack, slot: str) -> tuple[str, int]:

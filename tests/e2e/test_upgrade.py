@@ -106,14 +106,6 @@ def build_version(deployment: Deployment, first_day: int, days: int) -> int:
     return int(result["version"])
 
 
-def wait_for_phase(deployment: Deployment, phase: str) -> None:
-    """Wait until the release that a deployment has started is in a phase."""
-    releases = deployment.releases
-    eventually(
-        lambda: releases.state.get("phase") == phase, TIMEOUT_SECONDS, releases.read_log, 0.5
-    )
-
-
 def count_events(stack: Stack) -> dict[str, int]:
     """Return how much is in the event store, and where the collector will continue."""
     output = stack.compose("exec", "-T", "collector", "marquee", "data", "stats", "--json")
@@ -128,7 +120,7 @@ def upgrade(deployment: Deployment) -> None:
     pull = ["git", "pull", "--quiet", "--ff-only"]
     subprocess.run(pull, cwd=releases.clone, env=releases.environment, check=True, timeout=60)
     deploy(deployment)
-    wait_for_phase(deployment, "completed")
+    releases.wait_for_phase("completed", in_background=True)
 
 
 def test_an_installation_of_0_2_0_is_upgraded_under_load(
@@ -139,13 +131,14 @@ def test_an_installation_of_0_2_0_is_upgraded_under_load(
     first = build_version(deployment, *DAYS[0])
     second = build_version(deployment, *DAYS[1])
     deploy(deployment)
-    with_load = Delivered()
-    send_requests(MAX_SECONDS, with_load, lambda: wait_for_phase(deployment, "ended"))
+    send_requests(
+        MAX_SECONDS, Delivered(), lambda: releases.wait_for_phase("ended", in_background=True)
+    )
     assert releases.state["outcome"] == "promoted", releases.state
     third = build_version(deployment, *DAYS[2])
     releases.settings["RELEASE_ANALYSIS_WINDOW"] = "1h"
     deploy(deployment)
-    wait_for_phase(deployment, "watching")
+    releases.wait_for_phase("watching", in_background=True)
     releases.settings |= SETTINGS
     # A response from before, a full spool, and events.
     before = requests.get(f"{URL}/recommend/42", timeout=2)

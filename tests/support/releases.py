@@ -195,14 +195,20 @@ class Releases:
         state: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
         return state
 
-    def wait_for_phase(self, phase: str) -> None:
-        """Wait until the release that a test has started is in a phase."""
+    def wait_for_phase(self, phase: str, *, in_background: bool = False) -> None:
+        """Wait until a release is in a phase.
+
+        Args:
+            phase: name of the phase.
+            in_background: whether `deploy` has started the release or a timer resumes it. Otherwise
+                the wait fails as soon as the processes have ended that the test has started.
+        """
         deadline = time.monotonic() + TIMEOUT_SECONDS
         is_running = True
         while self.state.get("phase") != phase:
             assert is_running, f"ended before it was {phase}: {self.read_log()}"
             assert time.monotonic() < deadline, f"not {phase}: {self.read_log()}"
-            is_running = any(process.poll() is None for process in self._processes)
+            is_running = in_background or any(p.poll() is None for p in self._processes)
             time.sleep(0.05)
 
     def get_lock_holder(self) -> int:
