@@ -110,6 +110,16 @@ catalogue = Table(
     Column("movie_ids", LargeBinary().with_variant(LONGBLOB(), "mysql"), nullable=False),
 )
 
+#: The state of the upkeep (`database.enforce_retention`), one row. Not part of a backup.
+upkeep = Table(
+    "upkeep",
+    MetaData(),
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("retention_days", Integer, nullable=False),
+    Column("checked_day", Integer),
+    Column("resume_day", Integer, nullable=False),
+)
+
 
 #: The tables that an instance describes itself in.
 INSTANCE_TABLES = ("tracking", "build", "catalogue")

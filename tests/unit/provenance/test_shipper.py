@@ -13,7 +13,7 @@ from app.provenance.shipper_metrics import ShipperMetrics
 from app.provenance.spool_reader import SpoolReader
 from app.provenance.spool_size import SpoolSize
 from app.provenance.spool_writer import list_segments
-from app.provenance.tables import build, catalogue, reccom, tracking
+from app.provenance.tables import US_PER_DAY, build, catalogue, reccom, tracking
 from tests.support.provenance import (
     JOIN,
     NOW_US,
@@ -227,6 +227,21 @@ def test_records_beyond_the_retention_are_deleted(environment: Environment) -> N
     environment.shipper(engine).ship()
     enforce_retention(engine, NOW_US, retention_days=9)
     assert [row["answered_at_us"] for row in rows(engine, reccom)] == [NOW_US]
+
+
+def test_a_clock_that_is_200_days_ahead_and_back_deletes_no_record(
+    environment: Environment,
+) -> None:
+    writer = environment.writer()
+    writer.append(encoded())
+    engine = environment.engine()
+    environment.shipper(engine).ship()
+    for day in (0, 200, 200, 206, 0, 5):
+        enforce_retention(engine, NOW_US + day * US_PER_DAY, retention_days=90)
+    assert len(rows(engine, reccom)) == 1
+    for day in (*range(6, 91), 91):
+        enforce_retention(engine, NOW_US + day * US_PER_DAY, retention_days=90)
+    assert not rows(engine, reccom)
 
 
 def test_the_backlog_counts_records_that_are_not_committed(environment: Environment) -> None:

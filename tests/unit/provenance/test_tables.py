@@ -10,11 +10,14 @@ from alembic.operations import Operations
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from app.provenance.tables import metadata, partition_day, request_time_us
+from app.provenance.tables import metadata, partition_day, request_time_us, upkeep
 from app.service.recommend import new_request_id
 from tests.support.provenance import RANDOM_PART
 
-MIGRATION = importlib.import_module("app.provenance.migrations.versions.0001_tables")
+MIGRATIONS = [
+    importlib.import_module(f"app.provenance.migrations.versions.{name}")
+    for name in ("0001_tables", "0002_upkeep")
+]
 
 
 def one_line(statement: object) -> str:
@@ -22,15 +25,16 @@ def one_line(statement: object) -> str:
 
 
 @pytest.mark.parametrize("dialect", [sqlite.dialect(), mysql.dialect()])
-def test_the_migration_creates_the_declared_tables(dialect: sa.Dialect) -> None:
+def test_the_migrations_create_the_declared_tables(dialect: sa.Dialect) -> None:
     output = io.StringIO()
     context = MigrationContext.configure(
         dialect=dialect, opts={"as_sql": True, "output_buffer": output}
     )
     with Operations.context(context):
-        MIGRATION.upgrade()
+        for migration in MIGRATIONS:
+            migration.upgrade()
     created = one_line(output.getvalue())
-    for table in metadata.tables.values():
+    for table in (*metadata.tables.values(), upkeep):
         assert one_line(CreateTable(table).compile(dialect=dialect)) in created
         for index in table.indexes:
             assert one_line(CreateIndex(index).compile(dialect=dialect)) in created
