@@ -182,7 +182,7 @@ class IngestSettings(BaseModel):
 
     store_dir: NonEmptyPath = Field(Path("data/store"), description="Directory of the event store.")
     store_retention_days: int = Field(
-        0,
+        3650,
         ge=0,
         le=36500,
         description="Days before the newest event for which events are kept; 0: no limit.",
@@ -397,6 +397,15 @@ class StackSettings(BaseModel):
     )
     alertmanager_port: Port = Field(
         9093, description="Port of the loopback interface for Alertmanager."
+    )
+    backup_dir: str = Field(
+        "data/backups", description="Directory of the backups that `scripts/backup.sh` writes."
+    )
+    backup_public_key: str = Field(
+        "", description="File with the OpenPGP public key with which backups are encrypted."
+    )
+    backup_keep_days: int = Field(
+        30, ge=1, le=9999, description="Days for which a backup is kept; the newest always is."
     )
 
 

@@ -44,7 +44,8 @@ from app.settings_watch import SettingsWatch
 from app.shutdown import stop_event
 
 BATCH_RECORDS = 2000
-_LOCK_FILE = "shipper.lock"
+#: In the spool; held by its only shipper.
+LOCK_FILE = "shipper.lock"
 #: Time between two attempts to lock a spool that another shipper holds.
 _LOCK_POLL_SECONDS = 0.5
 _POLL_SECONDS = 0.5
@@ -190,7 +191,7 @@ def run_shipper(settings: Settings, exit_with_parent: bool) -> None:
     watch.start()
     with ExitStack() as stack:
         stack.callback(watch.restart_if_changed)
-        if not _lock_spool(stack, settings.spool_dir / _LOCK_FILE, stop):
+        if not _lock_spool(stack, settings.spool_dir / LOCK_FILE, stop):
             return
         engine = connect(settings)
         _create_tables(engine)

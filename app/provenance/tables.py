@@ -126,7 +126,7 @@ INSTANCE_TABLES = ("tracking", "build", "catalogue")
 
 
 def record_rows(batch: "RecordBatch") -> list[dict[str, Any]]:
-    """The rows of `reccom` for the records of a batch."""
+    """The rows of `reccom` for the records of a batch, without those whose user was removed."""
     header = batch.header._asdict()
     return [
         {
@@ -135,6 +135,7 @@ def record_rows(batch: "RecordBatch") -> list[dict[str, Any]]:
             **record._asdict(),
         }
         for record in batch.records
+        if record.user_id != record_format.FORGOTTEN_USER
     ]
 
 

@@ -12,7 +12,7 @@ from tests.support.stack import PROJECT, Stack
 SERVICES = (
     "init", "stable-1", "stable-2", "canary", "nginx", "nginx-exporter", "mysql", "prometheus",
     "alertmanager", "docker-proxy", "cadvisor", "migrate", "shipper", "collector", "scheduler",
-    "archive",
+    "archive", "forget",
 )  # fmt: skip
 
 #: Services that run as root, and why. None is reachable from outside.
@@ -46,9 +46,9 @@ HOST_PATHS = {
 
 @pytest.fixture(scope="module")
 def containers(stack: Stack) -> Iterator[dict[str, dict[str, Any]]]:
-    stack.compose("up", "--no-start", "--no-deps", "archive")  # is only run by hand
+    stack.compose("up", "--no-start", "--no-deps", "archive", "forget")  # are only run by hand
     yield {service: stack.inspect(service) for service in stack.services()}
-    stack.compose("rm", "--force", "archive")
+    stack.compose("rm", "--force", "archive", "forget")
 
 
 def test_every_service_is_covered_here(containers: dict[str, dict[str, Any]]) -> None:

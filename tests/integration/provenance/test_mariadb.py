@@ -118,7 +118,7 @@ def read_days(mariadb: Database) -> list[int]:
 def test_retention_creates_coming_partitions_and_drops_old_ones(mariadb: Database) -> None:
     today = time.time_ns() // 1000 // DAY_US
     set_retention(mariadb.engine("marquee_owner"), 6)
-    enforce_retention(mariadb.engine(), 0, retention_days=6)
+    enforce_retention(mariadb.engine(), time.time_ns() // 1000, retention_days=6)
     assert partitions(mariadb) == [*(f"d{today + n}" for n in range(4)), "later"]
     insert_days(mariadb, *(today + n for n in range(-1, 8)))
     for step in (3, 6, 8):
@@ -134,17 +134,17 @@ def test_retention_does_not_block_inserts_while_the_table_is_read(mariadb: Datab
     engine = mariadb.engine()
     with engine.connect() as reader:
         reader.execute(sa.select(reccom)).all()  # its transaction stays open
-        enforce_retention(engine, 0, retention_days=90)
+        enforce_retention(engine, time.time_ns() // 1000, retention_days=90)
         insert_days(mariadb, today)
         assert partitions(mariadb) == ["later"]
-    enforce_retention(engine, 0, retention_days=90)
+    enforce_retention(engine, time.time_ns() // 1000, retention_days=90)
     assert partitions(mariadb)[-2:] == [f"d{today + 3}", "later"]
     assert read_days(mariadb) == [today]
 
 
 def test_the_recording_user_cannot_empty_the_table(mariadb: Database) -> None:
     today = time.time_ns() // 1000 // DAY_US
-    enforce_retention(mariadb.engine(), 0, retention_days=90)
+    enforce_retention(mariadb.engine(), time.time_ns() // 1000, retention_days=90)
     insert_days(mariadb, *range(today - 80, today + 1))
     for statement in (
         f"call reccom_maintain_partitions({today + 10_000}, 1)",
@@ -237,6 +237,18 @@ def test_a_backup_of_sqlite_is_restored_in_mariadb_and_back(
     again = connect(Settings(database=f"sqlite:///{tmp_path}/again.db"))
     restore_backup(again, tmp_path / "none", second)
     assert content(again) == content(environment.engine())
+
+
+def test_the_owner_removes_the_records_of_a_user(mariadb: Database, tmp_path: Path) -> None:
+    insert_days(mariadb, 20_000, 20_001)
+    mariadb.query("update reccom set user_id = 2 where day = 20001")
+    local = {"MARQUEE_STORE_DIR": f"{tmp_path}/none", "MARQUEE_SPOOL_DIR": f"{tmp_path}/none"}
+    refused = marquee("forget", "2", **mariadb.settings(), **local)
+    assert refused.returncode == 1
+    assert "DELETE command denied" in refused.stderr
+    done = marquee("forget", "2", **mariadb.settings("marquee_owner"), **local)
+    assert done.returncode == 0, done.stderr
+    assert read_days(mariadb) == [20_000]
 
 
 @pytest.mark.parametrize("command", ["migrate", "trace --user 1"])
