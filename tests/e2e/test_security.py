@@ -115,6 +115,39 @@ def test_networks_of_slots_and_database_are_internal(stack: Stack) -> None:
     assert set(stack.inspect("mysql")["NetworkSettings"]["Networks"]) == {f"{PROJECT}_database"}
 
 
+#: Services that mail, git, Kafka or another API is reached from.
+EGRESS = {"alertmanager", "collector", "scheduler"}
+
+
+def test_only_listed_services_have_a_route_outside(
+    stack: Stack, containers: dict[str, dict[str, Any]]
+) -> None:
+    """A service has one if the network of its default route masquerades its packets."""
+    for service, container in containers.items():
+        networks = container["NetworkSettings"]["Networks"]
+        described = json.loads(docker("network", "inspect", *networks)) if networks else []
+        routed = {
+            network["Name"]
+            for network in described
+            if not network["Internal"]
+            and network["Options"].get("com.docker.network.bridge.enable_ip_masquerade") != "false"
+            and network["Driver"] != "null"
+        }
+        assert routed == ({f"{PROJECT}_egress"} if service in EGRESS else set()), service
+
+
+def test_a_container_of_the_internal_networks_reaches_no_other_host(stack: Stack) -> None:
+    """The default route of `metrics` and of `loopback`: none, or one without an answer."""
+    script = "import socket; socket.create_connection(('1.1.1.1', 443), 5)"
+    for network in ("metrics", "loopback", "ingress", "kafka", "application", "database"):
+        done = subprocess.run(
+            ["docker", "run", "--rm", f"--network={PROJECT}_{network}", f"{PROJECT}:stable-1",
+             "python", "-c", script], capture_output=True, text=True, check=False, timeout=60,
+        )  # fmt: skip
+        assert done.returncode == 1, network
+        assert "OSError" in done.stderr or "TimeoutError" in done.stderr, done.stderr
+
+
 def test_the_docker_proxy_passes_on_only_what_cadvisor_asks(stack: Stack) -> None:
     """Every other request, with the real ids of containers; the rules: test_docker_proxy.py."""
     container = stack.inspect("mysql")["Id"]

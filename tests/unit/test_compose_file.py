@@ -8,7 +8,12 @@ from ruamel.yaml import YAML
 from tests.conftest import ROOT
 
 SLOTS = {"stable-1", "stable-2", "canary"}
-SERVICES: dict[str, Any] = YAML(typ="safe").load(ROOT / "docker-compose.yml")["services"]
+COMPOSE: dict[str, Any] = YAML(typ="safe").load(ROOT / "docker-compose.yml")
+SERVICES: dict[str, Any] = COMPOSE["services"]
+NETWORKS: dict[str, Any] = COMPOSE["networks"]
+#: Networks whose containers reach other hosts; those with published ports, whose do not.
+EGRESS = {"egress"}
+PUBLISHED = {"ingress", "loopback"}
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -31,3 +36,32 @@ def test_only_nginx_and_the_simulated_users_depend_on_slots() -> None:
 
 def test_slots_depend_on_no_other_service() -> None:
     assert not [slot for slot in SLOTS if "depends_on" in SERVICES[slot]]
+
+
+def networks_of(service: str) -> set[str]:
+    return set(SERVICES[service].get("networks", []))
+
+
+def test_only_services_that_need_it_reach_other_hosts() -> None:
+    assert {name for name in SERVICES if networks_of(name) & EGRESS} == {
+        "alertmanager",  # mail and Slack
+        "collector",  # a broker and a metadata API elsewhere
+        "scheduler",  # git, DVC, mail and Slack
+    }
+    for name, network in NETWORKS.items():
+        internal = str(network.get("internal", False))
+        no_route = network.get("driver_opts") == {
+            "com.docker.network.bridge.enable_ip_masquerade": "false"
+        }
+        assert (name in EGRESS) == (internal == "False" and not no_route), name
+        assert (name in PUBLISHED) == no_route, name
+    assert NETWORKS["database"] == {"internal": "${MARQUEE_DATABASE_INTERNAL:-true}"}
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_is_in_a_network_or_has_none(service: str) -> None:
+    """A service without networks would be in Compose's default network, which has a route."""
+    assert networks_of(service) or SERVICES[service].get("network_mode") == "none"
+    assert len(networks_of(service) & (EGRESS | PUBLISHED)) <= 1, "the route would be undefined"
+    has_ports = bool(SERVICES[service].get("ports"))
+    assert not has_ports or networks_of(service) & (EGRESS | PUBLISHED)

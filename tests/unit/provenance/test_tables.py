@@ -10,7 +10,13 @@ from alembic.operations import Operations
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from app.provenance.tables import metadata, partition_day, request_time_us, upkeep
+from app.provenance.tables import (
+    is_request_id,
+    metadata,
+    partition_day,
+    request_time_us,
+    upkeep,
+)
 from app.service.recommend import new_request_id
 from tests.support.provenance import RANDOM_PART
 
@@ -59,3 +65,9 @@ def test_a_request_belongs_to_the_day_of_its_id() -> None:
     assert partition_day(before_midnight, midnight * 10**6 + 5) == 19_999
     assert partition_day("mine", midnight * 10**6 + 5) == 20_000
     assert partition_day(new_request_id(), 0) > 20_000
+
+
+def test_ids_of_nginx_and_of_slots_are_request_ids() -> None:
+    assert is_request_id(f"1700000000.123-{RANDOM_PART}")
+    assert is_request_id(new_request_id())
+    assert not is_request_id("mine")
