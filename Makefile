@@ -120,6 +120,18 @@ test-app: ## CI job: lint and all other tests without containers
 	    --ignore=tests/unit/simulator --ignore=tests/integration/ingest --ignore=tests/unit/model \
 	    --ignore=tests/unit/training --ignore=tests/integration/training
 
+# pip-audit has an environment of its own: its packages are none of the project's.
+AUDIT_VENV := build/audit-venv
+$(AUDIT_VENV)/.done: $(BIN)/uv requirements/audit.txt
+	@uv venv --quiet --allow-existing $(AUDIT_VENV)
+	@uv pip install --quiet --python $(AUDIT_VENV)/bin/python --require-hashes \
+	    --requirements requirements/audit.txt
+	@touch $@
+
+.PHONY: audit
+audit: $(AUDIT_VENV)/.done ## Check the Python packages for known vulnerabilities; write build/audit/*.cdx.json
+	@PATH=$(abspath $(AUDIT_VENV))/bin:$$PATH scripts/audit.sh
+
 .PHONY: deploy
 deploy: ## CI job: start the release of this commit on the server
 	@scripts/deploy_over_ssh.sh

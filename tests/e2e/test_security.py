@@ -173,6 +173,15 @@ print(json.dumps(statuses))
     assert set(statuses[len(ALLOWED) :]) <= {400, 403}
 
 
+@pytest.mark.parametrize("image", ["stable-1", "init", "provenance", "deployment"])
+def test_no_program_of_our_images_is_setuid_or_setgid(stack: Stack, image: str) -> None:
+    found = docker(
+        "run", "--rm", "--user=0", "--entrypoint=find", f"{PROJECT}:{image}", "/", "-xdev",
+        "-type", "f", "-perm", "/6000",
+    )  # fmt: skip
+    assert found == ""
+
+
 def test_no_secret_is_in_images_containers_configuration_or_logs(
     stack: Stack, containers: dict[str, dict[str, Any]]
 ) -> None:
