@@ -107,7 +107,7 @@ def test_a_backup_under_load_is_a_snapshot_and_is_refused_when_it_was_cut(
         load.join()
     assert {response.status_code for response in during} == {200}
     wait_until_shipped()
-    # Restored into a database of its own: each row is one of the stack's, none of before is missing.
+    # Restored into another database: each row is one of the stack's, none of before is missing.
     engine = connect(Settings(database=f"sqlite:///{tmp_path}/restored.db"))
     with archive.open("rb") as source:
         assert restore_backup(engine, tmp_path / "store", source) == written

@@ -38,3 +38,11 @@ def test_no_stage_installs_setuid_programs_after_they_were_removed() -> None:
         name = stage.splitlines()[0].split(" AS ")[-1]
         if name in IMAGES and "apt-get install" in stage:
             assert removal in stage.split("apt-get install", 1)[1], name
+
+
+def test_the_dockerfile_copies_and_updates_as_the_benchmarks_want() -> None:
+    lines = (ROOT / "app" / "Dockerfile").read_text().replace("\\\n", " ").splitlines()
+    assert not [line for line in lines if line.startswith("ADD ")]
+    updates = [line for line in lines if "apt-get update" in line]
+    assert updates
+    assert all("apt-get install" in line for line in updates)
