@@ -55,7 +55,7 @@ lock: $(BIN)/uv ## Update the pinned requirements in requirements/*.txt
 run: $(VENV)/.run $(MODEL) ## Train on data/sample (the first time) and serve on port 8082 of this machine only
 	@marquee verify $(MODEL) >&2
 	@echo "==> serving; try: curl localhost:8082/recommend/42    (Ctrl-C to stop)"
-	@# No NGINX stands in front of it: other machines reach it only where MARQUEE_BIND says so.
+	@# No NGINX stands in front of it: other machines reach it only where MARQUEE_BIND is set.
 	@[[ -v MARQUEE_BIND || -v MARQUEE_BIND_FILE ]] || export MARQUEE_BIND=127.0.0.1:8082; \
 	    MARQUEE_MODEL_DIR=$(MODEL) exec marquee serve --ship
 

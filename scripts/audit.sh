@@ -14,7 +14,7 @@ For requirements/SET.txt, by default all sets that images contain (service, prov
 - writes build/audit/SET.cdx.json, a bill of materials in the format CycloneDX. It lists the Python packages;
   Debian's of an image are listed by `dpkg-query --show` in it.
 - runs pip-audit, which reads the known vulnerabilities of each package from PyPI and installs nothing. A package
-  of which PyPI says nothing, as behind a mirror, is an error.
+  that is not in its data, as behind a mirror, is an error.
 
 OPTIONS
   -h, --help   show this help

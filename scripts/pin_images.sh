@@ -10,9 +10,9 @@ usage() {
 USAGE
   pin_images.sh [--check]
 
-Asks the registry of each image in docker-compose.yml and app/Dockerfile for the digest of its tag, and writes it
+Reads the digest of the tag of each image in docker-compose.yml and app/Dockerfile from its registry, and writes it
 behind the tag, so that a tag that is moved changes nothing. Run it on a machine that reaches the registries, look
-at the difference, and commit it. Digests that are there already are asked for again: that is the update. If a
+at the difference, and commit it. Digests that are there already are read again: that is the update. If a
 registry does not answer, nothing is written. No digest comes from anywhere else.
 
 OPTIONS

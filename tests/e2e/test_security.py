@@ -148,7 +148,7 @@ def test_a_container_of_the_internal_networks_reaches_no_other_host(stack: Stack
         assert "OSError" in done.stderr or "TimeoutError" in done.stderr, done.stderr
 
 
-def test_the_docker_proxy_passes_on_only_what_cadvisor_asks(stack: Stack) -> None:
+def test_the_docker_proxy_passes_on_only_requests_of_cadvisor(stack: Stack) -> None:
     """Every other request, with the real ids of containers; the rules: test_docker_proxy.py."""
     container = stack.inspect("mysql")["Id"]
     script = """

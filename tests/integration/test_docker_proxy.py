@@ -80,7 +80,7 @@ def request(port: int, method: str, path: str, **headers: str) -> int:
 
 
 @pytest.mark.parametrize(("method", "path"), ALLOWED)
-def test_what_cadvisor_asks_is_passed_on(port: int, method: str, path: str) -> None:
+def test_requests_of_cadvisor_are_passed_on(port: int, method: str, path: str) -> None:
     assert request(port, method, path) == 200
     assert Engine.requests[-1] == (method, path)
 

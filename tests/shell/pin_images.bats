@@ -10,7 +10,7 @@ setup() {
     cat >../bin/docker <<'END'
 #!/bin/bash
 [[ "$1 $2 $3 $5 $6" == "buildx imagetools inspect --format {{.Manifest.Digest}}" ]] || exit 99
-echo "$4" >>"${0%/*}/../asked"
+echo "$4" >>"${0%/*}/../requested"
 [[ $4 != "${REFUSED-}" ]] || { echo "no route" >&2; exit 1; }
 [[ -z ${GARBAGE-} ]] || { echo "latest"; exit; }
 echo "sha256:$(sha256sum <<<"$4${MOVED-}" | cut -d " " -f 1)"
@@ -28,7 +28,7 @@ unpinned() { grep -hE '^ +image: [a-z]|^FROM [a-z].*:' docker-compose.yml app/Do
     run scripts/pin_images.sh
     [ "$status" -eq 0 ]
     [ "$(unpinned)" -eq 0 ]
-    [ "$(sort -u ../asked | wc -l)" -eq "$(grep -hoE '@sha256:[0-9a-f]{64}' docker-compose.yml app/Dockerfile | sort -u | wc -l)" ]
+    [ "$(sort -u ../requested | wc -l)" -eq "$(grep -hoE '@sha256:[0-9a-f]{64}' docker-compose.yml app/Dockerfile | sort -u | wc -l)" ]
     grep -q '^FROM python:.*@sha256:.* AS base$' app/Dockerfile
     run scripts/pin_images.sh --check
     [ "$status" -eq 0 ]

@@ -2,7 +2,7 @@
 
 ID = "0123456789abcdef" * 4
 
-#: What cAdvisor asks: its client (with a version in the path) and its own library.
+#: What cAdvisor requests: its client (with a version in the path) and its own library.
 ALLOWED = [
     ("HEAD", "/_ping"),
     ("GET", "/_ping"),

@@ -63,7 +63,7 @@ class World:
         }
 
     def forget(self) -> dict[str, int]:
-        done = invoke("forget", USER, "--json", **self.settings)
+        done = invoke("forget", USER, "--json", stdin=b"", **self.settings)
         assert done.returncode == 0, done.stderr
         removed: dict[str, int] = json.loads(done.stdout)
         return removed
@@ -86,7 +86,7 @@ def test_nothing_of_the_user_remains(world: World) -> None:
     assert world.forget() == {
         "watches": 1, "ratings": 1, "metadata": 1, "spool_records": 10, "records": 5,
     }  # fmt: skip
-    world.append(20, 21)  # the service goes on writing, to the same file
+    world.append(20, 21)  # the service is still writing to the same file
     watches, ratings = read_store(world.store)
     assert set(watches["user_id"]) == set(ratings["user_id"]) == {OTHER}
     metadata = pl.read_parquet(world.store / METADATA_DIR / USERS_FILE)
@@ -103,7 +103,7 @@ def test_nothing_of_the_user_remains(world: World) -> None:
 def test_the_next_version_and_the_next_backup_do_not_have_the_user(world: World) -> None:
     world.forget()
     prepared = world.directory / "prepared"
-    done = invoke("prepare", "--out", prepared, **world.settings)
+    done = invoke("prepare", "--out", prepared, stdin=b"", **world.settings)
     assert done.returncode == 0, done.stderr
     assert set(pl.read_parquet(prepared / "ratings.parquet")["user_id"]) == {OTHER}
     assert set(pl.read_parquet(prepared / "watches.parquet")["user_id"]) == {OTHER}
@@ -125,7 +125,7 @@ def test_nothing_is_changed_while_another_process_has_the_store_or_the_spool(wor
         (exclusive_lock(world.provenance.spool / LOCK_FILE), b"is being read by a shipper"),
     ):
         with lock:
-            done = invoke("forget", USER, **world.settings)
+            done = invoke("forget", USER, stdin=b"", **world.settings)
         assert done.returncode == 1
         assert reason in done.stderr
     assert set(world.forget().values()) == {1, 5, 10}
@@ -137,7 +137,7 @@ def test_a_user_without_any_data_is_no_error(tmp_path: Path) -> None:
         "MARQUEE_SPOOL_DIR": f"{tmp_path}/spool",
         "MARQUEE_DATABASE": f"sqlite:///{tmp_path}/p.db",
     }
-    done = invoke("forget", USER, **settings)
+    done = invoke("forget", USER, stdin=b"", **settings)
     assert done.returncode == 0
     assert done.stdout.split(b"\n")[0].split() == [b"watches", b"0"]
     assert list(tmp_path.iterdir()) == []
