@@ -185,7 +185,7 @@ def enforce_retention(engine: sa.Engine, now_us: int, retention_days: int) -> No
     the table, such as a backup, makes it time out and do nothing: inserts would otherwise have to
     wait behind it.
 
-    After a jump of the clock nothing is deleted for 7 days (migration 0002).
+    After a jump of the clock nothing is deleted for 7 days (migration `0003_upkeep`).
 
     Args:
         engine: of the recording user, or of SQLite.

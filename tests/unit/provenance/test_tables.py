@@ -22,7 +22,7 @@ from tests.support.provenance import RANDOM_PART
 
 MIGRATIONS = [
     importlib.import_module(f"app.provenance.migrations.versions.{name}")
-    for name in ("0001_tables", "0002_upkeep")
+    for name in ("0001_tables", "0003_upkeep")
 ]
 
 

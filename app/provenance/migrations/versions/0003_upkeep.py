@@ -10,7 +10,7 @@ import importlib
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
+revision = "0003"
 down_revision = "0001"
 
 #: The upkeep on a day. It runs with the rights of its caller: only the owner of the tables may call
