@@ -86,30 +86,33 @@ def test_a_store_without_events_is_restored(filled: Environment, tmp_path: Path)
 
 
 @pytest.mark.parametrize("seekable", [True, False])
-@pytest.mark.parametrize("share", [0, 0.001, 0.1, 0.3, 0.5, 0.7, 0.9, 0.95, 0.99, 0.9999])
 def test_a_backup_that_was_cut_is_refused(
-    filled: Environment, tmp_path: Path, share: float, seekable: bool
+    filled: Environment, tmp_path: Path, seekable: bool
 ) -> None:
     archive = io.BytesIO()
     write_backup(filled.engine(), tmp_path / "store", archive)
-    incomplete = Pipe(archive.getvalue()[: int(len(archive.getvalue()) * share)], seekable)
-    check_refused(tmp_path, incomplete, changes_nothing=seekable)
+    for share in (0, 0.001, 0.1, 0.3, 0.5, 0.7, 0.9, 0.95, 0.99, 0.9999):
+        size = int(len(archive.getvalue()) * share)
+        cut = Pipe(archive.getvalue()[:size], seekable)
+        check_refused(tmp_path, cut, changes_nothing=seekable)
 
 
-@pytest.mark.parametrize("members", range(7))
 def test_a_backup_that_was_cut_between_two_members_is_refused(
-    filled: Environment, tmp_path: Path, members: int
+    filled: Environment, tmp_path: Path
 ) -> None:
     """The file is a whole archive, but some of its members are missing."""
-    whole, cut = io.BytesIO(), io.BytesIO()
+    whole = io.BytesIO()
     write_backup(filled.engine(), tmp_path / "store", whole)
     whole.seek(0)
-    with tarfile.open(fileobj=whole) as source, tarfile.open(fileobj=cut, mode="w:gz") as target:
-        names = source.getnames()
-        assert len(names) == 8
-        for member in source.getmembers()[:members]:
-            target.addfile(member, source.extractfile(member))
-    check_refused(tmp_path, Pipe(cut.getvalue(), seekable=True), changes_nothing=True)
+    with tarfile.open(fileobj=whole) as source:
+        members = source.getmembers()
+        assert len(members) == 8
+        for count in range(len(members)):
+            cut = io.BytesIO()
+            with tarfile.open(fileobj=cut, mode="w:gz") as target:
+                for member in members[:count]:
+                    target.addfile(member, source.extractfile(member))
+            check_refused(tmp_path, Pipe(cut.getvalue(), seekable=True), changes_nothing=True)
 
 
 def test_a_backup_with_fewer_rows_than_it_says_is_refused(
