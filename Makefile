@@ -52,10 +52,12 @@ lock: $(BIN)/uv ## Update the pinned requirements in requirements/*.txt
 # -- service ----------------------------------------------------------------------------------
 
 .PHONY: run
-run: $(VENV)/.run $(MODEL) ## Train on data/sample (the first time) and serve on port 8082
+run: $(VENV)/.run $(MODEL) ## Train on data/sample (the first time) and serve on port 8082 of this machine only
 	@marquee verify $(MODEL) >&2
 	@echo "==> serving; try: curl localhost:8082/recommend/42    (Ctrl-C to stop)"
-	@MARQUEE_MODEL_DIR=$(MODEL) exec marquee serve --ship
+	@# No NGINX stands in front of it: other machines reach it only where MARQUEE_BIND is set.
+	@[[ -v MARQUEE_BIND || -v MARQUEE_BIND_FILE ]] || export MARQUEE_BIND=127.0.0.1:8082; \
+	    MARQUEE_MODEL_DIR=$(MODEL) exec marquee serve --ship
 
 $(MODEL): | $(VENV)/.run
 	@echo "==> training on data/sample"
@@ -117,6 +119,18 @@ test-app: ## CI job: lint and all other tests without containers
 	@pytest $(REPORTS) tests/unit tests/integration --ignore=tests/unit/ingest \
 	    --ignore=tests/unit/simulator --ignore=tests/integration/ingest --ignore=tests/unit/model \
 	    --ignore=tests/unit/training --ignore=tests/integration/training
+
+# pip-audit has an environment of its own: its packages are none of the project's.
+AUDIT_VENV := build/audit-venv
+$(AUDIT_VENV)/.done: $(BIN)/uv requirements/audit.txt
+	@uv venv --quiet --allow-existing $(AUDIT_VENV)
+	@uv pip install --quiet --python $(AUDIT_VENV)/bin/python --require-hashes \
+	    --requirements requirements/audit.txt
+	@touch $@
+
+.PHONY: audit
+audit: $(AUDIT_VENV)/.done ## Check the Python packages for known vulnerabilities; write build/audit/*.cdx.json
+	@PATH=$(abspath $(AUDIT_VENV))/bin:$$PATH scripts/audit.sh
 
 .PHONY: deploy
 deploy: ## CI job: start the release of this commit on the server

@@ -41,6 +41,9 @@ SECTIONS = {
         "backup": "app.provenance.commands",
         "restore-backup": "app.provenance.commands",
     },
+    "Remove a user": {
+        "forget": "app.forget.commands",
+    },
     "Retrain and publish versions": {
         "test-data": "app.auto_deployment.commands",
         "retrain": "app.auto_deployment.commands",
@@ -67,6 +70,7 @@ _NEEDS = {
     "app.training": ("deployment", "training"),
     "app.ingest": ("deployment", "deployment"),
     "app.auto_deployment": ("deployment", "deployment"),
+    "app.forget": ("deployment", "deployment"),
     "app.notifications": ("deployment", "deployment"),
     "app.simulator": ("deployment", "deployment"),
 }

@@ -167,6 +167,12 @@ class ProvenanceSettings(BaseModel):
     database_password: SecretStr = Field(
         SecretStr(""), description="Password of the database user; preferably a file."
     )
+    database_ca: str = Field(
+        "",
+        description="Certificates (PEM) of the authorities that signed the certificate of a MySQL "
+        "server; preferably a file. With them, TLS is required, and the server's certificate and "
+        "name are verified; empty: neither.",
+    )
     provenance_retention_days: int = Field(
         90, ge=1, le=3650, description="Days for which responses are kept in the database."
     )
@@ -182,7 +188,7 @@ class IngestSettings(BaseModel):
 
     store_dir: NonEmptyPath = Field(Path("data/store"), description="Directory of the event store.")
     store_retention_days: int = Field(
-        0,
+        3650,
         ge=0,
         le=36500,
         description="Days before the newest event for which events are kept; 0: no limit.",
@@ -397,6 +403,28 @@ class StackSettings(BaseModel):
     )
     alertmanager_port: Port = Field(
         9093, description="Port of the loopback interface for Alertmanager."
+    )
+    git_sign: bool = Field(
+        False, description="Whether the scheduler signs the commits of versions, with its SSH key."
+    )
+    database_owner: str = Field(
+        "mysql+mysqlconnector://marquee_owner@mysql:3306/marquee",
+        description="URL of the stack's database as the user who owns the tables, without a "
+        "password; `MARQUEE_DATABASE` is that of the user who records.",
+    )
+    database_internal: bool = Field(
+        True,
+        description="Whether the stack's database network has no route outside; false for a server "
+        "elsewhere.",
+    )
+    backup_dir: str = Field(
+        "data/backups", description="Directory of the backups that `scripts/backup.sh` writes."
+    )
+    backup_public_key: str = Field(
+        "", description="File with the OpenPGP public key with which backups are encrypted."
+    )
+    backup_keep_days: int = Field(
+        30, ge=1, le=9999, description="Days for which a backup is kept; the newest always is."
     )
 
 

@@ -145,7 +145,11 @@ FROM (SELECT seq AS n, MD5(seq) AS hash,
 def fill(engine: sa.Engine, rows: int, server: mariadb.Database | None) -> dict[str, float]:
     """Fill the table; the rate is that of the rows inserted as the shipper does."""
     for day in range(DAYS + 1):  # creates the partitions day by day, as the shipper does
-        enforce_retention(engine, _START_US + day * US_PER_DAY, retention_days=3650)
+        now_us = _START_US + day * US_PER_DAY
+        if server is None:
+            enforce_retention(engine, now_us, retention_days=3650)
+        else:
+            server.query(f"call reccom_upkeep_at({now_us // US_PER_DAY})")
     generated = 0
     if server is not None:
         generated = max(0, rows - SHIPPED_ROWS)

@@ -27,6 +27,9 @@ OPTIONS
 ENVIRONMENT
   RELEASE_...  settings of the release, see scripts/release/settings.env
 
+GIT CONFIGURATION
+  marquee.allowedSigners  file of allowed signers (ssh-keygen(1)); only commits that they have signed are deployed
+
 EXAMPLES
   scripts/deploy.sh
   ssh -o StrictHostKeyChecking=yes deploy@server 'cd /srv/marquee && scripts/deploy.sh'
@@ -52,9 +55,19 @@ require_no_release() {
         fail "release $(get_state .id) is in progress (scripts/canary_release.sh status); nothing was changed"
 }
 
+# Where `git config marquee.allowedSigners` names a file of allowed signers (ssh-keygen), only a commit that one
+# of them has signed is deployed. It is checked before anything of the commit runs.
+verify_signature() { # COMMIT
+    local signers
+    signers=$(git config --path marquee.allowedSigners) || return 0
+    git -c gpg.ssh.allowedSignersFile="$signers" verify-commit "$1" 2>/dev/null ||
+        fail "$1 is not signed by one of $signers; nothing was changed"
+}
+
 fast_forward() { # COMMIT
     log "updating to $1"
     git fetch --quiet --prune 8>&- || fail "git fetch failed"
+    verify_signature "$1"
     git merge --quiet --ff-only "$1" 8>&- || fail "cannot fast-forward to $1; nothing was changed"
 }
 

@@ -168,7 +168,7 @@ main() {
     for group in "$@"; do
         case $group in
             python) install_packages python3 python3-venv libgomp1 git make ca-certificates ;;
-            shell) install_packages bats parallel shellcheck jq curl procps systemd ;;
+            shell) install_packages bats parallel shellcheck jq curl procps systemd gnupg haproxy ;;
             pipeline)
                 install_packages rsync openssh-server openssh-client
                 command -v npm >/dev/null || install_packages npm

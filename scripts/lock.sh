@@ -31,6 +31,7 @@ main() {
     handle_help "$@"
     reject_arguments "$@"
     compile requirements/uv.in --output-file requirements/uv.txt
+    compile requirements/audit.in --output-file requirements/audit.txt
     # dev.txt contains all other sets: resolve it first, and constrain the others by it.
     compile pyproject.toml --all-extras --group dev --output-file requirements/dev.txt
     compile pyproject.toml --all-extras --constraints requirements/dev.txt \

@@ -167,6 +167,7 @@ def run_scheduler(settings: Settings) -> None:
             interval_hours=settings.retrain_interval_hours,
             workspace=str(settings.workspace_dir),
         )
+        warn_of_local_remote(settings)
         scheduler.run_until(stop, watch.has_changed)
     else:
         _log.info("retraining is disabled: MARQUEE_GIT_REMOTE is not set")
@@ -176,6 +177,16 @@ def run_scheduler(settings: Settings) -> None:
         server.stop()
     watch.restart_if_changed()
     _log.info("scheduler stopped")
+
+
+def warn_of_local_remote(settings: Settings) -> None:
+    """Log that the versions are lost with this host, if their remote is a directory of it."""
+    if "://" not in settings.dvc_remote:
+        _log.warning(
+            "the DVC remote is a directory: all versions are on this host, unless it is copied "
+            "elsewhere (docs/retraining.md)",
+            remote=settings.dvc_remote or "that of .dvc/config",
+        )
 
 
 def run_command(stop: Event, heartbeat: Callable[[], None]) -> None:

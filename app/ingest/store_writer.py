@@ -72,7 +72,16 @@ class StoreWriter:
 
         Rows without a time stay.
         """
-        return self._merge_segments(table, 0, min_time)
+        is_new = pl.col(NEWEST_TIME_COLUMNS[table]) >= min_time
+        return self._merge_segments(table, 0, is_new.fill_null(True))  # no time, no age
+
+    def drop_user(self, table: Table, user: int) -> int:
+        """Rewrite a table without the rows of a user, if it has any; return how many they were."""
+        with self._open_segments(table, 0) as snapshot:
+            rows = snapshot.read_rows(table, user % self.manifest.buckets)
+            if not rows["user_id"].is_in([user]).any():
+                return 0
+        return self._merge_segments(table, 0, pl.col("user_id") != user)
 
     def _add_segment(self, table: Table, rows: pl.DataFrame) -> dict[str, Any]:
         name = self._next_name(table)
@@ -95,21 +104,29 @@ class StoreWriter:
             start -= 1
         self._merge_segments(table, start, None)
 
-    def _merge_segments(self, table: Table, start: int, min_time: datetime | None) -> int:
-        """Merge the segments from `start` on to one; return the number of dropped rows."""
-        segments = self.manifest.segments(table)
-        name = self._next_name(table)
-        merged = _MergedTable(table, min_time)
+    @contextmanager
+    def _open_segments(self, table: Table, start: int) -> Iterator[StoreSnapshot]:
+        """The rows of one table in the segments from `start` on."""
+        segments = self.manifest.segments(table)[start:]
         with ExitStack() as stack:
             files = {
                 segment.name: stack.enter_context(open_segment(self.path / segment.name))
-                for segment in segments[start:]
+                for segment in segments
             }
             newest = self.manifest.model_copy(
-                update={"watches": (), "ratings": (), table: segments[start:]}
+                update={"watches": (), "ratings": (), table: segments}
             )
-            buckets = merged.read_buckets(StoreSnapshot(newest, files))
-            rows = write_segment(self.path / name, STORED_SCHEMAS[table], buckets)
+            yield StoreSnapshot(newest, files)
+
+    def _merge_segments(self, table: Table, start: int, is_kept: pl.Expr | None) -> int:
+        """Merge the segments from `start` on to one; return the number of dropped rows."""
+        segments = self.manifest.segments(table)
+        name = self._next_name(table)
+        merged = _MergedTable(table, is_kept)
+        with self._open_segments(table, start) as snapshot:
+            rows = write_segment(
+                self.path / name, STORED_SCHEMAS[table], merged.read_buckets(snapshot)
+            )
         added = (Segment(name=name, rows=rows),) if rows else ()
         self._publish(self.manifest.model_copy(update={table: (*segments[:start], *added)}))
         for segment in segments[start:]:
@@ -161,19 +178,18 @@ def _remove_orphans(path: Path, manifest: Manifest) -> None:
 
 
 class _MergedTable:
-    """Reads a table's merged buckets and counts the rows dropped for their age."""
+    """Reads a table's merged buckets and counts the rows that are dropped."""
 
-    def __init__(self, table: Table, min_time: datetime | None) -> None:
+    def __init__(self, table: Table, is_kept: pl.Expr | None) -> None:
         self.dropped_rows = 0
         self._table = table
-        self._min_time = min_time
+        self._is_kept = is_kept
 
     def read_buckets(self, snapshot: StoreSnapshot) -> Iterator[pl.DataFrame]:
         for bucket in snapshot.buckets:
             rows = snapshot.read_rows(self._table, bucket)
-            if self._min_time is not None:
-                is_new = pl.col(NEWEST_TIME_COLUMNS[self._table]) >= self._min_time
-                kept = rows.filter(is_new.fill_null(True))  # a row without a time has no age
+            if self._is_kept is not None:
+                kept = rows.filter(self._is_kept)
                 self.dropped_rows += rows.height - kept.height
                 rows = kept
             yield rows

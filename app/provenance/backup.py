@@ -2,14 +2,16 @@
 
 The archive is a compressed tar file that is written and read as a stream, so that it can go through
 a pipe out of a container. Its members: `backup.json` (format and schema revision), then
-`<table>/<number>.jsonl` and `store/<file>`.
+`<table>/<number>.jsonl` and `store/<file>`, and at the end `end.json` with the number of rows of
+each table and of files of the store. An archive without its end was cut, and is refused.
 """
 
 import base64
+import gzip
 import io
 import json
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any
@@ -19,15 +21,29 @@ import sqlalchemy as sa
 from app import logs
 from app.cli_errors import MarqueeError
 from app.ingest.store_copy import open_store_files, restore_store
-from app.provenance.database import get_revision, insert_ignore, upgrade
+from app.provenance.database import (
+    get_revision,
+    insert_ignore,
+    list_revisions,
+    read_revision,
+    upgrade,
+)
 from app.provenance.tables import metadata
 
 _CHUNK_ROWS = 20_000
-_FORMAT = 1
+#: Format of an archive. Those of format 1 have no end.
+_FORMAT = 2
+_OLD_FORMAT = 1
 _HEADER = "backup.json"
+_END = "end.json"
 _STORE = "store"
 #: `reccom` last: the records that an interrupted restore has written can be traced.
 _TABLES = ("tracking", "build", "catalogue", "reccom")
+_READ_BYTES = 1 << 20
+
+#: Called with the first and the second part of a member's name and its content; returns how many
+#: rows or files it is.
+_HandleMember = Callable[[str, str, IO[bytes]], int]
 
 _log = logs.get(__name__)
 
@@ -40,11 +56,12 @@ def write_backup(engine: sa.Engine, store: Path, out: IO[bytes]) -> dict[str, in
     """Write an archive; return the number of rows of each table and of files of the store."""
     counts = dict.fromkeys((*_TABLES, _STORE), 0)
     with tarfile.open(fileobj=out, mode="w|gz") as archive:
-        header = json.dumps({"format": _FORMAT, "revision": get_revision(engine)}).encode()
-        _add_member(archive, _HEADER, io.BytesIO(header), len(header))
         # One transaction: a consistent snapshot of all tables.
         isolation = "SERIALIZABLE" if engine.dialect.name == "sqlite" else "REPEATABLE READ"
         with engine.connect().execution_options(isolation_level=isolation) as connection:
+            if engine.dialect.name == "sqlite":
+                connection.exec_driver_sql("BEGIN")  # which sqlite3 omits before a SELECT
+            _add_json(archive, _HEADER, {"format": _FORMAT, "revision": read_revision(connection)})
             for name in _TABLES:
                 for number, rows in enumerate(_read_chunks(connection, metadata.tables[name])):
                     lines = b"".join(map(_encode_row, rows))
@@ -55,43 +72,129 @@ def write_backup(engine: sa.Engine, store: Path, out: IO[bytes]) -> dict[str, in
             for file in files:
                 _add_member(archive, f"{_STORE}/{file.name}", file.content, file.size)
                 counts[_STORE] += 1
+        _add_json(archive, _END, {"counts": counts})
     return counts
 
 
 def restore_backup(engine: sa.Engine, store: Path, source: IO[bytes]) -> dict[str, int]:
     """Restore an archive's rows, and its store unless the store has events already.
 
-    Rows whose key exists are left as they are, so an interrupted restore may be repeated.
+    Rows whose key exists are left as they are, so an interrupted restore may be repeated. Where the
+    archive can be read twice (a file, not a pipe), it is checked as a whole before anything is
+    written. Of an archive that was cut, and comes through a pipe, rows are restored until the cut
+    is found, and no store.
 
     Returns:
-        The number of rows of each table and of files of the store that were read.
+        The number of rows of each table and of files of the store that were restored.
 
     Raises:
-        BackupError: the archive is incomplete, not a backup, or of a later version.
+        BackupError: the archive is incomplete, not a backup, or of a later version, or the tables
+            are older than it.
         IngestError: another process writes the store, or it cannot be written.
     """
     if engine.dialect.name == "sqlite":
         upgrade(engine)
+    if source.seekable():
+        start = source.tell()
+        _read_archive(engine, source, _count_member)
+        source.seek(start)
     counts = dict.fromkeys((*_TABLES, _STORE), 0)
+    with ExitStack() as stack:
+        files = stack.enter_context(restore_store(store))
+        if files is None:
+            _log.warning("the store has events already and is not restored", store=str(store))
+
+        def restore_member(folder: str, name: str, content: IO[bytes]) -> int:
+            if folder == _STORE:
+                if files:
+                    files.write_file(name, content)
+                    counts[_STORE] += 1
+                return 1
+            rows = _restore_rows(engine, metadata.tables[folder], content)
+            counts[folder] += rows
+            return rows
+
+        _read_archive(engine, source, restore_member)
+    return counts
+
+
+def _count_member(folder: str, name: str, content: IO[bytes]) -> int:
+    if folder == _STORE:
+        while content.read(_READ_BYTES):
+            pass
+        return 1
+    return len(_parse_rows(metadata.tables[folder], content))
+
+
+def _read_archive(engine: sa.Engine, source: IO[bytes], handle: _HandleMember) -> None:
+    """Pass each member of an archive to `handle`, and compare their numbers with its end.
+
+    Raises:
+        BackupError: see `restore_backup`.
+    """
+    found = dict.fromkeys((*_TABLES, _STORE), 0)
     try:
-        with ExitStack() as stack:
-            archive = stack.enter_context(tarfile.open(fileobj=source, mode="r|gz"))
-            files = stack.enter_context(restore_store(store))
-            if files is None:
-                _log.warning("the store has events already and is not restored", store=str(store))
-            for member in _read_members(archive):
+        # Not tarfile's own gzip: it would not check the length and the checksum at the end.
+        with (
+            gzip.GzipFile(fileobj=source) as unpacked,
+            tarfile.open(fileobj=unpacked, mode="r|") as archive,
+        ):
+            archive_format = _read_header(archive, engine)
+            end = None
+            for member in archive:
                 file = archive.extractfile(member)
                 folder, _, name = member.name.partition("/")
-                if file is None or not name:
-                    continue
-                if folder in _TABLES:
-                    counts[folder] += _restore_rows(engine, metadata.tables[folder], file)
-                elif folder == _STORE and files:
-                    files.write_file(name, file)
-                    counts[_STORE] += 1
-    except (tarfile.TarError, EOFError, OSError, ValueError) as error:
+                if member.name == _END and file is not None:
+                    end = json.load(file)
+                elif file is not None and name and folder in found:
+                    found[folder] += handle(folder, name, file)
+            while unpacked.read(_READ_BYTES):
+                pass
+    except (tarfile.TarError, EOFError, OSError, ValueError, AttributeError) as error:
         raise BackupError(f"cannot restore the backup: {error}") from error
-    return counts
+    if archive_format == _OLD_FORMAT:
+        _log.warning("a backup of version 0.2.0: whether it is complete cannot be checked")
+    elif end is None:
+        raise BackupError("cannot restore the backup: it was cut, and lacks its end")
+    elif end.get("counts") != found:
+        raise BackupError(
+            f"cannot restore the backup: it has {found}; when it was made, {end.get('counts')}"
+        )
+
+
+def _read_header(archive: tarfile.TarFile, engine: sa.Engine) -> int:
+    """Read the first member, and compare its schema revision with that of the tables.
+
+    Returns:
+        The format of the archive.
+
+    Raises:
+        BackupError: the header is missing or of another format, or the revision is a later one.
+    """
+    member = archive.next()
+    content = archive.extractfile(member) if member and member.name == _HEADER else None
+    header = {} if content is None else json.load(content)
+    number = header.get("format")
+    if number not in (_FORMAT, _OLD_FORMAT):
+        found = "no backup" if number is None else f"a backup of format {number!r}"
+        raise BackupError(f"{found}; this version reads formats {_OLD_FORMAT} and {_FORMAT}")
+    known, revision, present = list_revisions(), header.get("revision"), get_revision(engine)
+    if revision not in known:
+        raise BackupError(
+            f"the backup has tables of revision {revision}, which this version does not know: "
+            "restore it with the version that made it"
+        )
+    if present is None or (present in known and known.index(present) < known.index(revision)):
+        raise BackupError(
+            f"the tables of the database have revision {present}, older than the backup's "
+            f"{revision}: run `marquee migrate` first"
+        )
+    return int(number)
+
+
+def _add_json(archive: tarfile.TarFile, name: str, value: object) -> None:
+    content = json.dumps(value).encode()
+    _add_member(archive, name, io.BytesIO(content), len(content))
 
 
 def _add_member(archive: tarfile.TarFile, name: str, content: IO[bytes], size: int) -> None:
@@ -127,7 +230,7 @@ def _encode_row(row: dict[str, Any]) -> bytes:
     return json.dumps(encoded, separators=(",", ":")).encode() + b"\n"
 
 
-def _restore_rows(engine: sa.Engine, table: sa.Table, lines: IO[bytes]) -> int:
+def _parse_rows(table: sa.Table, lines: IO[bytes]) -> list[dict[str, Any]]:
     binary = [c.name for c in table.columns if isinstance(c.type, sa.LargeBinary)]
     rows = [json.loads(line) for line in lines]
     if unknown := sorted({name for row in rows for name in row} - set(table.columns.keys())):
@@ -137,22 +240,12 @@ def _restore_rows(engine: sa.Engine, table: sa.Table, lines: IO[bytes]) -> int:
         )
     for row in rows:
         row.update({name: base64.b64decode(row[name]) for name in binary})
+    return rows
+
+
+def _restore_rows(engine: sa.Engine, table: sa.Table, lines: IO[bytes]) -> int:
+    rows = _parse_rows(table, lines)
     if rows:
         with engine.begin() as connection:
             insert_ignore(connection, table, rows)
     return len(rows)
-
-
-def _read_members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    """The members after the header.
-
-    Raises:
-        BackupError: the header is missing or of another format.
-    """
-    member = archive.next()
-    content = archive.extractfile(member) if member and member.name == _HEADER else None
-    number = None if content is None else json.load(content).get("format")
-    if number != _FORMAT:
-        found = "no backup" if number is None else f"a backup of format {number!r}"
-        raise BackupError(f"{found}; this version reads format {_FORMAT}")
-    yield from archive

@@ -26,12 +26,14 @@ _STORE = click.Path(path_type=Path, file_okay=False)
 def migrate(settings: Settings, wait_seconds: float) -> None:
     """Create or upgrade the database's tables; changes nothing where they are up to date.
 
-    Tables of a later version stay as they are; this version can use them.
+    Tables of a later version stay as they are; this version can use them. Also sets for how many
+    days the database keeps records (`provenance_retention_days`).
     """
     from app import logs
     from app.provenance.database import (
         connect,
         get_revision,
+        set_retention,
         translate_errors,
         upgrade,
         wait_until_connected,
@@ -41,6 +43,7 @@ def migrate(settings: Settings, wait_seconds: float) -> None:
         engine = connect(settings)
         wait_until_connected(engine, wait_seconds)
         upgrade(engine)
+        set_retention(engine, settings.provenance_retention_days)
         logs.get(__name__).info("tables can be used", revision=get_revision(engine))
 
 

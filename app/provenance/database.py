@@ -1,10 +1,11 @@
 """The database: connections, migrations, inserts that may be repeated, and retention."""
 
 import logging
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from mysql.connector.errorcode import ER_LOCK_WAIT_TIMEOUT
@@ -14,14 +15,21 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_f
 
 from app import logs
 from app.cli_errors import MarqueeError
-from app.provenance.tables import US_PER_DAY, reccom
+from app.provenance.tables import US_PER_DAY, reccom, upkeep
 from app.settings import Settings
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 _log = logs.get(__name__)
 
 _CONNECT_TIMEOUT_SECONDS = 5
 _STATEMENT_TIMEOUT_SECONDS = 60
 _PARTITION_LOCK_TIMEOUT_SECONDS = 2
+#: More days than this between two upkeeps are a jump of the clock, and so is a step back.
+_MAX_STEP_DAYS = 3
+#: Days after a jump on which no record is deleted.
+_HOLD_DAYS = 7
 
 
 class DatabaseError(MarqueeError):
@@ -59,8 +67,20 @@ def connect(settings: Settings) -> sa.Engine:
             "write_timeout": _STATEMENT_TIMEOUT_SECONDS,
             "charset": "utf8mb4",
             "collation": "utf8mb4_bin",
+            **_tls_options(settings.database_ca),
         },
     )
+
+
+def _tls_options(ca: str) -> dict[str, Any]:
+    """Options of the driver to verify the server's certificate and name; none without a CA."""
+    if not ca:
+        return {}
+    # The driver takes a path only. The file has no name, and lasts as long as the process.
+    descriptor = os.memfd_create("database-ca")
+    os.write(descriptor, ca.encode())
+    path = f"/proc/self/fd/{descriptor}"
+    return {"ssl_ca": path, "ssl_verify_cert": True, "ssl_verify_identity": True}
 
 
 def _connect_sqlite(url: URL) -> sa.Engine:
@@ -100,29 +120,47 @@ def upgrade(engine: sa.Engine) -> None:
 
     Tables that a later version has migrated stay as they are: the version before can use them.
     """
-    logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)
     from alembic import command  # noqa: PLC0415 - slow to import, and needed for migrations only
-    from alembic.config import Config  # noqa: PLC0415
-    from alembic.script import ScriptDirectory  # noqa: PLC0415
 
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-    if (revision := get_revision(engine)) is not None and revision not in known:
+    revision = get_revision(engine)
+    if revision is not None and revision not in list_revisions():
         _log.warning("the tables are of a later version; nothing is changed", revision=revision)
         return
+    config = _configure_alembic()
     with engine.begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
 
 
+def list_revisions() -> list[str]:
+    """The revisions of the schema that this version knows, oldest first."""
+    from alembic.script import ScriptDirectory  # noqa: PLC0415 - as above
+
+    scripts = ScriptDirectory.from_config(_configure_alembic()).walk_revisions()
+    return [script.revision for script in scripts][::-1]
+
+
+def _configure_alembic() -> "Config":
+    logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)
+    from alembic.config import Config  # noqa: PLC0415 - as above
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    return config
+
+
 def get_revision(engine: sa.Engine) -> str | None:
     """The revision of the schema; None before the first migration."""
     with engine.connect() as connection:
-        if not sa.inspect(connection).has_table("alembic_version"):
-            return None
-        found: str | None = connection.scalar(sa.text("select version_num from alembic_version"))
-        return found
+        return read_revision(connection)
+
+
+def read_revision(connection: sa.Connection) -> str | None:
+    """The revision of the schema as a connection's transaction reads it; None without one."""
+    if not sa.inspect(connection).has_table("alembic_version"):
+        return None
+    found: str | None = connection.scalar(sa.text("select version_num from alembic_version"))
+    return found
 
 
 def insert_ignore(
@@ -133,28 +171,64 @@ def insert_ignore(
     connection.execute(sa.insert(table).prefix_with(ignore), list(rows))
 
 
-def enforce_retention(engine: sa.Engine, now_us: int, retention_days: int) -> None:
-    """Delete records older than `retention_days`; in MariaDB, also create coming partitions.
+def set_retention(engine: sa.Engine, days: int) -> None:
+    """Set, as the owner of the tables, for how many days the upkeep keeps records."""
+    with engine.begin() as connection:
+        connection.execute(sa.update(upkeep).values(retention_days=days))
 
-    Partitions are created three days ahead. A long read of the table, such as a backup, makes
-    MariaDB's part time out and do nothing: inserts would otherwise have to wait behind it.
+
+def enforce_retention(engine: sa.Engine, now_us: int, retention_days: int) -> None:
+    """Delete old records; in MariaDB, also create the partitions of the coming three days.
+
+    MariaDB takes the day from its own clock, and the retention from what its owner has set
+    (`set_retention`): the recording user can make it drop neither more nor earlier. A long read of
+    the table, such as a backup, makes it time out and do nothing: inserts would otherwise have to
+    wait behind it.
+
+    After a jump of the clock nothing is deleted for 7 days (migration `0003_upkeep`).
+
+    Args:
+        engine: of the recording user, or of SQLite.
+        now_us: the time in microseconds since 1970; used in SQLite.
+        retention_days: days for which records are kept; used in SQLite.
     """
-    today = now_us // US_PER_DAY
     with engine.begin() as connection:
         if connection.dialect.name == "sqlite":
-            connection.execute(sa.delete(reccom).where(reccom.c.day < today - retention_days))
+            _delete_old_records(connection, now_us // US_PER_DAY, retention_days)
         else:
-            _maintain_partitions(connection, today, retention_days)
+            _maintain_partitions(connection)
+        state = connection.execute(sa.select(upkeep)).one()
+    if state.checked_day is not None and state.checked_day < state.resume_day:
+        _log.warning(
+            "the clock has jumped, or nothing was recorded for days: no record is deleted for now",
+            days=state.resume_day - state.checked_day,
+        )
+    if engine.dialect.name != "sqlite" and state.retention_days != retention_days:
+        _log.warning(
+            "the database keeps records for another time; run `marquee migrate` as its owner",
+            days=state.retention_days,
+            setting=retention_days,
+        )
 
 
-def _maintain_partitions(connection: sa.Connection, today: int, retention_days: int) -> None:
+def _delete_old_records(connection: sa.Connection, today: int, retention_days: int) -> None:
+    """What `reccom_upkeep_at` does in MariaDB."""
+    checked_day, resume_day = connection.execute(
+        sa.select(upkeep.c.checked_day, upkeep.c.resume_day)
+    ).one()
+    if checked_day is not None and not 0 <= today - checked_day <= _MAX_STEP_DAYS:
+        resume_day = today + _HOLD_DAYS
+    connection.execute(sa.update(upkeep).values(checked_day=today, resume_day=resume_day))
+    if resume_day <= today:
+        connection.execute(sa.delete(reccom).where(reccom.c.day < today - retention_days))
+
+
+def _maintain_partitions(connection: sa.Connection) -> None:
     connection.exec_driver_sql(
         "SET SESSION lock_wait_timeout = %s", (_PARTITION_LOCK_TIMEOUT_SECONDS,)
     )
     try:
-        connection.exec_driver_sql(
-            "CALL reccom_maintain_partitions(%s, %s)", (int(today), int(retention_days))
-        )
+        connection.exec_driver_sql("CALL reccom_upkeep()")
     except DBAPIError as error:
         if getattr(error.orig, "errno", None) != ER_LOCK_WAIT_TIMEOUT:
             raise

@@ -24,10 +24,12 @@ _UNKNOWN = "unknown"
 _JSON_COLUMNS = ("ranking_metrics", "libraries", "parameters")
 _FIELD_TYPES = field_types(SegmentHeader) | field_types(Record)
 _LABEL_WIDTH = 26
+#: Catalogues that are kept unpacked. One of 100,000 movies takes about 10 MB.
+_MAX_CATALOGUES = 4
 
 
 class Lineage:
-    """Reads the database; caches the catalogues it has unpacked."""
+    """Reads the database; caches the catalogues that it has unpacked last. For several threads."""
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
@@ -87,13 +89,16 @@ class Lineage:
         """The ids of packed movie numbers; None without the model's catalogue."""
         if model_hash is None:
             return None
-        if model_hash not in self._movie_ids:
+        ids = self._movie_ids.get(model_hash)
+        if ids is None:
             query = sa.select(catalogue.c.movie_ids).where(catalogue.c.model_hash == model_hash)
             packed = connection.scalar(query)
             if packed is None:
                 return None
-            self._movie_ids[model_hash] = decompress_movie_ids(packed)
-        ids = self._movie_ids[model_hash]
+            ids = decompress_movie_ids(packed)
+            # Replaced, not changed: other threads may be reading it.
+            kept = list(self._movie_ids.items())[-(_MAX_CATALOGUES - 1) :]
+            self._movie_ids = {**dict(kept), model_hash: ids}
         numbers = np.frombuffer(movie_numbers, movie_number_dtype(len(ids)))
         return [ids[number] for number in numbers.tolist()]
 

@@ -26,6 +26,9 @@ from app.model.recommendation_lists import Source
 SPOOL_FORMAT = 1
 _FORMAT_IN_NAME = re.compile(r"\.v([0-9]{1,9})$")
 _MAX_DATABASE_INTEGER = 2**63 - 1
+#: The user of a record whose user was removed; ids of users have at most 18 digits. The shipper
+#: leaves such records out.
+FORGOTTEN_USER = _MAX_DATABASE_INTEGER
 
 
 @dataclass(frozen=True)

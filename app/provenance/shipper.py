@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from threading import Event, Thread
+from threading import BoundedSemaphore, Event, Thread
 
 import sqlalchemy as sa
 from flask import Flask, Response, jsonify
@@ -38,13 +38,16 @@ from app.provenance.quarantine import Quarantine
 from app.provenance.shipper_metrics import DATABASE, SPOOL, ShipperMetrics
 from app.provenance.spool_reader import RecordBatch, SpoolReader
 from app.provenance.spool_writer import list_segments
-from app.provenance.tables import metadata, reccom, record_rows, tracking
+from app.provenance.tables import is_request_id, metadata, reccom, record_rows, tracking
 from app.settings import Settings
 from app.settings_watch import SettingsWatch
 from app.shutdown import stop_event
 
 BATCH_RECORDS = 2000
-_LOCK_FILE = "shipper.lock"
+#: Traces that are served at a time.
+MAX_TRACES = 2
+#: In the spool; held by its only shipper.
+LOCK_FILE = "shipper.lock"
 #: Time between two attempts to lock a spool that another shipper holds.
 _LOCK_POLL_SECONDS = 0.5
 _POLL_SECONDS = 0.5
@@ -163,15 +166,29 @@ def _group(batches: Iterator[RecordBatch]) -> Iterator[list[RecordBatch]]:
 
 
 def create_app(metrics: ShipperMetrics, lineage: Lineage) -> Flask:
-    """The shipper's HTTP server: `/trace/<request_id>`, `/metrics` and `/health`."""
+    """The shipper's HTTP server: `/trace/<request_id>`, `/metrics` and `/health`.
+
+    Args:
+        metrics: those of `/metrics`.
+        lineage: reads the records. So that traces delay neither the shipper nor the other pages,
+            its connections must not be the shipper's, and `MAX_TRACES` run at a time.
+    """
     app = http_server.create_app(metrics.registry, metrics.is_alive)
+    free = BoundedSemaphore(MAX_TRACES)
 
     @app.get("/trace/<request_id>")
     def trace(request_id: str) -> Response:
+        # Another id has no day: every partition would be searched for it.
+        if not is_request_id(request_id):
+            return problem(400, "Bad Request", "not an id of the header X-Request-Id")
+        if not free.acquire(blocking=False):
+            return problem(503, "Service Unavailable", "too many traces at a time")
         try:
             records = lineage.find_request(request_id)
         except SQLAlchemyError:
             return problem(503, "Service Unavailable", "the database is unreachable")
+        finally:
+            free.release()
         if not records:
             return problem(404, "Not Found", "no record of this request (yet)")
         return jsonify(records=records)
@@ -190,7 +207,7 @@ def run_shipper(settings: Settings, exit_with_parent: bool) -> None:
     watch.start()
     with ExitStack() as stack:
         stack.callback(watch.restart_if_changed)
-        if not _lock_spool(stack, settings.spool_dir / _LOCK_FILE, stop):
+        if not _lock_spool(stack, settings.spool_dir / LOCK_FILE, stop):
             return
         engine = connect(settings)
         _create_tables(engine)
@@ -198,7 +215,7 @@ def run_shipper(settings: Settings, exit_with_parent: bool) -> None:
         reader.clean_up()
         reader.requeue()
         metrics = ShipperMetrics(reader)
-        app = create_app(metrics, Lineage(engine))
+        app = create_app(metrics, Lineage(connect(settings)))
         if server := http_server.start_server(settings.shipper_bind, app):
             stack.callback(server.stop)
         _log.info("shipper started", spool=str(settings.spool_dir), database=settings.database)

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from app.provenance.spool_reader import RecordBatch
 
 US_PER_DAY = 86_400_000_000
-_NGINX_ID = re.compile(r"(\d{10})\.(\d{3})-")  # seconds, milliseconds, random (nginx.conf)
+#: Seconds, milliseconds, random (nginx.conf).
+_NGINX_ID = re.compile(r"(\d{10})\.(\d{3})-")
+_WHOLE_NGINX_ID = re.compile(_NGINX_ID.pattern + r"[0-9a-f]{32}", re.ASCII)
 _SLOT_ID = re.compile(r"(1[0-9a-f]{15})[0-9a-f]{8}")  # nanoseconds, random (app.service.recommend)
 
 metadata = MetaData()
@@ -110,13 +112,23 @@ catalogue = Table(
     Column("movie_ids", LargeBinary().with_variant(LONGBLOB(), "mysql"), nullable=False),
 )
 
+#: The state of the upkeep (`database.enforce_retention`), one row. Not part of a backup.
+upkeep = Table(
+    "upkeep",
+    MetaData(),
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("retention_days", Integer, nullable=False),
+    Column("checked_day", Integer),
+    Column("resume_day", Integer, nullable=False),
+)
+
 
 #: The tables that an instance describes itself in.
 INSTANCE_TABLES = ("tracking", "build", "catalogue")
 
 
 def record_rows(batch: "RecordBatch") -> list[dict[str, Any]]:
-    """The rows of `reccom` for the records of a batch."""
+    """The rows of `reccom` for the records of a batch, without those whose user was removed."""
     header = batch.header._asdict()
     return [
         {
@@ -125,6 +137,7 @@ def record_rows(batch: "RecordBatch") -> list[dict[str, Any]]:
             **record._asdict(),
         }
         for record in batch.records
+        if record.user_id != record_format.FORGOTTEN_USER
     ]
 
 
@@ -162,6 +175,11 @@ def _instance_row(name: str, row: object) -> dict[str, Any]:
 def partition_day(request_id: str, answered_at_us: int) -> int:
     """The days since 1970 of a request's id; of its answer, for an id without a time."""
     return (request_time_us(request_id) or answered_at_us) // US_PER_DAY
+
+
+def is_request_id(text: str) -> bool:
+    """Whether a text has the form of an id that NGINX or a slot makes."""
+    return bool(_WHOLE_NGINX_ID.fullmatch(text) or _SLOT_ID.fullmatch(text))
 
 
 def request_time_us(request_id: str) -> int | None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from app.provisioning.secrets import (
     MARQUEE_UID,
     get_or_generate_secret,
+    read_operator_file,
     read_operator_secret,
     write_private_file,
 )
@@ -30,14 +31,14 @@ GRANT ALL PRIVILEGES ON marquee.* TO 'marquee_owner'@'%';
 def provision_database(
     generated: Path, operator: Path, server: Path, shipper: Path, owner: Path
 ) -> None:
-    """Write the server's `init.sql`, and the password files of the two database users.
+    """Write the server's `init.sql`, and for both database users the password and the CA file.
 
     Args:
         generated: directory where generated passwords are stored.
         operator: directory of the operator's secrets.
         server: directory for `init.sql`.
-        shipper: directory for the password of `marquee`.
-        owner: directory for the password of `marquee_owner`.
+        shipper: directory for the password of `marquee`, and the operator's `database_ca`.
+        owner: directory for the password of `marquee_owner`, and the same.
 
     Raises:
         ProvisioningError: an operator's secret cannot be read or has forbidden characters.
@@ -51,5 +52,7 @@ def provision_database(
         owner_password=passwords["database_owner_password"],
     )
     write_private_file(server / "init.sql", sql, owner=_MARIADB_UID)
+    ca = read_operator_file(operator, "database_ca") or ""
     for directory, name in ((shipper, "database_password"), (owner, "database_owner_password")):
         write_private_file(directory / name, passwords[name], owner=MARQUEE_UID)
+        write_private_file(directory / "database_ca", ca, owner=MARQUEE_UID)

@@ -31,7 +31,7 @@ def read_operator_secret(directory: Path, name: str) -> str | None:
     Raises:
         ProvisioningError: it cannot be read, is empty or has forbidden characters.
     """
-    secret = _read_operator_file(directory, name)
+    secret = read_operator_file(directory, name)
     if secret is None:
         return None
     secret = secret.strip()
@@ -40,6 +40,19 @@ def read_operator_secret(directory: Path, name: str) -> str | None:
             f"secrets/{name}: empty, or contains quotes, backslashes or line ends"
         )
     return secret
+
+
+def read_operator_file(directory: Path, name: str) -> str | None:
+    """Return the text of the operator's file `directory/name`, or None where there is no such file.
+
+    Raises:
+        ProvisioningError: it cannot be read.
+    """
+    path = directory / name
+    try:
+        return decode_text(path.read_bytes()) if path.exists() else None
+    except (OSError, TextError) as error:
+        raise ProvisioningError(f"secrets/{name}: cannot be read: {error}") from error
 
 
 def get_or_generate_secret(path: Path, operator_secret: str | None) -> str:
@@ -93,13 +106,5 @@ def _copy_secrets(
         secret = read_operator_secret(operator, name) or ""
         write_private_file(target / name, secret, owner=MARQUEE_UID)
     for name in files:
-        content = _read_operator_file(operator, name) or ""
+        content = read_operator_file(operator, name) or ""
         write_private_file(target / name, content, owner=MARQUEE_UID)
-
-
-def _read_operator_file(directory: Path, name: str) -> str | None:
-    path = directory / name
-    try:
-        return decode_text(path.read_bytes()) if path.exists() else None
-    except (OSError, TextError) as error:
-        raise ProvisioningError(f"secrets/{name}: cannot be read: {error}") from error

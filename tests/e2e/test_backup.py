@@ -1,7 +1,9 @@
 """A stack whose volumes were removed is restored from a backup and continues."""
 
+import itertools
 import json
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,7 +11,11 @@ from typing import IO, Any
 
 import pytest
 import requests
+import sqlalchemy as sa
 
+from app.provenance.backup import restore_backup
+from app.provenance.database import connect
+from app.settings import Settings
 from tests.support.shipper import SHIPPER_URL, wait_until_shipped
 from tests.support.stack import URL, Stack
 from tests.support.stream import send_lines, wait_until_collected
@@ -74,6 +80,57 @@ def stack_with_kafka(stack: Stack) -> Iterator[Stack]:
     environment.unlink(missing_ok=True)
     stack.compose("--profile", "demo", "rm", "--stop", "--force", "kafka")
     stack.compose("up", "-d", "--wait")
+
+
+def send_requests(stop: threading.Event, responses: list[requests.Response]) -> None:
+    """Send requests of many users until `stop` is set."""
+    user = itertools.count(300)
+    while not stop.wait(0.01):
+        responses.append(requests.get(f"{URL}/recommend/{next(user)}", timeout=5))
+
+
+@pytest.mark.timeout(600)
+def test_a_backup_under_load_is_a_snapshot_and_is_refused_when_it_was_cut(
+    stack: Stack, tmp_path: Path
+) -> None:
+    before = [requests.get(f"{URL}/recommend/{user}", timeout=5) for user in range(200, 260)]
+    wait_until_shipped()
+    archive, during, stop = tmp_path / "all.tar.gz", list[requests.Response](), threading.Event()
+    load = threading.Thread(target=send_requests, args=(stop, during))
+    load.start()
+    try:
+        with archive.open("wb") as out:
+            backup = ("run", "--rm", "-T", "archive", "backup", "-")
+            written = read_counts(compose_with_pipes(stack, *backup, stdout=out))
+    finally:
+        stop.set()
+        load.join()
+    assert {response.status_code for response in during} == {200}
+    wait_until_shipped()
+    # Restored into another database: each row is one of the stack's, none of before is missing.
+    engine = connect(Settings(database=f"sqlite:///{tmp_path}/restored.db"))
+    with archive.open("rb") as source:
+        assert restore_backup(engine, tmp_path / "store", source) == written
+    with engine.connect() as connection:
+        rows = connection.execute(sa.text("select request_id, slot, user_id, build_id from reccom"))
+        restored = {tuple(map(str, row)) for row in rows}
+    stored = set(map(tuple, stack.sql("select request_id, slot, user_id, build_id from reccom")))
+    assert restored <= stored
+    assert len(restored) == written["reccom"]
+    assert {r.headers["X-Request-Id"] for r in before} <= {
+        request_id for request_id, *_ in restored
+    }
+
+    content, counts = archive.read_bytes(), read_tables(stack)
+    restore = ("run", "--rm", "-T", "archive", "restore-backup", "-")
+    stack.compose("stop", "collector")
+    try:
+        for share in (0, 0.01, 0.1, 0.25, 0.4, 0.55, 0.7, 0.85, 0.99, 0.99999):
+            with pytest.raises(AssertionError, match=r"cannot restore the backup|no backup"):
+                compose_with_pipes(stack, *restore, stdin=content[: int(len(content) * share)])
+    finally:
+        stack.compose("start", "collector")
+    assert read_tables(stack) == counts
 
 
 @pytest.mark.timeout(600)

@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -14,8 +13,8 @@ import pytest
 from tests.conftest import ROOT
 from tests.support.load import assert_available
 from tests.support.releases import Releases, git, run_under_load
-from tests.support.service import free_port
 from tests.support.soak import soak_only
+from tests.support.ssh_server import SshServer, running_ssh_server
 from tests.support.waiting import eventually
 
 RUNNER = ROOT / "build" / "gitlab-ci-local" / "node_modules" / ".bin" / "gitlab-ci-local"
@@ -43,34 +42,10 @@ def find_missing_requirement() -> str | None:
     return None
 
 
-@dataclass
-class SshServer:
-    """An SSH server on the loopback address.
-
-    Attributes:
-        key: private key of the client.
-        known_hosts: file with the server's host key.
-        wrong_known_hosts: file with another host key for the same address.
-    """
-
-    port: int
-    key: Path
-    known_hosts: Path
-    wrong_known_hosts: Path
-
-
 @pytest.fixture
 def server(tmp_path: Path, releases: Releases) -> Iterator[SshServer]:
     if reason := find_missing_requirement():
         pytest.skip(reason)
-    for name in ("host", "other_host", "key"):
-        subprocess.run(
-            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / name], check=True
-        )
-    port = free_port()
-    known_hosts, wrong_known_hosts = tmp_path / "known_hosts", tmp_path / "wrong_known_hosts"
-    known_hosts.write_text(f"[127.0.0.1]:{port} {(tmp_path / 'host.pub').read_text()}")
-    wrong_known_hosts.write_text(f"[127.0.0.1]:{port} {(tmp_path / 'other_host.pub').read_text()}")
     # The server's settings in .env and release.env: sshd passes no environment variables on.
     settings = {**releases.environment, "HOME": str(Path.home())}
     names = [n for n in settings if n.startswith(("RELEASE_", "MARQUEE_", "COMPOSE_"))]
@@ -79,22 +54,12 @@ def server(tmp_path: Path, releases: Releases) -> Iterator[SshServer]:
     (releases.clone / "release.env").write_text(
         "".join(f"{n}={settings[n]}\n" for n in names if n.startswith("RELEASE_"))
     )
-    configuration = tmp_path / "sshd_config"
-    configuration.write_text(
-        f"ListenAddress 127.0.0.1:{port}\nHostKey {tmp_path}/host\nPidFile none\n"
-        f"AuthorizedKeysFile {tmp_path}/key.pub\nStrictModes no\nPasswordAuthentication no\n"
-        f"SetEnv PATH={os.environ['PATH']}\n"
-    )
-    Path("/run/sshd").mkdir(exist_ok=True)
-    with (tmp_path / "sshd.log").open("w") as log:
-        process = subprocess.Popen(
-            ["/usr/sbin/sshd", "-D", "-e", "-f", configuration], stdout=log, stderr=log
-        )
+    # The line that docs/releasing.md names: the key can deploy, and nothing else.
+    options = f'restrict,command="{releases.clone}/scripts/deploy_command.sh"'
     try:
-        yield SshServer(port, tmp_path / "key", known_hosts, wrong_known_hosts)
+        with running_ssh_server(tmp_path, options) as server:
+            yield server
     finally:
-        process.terminate()
-        process.wait(10)
         (releases.clone / "release.env").unlink()
 
 

@@ -1,18 +1,20 @@
 """Hardening of every container; exceptions are listed here with their reasons."""
 
 import json
+import subprocess
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.support.docker import docker
+from tests.support.docker_api import ALLOWED, ID, REFUSED
 from tests.support.stack import PROJECT, Stack
 
 SERVICES = (
     "init", "stable-1", "stable-2", "canary", "nginx", "nginx-exporter", "mysql", "prometheus",
     "alertmanager", "docker-proxy", "cadvisor", "migrate", "shipper", "collector", "scheduler",
-    "archive",
+    "archive", "forget",
 )  # fmt: skip
 
 #: Services that run as root, and why. None is reachable from outside.
@@ -39,16 +41,17 @@ HOST_PATHS = {
     "mysql": {"scripts/database", "scripts/containers"},
     "prometheus": {"monitoring/prometheus"},
     "alertmanager": {"monitoring/alertmanager", "scripts/containers"},
-    "docker-proxy": {"/var/run/docker.sock"},  # no other service has the socket
+    # No other service has the socket.
+    "docker-proxy": {"/var/run/docker.sock", "monitoring/docker-proxy"},
     "cadvisor": {"/sys", "/proc", "/var/lib/docker/image"},  # cgroups and their containers
 }
 
 
 @pytest.fixture(scope="module")
 def containers(stack: Stack) -> Iterator[dict[str, dict[str, Any]]]:
-    stack.compose("up", "--no-start", "--no-deps", "archive")  # is only run by hand
+    stack.compose("up", "--no-start", "--no-deps", "archive", "forget")  # are only run by hand
     yield {service: stack.inspect(service) for service in stack.services()}
-    stack.compose("rm", "--force", "archive")
+    stack.compose("rm", "--force", "archive", "forget")
 
 
 def test_every_service_is_covered_here(containers: dict[str, dict[str, Any]]) -> None:
@@ -112,15 +115,71 @@ def test_networks_of_slots_and_database_are_internal(stack: Stack) -> None:
     assert set(stack.inspect("mysql")["NetworkSettings"]["Networks"]) == {f"{PROJECT}_database"}
 
 
-def test_the_docker_proxy_forwards_only_reading_requests(stack: Stack) -> None:
-    proxy = "http://docker-proxy:2375"
-    request = f"from urllib.request import *; urlopen(Request('{proxy}/{{}}', method='{{}}'))"
-    image = f"{PROJECT}:stable-1"
-    network = f"--network={PROJECT}_docker"
-    docker("run", "--rm", network, image, "python", "-c", request.format("containers/json", "GET"))
-    for path, method in (("containers/x/stop", "POST"), ("secrets", "GET"), ("swarm", "GET")):
-        with pytest.raises(AssertionError, match="403"):
-            docker("run", "--rm", network, image, "python", "-c", request.format(path, method))
+#: Services that mail, git, Kafka or another API is reached from.
+EGRESS = {"alertmanager", "collector", "scheduler"}
+
+
+def test_only_listed_services_have_a_route_outside(
+    stack: Stack, containers: dict[str, dict[str, Any]]
+) -> None:
+    """A service has one if the network of its default route masquerades its packets."""
+    for service, container in containers.items():
+        networks = container["NetworkSettings"]["Networks"]
+        described = json.loads(docker("network", "inspect", *networks)) if networks else []
+        routed = {
+            network["Name"]
+            for network in described
+            if not network["Internal"]
+            and network["Options"].get("com.docker.network.bridge.enable_ip_masquerade") != "false"
+            and network["Driver"] != "null"
+        }
+        assert routed == ({f"{PROJECT}_egress"} if service in EGRESS else set()), service
+
+
+def test_a_container_of_the_internal_networks_reaches_no_other_host(stack: Stack) -> None:
+    """The default route of `metrics` and of `loopback`: none, or one without an answer."""
+    script = "import socket; socket.create_connection(('1.1.1.1', 443), 5)"
+    for network in ("metrics", "loopback", "ingress", "kafka", "application", "database"):
+        done = subprocess.run(
+            ["docker", "run", "--rm", f"--network={PROJECT}_{network}", f"{PROJECT}:stable-1",
+             "python", "-c", script], capture_output=True, text=True, check=False, timeout=60,
+        )  # fmt: skip
+        assert done.returncode == 1, network
+        assert "OSError" in done.stderr or "TimeoutError" in done.stderr, done.stderr
+
+
+def test_the_docker_proxy_passes_on_only_requests_of_cadvisor(stack: Stack) -> None:
+    """Every other request, with the real ids of containers; the rules: test_docker_proxy.py."""
+    container = stack.inspect("mysql")["Id"]
+    script = """
+import json, sys
+from http.client import HTTPConnection
+statuses = []
+for method, path in json.load(sys.stdin):
+    connection = HTTPConnection("docker-proxy", 2375, timeout=20)
+    connection.request(method, path)
+    statuses.append(connection.getresponse().status)
+print(json.dumps(statuses))
+"""
+    pairs = [(method, path.replace(ID, container)) for method, path in (*ALLOWED, *REFUSED)]
+    done = subprocess.run(
+        ["docker", "run", "--rm", "--interactive", f"--network={PROJECT}_docker",
+         f"{PROJECT}:stable-1", "python", "-c", script],
+        input=json.dumps(pairs), capture_output=True, text=True, check=False, timeout=200,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    statuses = json.loads(done.stdout)
+    assert statuses[: len(ALLOWED)] == [200] * len(ALLOWED)
+    assert set(statuses[len(ALLOWED) :]) <= {400, 403}
+
+
+@pytest.mark.parametrize("image", ["stable-1", "init", "provenance", "deployment"])
+def test_no_program_of_our_images_is_setuid_or_setgid(stack: Stack, image: str) -> None:
+    found = docker(
+        "run", "--rm", "--user=0", "--entrypoint=find", f"{PROJECT}:{image}", "/", "-xdev",
+        "-type", "f", "-perm", "/6000",
+    )  # fmt: skip
+    assert found == ""
 
 
 def test_no_secret_is_in_images_containers_configuration_or_logs(

@@ -81,6 +81,27 @@ teardown() { [[ ! -e data/release/state.json ]] || wait_until_completed; }
     [[ $status == 1 && $stderr == *"cannot fast-forward"* && $(<version.txt) == 9 && ! -e data/release/state.json ]]
 }
 
+@test "deploys only signed commits where signers are configured, and runs nothing of others" {
+    command -v ssh-keygen >/dev/null || skip "ssh-keygen is not installed"
+    for name in trusted other; do ssh-keygen -q -t ed25519 -N "" -f "$BATS_TEST_TMPDIR/$name"; done
+    echo "developer@example $(cat "$BATS_TEST_TMPDIR/trusted.pub")" >"$BATS_TEST_TMPDIR/signers"
+    git config marquee.allowedSigners "$BATS_TEST_TMPDIR/signers"
+    head=$(git rev-parse HEAD)
+    git -C "$BATS_TEST_TMPDIR/developer" config gpg.format ssh
+    for key in none other; do
+        git -C "$BATS_TEST_TMPDIR/developer" config user.signingKey "$BATS_TEST_TMPDIR/$key"
+        [[ $key == none ]] || git -C "$BATS_TEST_TMPDIR/developer" config commit.gpgSign true
+        push_version "$key"
+        deploy
+        [[ $status == 1 && $stderr == *"is not signed by one of $BATS_TEST_TMPDIR/signers; nothing was changed"* ]]
+        [[ $(git rev-parse HEAD) == "$head" && ! -e data/release/state.json ]]
+    done
+    git -C "$BATS_TEST_TMPDIR/developer" config user.signingKey "$BATS_TEST_TMPDIR/trusted"
+    push_version 3
+    deploy
+    [[ $status == 0 && $(<version.txt) == 3 ]]
+}
+
 @test "exits with 1 and the reason if the release does not start; a stack that does not run is not updated" {
     push_version 3
     RELEASE_MIN_FREE_DISK_MB=999999999 deploy

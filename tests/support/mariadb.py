@@ -65,9 +65,14 @@ class Database:
             return False
 
     def clear(self) -> None:
-        """Delete all rows."""
+        """Delete all rows, partitions and the state of the upkeep."""
         tables = ("reccom", "tracking", "build", "catalogue")
         self.query("; ".join(f"truncate {table}" for table in tables))
+        self.query(
+            "alter table reccom partition by range (day) "
+            "(partition later values less than maxvalue); "
+            "update upkeep set retention_days = 90, checked_day = null, resume_day = 0"
+        )
 
 
 def skip_reason() -> str | None:

@@ -88,3 +88,33 @@ def content(engine: sa.Engine) -> dict[str, list[tuple[object, ...]]]:
             name: sorted(map(tuple, connection.execute(sa.select(table))), key=repr)
             for name, table in metadata.tables.items()
         }
+
+
+class _InterruptedError(Exception):
+    """Stands for the end of the process."""
+
+
+def interrupt_migrations(engine: sa.Engine, created: int) -> bool:
+    """Run the migrations until they have created so many tables, indexes or partitionings.
+
+    Returns:
+        Whether they were interrupted; if not, they are complete.
+    """
+    remaining = created
+
+    def interrupt(_1: object, _2: object, statement: str, *_3: object) -> None:
+        nonlocal remaining
+        if statement.strip().startswith(("CREATE TABLE", "CREATE INDEX", "ALTER TABLE")):
+            remaining -= 1
+            if not remaining:
+                raise _InterruptedError
+
+    sa.event.listen(engine, "after_cursor_execute", interrupt)
+    try:
+        upgrade(engine)
+    except _InterruptedError:
+        return True
+    finally:
+        sa.event.remove(engine, "after_cursor_execute", interrupt)
+        engine.dispose()
+    return False

@@ -22,3 +22,10 @@ def test_links_between_pages_exist(page: Path) -> None:
 
 def test_the_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text().splitlines()) <= 60
+
+
+@pytest.mark.parametrize("page", ["SECURITY.md", "docs/hardening.md"])
+def test_the_tests_that_a_page_names_exist(page: str) -> None:
+    names = re.findall(r"`(tests/[^`]+)`", (ROOT / page).read_text())
+    assert names
+    assert [name for name in names if not (ROOT / name).exists()] == []

@@ -106,11 +106,22 @@ class MetadataTable:
         added = pl.DataFrame(self._unsaved, schema=self._schema)
         rows = pl.concat([self._rows, added]).unique(self._id_column, keep="last")
         rows = rows.sort(self._id_column)
+        self._write(rows)
+        self._unsaved.clear()
+
+    def remove(self, id_: int | str) -> int:
+        """Remove the saved row of an id from the file; return the number of rows (0 or 1)."""
+        kept = self._rows.filter(pl.col(self._id_column) != id_)
+        removed = self._rows.height - kept.height
+        if removed:
+            self._write(kept)
+        return removed
+
+    def _write(self, rows: pl.DataFrame) -> None:
         content = io.BytesIO()
         rows.write_parquet(content)
         write_file(self._path, content.getvalue())
         self._rows = rows
-        self._unsaved.clear()
 
     def _is_known(self) -> pl.Expr:
         own = (self._id_column, REQUESTED_AT, FAILED)

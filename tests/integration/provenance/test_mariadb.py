@@ -1,5 +1,6 @@
 """The schema and the shipper with a real MariaDB and the database users of the stack."""
 
+import contextlib
 import io
 import time
 from pathlib import Path
@@ -8,11 +9,24 @@ import pytest
 import sqlalchemy as sa
 
 from app.provenance.backup import restore_backup, write_backup
-from app.provenance.database import connect, enforce_retention, insert_ignore
+from app.provenance.database import (
+    connect,
+    enforce_retention,
+    insert_ignore,
+    set_retention,
+    upgrade,
+)
 from app.provenance.tables import reccom
 from app.settings import Settings
 from tests.support.mariadb import Database, marquee
-from tests.support.provenance import JOIN, Environment, content, encoded, make_record
+from tests.support.provenance import (
+    JOIN,
+    Environment,
+    content,
+    encoded,
+    interrupt_migrations,
+    make_record,
+)
 
 DAY_US = 86_400_000_000
 
@@ -87,18 +101,30 @@ def row(day: int) -> dict[str, object]:
     }  # fmt: skip
 
 
+def keep_up(mariadb: Database, day: int) -> None:
+    """Run the upkeep of a day as the owner of the tables."""
+    mariadb.query(f"call reccom_upkeep_at({day})")
+
+
+def insert_days(mariadb: Database, *days: int) -> None:
+    with mariadb.engine().begin() as connection:
+        insert_ignore(connection, reccom, [row(day) for day in days])
+
+
+def read_days(mariadb: Database) -> list[int]:
+    return [int(day) for day in mariadb.query("select day from reccom order by day").split()]
+
+
 def test_retention_creates_coming_partitions_and_drops_old_ones(mariadb: Database) -> None:
     today = time.time_ns() // 1000 // DAY_US
-    engine = mariadb.engine()
-    enforce_retention(engine, today * DAY_US, retention_days=5)
-    assert partitions(mariadb)[-4:] == [f"d{today + 1}", f"d{today + 2}", f"d{today + 3}", "later"]
-    with engine.begin() as connection:
-        insert_ignore(connection, reccom, [row(today + n) for n in range(-1, 6)])
-    enforce_retention(engine, (today + 8) * DAY_US, retention_days=6)
-    created = [f"d{today + n}" for n in (2, 3, 8, 9, 10, 11)]
-    assert partitions(mariadb) == [*created, "later"]
-    kept = mariadb.query("select day from reccom order by day").split()
-    assert [int(day) - today for day in kept] == [2, 3, 4, 5]
+    set_retention(mariadb.engine("marquee_owner"), 6)
+    enforce_retention(mariadb.engine(), time.time_ns() // 1000, retention_days=6)
+    assert partitions(mariadb) == [*(f"d{today + n}" for n in range(4)), "later"]
+    insert_days(mariadb, *(today + n for n in range(-1, 8)))
+    for step in (3, 6, 8):
+        keep_up(mariadb, today + step)
+    assert partitions(mariadb) == [*(f"d{today + n}" for n in range(2, 12)), "later"]
+    assert [day - today for day in read_days(mariadb)] == list(range(2, 8))
     plan = mariadb.query(f"explain partitions select * from reccom where day = {today + 3}")
     assert f"\td{today + 3}\t" in plan
 
@@ -106,15 +132,81 @@ def test_retention_creates_coming_partitions_and_drops_old_ones(mariadb: Databas
 def test_retention_does_not_block_inserts_while_the_table_is_read(mariadb: Database) -> None:
     today = time.time_ns() // 1000 // DAY_US
     engine = mariadb.engine()
-    before = partitions(mariadb)
     with engine.connect() as reader:
         reader.execute(sa.select(reccom)).all()  # its transaction stays open
-        enforce_retention(engine, (today + 20) * DAY_US, retention_days=5)
-        with engine.begin() as connection:
-            insert_ignore(connection, reccom, [row(today)])
-        assert partitions(mariadb) == before
-    enforce_retention(engine, (today + 20) * DAY_US, retention_days=5)
-    assert partitions(mariadb)[-2:] == [f"d{today + 23}", "later"]
+        enforce_retention(engine, time.time_ns() // 1000, retention_days=90)
+        insert_days(mariadb, today)
+        assert partitions(mariadb) == ["later"]
+    enforce_retention(engine, time.time_ns() // 1000, retention_days=90)
+    assert partitions(mariadb)[-2:] == [f"d{today + 3}", "later"]
+    assert read_days(mariadb) == [today]
+
+
+def test_the_recording_user_cannot_empty_the_table(mariadb: Database) -> None:
+    today = time.time_ns() // 1000 // DAY_US
+    enforce_retention(mariadb.engine(), time.time_ns() // 1000, retention_days=90)
+    insert_days(mariadb, *range(today - 80, today + 1))
+    for statement in (
+        f"call reccom_maintain_partitions({today + 10_000}, 1)",
+        f"set timestamp = {(today + 10_000) * 86_400}; call reccom_maintain_partitions({today}, 1)",
+        f"call reccom_upkeep_at({today + 10_000})",
+        f"set timestamp = {(today + 10_000) * 86_400}; call reccom_upkeep()",
+        "update upkeep set retention_days = 1",
+        "replace into upkeep values (1, 1, null, 0)",
+        "insert into upkeep values (1, 1, null, 0) on duplicate key update retention_days = 1",
+    ):
+        with contextlib.suppress(sa.exc.DBAPIError), mariadb.engine().begin() as connection:
+            for part in statement.split("; "):
+                connection.exec_driver_sql(part)
+    keep_up(mariadb, today)
+    assert read_days(mariadb) == list(range(today - 80, today + 1))
+    assert len(partitions(mariadb)) == 5
+
+
+def test_a_clock_that_is_200_days_ahead_and_back_costs_no_record(mariadb: Database) -> None:
+    today = time.time_ns() // 1000 // DAY_US
+    keep_up(mariadb, today)
+    insert_days(mariadb, *range(today - 80, today + 1))
+    for ahead in (200, 200, 201):
+        keep_up(mariadb, today + ahead)
+    insert_days(mariadb, today + 201)
+    for day in (0, 0, 1):
+        keep_up(mariadb, today + day)
+    kept = [*range(today - 80, today + 1), today + 201]
+    assert read_days(mariadb) == kept
+    assert partitions(mariadb) == [*(f"d{today + n}" for n in range(5)), "later"]
+    insert_days(mariadb, today + 1)
+    for day in range(2, 92):
+        keep_up(mariadb, today + day)
+    assert read_days(mariadb) == [today + 1, today + 201]
+
+
+def test_a_stack_that_was_stopped_for_a_month_continues(mariadb: Database) -> None:
+    today = time.time_ns() // 1000 // DAY_US
+    set_retention(mariadb.engine("marquee_owner"), 20)
+    keep_up(mariadb, today)
+    insert_days(mariadb, today, today + 30)
+    for day in range(30, 38):
+        assert read_days(mariadb)[0] == today
+        keep_up(mariadb, today + day)
+    assert read_days(mariadb) == [today + 30]
+    assert partitions(mariadb) == [*(f"d{today + n}" for n in range(30, 41)), "later"]
+
+
+def test_an_interrupted_first_migration_is_completed_by_the_next(mariadb: Database) -> None:
+    mariadb.query("drop table reccom, tracking, build, catalogue, upkeep, alembic_version")
+    engine = mariadb.engine("marquee_owner")
+    upgrade(engine)
+    tables = mariadb.query("show tables").split()
+    complete = [mariadb.query(f"show create table {table}") for table in tables]
+    mariadb.query("drop table reccom, tracking, build, catalogue, upkeep, alembic_version")
+    interruptions = 0
+    while interrupt_migrations(engine, 1):
+        interruptions += 1
+    assert interruptions == len(tables) + 3  # two indexes, and the partitions
+    assert [mariadb.query(f"show create table {table}") for table in tables] == complete
+    keep_up(mariadb, 20_000)
+    assert partitions(mariadb)[-2:] == ["d20003", "later"]
 
 
 def test_the_trace_command_prints_what_was_recorded(
@@ -145,6 +237,18 @@ def test_a_backup_of_sqlite_is_restored_in_mariadb_and_back(
     again = connect(Settings(database=f"sqlite:///{tmp_path}/again.db"))
     restore_backup(again, tmp_path / "none", second)
     assert content(again) == content(environment.engine())
+
+
+def test_the_owner_removes_the_records_of_a_user(mariadb: Database, tmp_path: Path) -> None:
+    insert_days(mariadb, 20_000, 20_001)
+    mariadb.query("update reccom set user_id = 2 where day = 20001")
+    local = {"MARQUEE_STORE_DIR": f"{tmp_path}/none", "MARQUEE_SPOOL_DIR": f"{tmp_path}/none"}
+    refused = marquee("forget", "2", **mariadb.settings(), **local)
+    assert refused.returncode == 1
+    assert "DELETE command denied" in refused.stderr
+    done = marquee("forget", "2", **mariadb.settings("marquee_owner"), **local)
+    assert done.returncode == 0, done.stderr
+    assert read_days(mariadb) == [20_000]
 
 
 @pytest.mark.parametrize("command", ["migrate", "trace --user 1"])

@@ -14,8 +14,14 @@ import pytest
 import time_machine
 from prometheus_client import CollectorRegistry, generate_latest
 from ruamel.yaml import YAML
+from structlog.testing import capture_logs
 
-from app.auto_deployment.scheduler import RetrainMetrics, Scheduler, run_command
+from app.auto_deployment.scheduler import (
+    RetrainMetrics,
+    Scheduler,
+    run_command,
+    warn_of_local_remote,
+)
 from app.auto_deployment.workspace import Workspace
 from app.settings import Settings
 from tests.conftest import ROOT
@@ -263,3 +269,12 @@ def test_the_lock_of_a_run_is_seen_by_flock(tmp_path: Path) -> None:
     with workspace.lock():
         assert subprocess.run(command, check=False).returncode == 75
     assert subprocess.run(command, check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("remote", "is_local"), [("/remotes/versions", True), ("", True), ("s3://bucket/a", False)]
+)
+def test_a_remote_on_the_same_host_is_logged(remote: str, is_local: bool) -> None:
+    with capture_logs() as lines:
+        warn_of_local_remote(Settings(dvc_remote=remote))
+    assert ["all versions are on this host" in line["event"] for line in lines] == [True] * is_local

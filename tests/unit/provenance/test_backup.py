@@ -4,6 +4,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from click.testing import CliRunner
 
 from app.cli import marquee
@@ -12,8 +13,9 @@ from app.ingest.ingest_files import ingest_log_files
 from app.ingest.log_parser import RatingScale
 from app.ingest.store_files import LOCK_NAME, Manifest, lock_directory, write_manifest
 from app.provenance.backup import BackupError, restore_backup, write_backup
-from app.provenance.database import connect
+from app.provenance.database import connect, upgrade
 from app.provenance.lineage import Lineage
+from app.provenance.tables import build
 from app.settings import Settings
 from tests.conftest import ROOT
 from tests.support.provenance import Environment, content, encoded, make_record
@@ -83,17 +85,96 @@ def test_a_store_without_events_is_restored(filled: Environment, tmp_path: Path)
     assert restore_backup(filled.engine(), new, archive)["store"] == 2
 
 
-@pytest.mark.parametrize("share", [0, 0.3, 0.9])
-def test_an_incomplete_backup_is_rejected(
-    filled: Environment, tmp_path: Path, share: float
+@pytest.mark.parametrize("seekable", [True, False])
+def test_a_backup_that_was_cut_is_refused(
+    filled: Environment, tmp_path: Path, seekable: bool
 ) -> None:
     archive = io.BytesIO()
     write_backup(filled.engine(), tmp_path / "store", archive)
-    incomplete = io.BytesIO(archive.getvalue()[: int(len(archive.getvalue()) * share)])
+    for share in (0, 0.001, 0.1, 0.3, 0.5, 0.7, 0.9, 0.95, 0.99, 0.9999):
+        size = int(len(archive.getvalue()) * share)
+        cut = Pipe(archive.getvalue()[:size], seekable)
+        check_refused(tmp_path, cut, changes_nothing=seekable)
+
+
+def test_a_backup_that_was_cut_between_two_members_is_refused(
+    filled: Environment, tmp_path: Path
+) -> None:
+    """The file is a whole archive, but some of its members are missing."""
+    whole = io.BytesIO()
+    write_backup(filled.engine(), tmp_path / "store", whole)
+    whole.seek(0)
+    with tarfile.open(fileobj=whole) as source:
+        members = source.getmembers()
+        assert len(members) == 8
+        for count in range(len(members)):
+            cut = io.BytesIO()
+            with tarfile.open(fileobj=cut, mode="w:gz") as target:
+                for member in members[:count]:
+                    target.addfile(member, source.extractfile(member))
+            check_refused(tmp_path, Pipe(cut.getvalue(), seekable=True), changes_nothing=True)
+
+
+def test_a_backup_with_fewer_rows_than_it_says_is_refused(
+    filled: Environment, tmp_path: Path
+) -> None:
+    whole, changed = io.BytesIO(), io.BytesIO()
+    write_backup(filled.engine(), tmp_path / "store", whole)
+    whole.seek(0)
+    with tarfile.open(fileobj=whole) as source, tarfile.open(fileobj=changed, mode="w:gz") as out:
+        for member in source.getmembers():
+            content = source.extractfile(member)
+            assert content is not None
+            lines = content.read()
+            if member.name.startswith("reccom"):
+                lines = lines[: lines.index(b"\n") + 1]
+            member.size = len(lines)
+            out.addfile(member, io.BytesIO(lines))
+    check_refused(tmp_path, Pipe(changed.getvalue(), seekable=True), changes_nothing=True)
+
+
+class Pipe(io.BytesIO):
+    """An archive in a file, or from a pipe, which can be read once."""
+
+    def __init__(self, content: bytes, seekable: bool) -> None:
+        super().__init__(content)
+        self._seekable = seekable
+
+    def seekable(self) -> bool:
+        return self._seekable
+
+
+def check_refused(tmp_path: Path, archive: Pipe, *, changes_nothing: bool) -> None:
     empty = connect(Settings(database=f"sqlite:///{tmp_path}/empty.db"))
     with pytest.raises(BackupError):
-        restore_backup(empty, tmp_path / "new", incomplete)
+        restore_backup(empty, tmp_path / "new", archive)
     assert {file.name for file in (tmp_path / "new").glob("*")} <= {LOCK_NAME}
+    if changes_nothing:
+        assert not any(content(empty).values())
+
+
+def test_a_backup_of_sqlite_is_one_snapshot(filled: Environment, tmp_path: Path) -> None:
+    """Rows that are written while the tables are read are in none of them."""
+    engine, archive = filled.engine(), io.BytesIO()
+    before = content(engine)
+
+    def insert_row(_1: object, _2: object, statement: str, *_3: object) -> None:
+        if "FROM tracking" in statement:
+            with filled.engine().begin() as connection:
+                row = {"build_id": "new", "version_number": 9, "model_hash": "h"}
+                connection.execute(
+                    sa.insert(build)
+                    .prefix_with("OR IGNORE")
+                    .values(**row, git_commit="c", image_digest="d")
+                )
+
+    sa.event.listen(engine, "after_cursor_execute", insert_row)
+    counts = write_backup(engine, tmp_path / "store", archive)
+    assert counts["build"] == len(before["build"]) == len(content(engine)["build"]) - 1
+    archive.seek(0)
+    empty = connect(Settings(database=f"sqlite:///{tmp_path}/empty.db"))
+    restore_backup(empty, tmp_path / "new", archive)
+    assert content(empty) == before
 
 
 def test_another_archive_is_rejected(environment: Environment, tmp_path: Path) -> None:
@@ -118,19 +199,52 @@ def add_members(**members: object) -> io.BytesIO:
     return out
 
 
+@pytest.mark.parametrize(
+    ("header", "reason"),
+    [
+        ({"format": 3}, "a backup of format 3; this version reads formats 1 and 2"),
+        ({"format": 2, "revision": "9999"}, "tables of revision 9999, which this version does not"),
+        ({"format": 2}, "tables of revision None, which this version does not know"),
+        (
+            {"format": 1, "revision": "0001"},
+            r"a column build\.region that this version does not know",
+        ),
+    ],
+)
 def test_a_backup_of_a_later_version_is_refused_in_a_sentence(
-    environment: Environment, tmp_path: Path
+    environment: Environment, tmp_path: Path, header: dict[str, object], reason: str
 ) -> None:
-    header: dict[str, object] = {"format": 1, "revision": "9999"}
-    engine, row = environment.engine(), {"build_id": "7", "region": "eu"}
+    row = {"build_id": "7", "region": "eu"}
     later = add_members(**{"backup.json": header, "build/000000.jsonl": row})
-    with pytest.raises(
-        BackupError, match=r"a column build\.region that this version does not know"
-    ):
-        restore_backup(engine, tmp_path / "new", later)
-    later = add_members(**{"backup.json": {"format": 2}})
-    with pytest.raises(BackupError, match="a backup of format 2; this version reads format 1"):
-        restore_backup(engine, tmp_path / "new", later)
+    with pytest.raises(BackupError, match=reason):
+        restore_backup(environment.engine(), tmp_path / "new", later)
+
+
+def test_a_backup_is_not_restored_into_tables_that_are_older(
+    filled: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = io.BytesIO()
+    write_backup(filled.engine(), tmp_path / "store", archive)
+    archive.seek(0)
+    older = connect(Settings(database=f"sqlite:///{tmp_path}/older.db"))
+    upgrade(older)
+    with older.begin() as connection:
+        connection.execute(sa.text("update alembic_version set version_num = '0001'"))
+    # In MariaDB another user owns the tables, and restoring does not migrate them.
+    monkeypatch.setattr("app.provenance.backup.upgrade", lambda _: None)
+    with pytest.raises(BackupError, match=r"revision 0001, older than .*: run `marquee migrate`"):
+        restore_backup(older, tmp_path / "new", archive)
+    assert not any(content(older).values())
+
+
+def test_a_backup_of_version_0_2_0_is_restored(environment: Environment, tmp_path: Path) -> None:
+    row = {
+        "build_id": "7", "version_number": 1, "model_hash": "h", "git_commit": "c",
+        "image_digest": "d",
+    }  # fmt: skip
+    header = {"format": 1, "revision": "0001"}
+    old = add_members(**{"backup.json": header, "build/000000.jsonl": row})
+    assert restore_backup(environment.engine(), tmp_path / "new", old)["build"] == 1
 
 
 def test_the_commands_back_up_to_a_file_and_restore_from_it(

@@ -2,10 +2,13 @@ import json
 import re
 
 import pytest
+import sqlalchemy as sa
 from click.testing import CliRunner, Result
 
 from app.cli import marquee
+from app.provenance.instance_info import compress_movie_ids
 from app.provenance.lineage import Lineage, restore_command
+from app.provenance.tables import build, catalogue, reccom
 from tests.conftest import MOVIES
 from tests.support.provenance import Environment, encoded, make_record
 
@@ -83,3 +86,32 @@ def test_the_restore_command_prefers_the_commit_of_the_build() -> None:
     built = {"version_number": 4, "git_commit": "bbb"}
     assert restore_command(built, version) == "git checkout bbb && dvc pull"
     assert restore_command(None, None) is None
+
+
+def test_few_catalogues_are_kept_unpacked(filled: Environment) -> None:
+    """Records of many models do not fill the memory of the shipper."""
+    engine = filled.engine()
+    packed = compress_movie_ids(["a", "b", "c"])
+    with engine.begin() as connection:
+        for number in range(10):
+            connection.execute(
+                sa.insert(catalogue).values(
+                    model_hash=f"h{number}", movie_count=3, movie_ids=packed
+                )
+            )
+            connection.execute(
+                sa.insert(build).values(
+                    build_id=f"b{number}", version_number=3, model_hash=f"h{number}",
+                    git_commit="c", image_digest="d",
+                )
+            )  # fmt: skip
+            connection.execute(
+                sa.update(reccom)
+                .where(reccom.c.request_id == make_record(number % 6).request_id)
+                .values(build_id=f"b{number}")
+            )
+    lineage = Lineage(engine)
+    for number in range(6):
+        (found,) = lineage.find_request(make_record(number).request_id)
+        assert found["movie_ids"] == ["b", "c"]
+    assert len(lineage._movie_ids) == 4

@@ -1,5 +1,7 @@
 import json
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event, Semaphore
 from typing import Any
 
 import pytest
@@ -8,12 +10,12 @@ import sqlalchemy as sa
 from app.provenance.database import connect, enforce_retention
 from app.provenance.lineage import Lineage
 from app.provenance.quarantine import DIRECTORY
-from app.provenance.shipper import Shipper, create_app
+from app.provenance.shipper import MAX_TRACES, Shipper, create_app
 from app.provenance.shipper_metrics import ShipperMetrics
 from app.provenance.spool_reader import SpoolReader
 from app.provenance.spool_size import SpoolSize
 from app.provenance.spool_writer import list_segments
-from app.provenance.tables import build, catalogue, reccom, tracking
+from app.provenance.tables import US_PER_DAY, build, catalogue, reccom, tracking
 from tests.support.provenance import (
     JOIN,
     NOW_US,
@@ -229,6 +231,21 @@ def test_records_beyond_the_retention_are_deleted(environment: Environment) -> N
     assert [row["answered_at_us"] for row in rows(engine, reccom)] == [NOW_US]
 
 
+def test_a_clock_that_is_200_days_ahead_and_back_deletes_no_record(
+    environment: Environment,
+) -> None:
+    writer = environment.writer()
+    writer.append(encoded())
+    engine = environment.engine()
+    environment.shipper(engine).ship()
+    for day in (0, 200, 200, 206, 0, 5):
+        enforce_retention(engine, NOW_US + day * US_PER_DAY, retention_days=90)
+    assert len(rows(engine, reccom)) == 1
+    for day in (*range(6, 91), 91):
+        enforce_retention(engine, NOW_US + day * US_PER_DAY, retention_days=90)
+    assert not rows(engine, reccom)
+
+
 def test_the_backlog_counts_records_that_are_not_committed(environment: Environment) -> None:
     writer = environment.writer()
     reader = SpoolReader(environment.spool)
@@ -257,7 +274,7 @@ def test_the_server_traces_a_request(environment: Environment) -> None:
     found = client.get(f"/trace/{make_record().request_id}")
     assert found.json is not None
     assert [record["user_id"] for record in found.json["records"]] == [42]
-    missing = client.get("/trace/none")
+    missing = client.get(f"/trace/{make_record(1).request_id}")
     assert (missing.status_code, missing.content_type) == (404, "application/problem+json")
     assert client.get("/health").json == {"status": "alive"}
     assert "marquee_provenance_spool_records 0.0" in client.get("/metrics").text
@@ -266,4 +283,48 @@ def test_the_server_traces_a_request(environment: Environment) -> None:
 def test_the_server_answers_503_without_a_database(environment: Environment) -> None:
     engine = sa.create_engine("sqlite:////nonexistent/provenance.db")
     app = create_app(ShipperMetrics(SpoolReader(environment.spool)), Lineage(engine))
-    assert app.test_client().get("/trace/1").status_code == 503
+    assert app.test_client().get(f"/trace/{make_record().request_id}").status_code == 503
+
+
+@pytest.mark.parametrize(
+    "request_id",
+    [
+        "none", "1", "x" * 5000, f"1700000000.123-{RANDOM_PART}0", "1700000000.123-x",
+        f"170000000\u0661.123-{RANDOM_PART}", f"1700000000.123-{RANDOM_PART}%0a", "2" * 24,
+    ],
+)  # fmt: skip
+def test_a_trace_of_an_id_of_no_known_form_reads_no_table(
+    environment: Environment, request_id: str
+) -> None:
+    engine = environment.engine()
+    statements: list[str] = []
+    sa.event.listen(engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
+    app = create_app(ShipperMetrics(SpoolReader(environment.spool)), Lineage(engine))
+    assert app.test_client().get(f"/trace/{request_id}").status_code == 400
+    assert statements == []
+
+
+def test_slow_traces_delay_neither_other_pages_nor_the_shipper(environment: Environment) -> None:
+    environment.writer().append(encoded())
+    engine, shipped = environment.engine(), environment.engine()
+    started, go_on = Semaphore(0), Event()
+
+    def wait(*_: object) -> None:
+        started.release()
+        assert go_on.wait(60)
+
+    sa.event.listen(engine, "before_cursor_execute", wait)
+    app = create_app(ShipperMetrics(SpoolReader(environment.spool)), Lineage(engine))
+    path = f"/trace/{make_record().request_id}"
+    with ThreadPoolExecutor() as pool:
+        try:
+            slow = [pool.submit(app.test_client().get, path) for _ in range(MAX_TRACES)]
+            for _ in slow:
+                assert started.acquire(timeout=60)
+            refused = app.test_client().get(path)
+            assert (refused.status_code, "too many traces" in refused.text) == (503, True)
+            assert app.test_client().get("/health").status_code == 200
+            assert environment.shipper(shipped).ship() == 1
+        finally:
+            go_on.set()
+        assert {done.result().status_code for done in slow} == {200}

@@ -10,11 +10,20 @@ from alembic.operations import Operations
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from app.provenance.tables import metadata, partition_day, request_time_us
+from app.provenance.tables import (
+    is_request_id,
+    metadata,
+    partition_day,
+    request_time_us,
+    upkeep,
+)
 from app.service.recommend import new_request_id
 from tests.support.provenance import RANDOM_PART
 
-MIGRATION = importlib.import_module("app.provenance.migrations.versions.0001_tables")
+MIGRATIONS = [
+    importlib.import_module(f"app.provenance.migrations.versions.{name}")
+    for name in ("0001_tables", "0003_upkeep")
+]
 
 
 def one_line(statement: object) -> str:
@@ -22,15 +31,16 @@ def one_line(statement: object) -> str:
 
 
 @pytest.mark.parametrize("dialect", [sqlite.dialect(), mysql.dialect()])
-def test_the_migration_creates_the_declared_tables(dialect: sa.Dialect) -> None:
+def test_the_migrations_create_the_declared_tables(dialect: sa.Dialect) -> None:
     output = io.StringIO()
     context = MigrationContext.configure(
         dialect=dialect, opts={"as_sql": True, "output_buffer": output}
     )
     with Operations.context(context):
-        MIGRATION.upgrade()
+        for migration in MIGRATIONS:
+            migration.upgrade()
     created = one_line(output.getvalue())
-    for table in metadata.tables.values():
+    for table in (*metadata.tables.values(), upkeep):
         assert one_line(CreateTable(table).compile(dialect=dialect)) in created
         for index in table.indexes:
             assert one_line(CreateIndex(index).compile(dialect=dialect)) in created
@@ -55,3 +65,9 @@ def test_a_request_belongs_to_the_day_of_its_id() -> None:
     assert partition_day(before_midnight, midnight * 10**6 + 5) == 19_999
     assert partition_day("mine", midnight * 10**6 + 5) == 20_000
     assert partition_day(new_request_id(), 0) > 20_000
+
+
+def test_ids_of_nginx_and_of_slots_are_request_ids() -> None:
+    assert is_request_id(f"1700000000.123-{RANDOM_PART}")
+    assert is_request_id(new_request_id())
+    assert not is_request_id("mine")

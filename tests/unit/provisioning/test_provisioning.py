@@ -63,10 +63,13 @@ def test_the_database_users_have_the_operators_or_generated_passwords(
     assert (generated / "database_owner_password").read_text() in sql
     assert (tmp_path / "init.sql").stat().st_uid == 999
     assert (shipper / "database_password").read_text() == "of-the-operator"
-    assert [p.name for p in owner.iterdir()] == ["database_owner_password"]
+    assert {p.name for p in owner.iterdir()} == {"database_owner_password", "database_ca"}
+    assert (owner / "database_ca").read_text() == (shipper / "database_ca").read_text() == ""
     assert (owner / "database_owner_password").stat().st_uid == 10001
+    (operator / "database_ca").write_text("-----BEGIN CERTIFICATE-----\n")
     provision_database(generated, operator, tmp_path, shipper, owner)
     assert (tmp_path / "init.sql").read_text() == sql
+    assert (shipper / "database_ca").read_text() == "-----BEGIN CERTIFICATE-----\n"
 
 
 @needs_root

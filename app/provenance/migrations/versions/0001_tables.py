@@ -1,4 +1,10 @@
-"""Create the tables; in MariaDB, daily partitions and the procedure that maintains them."""
+"""Create the tables; in MariaDB, daily partitions and the procedure that maintains them.
+
+Neither database rolls a created table back. So each step is left out where an interrupted run has
+made it already, and the next run completes the schema.
+"""
+
+from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
@@ -43,7 +49,7 @@ def _ascii(length: int) -> sa.String:
 def upgrade() -> None:
     """Create the tables."""
     _create_reccom()
-    op.create_table(
+    _create_table(
         "tracking",
         sa.Column("version_number", sa.Integer, primary_key=True, autoincrement=False),
         sa.Column("data_creation", sa.String(40)),
@@ -56,7 +62,7 @@ def upgrade() -> None:
         sa.Column("libraries", sa.Text),
         sa.Column("parameters", sa.Text),
     )
-    op.create_table(
+    _create_table(
         "build",
         sa.Column("build_id", _ascii(72), primary_key=True),
         sa.Column("version_number", sa.Integer, nullable=False),
@@ -64,7 +70,7 @@ def upgrade() -> None:
         sa.Column("git_commit", _ascii(64), nullable=False),
         sa.Column("image_digest", _ascii(80), nullable=False),
     )
-    op.create_table(
+    _create_table(
         "catalogue",
         sa.Column("model_hash", _ascii(64), primary_key=True),
         sa.Column("movie_count", sa.Integer, nullable=False),
@@ -73,7 +79,7 @@ def upgrade() -> None:
 
 
 def _create_reccom() -> None:
-    op.create_table(
+    _create_table(
         "reccom",
         sa.Column("day", sa.Integer, nullable=False, autoincrement=False),
         sa.Column("slot", _ascii(40), nullable=False),
@@ -92,16 +98,43 @@ def _create_reccom() -> None:
             nullable=False,
         ),
         sa.PrimaryKeyConstraint("day", "request_id", "slot"),
-        sa.Index("reccom_user", "user_id", "answered_at_us"),
-        sa.Index("reccom_version", "version_number"),
         sqlite_with_rowid=False,
     )
+    _create_index("reccom_user", "reccom", ["user_id", "answered_at_us"])
+    _create_index("reccom_version", "reccom", ["version_number"])
     if op.get_context().dialect.name == "mysql":
-        op.execute(
-            "ALTER TABLE reccom PARTITION BY RANGE (day) "
-            "(PARTITION later VALUES LESS THAN MAXVALUE)"
-        )
+        if not _is_partitioned("reccom"):
+            op.execute(
+                "ALTER TABLE reccom PARTITION BY RANGE (day) "
+                "(PARTITION later VALUES LESS THAN MAXVALUE)"
+            )
         op.execute(_MAINTAIN_PARTITIONS)
+
+
+def _inspect() -> sa.Inspector | None:
+    """The database as it is; None where the migration is only written as SQL."""
+    return None if op.get_context().as_sql else sa.inspect(op.get_bind())
+
+
+def _create_table(name: str, *columns: sa.schema.SchemaItem, **options: Any) -> None:
+    found = _inspect()
+    if found is None or not found.has_table(name):
+        op.create_table(name, *columns, **options)
+
+
+def _create_index(name: str, table: str, columns: list[str]) -> None:
+    found = _inspect()
+    if found is None or name not in {index["name"] for index in found.get_indexes(table)}:
+        op.create_index(name, table, columns)
+
+
+def _is_partitioned(table: str) -> bool:
+    query = sa.text(
+        "SELECT count(*) FROM information_schema.partitions WHERE table_schema = DATABASE() "
+        "AND table_name = :name AND partition_name IS NOT NULL"
+    )
+    offline = op.get_context().as_sql
+    return not offline and bool(op.get_bind().scalar(query, {"name": table}))
 
 
 def downgrade() -> None:

@@ -1,0 +1,1 @@
+"""`marquee forget`: remove what is stored of one user."""

@@ -1,0 +1,41 @@
+"""Remove what is stored of one user, everywhere where it can be changed."""
+
+from contextlib import ExitStack
+
+from app.ingest.store_files import read_manifest
+from app.ingest.store_writer import open_writer
+from app.ingest.user_removal import remove_metadata, remove_user
+from app.provenance.database import connect, translate_errors
+from app.provenance.user_removal import anonymize_spool, delete_records, has_database, lock_spool
+from app.settings import Settings
+
+
+def forget_user(settings: Settings, user: int) -> dict[str, int]:
+    """Remove a user from the event store, the spool and the database.
+
+    Nothing is changed unless both locks are free. What does not exist (a store, a spool, a database
+    of SQLite) is left out.
+
+    Returns:
+        The number of rows and records that were removed, by place.
+
+    Raises:
+        MarqueeError: another process has the store or the spool, the store is damaged, or the
+            database is unreachable or refuses.
+    """
+    removed = dict.fromkeys(("watches", "ratings", "metadata", "spool_records", "records"), 0)
+    with ExitStack() as stack:
+        writer = None
+        if read_manifest(settings.store_dir) is not None:
+            writer = stack.enter_context(open_writer(settings.store_dir))
+        if settings.spool_dir.is_dir():
+            stack.enter_context(lock_spool(settings.spool_dir))
+        if writer:
+            removed |= remove_user(writer, user)
+            removed["metadata"] = remove_metadata(settings.store_dir, user)
+        if settings.spool_dir.is_dir():
+            removed["spool_records"] = anonymize_spool(settings.spool_dir, user)
+        if has_database(settings):
+            with translate_errors():
+                removed["records"] = delete_records(connect(settings), user)
+    return removed
