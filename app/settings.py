@@ -306,7 +306,7 @@ class NotificationSettings(BaseModel):
     )
     outbox_dir: NonEmptyPath = Field(
         Path("data/outbox"),
-        description="Directory of the messages that no channel has accepted yet.",
+        description="Directory of the messages that are not delivered yet.",
     )
 
 

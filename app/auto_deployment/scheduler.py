@@ -19,7 +19,8 @@ from app import logs
 from app.auto_deployment.auto_deploy import Status
 from app.auto_deployment.workspace import STATE_FILE, Workspace
 from app.http_server import create_app, start_server
-from app.notifications.notifier import pending_messages
+from app.notifications.flusher import OutboxFlusher
+from app.notifications.notifier import pending_messages, undeliverable_messages
 from app.settings import Settings
 from app.settings_watch import SettingsWatch
 from app.shutdown import stop_event
@@ -148,8 +149,13 @@ class RetrainMetrics(Collector):
         yield runs
         yield GaugeMetricFamily(
             "marquee_notification_outbox_messages",
-            "Messages that no channel has accepted yet.",
+            "Messages that wait to be delivered, one for each recipient.",
             len(pending_messages(self._outbox)),
+        )
+        yield GaugeMetricFamily(
+            "marquee_notification_undeliverable_messages",
+            "Messages that were refused for good or not accepted in all tries.",
+            len(undeliverable_messages(self._outbox)),
         )
 
 
@@ -161,6 +167,7 @@ def run_scheduler(settings: Settings) -> None:
     registry = CollectorRegistry()
     registry.register(RetrainMetrics(settings, scheduler))
     server = start_server(settings.scheduler_bind, create_app(registry, scheduler.is_alive))
+    OutboxFlusher(settings, stop).start()
     if settings.git_remote:
         _log.info(
             "scheduler started",
