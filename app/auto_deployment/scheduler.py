@@ -24,6 +24,7 @@ from app.notifications.notifier import pending_messages, undeliverable_messages
 from app.settings import Settings
 from app.settings_watch import SettingsWatch
 from app.shutdown import stop_event
+from app.volume_metrics import VolumeMetrics
 
 _TICK_SECONDS = 5.0
 #: `/health` fails when the loop has not ticked for this long.
@@ -159,13 +160,20 @@ class RetrainMetrics(Collector):
         )
 
 
+def create_registry(settings: Settings, scheduler: Scheduler) -> CollectorRegistry:
+    """Return the metrics that the scheduler exports."""
+    registry = CollectorRegistry()
+    registry.register(RetrainMetrics(settings, scheduler))
+    registry.register(VolumeMetrics({"workspace": settings.workspace_dir}))
+    return registry
+
+
 def run_scheduler(settings: Settings) -> None:
     """Schedule runs until SIGTERM or SIGINT; without a repository only answer `/health`."""
     stop = stop_event()
     watch = SettingsWatch(settings, stop)
     scheduler = Scheduler(settings, lambda stop: run_command(stop, scheduler.record_heartbeat))
-    registry = CollectorRegistry()
-    registry.register(RetrainMetrics(settings, scheduler))
+    registry = create_registry(settings, scheduler)
     server = start_server(settings.scheduler_bind, create_app(registry, scheduler.is_alive))
     OutboxFlusher(settings, stop).start()
     if settings.git_remote:
