@@ -157,6 +157,7 @@ def marquee(ctx: click.Context) -> None:
 
 def main(arguments: list[str] | None = None) -> Any:
     """Entry point: run the command line; an invalid setting is exit status 2."""
+    logs.capture_warnings_and_exceptions()
     try:
         return marquee(arguments, prog_name="marquee")
     except SettingsError as error:

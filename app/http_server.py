@@ -10,7 +10,7 @@ from threading import Thread
 import prometheus_client
 from cheroot.wsgi import Server
 from flask import Flask, Response, jsonify
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from app import logs, problem_details
@@ -30,6 +30,7 @@ def create_app(registry: CollectorRegistry, is_alive: Callable[[], bool]) -> Fla
         is_alive: whether the main loop makes progress; `/health` returns 200 or 503.
     """
     prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
+    ProcessCollector(registry=registry)  # of which the alert RestartLoop uses the start time
     app = Flask("marquee", static_folder=None)
     problem_details.init_app(app)
 

@@ -2,6 +2,8 @@
 
 import logging
 import sys
+import threading
+from types import TracebackType
 
 import structlog
 from structlog.typing import EventDict, Processor
@@ -43,6 +45,27 @@ def set_up(settings: Settings) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.log_level.upper())
+
+
+def capture_warnings_and_exceptions() -> None:
+    """Log warnings and uncaught exceptions, which Python writes to standard error as bare text.
+
+    For processes only: the hooks belong to the interpreter, and pytest has its own.
+    """
+    logging.captureWarnings(True)
+    sys.excepthook = _log_exception
+    threading.excepthook = lambda args: _log_exception(
+        args.exc_type, args.exc_value, args.exc_traceback
+    )
+
+
+def _log_exception(
+    kind: type[BaseException], error: BaseException | None, traceback: TracebackType | None
+) -> None:
+    if issubclass(kind, KeyboardInterrupt | SystemExit):
+        return
+    exc_info = (kind, error or kind(), traceback)
+    logging.getLogger(__name__).critical("uncaught exception", exc_info=exc_info)
 
 
 def get(name: str) -> structlog.stdlib.BoundLogger:

@@ -181,6 +181,18 @@ class ProvenanceSettings(BaseModel):
         description="Address and port of the shipper: `/trace/<request_id>`, `/metrics`, "
         "`/health`.",
     )
+    shipper_volumes: str = Field(
+        "",
+        pattern=r"^([a-z-]+=[^=,'\"]+(,[a-z-]+=[^=,'\"]+)*)?$",
+        description="Volumes of programs without such a metric, whose free space the shipper "
+        "exports: `name=directory`, separated by commas.",
+    )
+
+    @cached_property
+    def shipper_volume_paths(self) -> dict[str, Path]:
+        """`shipper_volumes` as directories by name."""
+        pairs = (pair.split("=") for pair in self.shipper_volumes.split(",") if pair)
+        return {name: Path(directory) for name, directory in pairs}
 
 
 class IngestSettings(BaseModel):
@@ -312,7 +324,7 @@ class NotificationSettings(BaseModel):
     )
     outbox_dir: NonEmptyPath = Field(
         Path("data/outbox"),
-        description="Directory of the messages that no channel has accepted yet.",
+        description="Directory of the messages that are not delivered yet.",
     )
 
 

@@ -15,7 +15,8 @@ COMMANDS
   start [--again]   (default) release the version of this tree; --again: even if it was rejected before
   resume            continue an interrupted release; does nothing if there is none
   supervise         resume a release whose process has ended, with its log in data/release/release.log;
-                    prints nothing if there is none. Run it every few seconds (marquee-release@.timer)
+                    prints nothing if there is none. Also sends pending notifications, every minute.
+                    Run it every few seconds (marquee-release@.timer)
   status [--json]   show the state of the current or last release
   abort [REASON]    abort the release now; the canary slot gets the stable image
   promote           promote the canary now, without waiting for the verdict

@@ -19,10 +19,12 @@ from app import logs
 from app.auto_deployment.auto_deploy import Status
 from app.auto_deployment.workspace import STATE_FILE, Workspace
 from app.http_server import create_app, start_server
-from app.notifications.notifier import pending_messages
+from app.notifications.flusher import OutboxFlusher
+from app.notifications.notifier import pending_messages, undeliverable_messages
 from app.settings import Settings
 from app.settings_watch import SettingsWatch
 from app.shutdown import stop_event
+from app.volume_metrics import VolumeMetrics
 
 _TICK_SECONDS = 5.0
 #: `/health` fails when the loop has not ticked for this long.
@@ -148,9 +150,22 @@ class RetrainMetrics(Collector):
         yield runs
         yield GaugeMetricFamily(
             "marquee_notification_outbox_messages",
-            "Messages that no channel has accepted yet.",
+            "Messages that wait to be delivered, one for each recipient.",
             len(pending_messages(self._outbox)),
         )
+        yield GaugeMetricFamily(
+            "marquee_notification_undeliverable_messages",
+            "Messages that were refused for good or not accepted in all tries.",
+            len(undeliverable_messages(self._outbox)),
+        )
+
+
+def create_registry(settings: Settings, scheduler: Scheduler) -> CollectorRegistry:
+    """Return the metrics that the scheduler exports."""
+    registry = CollectorRegistry()
+    registry.register(RetrainMetrics(settings, scheduler))
+    registry.register(VolumeMetrics({"workspace": settings.workspace_dir}))
+    return registry
 
 
 def run_scheduler(settings: Settings) -> None:
@@ -158,9 +173,9 @@ def run_scheduler(settings: Settings) -> None:
     stop = stop_event()
     watch = SettingsWatch(settings, stop)
     scheduler = Scheduler(settings, lambda stop: run_command(stop, scheduler.record_heartbeat))
-    registry = CollectorRegistry()
-    registry.register(RetrainMetrics(settings, scheduler))
+    registry = create_registry(settings, scheduler)
     server = start_server(settings.scheduler_bind, create_app(registry, scheduler.is_alive))
+    OutboxFlusher(settings, stop).start()
     if settings.git_remote:
         _log.info(
             "scheduler started",

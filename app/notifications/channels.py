@@ -1,17 +1,49 @@
-"""The channels that notifications go through: e-mail and Slack's incoming webhook, by apprise."""
+"""The channels that notifications go through: e-mail and Slack's incoming webhook.
 
+Both report why a message was not accepted, on which depends whether it is sent again.
+"""
+
+import smtplib
+import ssl
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from email.message import EmailMessage
+from email.utils import formatdate, make_msgid
+from http import HTTPStatus
 from urllib.parse import urlsplit
 
-from apprise import Apprise
+import requests
 
 from app.addresses import parse_address
-from app.notifications.errors import NotificationError
+from app.notifications.errors import Cause, DeliveryError, NotificationError
 from app.settings import Settings
 
-#: Sends a subject and a body; returns whether the other side accepted them.
-Channel = Callable[[str, str], bool]
+_TIMEOUT_SECONDS = 10.0
 _SMTPS_PORT = 465
+#: Replies about the server or the account, not about the message: shutting down, authentication
+#: required or failed.
+_SMTP_UNAVAILABLE = (421, 454, 530, 534, 535, 538)
+_HTTP_DEFERRED = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY)
+_HTTP_UNAVAILABLE = (
+    HTTPStatus.TOO_MANY_REQUESTS,
+    HTTPStatus.BAD_GATEWAY,
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    HTTPStatus.GATEWAY_TIMEOUT,
+)
+
+
+@dataclass(frozen=True)
+class Channel:
+    """A way to send messages.
+
+    Attributes:
+        recipients: each gets a message of its own.
+        send: sends recipient, subject and body; raises `DeliveryError`.
+    """
+
+    recipients: tuple[str, ...]
+    send: Callable[[str, str, str], None]
 
 
 def open_channels(settings: Settings) -> dict[str, Channel]:
@@ -22,61 +54,132 @@ def open_channels(settings: Settings) -> dict[str, Channel]:
     """
     channels: dict[str, Channel] = {}
     if settings.smtp_host:
-        channels["mail"] = _mail_channel(settings)
+        if not (settings.mail_from and settings.mail_to):
+            raise NotificationError("MARQUEE_MAIL_FROM and MARQUEE_MAIL_TO are needed to send mail")
+        recipients = tuple(dict.fromkeys(settings.mail_to.split(",")))
+        channels["mail"] = Channel(recipients, _MailSender(settings).send)
     if webhook := settings.slack_webhook.get_secret_value():
-        channels["slack"] = _slack_channel(webhook)
+        channels["slack"] = Channel(("webhook",), _SlackSender(webhook).send)
     return channels
 
 
-def _mail_channel(settings: Settings) -> Channel:
-    if not (settings.mail_from and settings.mail_to):
-        raise NotificationError("MARQUEE_MAIL_FROM and MARQUEE_MAIL_TO are needed to send mail")
-    host, port = parse_address(settings.smtp_host)
-    secure_mode = "ssl" if port == _SMTPS_PORT else "starttls"
-    server = _open_server(
-        "mail",
-        schema="mailtos" if settings.smtp_tls else "mailto",
-        host=host,
-        smtp_host=host,
-        port=port,
-        user=settings.smtp_user or None,
-        password=settings.smtp_password.get_secret_value() or None,
-        from_addr=settings.mail_from,
-        targets=settings.mail_to.split(","),
-        secure_mode=secure_mode if settings.smtp_tls else "insecure",
-        format="text",
-    )
+class _MailSender:
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._host, self._port = parse_address(settings.smtp_host)
 
-    def send(subject: str, body: str) -> bool:
-        # apprise sends nothing without a body.
-        return bool(server.notify(body or subject, subject, body_format="text"))
+    def send(self, recipient: str, subject: str, body: str) -> None:
+        try:
+            mail = self._create_mail(recipient, subject, body)
+        except ValueError as error:  # characters that no mail can contain
+            raise DeliveryError(Cause.REFUSED, str(error)) from error
+        try:
+            server = self._connect()
+        except OSError as error:
+            raise DeliveryError(Cause.UNAVAILABLE, _describe_smtp(error)) from error
+        try:
+            server.send_message(mail)
+        except (OSError, ValueError) as error:
+            raise DeliveryError(_cause_of_smtp(error), _describe_smtp(error)) from error
+        finally:
+            with suppress(OSError):  # the server has accepted or refused the mail before
+                server.quit()
+            server.close()
 
-    return send
+    def _create_mail(self, recipient: str, subject: str, body: str) -> EmailMessage:
+        sender = self._settings.mail_from
+        mail = EmailMessage()
+        mail["From"], mail["To"], mail["Subject"] = sender, recipient, subject
+        mail["Date"] = formatdate()
+        mail["Message-ID"] = make_msgid(domain=sender.rpartition("@")[2])
+        mail.set_content(body)
+        return mail
+
+    def _connect(self) -> smtplib.SMTP:
+        """Connect and log in.
+
+        Raises:
+            OSError: no connection (`smtplib.SMTPException` is a subclass), no TLS, wrong password.
+        """
+        settings, host, port = self._settings, self._host, self._port
+        context = ssl.create_default_context() if settings.smtp_tls else None
+        server: smtplib.SMTP
+        if context and port == _SMTPS_PORT:
+            server = smtplib.SMTP_SSL(host, port, timeout=_TIMEOUT_SECONDS, context=context)
+        else:
+            server = smtplib.SMTP(host, port, timeout=_TIMEOUT_SECONDS)
+        try:
+            if context and port != _SMTPS_PORT:
+                server.starttls(context=context)
+            if settings.smtp_user:
+                server.login(settings.smtp_user, settings.smtp_password.get_secret_value())
+            server.ehlo_or_helo_if_needed()
+        except BaseException:
+            server.close()
+            raise
+        return server
 
 
-def _slack_channel(webhook: str) -> Channel:
-    """Post `{"text": ...}`, which the webhooks of Slack, Mattermost and others accept."""
-    url = urlsplit(webhook)
-    if url.scheme not in ("http", "https") or not url.hostname:
-        raise NotificationError("MARQUEE_SLACK_WEBHOOK is not the URL of a webhook")
-    server = _open_server(
-        "slack",
-        schema="jsons" if url.scheme == "https" else "json",
-        host=url.hostname,
-        port=url.port,
-        fullpath=url.path,
-        payload={"message": "text", "title": "", "version": "", "attachments": "", "type": ""},
-        format="text",
-    )
-
-    def send(subject: str, body: str) -> bool:
-        return bool(server.notify(f"*{subject}*\n{body}", body_format="text"))
-
-    return send
+def _cause_of_smtp(error: Exception) -> Cause:
+    match error:
+        case smtplib.SMTPRecipientsRefused():  # of the only recipient
+            ((code, _),) = error.recipients.values()
+        case smtplib.SMTPResponseException():
+            code = error.smtp_code
+        case smtplib.SMTPNotSupportedError() | ValueError():  # such as an address beyond ASCII
+            return Cause.REFUSED
+        case _:
+            return Cause.INTERRUPTED
+    if code in _SMTP_UNAVAILABLE:
+        return Cause.UNAVAILABLE
+    return Cause.REFUSED if code >= 500 else Cause.DEFERRED  # noqa: PLR2004 - RFC 5321, 4.2.1
 
 
-def _open_server(name: str, **description: object) -> Apprise:
-    server = Apprise()
-    if not server.add(description):
-        raise NotificationError(f"apprise rejects the configuration of the channel {name}")
-    return server
+def _describe_smtp(error: Exception) -> str:
+    reply: bytes | str
+    match error:
+        case smtplib.SMTPRecipientsRefused():
+            ((code, reply),) = error.recipients.values()
+        case smtplib.SMTPResponseException():
+            code, reply = error.smtp_code, error.smtp_error
+        case _:
+            return str(error) or type(error).__name__
+    text = reply.decode(errors="replace") if isinstance(reply, bytes) else str(reply)
+    return f"{code} {' '.join(text.split())}"
+
+
+class _SlackSender:
+    """Posts `{"text": ...}`, which the webhooks of Slack, Mattermost and others accept."""
+
+    def __init__(self, webhook: str) -> None:
+        url = urlsplit(webhook)
+        if url.scheme not in ("http", "https") or not url.hostname:
+            raise NotificationError("MARQUEE_SLACK_WEBHOOK is not the URL of a webhook")
+        self._webhook = webhook
+
+    def send(self, _recipient: str, subject: str, body: str) -> None:
+        try:
+            response = requests.post(
+                self._webhook,
+                json={"text": f"*{subject}*\n{body}".rstrip()},
+                timeout=_TIMEOUT_SECONDS,
+                allow_redirects=False,  # which would change the POST to a GET
+            )
+        except requests.RequestException as error:
+            is_interrupted = isinstance(error, requests.ReadTimeout)
+            cause = Cause.INTERRUPTED if is_interrupted else Cause.UNAVAILABLE
+            # The text of the error contains the URL, which is a secret.
+            raise DeliveryError(cause, type(error).__name__) from None
+        status = response.status_code
+        if not HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
+            wait = response.headers.get("Retry-After", "")
+            wait_seconds = float(wait) if wait.isdecimal() else 0.0
+            reason = f"HTTP {status} {response.text[:200]}".strip()
+            raise DeliveryError(_cause_of_http(status), reason, wait_seconds)
+
+
+def _cause_of_http(status: int) -> Cause:
+    if status in _HTTP_UNAVAILABLE:
+        return Cause.UNAVAILABLE
+    is_server_error = status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    return Cause.DEFERRED if is_server_error or status in _HTTP_DEFERRED else Cause.REFUSED

@@ -18,32 +18,44 @@ from app.text_files import decode_lossy
 @click.option("--subject", help="One line.")
 @click.option("--body-file", type=click.File("rb"), help="Text; - for stdin.")
 @click.option("--flush", is_flag=True, help="Send the pending messages only.")
+@click.option("--resend", is_flag=True, help="Send the undeliverable messages again.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def notify(
-    settings: Settings, subject: str | None, body_file: IO[bytes] | None, flush: bool, as_json: bool
+    settings: Settings,
+    subject: str | None,
+    body_file: IO[bytes] | None,
+    flush: bool,
+    resend: bool,
+    as_json: bool,
 ) -> None:
     """Send a message by e-mail and Slack, as far as these are configured.
 
-    A channel that fails does not stop the other: its message stays pending in `outbox_dir`, and is
-    sent before the next message or by --flush. Exit status: 0 delivered, pending or no channel
-    configured (the output says which), 1 neither delivered nor saved, 2 wrong usage.
+    Each recipient gets a message of its own, and one that fails does not stop the others. It stays
+    pending in `outbox_dir`, and is sent with a later message, by --flush or by the scheduler. It
+    becomes undeliverable when the server refuses it for good (SMTP 5xx, HTTP 4xx) or has not
+    accepted it in 12 tries within seven hours, and then waits for --resend. Exit status: 0
+    delivered, pending, undeliverable or no channel configured (the output says which), 1 neither
+    delivered nor saved, 2 wrong usage.
     """
     from app.notifications.channels import open_channels
     from app.notifications.notifier import Notifier
 
-    if flush == bool(subject):
-        raise click.UsageError("give --subject, or --flush alone")
+    if bool(subject) + flush + resend != 1:
+        raise click.UsageError("give --subject, or --flush or --resend alone")
     with explain_errors():
         channels = open_channels(settings)
         notifier = Notifier(settings.outbox_dir, channels)
         body = decode_lossy(body_file.read()) if body_file else ""
-        result = notifier.flush() if flush else notifier.send(subject or "", body)
+        if subject:
+            result = notifier.send(subject, body)
+        else:
+            result = notifier.resend() if resend else notifier.flush()
     if as_json:
         print_json({**asdict(result), "configured": list(channels)})
-    elif not channels:
+        return
+    if not channels:
         click.echo("not sent: neither mail nor Slack is configured")
-    else:
-        for state, counts in asdict(result).items():
-            for name, count in counts.items():
-                click.echo(f"{name}: {count} {state}")
+    for state, counts in asdict(result).items():
+        for name, count in counts.items():
+            click.echo(f"{name}: {count} {state}")

@@ -214,7 +214,7 @@ def run_shipper(settings: Settings, exit_with_parent: bool) -> None:
         reader = SpoolReader(settings.spool_dir, open_quarantine(settings))
         reader.clean_up()
         reader.requeue()
-        metrics = ShipperMetrics(reader)
+        metrics = ShipperMetrics(reader, settings.shipper_volume_paths)
         app = create_app(metrics, Lineage(connect(settings)))
         if server := http_server.start_server(settings.shipper_bind, app):
             stack.callback(server.stop)

@@ -1,8 +1,9 @@
 """The metrics of the shipper and of the spool it reads."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import product
+from pathlib import Path
 from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -12,6 +13,7 @@ from prometheus_client.registry import Collector
 from app.provenance.quarantine import KINDS, Quarantine, Reason
 from app.provenance.spool_reader import SpoolReader
 from app.provenance.spool_size import SpoolSize
+from app.volume_metrics import VolumeMetrics
 
 #: What can fail: the label `failed` of `marquee_shipper_failures_total`.
 DATABASE, SPOOL = "database", "spool"
@@ -22,8 +24,15 @@ _MAX_HEARTBEAT_AGE_SECONDS = 180
 class ShipperMetrics:
     """The metrics of one shipper, in a registry of its own."""
 
-    def __init__(self, reader: SpoolReader) -> None:
+    def __init__(self, reader: SpoolReader, volumes: Mapping[str, Path] | None = None) -> None:
+        """Create the metrics.
+
+        Args:
+            reader: of the spool.
+            volumes: directories of further volumes to measure, by name.
+        """
         self.registry = CollectorRegistry()
+        self.registry.register(VolumeMetrics({"spool": reader.directory, **(volumes or {})}))
         self._written = Counter(
             "marquee_provenance_records_written_total",
             "Records written to the database (a record sent twice counts twice).",

@@ -28,7 +28,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.url_map.merge_slashes = False  # 404 instead of a redirect
     app.session_interface = _NoSessions()
     problem_details.init_app(app)
-    metrics = Metrics(app, lists.manifest)
+    metrics = Metrics(app, lists.manifest, settings.spool_dir)
     app.register_blueprint(recommend.blueprint(lists, metrics, settings))
     app.register_blueprint(health_blueprint(lists, settings))
     app.register_blueprint(openapi.blueprint(settings.list_length))

@@ -41,6 +41,10 @@ class _Logger(glogging.Logger):  # type: ignore[misc]
     """Passes gunicorn's records to the root logger, which `app.logs` configures."""
 
     def setup(self, cfg: Any) -> None:
+        super().setup(cfg)
+        # gunicorn has added handlers of its own, and ended the propagation to the root logger.
+        self.error_log.handlers.clear()
+        self.error_log.propagate = True
         self.error_log.setLevel(_settings.log_level.upper())
 
     def exception(self, msg: Any, *args: Any, **kwargs: Any) -> None:

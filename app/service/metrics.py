@@ -7,6 +7,7 @@ neither info metrics nor callbacks, so `_info` is a gauge of 1 and the age is se
 import os
 import time
 from datetime import datetime
+from pathlib import Path
 from time import perf_counter
 
 from flask import Flask, Request, Response
@@ -17,6 +18,7 @@ from prometheus_flask_exporter.multiprocess import GunicornPrometheusMetrics
 
 from app.model.manifest import Manifest
 from app.service import metrics_directory
+from app.volume_metrics import FREE_BYTES, SIZE_BYTES, measure_volume
 
 #: NGINX's timeout for one try (`proxy_read_timeout` in nginx/nginx.conf).
 EDGE_TRY_TIMEOUT_SECONDS = 0.25
@@ -49,7 +51,7 @@ class Metrics:
         dropped_records: counter of responses whose provenance record was lost, by reason.
     """
 
-    def __init__(self, app: Flask, manifest: Manifest) -> None:
+    def __init__(self, app: Flask, manifest: Manifest, spool: Path) -> None:
         registry = CollectorRegistry()
         multiprocess = metrics_directory.VARIABLE in os.environ
         exporter = GunicornPrometheusMetrics if multiprocess else PrometheusMetrics
@@ -71,6 +73,7 @@ class Metrics:
             registry=registry,
         )
         self._add_model_metrics(registry, manifest)
+        self._add_process_metrics(registry, spool)
         app.add_url_rule("/metrics", endpoint="metrics", view_func=self._scrape)
 
     def _add_model_metrics(self, registry: CollectorRegistry, manifest: Manifest) -> None:
@@ -90,9 +93,29 @@ class Metrics:
             multiprocess_mode="mostrecent",
         )
 
+    def _add_process_metrics(self, registry: CollectorRegistry, spool: Path) -> None:
+        """Add the start of gunicorn's first process, and the free space of the spool's volume."""
+        start = Gauge(
+            "process_start_time_seconds",
+            "Start time of the process since unix epoch in seconds.",
+            registry=registry,
+            multiprocess_mode="max",
+        )
+        start.set(time.time())
+        self._spool = spool
+        self._free_bytes, self._size_bytes = (
+            Gauge(
+                *description, ["volume"], registry=registry, multiprocess_mode="mostrecent"
+            ).labels("spool")
+            for description in (FREE_BYTES, SIZE_BYTES)
+        )
+
     def _scrape(self) -> Response:
         # The exporter's own route also takes `?name[]=`, which fails in multiprocess mode.
         self._model_age.set(max(0.0, time.time() - self._model_created))
+        if volume := measure_volume(self._spool):
+            self._free_bytes.set(volume.free)
+            self._size_bytes.set(volume.size)
         text, content_type = self._exporter.generate_metrics(request.headers.get("Accept"))
         return Response(text, content_type=content_type)
 

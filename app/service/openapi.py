@@ -18,20 +18,38 @@ _PROBLEM = {
     },
 }
 
+#: Errors of NGINX (nginx/nginx.conf), which any request can get.
+_EDGE_ERRORS = {
+    "400": "Not a valid HTTP request.",
+    "413": "The request has more than 1 KiB of content.",
+    "414": "The URI is longer than 8 KiB.",
+    "429": "Too many requests or connections of one client.",
+    "503": "No slot answered in time.",
+}
+
 
 def description(list_length: int) -> dict[str, Any]:
-    """Build the OpenAPI 3.1 description of every route."""
+    """Build the OpenAPI 3.1 description of every route, of the service and through NGINX."""
+    internal = {
+        "/ready": _json("The model is loaded.", ["status", "version"]),
+        "/version": _json("The served model.", ["version", "model_hash", "data"]),
+        "/metrics": _text("Prometheus metrics."),
+    }
+    for operation in internal.values():
+        operation["responses"]["404"] = _problem("Through NGINX: only inside the stack.")
+    public = {
+        "/recommend/{user_id}": _recommend(list_length),
+        "/health": _json("The process is alive.", ["status"]),
+        "/openapi.json": _json("This description.", ["openapi", "paths"]),
+    }
+    operations = {**public, **internal}
+    for operation in operations.values():
+        for status, text in _EDGE_ERRORS.items():
+            operation["responses"].setdefault(status, _problem(text))
     return {
         "openapi": "3.1.0",
         "info": {"title": "Marquee", "version": version("marquee")},
-        "paths": {
-            "/recommend/{user_id}": {"get": _recommend(list_length)},
-            "/health": {"get": _json("The process is alive.", ["status"])},
-            "/ready": {"get": _json("The model is loaded.", ["status", "version"])},
-            "/version": {"get": _json("The served model.", ["version", "model_hash", "data"])},
-            "/metrics": {"get": _text("Prometheus metrics.")},
-            "/openapi.json": {"get": _json("This description.", ["openapi", "paths"])},
-        },
+        "paths": {path: {"get": operation} for path, operation in operations.items()},
     }
 
 

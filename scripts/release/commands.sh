@@ -74,6 +74,8 @@ command_resume() {
 command_supervise() {
     local attempts
     reject_arguments "$@"
+    flush_outbox
+    refresh_host_metrics
     check_state
     in_progress || return 0
     timeout 20 docker info >/dev/null 2>&1 || fail "Docker does not respond; the release is resumed when it does"

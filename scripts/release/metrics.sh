@@ -1,7 +1,10 @@
 # shellcheck shell=bash disable=SC2016 # variables in single quotes are jq's
-# Metrics of a release: a file that NGINX serves inside the stack (port 8081) and Prometheus scrapes.
+# Metrics of a release and of its host: files that NGINX serves inside the stack (port 8081) and Prometheus
+# scrapes.
 
 readonly METRICS_FILE=monitoring/release/release.prom
+# A file of its own: `supervise` writes it beside a release that writes the other.
+readonly HOST_METRICS_FILE=monitoring/release/host.prom
 
 write_metrics() {
     local metrics
@@ -28,4 +31,30 @@ write_metrics() {
         fail "cannot compute metrics from $STATE_FILE"
     { write_file "$METRICS_FILE" "$metrics" && chmod 644 "$METRICS_FILE"; } ||
         log "cannot write $METRICS_FILE: $WRITE_ERROR"
+}
+
+# The outbox of the clone, and the disk that the clone is on.
+write_host_metrics() {
+    local size free directory=$STATE_DIR
+    [[ -d $directory ]] || directory=.
+    read -r size free < <(df --output=size,avail --block-size=1 "$directory" | tail -n 1) || return 0
+    { write_file "$HOST_METRICS_FILE" "\
+# HELP marquee_notification_outbox_messages Messages that wait to be delivered, one for each recipient.
+# TYPE marquee_notification_outbox_messages gauge
+marquee_notification_outbox_messages $(count_messages message)
+# HELP marquee_notification_undeliverable_messages Messages that were refused for good or not accepted in all tries.
+# TYPE marquee_notification_undeliverable_messages gauge
+marquee_notification_undeliverable_messages $(($(count_messages undeliverable) + $(count_messages damaged)))
+# HELP marquee_volume_free_bytes Free space, for a process that is not root.
+# TYPE marquee_volume_free_bytes gauge
+marquee_volume_free_bytes{volume=\"release\"} $free
+# HELP marquee_volume_size_bytes Size of the file system.
+# TYPE marquee_volume_size_bytes gauge
+marquee_volume_size_bytes{volume=\"release\"} $size" && chmod 644 "$HOST_METRICS_FILE"; } ||
+        log "cannot write $HOST_METRICS_FILE: $WRITE_ERROR"
+}
+
+# Every minute, also while there is no release.
+refresh_host_metrics() {
+    [[ -n $(find "$HOST_METRICS_FILE" -newermt '-1 minute' 2>/dev/null) ]] || write_host_metrics
 }

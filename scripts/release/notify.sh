@@ -5,7 +5,7 @@ format_subject() {
     case $(get_state .outcome) in
         promoted) echo "Successfully deployed new model: version $(get_state .version)" ;;
         rolled-back) echo "Rolled back to version $(get_state .version)" ;;
-        *) echo "Release of version $(get_state .version) $(get_state .outcome): $(get_state .reason | cut -c1-120)" ;;
+        *) echo "Release of version $(get_state .version) $(get_state .outcome): $(get_state '.reason[0:120]')" ;;
     esac
 }
 
@@ -43,6 +43,31 @@ notify() { # SUBJECT BODY
     log "sending notification: $1"
     env "${settings[@]}" "$RELEASE_MARQUEE" notify --subject "$1" --body-file - <<<"$2" >&2 ||
         { log "the notification could not be sent"; return 1; }
+    write_host_metrics
 }
 
 send_notification() { notify "$@" || true; } # SUBJECT BODY; the release continues
+
+# -- outbox: messages that `marquee notify` could not deliver yet ----------------------------------
+
+outbox_directory() {
+    local line directory=${MARQUEE_OUTBOX_DIR:-data/outbox}
+    while read -r line; do
+        [[ $line != MARQUEE_OUTBOX_DIR=?* ]] || directory=${line#*=}
+    done < <(notification_settings)
+    echo "$directory"
+}
+
+count_messages() { { find "$(outbox_directory)" -maxdepth 1 -name "[!.]*.$1" 2>/dev/null || true; } | wc -l; } # SUFFIX
+
+# Send the pending messages, at most once a minute; the time of the last sending is that of the lock's file.
+flush_outbox() {
+    local lock
+    local -a settings
+    lock=$(outbox_directory)/.lock
+    (($(count_messages message))) && [[ -z $(find "$lock" -newermt '-1 minute' 2>/dev/null) ]] || return 0
+    touch "$lock" 2>/dev/null || true
+    mapfile -t settings < <(notification_settings)
+    env "${settings[@]}" "$RELEASE_MARQUEE" notify --flush </dev/null >/dev/null ||
+        log "the pending notifications could not be sent"
+}

@@ -16,6 +16,8 @@ from tests.support.stack import PROJECT, Stack, find_missing_engine, find_used_p
 
 #: Measured values, printed at the end of the output.
 MEASUREMENTS = pytest.StashKey[list[str]]()
+#: Services of the compose profile `demo`.
+DEMO_SERVICES = ("simulator", "metadata-api", "kafka", "maildev")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -79,6 +81,24 @@ def stack(
     ):
         remaining += docker(kind, "ls", "-q", "--filter", filter_)
     assert remaining == "", "docker compose down -v left something behind"
+
+
+@pytest.fixture(scope="module")
+def demo(stack: Stack) -> Iterator[Stack]:
+    """The stack with the profile `demo`, and an Alertmanager that sends mail to maildev."""
+    (stack.clone / ".env").write_text(
+        "MARQUEE_SMTP_HOST=maildev:1025\nMARQUEE_SMTP_TLS=false\n"
+        "MARQUEE_MAIL_FROM=marquee@localhost\nMARQUEE_MAIL_TO=team@localhost\n"
+        "MARQUEE_KAFKA_SERVERS=kafka:9092\n"
+        "MARQUEE_SIMULATOR_OPTIONS=--rate 20 --speed 60 --start 2026-10-31\n"
+    )
+    stack.compose("--profile", "demo", "up", "-d", "--wait")
+    stack.compose("restart", "alertmanager")
+    yield stack
+    (stack.clone / ".env").unlink()
+    stack.compose("--profile", "demo", "rm", "--stop", "--force", *DEMO_SERVICES)
+    stack.compose("up", "-d", "--wait")
+    stack.compose("restart", "alertmanager")
 
 
 @pytest.fixture(scope="session")

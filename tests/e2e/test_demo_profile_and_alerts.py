@@ -5,14 +5,13 @@ import json
 import smtplib
 import subprocess
 import sys
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-import pytest
 import requests
 
 from tests.conftest import ROOT
+from tests.e2e.conftest import DEMO_SERVICES
 from tests.support.docker import docker
 from tests.support.stack import PROJECT, Stack
 from tests.support.stream import send_lines, wait_until_collected
@@ -20,26 +19,7 @@ from tests.support.waiting import eventually
 
 MAILDEV = "http://127.0.0.1:1080"
 ALERTS_API = "http://127.0.0.1:9093/api/v2/alerts"
-DEMO_SERVICES = ("simulator", "metadata-api", "kafka", "maildev")
 TOPIC = "movielog"
-
-
-@pytest.fixture(scope="module")
-def demo(stack: Stack) -> Iterator[Stack]:
-    """The stack with the profile `demo`, and an Alertmanager that sends mail to maildev."""
-    (stack.clone / ".env").write_text(
-        "MARQUEE_SMTP_HOST=maildev:1025\nMARQUEE_SMTP_TLS=false\n"
-        "MARQUEE_MAIL_FROM=marquee@localhost\nMARQUEE_MAIL_TO=team@localhost\n"
-        "MARQUEE_KAFKA_SERVERS=kafka:9092\n"
-        "MARQUEE_SIMULATOR_OPTIONS=--rate 20 --speed 60 --start 2026-10-31\n"
-    )
-    stack.compose("--profile", "demo", "up", "-d", "--wait")
-    stack.compose("restart", "alertmanager")
-    yield stack
-    (stack.clone / ".env").unlink()
-    stack.compose("--profile", "demo", "rm", "--stop", "--force", *DEMO_SERVICES)
-    stack.compose("up", "-d", "--wait")
-    stack.compose("restart", "alertmanager")
 
 
 def test_the_sample_is_imported_before_any_service_has_run(stack: Stack, tmp_path: Path) -> None:

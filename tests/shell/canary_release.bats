@@ -247,6 +247,14 @@ teardown() { [[ -z ${running:-} ]] || kill -9 "$running" 2>/dev/null || true; }
     [[ $status == 0 && $stderr == *"the notification could not be sent"* && $(slot_images) == "$NEW_IMAGE" ]]
 }
 
+@test "start: the subject of a notification is cut between letters" {
+    for prefix in "" x; do
+        jq -n --arg reason "$prefix$(printf 'é%.0s' {1..150})" '{outcome: "aborted", version: 7, $reason}' >state.json
+        subject=$(LC_ALL=C bash -c 'get_state() { jq -r "$1" state.json; }; source scripts/release/notify.sh; format_subject')
+        [[ $(iconv -f utf-8 -t utf-8 <<<"$subject" | jq -R length) == $((30 + 120)) ]]
+    done
+}
+
 @test "start: refuses while a release is running and names the lock holder, as status does" {
     start_and_wait_for analyzing
     release start

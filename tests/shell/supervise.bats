@@ -260,6 +260,25 @@ more_guards() { (($(wc -l <"$FAKES/evaluated") > $1 + 20)); } # than this number
 
 has_sent_twice() { (($(count_notifications "$1") == 2)); } # SUBJECT
 
+@test "supervise: sends pending notifications once a minute, and counts them in metrics" {
+    metric() { grep -qx "marquee_notification_$1_messages $2" monitoring/release/host.prom; }
+    release supervise
+    metric outbox 0
+    mkdir data/outbox
+    touch data/outbox/{1,2}.message data/outbox/3.undeliverable
+    touch -d '2 minutes ago' monitoring/release/host.prom
+    for _ in 1 2; do
+        NOTIFY_FAILS=1 release supervise
+        [[ $status == 0 && $(grep -c -- "notify --flush" "$FAKES/notifications") == 1 ]]
+    done
+    metric outbox 2
+    metric undeliverable 1
+    grep -q '^marquee_volume_free_bytes{volume="release"} [1-9]' monitoring/release/host.prom
+    touch -d '2 minutes ago' data/outbox/.lock
+    release supervise
+    [[ $(grep -c -- "notify --flush" "$FAKES/notifications") == 2 ]]
+}
+
 @test "the systemd units are valid" {
     command -v systemd-analyze >/dev/null || skip "systemd-analyze is not installed (scripts/install_system.sh shell)"
     cp "$root"/scripts/release/marquee-release@.* "$BATS_TEST_TMPDIR"

@@ -34,6 +34,7 @@ PARTS: dict[str, tuple[str, ...]] = {
         "tests/e2e/test_recreate_under_load.py",
         "tests/e2e/test_stalls.py",
     ),
+    "alerts": ("tests/e2e/test_alerts_fire.py",),
     "provenance": ("tests/e2e/test_provenance.py",),
     "releases": (
         "tests/e2e/test_deployment.py",

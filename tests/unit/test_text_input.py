@@ -16,6 +16,7 @@ from app.auto_deployment.git_dvc import WorkingTree
 from app.auto_deployment.restore import read_dvc_hashes
 from app.auto_deployment.version_commits import read_version
 from app.cli_errors import MarqueeError
+from app.notifications.channels import Channel
 from app.notifications.notifier import Notifier, pending_messages
 from app.provisioning.alertmanager import provision_alertmanager
 from app.provisioning.secrets import ProvisioningError, read_operator_secret
@@ -206,11 +207,10 @@ def test_a_manifest_that_is_not_json_is_an_error(
 def test_the_text_of_a_message_may_have_any_encoding(tmp_path: Path) -> None:
     sent: list[tuple[str, str]] = []
 
-    def send(subject: str, body: str) -> bool:
+    def send(_recipient: str, subject: str, body: str) -> None:
         sent.append((subject, body))
-        return True
 
-    notifier = Notifier(tmp_path / "outbox", {"mail": send})
+    notifier = Notifier(tmp_path / "outbox", {"mail": Channel(("team",), send)})
     notifier.send("caf\udce9", decode_lossy(b"\xef\xbb\xbfcaf\xe9"))
     assert sent == [("caf?", "caf\N{REPLACEMENT CHARACTER}")]
     body = tmp_path / "body"
@@ -231,7 +231,8 @@ def test_a_damaged_message_does_not_stop_the_ones_after_it(content: bytes, tmp_p
     (tmp_path / "1.message").write_bytes(content)
     message = {"channel": "mail", "subject": "a", "body": "b"}
     (tmp_path / "2.message").write_text(json.dumps(message))
-    assert Notifier(tmp_path, {"mail": lambda *_: True}).flush().delivered == {"mail": 1}
+    channel = Channel(("team",), lambda *_: None)
+    assert Notifier(tmp_path, {"mail": channel}).flush().delivered == {"mail": 1}
     assert pending_messages(tmp_path) == []
 
 

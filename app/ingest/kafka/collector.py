@@ -59,7 +59,7 @@ def run_collector(settings: Settings, duration_seconds: float | None) -> dict[st
     watch = SettingsWatch(settings, stop)
     if duration_seconds is None:
         watch.start()
-    metrics = CollectorMetrics()
+    metrics = CollectorMetrics(settings.store_dir)
     metrics.configured.set(bool(settings.kafka_servers))
     server = start_server(settings.collector_bind, create_app(metrics.registry, metrics.is_alive))
     try:
@@ -124,6 +124,7 @@ class Collector:
         """Consume until the stop event is set, or for a duration; reconnect when needed."""
         if duration_seconds is not None:
             self._end_at = time.monotonic() + duration_seconds
+        self._metrics.set_last_commit(self._writer.path)
         self._maintain_store()
         self._maintain_at = time.monotonic() + _CHECK_INTERVAL_SECONDS
         connect = Retrying(
@@ -151,7 +152,7 @@ class Collector:
             _log.info("consuming", topic=topic, servers=servers, offsets=consumer.offsets)
             self.was_connected = True
             self._client_errors.clear()
-            self._metrics.messages_lost.inc(consumer.messages_lost)
+            self._metrics.count_lost_messages(consumer.messages_lost)
             self._metrics.connected.set(1)
             try:
                 self._consume(consumer)
@@ -174,6 +175,7 @@ class Collector:
             now = time.monotonic()
             self._metrics.record_heartbeat()
             self._metrics.consumer_lag.set(consumer.lag)
+            self._metrics.uncommitted_messages.set(consumer.uncommitted)
             if self.buffer.is_full or now >= self._commit_at:
                 self._commit(consumer)
                 self._maintain_store_if_due(now)

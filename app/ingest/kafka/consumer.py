@@ -95,6 +95,7 @@ class TopicConsumer:
             stack.callback(self._consumer.close, autocommit=False, timeout_ms=_REQUEST_TIMEOUT_MS)
             self._consumer.assign(self._partitions)
             self._next_offsets = self._find_start_offsets(offsets)
+            self._committed_offsets = dict(self._next_offsets)
             for partition, offset in self._next_offsets.items():
                 self._consumer.seek(partition, offset)
             self._stack = stack.pop_all()
@@ -119,6 +120,12 @@ class TopicConsumer:
         ends = {p: self._consumer.highwater(p) or 0 for p in self._partitions}
         return sum(max(0, ends[p] - offset) for p, offset in self._next_offsets.items())
 
+    @property
+    def uncommitted(self) -> int:
+        """Messages after the last commit, read or not, as of the broker's last responses."""
+        read = (offset - self._committed_offsets[p] for p, offset in self._next_offsets.items())
+        return self.lag + int(sum(read))
+
     def poll(self, timeout_seconds: float) -> PolledLines | None:
         """Return the next messages of any partitions; None when none came in time."""
         polled = self._consumer.poll(timeout_ms=int(timeout_seconds * 1000))
@@ -142,7 +149,11 @@ class TopicConsumer:
             raise TopicError(f"topic {self._topic} has changed")
 
     def commit_group_offsets(self) -> None:
-        """Commit the offsets to Kafka for lag tools, without waiting; failures do not matter."""
+        """Commit the offsets, which the caller has stored, to Kafka for lag tools.
+
+        It does not wait; failures do not matter.
+        """
+        self._committed_offsets = dict(self._next_offsets)
         offsets = {p: OffsetAndMetadata(o, "", -1) for p, o in self._next_offsets.items()}
         self._consumer.commit_async(offsets, callback=_log_failed_commit)
 

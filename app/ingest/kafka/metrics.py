@@ -1,11 +1,14 @@
 """Prometheus metrics and liveness of the collector."""
 
 import time
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from app.ingest.batch_parser import LINE_KINDS, ParsedBatch
 from app.ingest.log_parser import REASONS
+from app.ingest.store_files import MANIFEST_NAME
+from app.volume_metrics import VolumeMetrics
 
 #: A heartbeat older than this means that the main loop is stuck; the alert CollectorDown has the
 #: same limit. Merging a large store can take minutes.
@@ -15,8 +18,9 @@ MAX_HEARTBEAT_AGE_SECONDS = 900.0
 class CollectorMetrics:
     """The metrics of one collector, in a registry of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, store: Path) -> None:
         self.registry = CollectorRegistry()
+        self.registry.register(VolumeMetrics({"store": store}))
         self._heartbeat_at = time.monotonic()
         self._lines = self._counter("ingest_lines", "Lines read from the topic, by kind.", "kind")
         self._rejected_lines = self._counter(
@@ -43,7 +47,15 @@ class CollectorMetrics:
             "Time from producing the oldest message of the last commit to that commit.",
         )
         self.last_commit = self._gauge(
-            "collector_last_commit_timestamp_seconds", "Time of the last commit to the store."
+            "collector_last_commit_timestamp_seconds",
+            "Time of the last commit to the store, also by an earlier process.",
+        )
+        self.uncommitted_messages = self._gauge(
+            "collector_uncommitted_messages", "Messages of the topic after the last commit."
+        )
+        self.last_loss = self._gauge(
+            "kafka_last_loss_timestamp_seconds",
+            "When messages were found to be lost; 0: not since the start.",
         )
         self.commit_duration_seconds = self._gauge(
             "collector_commit_duration_seconds", "Duration of the last commit to the store."
@@ -65,6 +77,22 @@ class CollectorMetrics:
     def is_alive(self) -> bool:
         """Return whether the last heartbeat is recent enough."""
         return time.monotonic() - self._heartbeat_at < MAX_HEARTBEAT_AGE_SECONDS
+
+    def set_last_commit(self, store: Path) -> None:
+        """Set the time of the last commit to that of a store; now for a new store.
+
+        A process that ends at each commit, because the disk is full, must not start it again.
+        """
+        try:
+            self.last_commit.set((store / MANIFEST_NAME).stat().st_mtime)
+        except OSError:
+            self.last_commit.set_to_current_time()
+
+    def count_lost_messages(self, messages: int) -> None:
+        """Add messages that the broker deleted before they were read; may be 0."""
+        self.messages_lost.inc(messages)
+        if messages:
+            self.last_loss.set_to_current_time()
 
     def count_lines(self, batch: ParsedBatch) -> None:
         """Add the lines of a batch, by kind and by reason."""

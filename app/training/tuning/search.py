@@ -164,6 +164,8 @@ class Search:
         advance: Callable[[int], None] = lambda _: None,
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
+        optuna.logging.disable_default_handler()  # the root logger has one
+        optuna.logging.enable_propagation()
         self._evaluate, self._storage, self._seed = evaluate, storage, seed
         self._budget, self._evict, self._advance = budget, evict, advance
 

@@ -1,5 +1,6 @@
 """`marquee serve` as a process."""
 
+import json
 import os
 import signal
 import socket
@@ -80,6 +81,31 @@ def test_logs_are_json_without_a_terminal(server: Server) -> None:
     lines = server.log.read_text().splitlines()
     assert all(line.startswith("{") for line in lines), lines
     assert any('"event": "model loaded"' in line for line in lines)
+
+
+def test_the_lines_of_gunicorn_are_those_of_the_service(shared_model: Path, tmp_path: Path) -> None:
+    def events() -> list[dict[str, str]]:
+        return [json.loads(line) for line in server.log.read_text().splitlines()]
+
+    def is_logged(text: str) -> bool:
+        return any(text in event["event"] for event in events())
+
+    with serving(shared_model, tmp_path, MARQUEE_WORKERS="1") as server:
+        for request, line in (
+            (b"get / HTTP/1.1\r\nHost: x\r\n\r\n", "Invalid request from ip=127.0.0.1"),
+            (b"GET /recommend/1 HTTP/1.1\r\nHost", "a client did not complete its request"),
+        ):
+            with socket.create_connection(("127.0.0.1", server.port)) as connection:
+                connection.sendall(request)
+                eventually(lambda line=line: is_logged(line), 60, line)  # type: ignore[misc]
+        os.kill(server.workers()[0], signal.SIGKILL)
+        eventually(lambda: is_logged("was sent SIGKILL"), 60, "a killed worker")
+        eventually(lambda: is_logged("Booting worker"), 60, "a new worker")
+    assert is_logged("Listening at") and is_logged("Shutting down: Master")
+    for event in events():
+        assert {"timestamp", "level", "logger", "event"} <= event.keys(), event
+    levels = {event["level"] for event in events() if event["logger"] == "gunicorn.error"}
+    assert levels == {"info", "warning", "error"}
 
 
 def count_recommendations(server: Server) -> float:

@@ -23,6 +23,8 @@ from app.cli import marquee
 from app.model.artifact import ModelMetadata, write_array, write_manifest
 from app.model.manifest import read_manifest
 from app.model.recommendation_lists import pack_movie_ids
+from app.notifications.channels import Channel
+from app.notifications.notifier import Notifier
 from app.settings import Settings
 from tests.conftest import MOVIES, USERS, write_lists
 
@@ -109,10 +111,13 @@ class VersionRepository:
         configure_git(tree, "Another developer")
         return tree
 
-    def send(self, subject: str, body: str) -> bool:
+    def send(self, _recipient: str, subject: str, body: str) -> None:
         """Accept a notification."""
         self.messages.append(subject)
-        return True
+
+    @property
+    def notifier(self) -> Notifier:
+        return Notifier(self.settings.outbox_dir, {"test": Channel(("team",), self.send)})
 
 
 def open_tree(path: Path) -> Tree:

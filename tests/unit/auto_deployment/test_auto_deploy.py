@@ -11,6 +11,8 @@ import pytest
 from app.auto_deployment.auto_deploy import RunResult, retrain
 from app.auto_deployment.workspace import Workspace
 from app.ingest.store_writer import open_writer
+from app.notifications.channels import Channel
+from app.notifications.errors import Cause, DeliveryError
 from app.notifications.notifier import Notifier
 from app.settings import Settings
 from tests.conftest import ROOT
@@ -31,12 +33,13 @@ class Runs:
         return self.settings.workspace_dir
 
     def run(self) -> RunResult:
-        return retrain(self.settings, Notifier(self.settings.outbox_dir, {"mail": self.send}))
+        channels = {"mail": Channel(("team",), self.send)}
+        return retrain(self.settings, Notifier(self.settings.outbox_dir, channels))
 
-    def send(self, subject: str, body: str) -> bool:
-        if self.is_mail_accepted:
-            self.subjects.append(subject)
-        return self.is_mail_accepted
+    def send(self, _recipient: str, subject: str, body: str) -> None:
+        if not self.is_mail_accepted:
+            raise DeliveryError(Cause.UNAVAILABLE, "the server is down")
+        self.subjects.append(subject)
 
     def state(self) -> dict[str, object]:
         content: dict[str, object] = json.loads((self.workspace / "state.json").read_bytes())

@@ -22,7 +22,6 @@ from app.ingest.data_window import DataWindow, read_window
 from app.ingest.ingest_files import ingest_log_files
 from app.ingest.log_parser import RatingScale
 from app.ingest.schemas import RATINGS, WATCHES, conform
-from app.notifications.notifier import Notifier
 from tests.conftest import MOVIES, ROOT, USERS
 from tests.unit.auto_deployment.conftest import NEWEST, Tree, VersionRepository, write_model
 
@@ -271,8 +270,7 @@ def test_a_number_that_others_published_during_the_build_is_not_used(build: Buil
                 other.git("tag", "--annotate", "-m", "Version 5", "version-5")
                 other.git("push", "--quiet", "origin", "main", "version-5")
 
-    notifier = Notifier(repository.settings.outbox_dir, {"test": repository.send})
-    publisher = Publisher(repository.settings, repository.workspace, notifier)
+    publisher = Publisher(repository.settings, repository.workspace, repository.notifier)
     builder = OvertakenBuilder(repository.settings, repository.workspace, build.tree)
     assert build_and_publish(builder, publisher, repository.workspace).version == 6
     assert repository.origin.git("log", "-2", "--format=%an %s", "main").splitlines() == [

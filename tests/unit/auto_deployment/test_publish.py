@@ -7,7 +7,6 @@ import pytest
 from app.auto_deployment.errors import DeploymentError, VersionTakenError
 from app.auto_deployment.publish import PendingRelease, Publisher
 from app.auto_deployment.version_commits import find_commit
-from app.notifications.notifier import Notifier
 from tests.unit.auto_deployment.conftest import (
     VersionRepository,
     cached_files,
@@ -19,8 +18,7 @@ PENDING = PendingRelease(5, "Metrics of version 5")
 
 
 def publish_pending(repository: VersionRepository) -> None:
-    notifier = Notifier(repository.settings.outbox_dir, {"test": repository.send})
-    publisher = Publisher(repository.settings, repository.workspace, notifier)
+    publisher = Publisher(repository.settings, repository.workspace, repository.notifier)
     PENDING.save(repository.workspace)
     publisher.publish(repository.tree, PENDING)
 

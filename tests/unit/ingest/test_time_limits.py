@@ -74,5 +74,5 @@ def test_the_collector_rejects_impossible_times_by_the_settings(tmp_path: Path) 
     for first_year, rejected in ((1990, 2), (1989, 1)):
         with open_writer(tmp_path / f"{first_year}") as writer:
             settings = read_settings(min_event_year=first_year)
-            collector = Collector(settings, writer, CollectorMetrics(), Event())
+            collector = Collector(settings, writer, CollectorMetrics(settings.store_dir), Event())
             assert collector.buffer.add_lines(lines).counts["rejected"] == rejected

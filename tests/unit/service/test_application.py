@@ -31,6 +31,16 @@ def test_openapi_describes_every_route(app: Flask) -> None:
     assert set(described["paths"]) == routes
 
 
+def test_openapi_describes_the_errors_of_nginx(app: Flask) -> None:
+    described = app.test_client().get("/openapi.json").json
+    assert described is not None
+    for path, operations in described["paths"].items():
+        responses = operations["get"]["responses"]
+        assert {"400", "413", "414", "429", "503"} <= responses.keys(), path
+        is_internal = path in ("/metrics", "/ready", "/version")
+        assert not is_internal or "404" in responses
+
+
 def test_a_missing_model_is_not_served(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="no such model directory"):
         create_app(Settings(model_dir=tmp_path / "none"))

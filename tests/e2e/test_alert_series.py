@@ -1,0 +1,71 @@
+"""Prometheus has every series that an alert or a recording rule names."""
+
+import json
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.alert_rules import find_named_series
+from tests.support.stack import Stack
+from tests.support.waiting import eventually
+
+#: Writes the metrics of a release that has failed, with the code of releases.
+WRITE_METRICS = """
+set -Eeuo pipefail
+CODE_DIR=$PWD
+source scripts/lib.sh
+for file in settings state full_disk slots image analysis metrics notify phases commands status; do
+    source "scripts/release/$file.sh"
+done
+write_metrics
+write_host_metrics
+"""
+
+
+@pytest.fixture
+def failed_release(demo: Stack) -> Iterator[Stack]:
+    """The stack with the profile `demo`, in which a release has failed; it was backed up."""
+    directory = demo.clone / "data" / "release"
+    directory.mkdir(parents=True, exist_ok=True)
+    now = int(time.time())
+    state = {
+        "format": 1, "id": "1", "kind": "release", "version": 1, "phase": "completed",
+        "outcome": "failed", "reason": "a test", "window_extended": False,
+        "analysis_deadline": now, "completed_at": now, "outcome_counts": {"failed": 1},
+    }  # fmt: skip
+    file = directory / "state.json"
+    before = file.read_text() if file.exists() else None
+    file.write_text(json.dumps(state))
+    try:
+        subprocess.run(["bash", "-c", WRITE_METRICS], cwd=demo.clone, check=True)
+        subprocess.run(
+            ["scripts/backup.sh", "--plain"], cwd=demo.clone, env=demo.environment, check=True
+        )
+    finally:
+        if before is None:
+            file.unlink()
+        else:
+            file.write_text(before)
+    yield demo
+    for metrics in (demo.clone / "monitoring" / "release").glob("*.prom"):
+        metrics.unlink()  # the next release writes its own
+    shutil.rmtree(demo.clone / "data" / "backups")
+
+
+def test_prometheus_has_every_series_that_a_rule_names(failed_release: Stack) -> None:
+    """The simulator sends requests and lines; the broker is configured."""
+    named = find_named_series()
+
+    def find_missing() -> dict[str, list[str]]:
+        return {name: rules for name, rules in named.items() if not failed_release.query(name)}
+
+    eventually(lambda: not find_missing(), 180, lambda: f"missing: {find_missing()}", 5)
+
+
+def test_free_space_of_every_volume_with_data_is_known(failed_release: Stack) -> None:
+    expected = {"spool", "store", "workspace", "database", "prometheus", "release"}
+    volumes = {row["metric"]["volume"] for row in failed_release.query("marquee_volume_free_bytes")}
+    assert volumes == expected
