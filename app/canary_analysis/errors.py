@@ -1,0 +1,7 @@
+"""Errors of the canary analysis."""
+
+from app.cli_errors import MarqueeError
+
+
+class AnalysisInputError(MarqueeError):
+    """Samples, settings or responses of Prometheus that cannot be used."""
