@@ -9,6 +9,8 @@ Floats = NDArray[np.float64]
 
 #: Results at the deadline.
 PASSED, UNDECIDED, FAILED = 0, 1, 2
+#: A larger estimate of requests needed means that more requests would not help.
+_MAX_NEEDED = 1e9
 #: Minute of a guard that has not aborted.
 NEVER = np.iinfo(np.int64).max
 
@@ -77,5 +79,5 @@ def requests_needed(
     distance = np.where(value < limit, bounds[1] - value, value - bounds[0])
     gap = np.maximum(np.abs(limit - value), 1e-12)
     more = requests * ((distance / gap) ** 2 - 1)
-    result: Floats = np.where((more > 0) & (more < 1e9), np.ceil(more), np.nan)
+    result: Floats = np.where((more > 0) & (more < _MAX_NEEDED), np.ceil(more), np.nan)
     return result

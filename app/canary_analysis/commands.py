@@ -24,9 +24,19 @@ _MAX_WINDOW = 100_000
 )
 @click.option("--prometheus", "url", help="URL of Prometheus, read from --start on.")
 @click.option("--replay", metavar="RELEASE", help="Judge a past release again: id or directory.")
+@click.option(
+    "--queries",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("monitoring/prometheus/release/analysis.yml"),
+    show_default=True,
+    help="What to ask of Prometheus.",
+)
 @click.option("--start", type=click.FloatRange(min=0), help="Unix time of minute 0 (Prometheus).")
 @click.option(
-    "--now", "until", type=click.FloatRange(min=0), help="Unix time up to which to read. [default: now]"
+    "--now",
+    "until",
+    type=click.FloatRange(min=0),
+    help="Unix time up to which to read. [default: now]",
 )
 @click.option(
     "--window",
@@ -50,6 +60,7 @@ def analyze(
     samples: IO[bytes] | None,
     url: str | None,
     replay: str | None,
+    queries: Path,
     start: float | None,
     until: float | None,
     window: int | None,
@@ -69,8 +80,8 @@ def analyze(
 
     if sum(source is not None for source in (samples, url, replay)) != 1:
         raise click.UsageError("give one of --samples, --prometheus and --replay")
-    if url is not None and start is None:
-        raise click.UsageError("--prometheus needs --start")
+    if url is not None and (start is None or version is None):
+        raise click.UsageError("--prometheus needs --start and --version")
     request = Request(
         samples=samples.read() if samples is not None else None,
         prometheus_url=url,
@@ -81,6 +92,7 @@ def analyze(
         version=version,
         state=state,
         settings=settings,
+        queries=queries,
     )
     try:
         with explain_errors():

@@ -1,6 +1,7 @@
 """Outer fence: absolute limits, whatever the stables do."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from app.canary_analysis.checks import FAILED, PASSED, UNDECIDED, Check, first_minute
 from app.canary_analysis.evidence_checks import repeated, rolling_sum
@@ -15,6 +16,8 @@ from app.canary_analysis.latency import quantile_bucket, quantile_seconds, repre
 from app.canary_analysis.limits import Limits
 from app.canary_analysis.observations import Floats, Observations
 from app.canary_analysis.share_checks import Compared
+
+_LEVEL = 0.99
 
 
 def fence_share(
@@ -77,10 +80,10 @@ def fence_p99(observations: Observations, limits: Limits) -> Check:
     """99th percentile of the latency of successful responses."""
     assert observations.canary.buckets is not None  # noqa: S101 - checked by the caller
     counts = observations.canary.buckets.sum((-2, -3))
-    level = np.full(counts.shape[:-1], 0.99)
+    level = np.full(counts.shape[:-1], _LEVEL)
     value = quantile_seconds(counts, observations.bounds, level, "linear")
     edges = np.concatenate([[0.0], observations.bounds])
-    low = edges[quantile_bucket(counts, 0.99)]
+    low = edges[quantile_bucket(counts, _LEVEL)]
     limit = limits.max_p99_seconds
     known = counts.sum(-1) > 0
     outcome = np.where(value <= limit, PASSED, np.where(low >= limit, FAILED, UNDECIDED))
@@ -98,7 +101,7 @@ def fence_p99(observations: Observations, limits: Limits) -> Check:
     )
 
 
-def _certainly_slow(observations: Observations, limits: Limits) -> np.ndarray:  # type: ignore[type-arg]
+def _certainly_slow(observations: Observations, limits: Limits) -> NDArray[np.bool_]:
     """Whether certainly more than 1 % of the responses are slower than the limit."""
     assert observations.canary.buckets is not None  # noqa: S101 - checked by the caller
     bound = int(np.searchsorted(observations.bounds, limits.max_p99_seconds * (1 - 1e-9)))
@@ -107,8 +110,8 @@ def _certainly_slow(observations: Observations, limits: Limits) -> np.ndarray:  
     effect = share_design_effect(
         shares, block_lengths(observations.minutes, limits.max_burst_minutes)
     )
-    rate = limits.abort_error_rate
-    result: np.ndarray = share_interval(shares, effect, ErrorRates(rate, rate)).lower > 0.01  # type: ignore[type-arg]
+    errors = ErrorRates(limits.abort_error_rate, limits.abort_error_rate)
+    result: NDArray[np.bool_] = share_interval(shares, effect, errors).lower > 1 - _LEVEL
     return result
 
 
@@ -125,7 +128,9 @@ def guard_share(
         ratios.append((bad / np.maximum(total, 1), total))
     (canary, requests), (stables, _) = ratios
     failed = (canary > max_share) & (requests >= limits.guard_min_requests)
-    failed &= stables <= max_share
+    failed &= (stables <= max_share) & _in_most_minutes(
+        compared.canary.bad > max_share * compared.canary.total, limits
+    )
     return Check(
         name=name,
         title=title,
@@ -139,19 +144,26 @@ def guard_share(
     )
 
 
+def _in_most_minutes(beyond: NDArray[np.bool_], limits: Limits) -> NDArray[np.bool_]:
+    """Whether most of the last minutes are beyond a limit: one minute far out is not enough."""
+    return 2 * rolling_sum(beyond.astype(np.int64), limits.guard_window) > limits.guard_window
+
+
 def guard_mean(observations: Observations, limits: Limits) -> Check:
-    """Guard: abort if the mean latency of the last minutes exceeds an absolute limit, repeatedly."""
+    """Guard: abort if the mean latency of the last minutes exceeds a limit, repeatedly."""
     values = []
-    for slots in (observations.canary, observations.stables):
+    limit = limits.guard_max_mean_seconds
+    for slots in (observations.stables, observations.canary):
         assert slots.buckets is not None  # noqa: S101 - checked by the caller
         buckets = slots.buckets.sum(-3)
         lowest = representative_seconds(observations.bounds, "lowest")
         seconds = buckets @ lowest if slots.seconds is None else slots.seconds.sum(-2)
+        slow = seconds > limit * buckets.sum(-1)
         total = rolling_sum(buckets.sum(-1), limits.guard_window)
         values.append((rolling_sum(seconds, limits.guard_window) / np.maximum(total, 1), total))
-    (canary, requests), (stables, _) = values
-    limit = limits.guard_max_mean_seconds
+    (stables, _), (canary, requests) = values
     failed = (canary >= limit) & (requests >= limits.guard_min_requests) & (stables < limit)
+    failed &= _in_most_minutes(slow, limits)
     return Check(
         name="guard_mean_seconds",
         title="mean latency in the last minutes",

@@ -91,7 +91,7 @@ def block_sums(values: NDArray[np.generic], length: int) -> Floats:
 
 
 def difference_design_effect(first: Shares, second: Shares, lengths: list[int]) -> DesignEffect:
-    """Return by how much the difference of two shares varies more than between independent requests.
+    """Return how much more a difference of shares varies than between independent requests.
 
     Bursts that hit both at the same time cancel in the difference and do not count.
     """
@@ -107,7 +107,7 @@ def difference_design_effect(first: Shares, second: Shares, lengths: list[int]) 
 
 
 def share_design_effect(shares: Shares, lengths: list[int]) -> DesignEffect:
-    """Return by how much a share varies more than between independent requests."""
+    """Return how much more a share varies than between independent requests."""
     total = np.maximum(shares.total.sum(-1, keepdims=True), 1)
     share = shares.bad.sum(-1, keepdims=True) / total
     residuals = (shares.bad - share * shares.total) / total

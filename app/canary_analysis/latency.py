@@ -96,8 +96,8 @@ def quantile_bucket(counts: Floats, level: float) -> NDArray[np.int64]:
     """Return the index of the bucket that contains a quantile, shape (...); 0 without responses."""
     total = counts.sum(-1, keepdims=True)
     below = np.cumsum(counts, axis=-1) < level * total - 1e-9
-    result: NDArray[np.int64] = below.sum(-1)
-    return np.minimum(result, counts.shape[-1] - 1)
+    result: NDArray[np.int64] = np.minimum(below.sum(-1), counts.shape[-1] - 1)
+    return result
 
 
 def slower_bound_index(

@@ -85,14 +85,14 @@ def compare_p99(observations: Observations, evidence: Floats, limits: Limits) ->
 def _totals(observations: Observations) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Buckets of the canary and of all stables together, shape (..., minutes, buckets)."""
     canary, stables = observations.canary.buckets, observations.stables.buckets
-    assert canary is not None and stables is not None  # noqa: S101, PT018 - checked by the caller
+    assert canary is not None and stables is not None  # noqa: S101 - checked by the caller
     return canary[..., 0, :, :], stables.sum(-3)
 
 
 def _select_beyond(observations: Observations, index: NDArray[np.int64]) -> Compared:
-    """Count responses slower than a bound whose index may differ by minute, shape (..., minutes)."""
+    """Count responses slower than a bound, whose index has shape (..., minutes)."""
     canary, stables = observations.canary.buckets, observations.stables.buckets
-    assert canary is not None and stables is not None  # noqa: S101, PT018 - checked by the caller
+    assert canary is not None and stables is not None  # noqa: S101 - checked by the caller
 
     def count(buckets: NDArray[np.int64]) -> Shares:
         faster = buckets.cumsum(-1)
@@ -112,9 +112,7 @@ def _tail_interval(observations: Observations, limits: Limits) -> tuple:  # type
     lengths = block_lengths(observations.minutes, limits.max_burst_minutes)
     compared = _select_beyond(observations, index[..., None])
     effect = design_effects(compared, limits)[0]
-    # Both quantiles are off in the wrong direction at once with the product of these rates.
-    error = limits.promote_error_rate**0.5
-    errors = ErrorRates(error, error)
+    errors = ErrorRates(limits.promote_error_rate, limits.promote_error_rate)
     intervals = []
     for shares in (compared.canary, compared.together):
         own = effect.max(share_design_effect(shares, lengths))
@@ -254,7 +252,9 @@ def _mean_evidence(canary: _Means, stables: _Means, limits: Limits) -> Floats:
     )
     so_far = s_seconds.cumsum(-1) / np.maximum(s_counts.cumsum(-1), 1)
     reference = np.maximum(so_far, s_seconds / np.maximum(s_counts, 1))
-    limit = np.maximum(limits.max_latency_ratio * reference, reference + limits.max_latency_increase)
+    limit = np.maximum(
+        limits.max_latency_ratio * reference, reference + limits.max_latency_increase
+    )
     known = (counts > 0) & (s_counts.cumsum(-1) > 0)
     gain = np.where(known, np.minimum(seconds / np.maximum(counts, 1) / limit, 2.0) - 1, 0.0)
     wealth = np.cumsum(np.log1p(_BETS * gain[..., None]), axis=-2)

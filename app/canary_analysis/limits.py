@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from app.canary_analysis.errors import AnalysisInputError
 
@@ -90,7 +91,8 @@ def parse_limits(settings: Iterable[str]) -> Limits:
         name, equals, value = text.partition("=")
         if not equals or name not in _NAMES:
             raise AnalysisInputError(f"unknown setting {text!r}; the names are {', '.join(_NAMES)}")
-        limits = replace(limits, **{name: _parse_number(name, value)})
+        numbers: dict[str, Any] = {name: _parse_number(name, value)}
+        limits = replace(limits, **numbers)
     _check_order(limits)
     return limits
 
@@ -101,7 +103,9 @@ def _parse_number(name: str, text: str) -> float:
         value = kind(text)
     except ValueError:
         raise AnalysisInputError(f"{name}={text}: not a number") from None
-    default_range = (0, 10**9) if kind is int or name.endswith(("_seconds", "_increase")) else (0, 1)
+    default_range = (
+        (0, 10**9) if kind is int or name.endswith(("_seconds", "_increase")) else (0, 1)
+    )
     low, high = _RANGES.get(name, default_range)
     if name in _COUNTS:
         low, high = 1, 10_000

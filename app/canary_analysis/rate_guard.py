@@ -94,16 +94,14 @@ class _LikelihoodTables:
         counted = np.clip(np.maximum(bad[..., None], lowest), 0, total).astype(np.int64)
         good = total - counted
         column = np.arange(len(LEVELS))
-        level = (
-            self._bad[counted, column] + self._good[good, column] - self._all[total, column]
-        )
+        level = self._bad[counted, column] + self._good[good, column] - self._all[total, column]
         null = counted * np.log(allowed) + good * np.log1p(-allowed)
-        too_low = _LEVEL_LOG_ODDS < _log_odds(allowed) + _MIN_LEVEL_DISTANCE
+        too_low = _log_odds(allowed) + _MIN_LEVEL_DISTANCE > _LEVEL_LOG_ODDS
         return np.where(too_low, 0.0, level - null)
 
 
 def _log_rising(start: Floats, numbers: NDArray[np.int64]) -> Floats:
-    """log of start * (start + 1) * ... with as many factors as the row's number."""
+    """Log of start * (start + 1) * ... with as many factors as the row's number."""
     logs = np.log(start + np.maximum(numbers - 1, 0))
     logs[0] = 0
     result: Floats = np.cumsum(logs, axis=0)

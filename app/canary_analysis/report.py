@@ -57,16 +57,21 @@ def _explain(decision: Decision, verdict: str, window: Window) -> str:
         return f"minute {window.minutes} of {window.length}: no guard has aborted"
     if verdict == "PROMOTE":
         return "all checks passed: " + "; ".join(
-            _sentence(check) for check in checks if check.kind == "comparison" and check.value is not None
+            _sentence(check)
+            for check in checks
+            if check.kind == "comparison" and check.value is not None
         )
     wanted = FAILED if verdict == "ABORT" else None
-    return "; ".join(
-        _sentence(check)
-        for check in checks
-        if check.outcome is not None
-        and check.kind != "guard"
-        and (int(check.outcome) == wanted if wanted else int(check.outcome) != PASSED)
-    ) or "no stable slot to compare with"
+    return (
+        "; ".join(
+            _sentence(check)
+            for check in checks
+            if check.outcome is not None
+            and check.kind != "guard"
+            and (int(check.outcome) == wanted if wanted else int(check.outcome) != PASSED)
+        )
+        or "no stable slot to compare with"
+    )
 
 
 def _sentence(check: Check) -> str:
@@ -115,9 +120,8 @@ def _number(value: Any) -> float | None:
 
 
 def _describe_check(check: Check) -> dict[str, Any]:
-    if check.outcome is None:
-        outcome = "skipped"
-    else:
+    outcome = "skipped"
+    if check.outcome is not None:
         outcome = _OUTCOMES.get(int(check.outcome), "undecided")
     aborted_at = NEVER if check.aborted_at is None else int(check.aborted_at)
     needed = _number(check.needed) if outcome == "undecided" else None
@@ -129,9 +133,7 @@ def _describe_check(check: Check) -> dict[str, Any]:
         "outcome": outcome,
         "value": _number(check.value),
         "stables": _number(check.reference),
-        "interval": None
-        if check.lower is None
-        else [_number(check.lower), _number(check.upper)],
+        "interval": None if check.lower is None else [_number(check.lower), _number(check.upper)],
         "interval_of": "difference" if check.difference else "value",
         "limit": _number(check.limit),
         "needed": None if needed is None else int(needed),

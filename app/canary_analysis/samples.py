@@ -4,8 +4,9 @@ The lines are both the input of `--samples` and what the analysis keeps of a rel
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from math import inf, isfinite
 from typing import Any
 
@@ -162,7 +163,7 @@ def _parse_buckets(counts: Any) -> dict[float, int]:
     if buckets and inf not in buckets:
         raise ValueError("the bucket +Inf is missing")
     values = list(buckets.values())
-    if any(low > high for low, high in zip(values, values[1:], strict=False)):
+    if any(low > high for low, high in pairwise(values)):
         raise ValueError("buckets are not cumulative: a larger bound has a smaller count")
     return buckets
 
@@ -247,7 +248,7 @@ def _flatten(slot: SlotSamples) -> list[Sample]:
     return [sample for versions in slot.values() for sample in versions.values()]
 
 
-def _common_bounds(slots: list[SlotSamples]) -> list[float]:
+def _common_bounds(slots: Sequence[SlotSamples]) -> list[float]:
     """Return the finite bounds that all histograms have."""
     found = {tuple(sample.buckets) for slot in slots for sample in _flatten(slot) if sample.buckets}
     if not found:
@@ -256,7 +257,7 @@ def _common_bounds(slots: list[SlotSamples]) -> list[float]:
     return sorted(common - {inf})
 
 
-def _build_counts(slots: list[SlotSamples], minutes: int, bounds: list[float]) -> SlotCounts:
+def _build_counts(slots: Sequence[SlotSamples], minutes: int, bounds: list[float]) -> SlotCounts:
     shape = (len(slots), minutes)
     names = ("answered", "failures", "client_errors", "reached", "scrapes")
     arrays: dict[str, Counts] = {name: np.zeros(shape, dtype=np.int64) for name in names}
@@ -268,7 +269,9 @@ def _build_counts(slots: list[SlotSamples], minutes: int, bounds: list[float]) -
     has_seconds = bool(every) and all(
         sample.seconds is not None for sample in every if _answered(sample)
     )
-    extra = {name: np.zeros(shape, dtype=np.int64) for name in ("started", "popular", "recommended")}
+    extra = {
+        name: np.zeros(shape, dtype=np.int64) for name in ("started", "popular", "recommended")
+    }
     buckets = np.zeros((*shape, len(bounds) + 1), dtype=np.int64)
     seconds: Floats = np.zeros(shape)
     for index, slot in enumerate(slots):

@@ -22,7 +22,12 @@ from app.canary_analysis.rate_guard import Allowance, BurstModel, allowed_share,
 
 
 class Compared(NamedTuple):
-    """Counts of one share: the canary's, shape (..., minutes), and each stable's, (..., slots, minutes)."""
+    """Counts of one share.
+
+    Attributes:
+        canary: shape (..., minutes).
+        stables: of each stable slot, shape (..., slots, minutes).
+    """
 
     canary: Shares
     stables: Shares
@@ -34,7 +39,10 @@ class Compared(NamedTuple):
 
 
 class Bounds(NamedTuple):
-    """Tolerance of the guard and margin of the verdict: constant and multiple of the stables' share."""
+    """Tolerance of the guard and margin of the verdict.
+
+    Each is a constant plus a multiple of the stables' share.
+    """
 
     tolerance: Allowance
     margin: Allowance
@@ -85,9 +93,7 @@ def guard_evidence(inputs: list[GuardInput], limits: Limits) -> list[NDArray[np.
     return list(log_evidence(*stacked, bursts))  # type: ignore[call-arg]
 
 
-def compare_shares(
-    comparison: Comparison, evidence: NDArray[np.float64], limits: Limits
-) -> Check:
+def compare_shares(comparison: Comparison, evidence: NDArray[np.float64], limits: Limits) -> Check:
     """Compare a share in the whole window; `evidence` is that of its guard in each minute."""
     compared, bounds = comparison.compared, comparison.bounds
     canary, stables = compared.canary, compared.together
@@ -140,7 +146,9 @@ def design_effects(compared: Compared, limits: Limits) -> tuple[DesignEffect, De
 
 def select_failures(observations: Observations) -> Compared:
     """5xx of all responses but 4xx."""
-    return _compare(observations, lambda slots: (slots.failures, slots.answered - slots.client_errors))
+    return _compare(
+        observations, lambda slots: (slots.failures, slots.answered - slots.client_errors)
+    )
 
 
 def select_client_errors(observations: Observations) -> Compared:
@@ -152,7 +160,7 @@ def select_popular(observations: Observations) -> Compared:
     """Popular lists of all lists."""
 
     def count(slots: SlotCounts) -> tuple[Counts, Counts]:
-        assert slots.popular is not None and slots.recommended is not None  # noqa: S101, PT018
+        assert slots.popular is not None and slots.recommended is not None  # noqa: S101
         return slots.popular, slots.recommended
 
     return _compare(observations, count)
