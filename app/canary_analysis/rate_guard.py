@@ -90,7 +90,7 @@ class _LikelihoodTables:
         increases with failures, and is an e-value for every share below the allowed one.
         """
         allowed, total = allowed[..., None], total[..., None]
-        lowest = np.ceil(total * allowed - self._precision * (LEVELS - allowed))
+        lowest = np.ceil((total - 1) * allowed - self._precision * (LEVELS - allowed))
         counted = np.clip(np.maximum(bad[..., None], lowest), 0, total).astype(np.int64)
         good = total - counted
         column = np.arange(len(LEVELS))
