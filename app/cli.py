@@ -70,7 +70,7 @@ _NEEDS = {
     "app.ingest": ("deployment", "deployment"),
     "app.auto_deployment": ("deployment", "deployment"),
     "app.notifications": ("deployment", "deployment"),
-    "app.canary_analysis": ("service", "service"),
+    "app.canary_analysis": ("deployment", "training"),
     "app.simulator": ("deployment", "deployment"),
 }
 COMMANDS = {name: module for section in SECTIONS.values() for name, module in section.items()}
