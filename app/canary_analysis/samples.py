@@ -232,12 +232,13 @@ class SampleTable:
             if slot != CANARY
         ]
         bounds = _common_bounds([*canary, *stables])
-        scrapes = [s.scrapes for slot in [*canary, *stables] for s in _flatten(slot)]
+        scrapes = [s.scrapes for slot in [*canary, *stables] for s in _flatten(slot) if s.scrapes]
         return Observations(
             _build_counts(canary, minutes, bounds),
             _build_counts(stables, minutes, bounds),
             np.array(bounds),
-            max(scrapes, default=1) or 1,
+            # The usual number: a minute may have one more.
+            int(np.median(scrapes)) if scrapes else 1,
         )
 
 

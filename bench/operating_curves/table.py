@@ -76,8 +76,14 @@ def _remark(cell: Cell, counts: Counts, error: float) -> str:
     }
     ours = counts.aborted / n
     for name, share in rivals.items():
-        # Fewer aborts of healthy canaries, more of bad ones; or the same, but earlier.
-        if (share < ours) if cell.group == HEALTHY else (share > ours + 0.005):
+        # Fewer aborts of healthy canaries, fewer promotions at the margin, more aborts of bad ones;
+        # or as many, but earlier.
+        better = {
+            HEALTHY: share < ours,
+            MARGIN: 1 - share < counts.promoted / n,
+            BAD: share > ours + 0.005,
+        }
+        if better[cell.group]:
             remarks.append(f"{name} better")
     medians = {"Flagger": counts.flagger_minutes, "Argo": counts.argo_minutes}
     for name, minutes in medians.items():
