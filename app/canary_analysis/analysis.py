@@ -178,7 +178,7 @@ def _ask_mean(
     sentence = (
         f"mean latency in Prometheus {value * 1000:.3g} ms, must be below {limit * 1000:g} ms"
     )
-    check = {"name": "prometheus_mean_seconds", "kind": "fence", "unit": "seconds"}
+    check: dict[str, Any] = {"name": "prometheus_mean_seconds", "kind": "fence", "unit": "seconds"}
     check |= {"outcome": outcome, "value": value, "limit": limit, "sentence": sentence}
     result = result | {"checks": [check, *result["checks"]]}
     if outcome == "passed" or result["verdict"] == "ABORT":

@@ -89,8 +89,10 @@ class Comparison(NamedTuple):
 def guard_evidence(inputs: list[GuardInput], limits: Limits) -> list[NDArray[np.float64]]:
     """Return the log evidence after each minute that the canary is beyond each tolerance."""
     bursts = BurstModel.for_bursts(limits.max_burst_minutes, limits.max_bursts_per_minute)
-    stacked = (np.stack(arrays) for arrays in zip(*inputs, strict=True))
-    return list(log_evidence(*stacked, bursts))  # type: ignore[call-arg]
+    bad = np.stack([values.bad for values in inputs])
+    total = np.stack([values.total for values in inputs])
+    allowed = np.stack([values.allowed for values in inputs])
+    return list(log_evidence(bad, total, allowed, bursts))
 
 
 def compare_shares(comparison: Comparison, evidence: NDArray[np.float64], limits: Limits) -> Check:

@@ -65,7 +65,7 @@ def flagger_aborts_at(observations: Observations) -> NDArray[np.int64]:
     assert canary.buckets is not None
     buckets = canary.buckets[:, 0]
     level = np.full(buckets.shape[:-1], 0.99)
-    p99 = quantile_seconds(buckets, observations.bounds, level, "linear")
+    p99 = quantile_seconds(buckets.astype(float), observations.bounds, level, "linear")
     failed = ((success < 0.99) | (np.nan_to_num(p99) > 0.5)) & (answered > 0)
     return first_minute(failed.cumsum(-1) >= 5)
 

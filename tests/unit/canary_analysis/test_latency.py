@@ -10,7 +10,7 @@ _BOUNDS = np.array([0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25])
 _LEVEL = np.array(0.99)
 
 
-def _histogram(median: float, count: int = 1_000_000) -> np.ndarray:  # type: ignore[type-arg]
+def _histogram(median: float, count: int = 1_000_000) -> latency.Floats:
     distribution = stats.lognorm(0.6, scale=median)
     below = np.concatenate([[0], distribution.cdf(_BOUNDS), [1]])
     return np.round(np.diff(below) * count)
