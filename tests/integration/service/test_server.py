@@ -107,6 +107,32 @@ def test_several_workers_share_their_counts_and_a_killed_one_loses_none(
         assert count_recommendations(server) == 200
 
 
+def count_unanswered(server: Server) -> float:
+    """Started minus finished recommendation requests."""
+    total = 0.0
+    for line in requests.get(server.url + "/metrics", timeout=2).text.splitlines():
+        name, _, value = line.rpartition(" ")
+        if name.startswith("marquee_requests_started_total{"):
+            total += float(value)
+        elif name.startswith("flask_http_request_duration_seconds_count{") and "/recommend/" in name:
+            total -= float(value)
+    return total
+
+
+def test_requests_at_which_a_worker_dies_are_counted_as_unanswered(
+    shared_model: Path, tmp_path: Path
+) -> None:
+    unanswered = 0
+    with serving(shared_model, tmp_path, MARQUEE_WORKERS="1", FAULT="dies:5") as server:
+        for user in range(15):
+            try:
+                assert server.get(f"/recommend/{user}").ok
+            except requests.ConnectionError:
+                unanswered += 1
+                eventually(lambda: count_unanswered(server) == unanswered, 60, "it is counted")
+    assert unanswered == 3
+
+
 def test_the_number_of_series_does_not_grow_with_users(shared_model: Path, tmp_path: Path) -> None:
     with serving(shared_model, tmp_path) as server:
         server.get("/recommend/42")
