@@ -1,7 +1,7 @@
 """One look at a release: read samples, decide, remember an abort."""
 
 from dataclasses import dataclass
-from math import isfinite, nan
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,7 +13,7 @@ from app.canary_analysis.samples import Sample, SampleTable, parse_samples
 from app.canary_analysis.verdict import decide
 
 if TYPE_CHECKING:
-    from app.canary_analysis.prometheus import Prometheus, Queries
+    from app.canary_analysis.prometheus import Clock
 
 #: Directory with one directory per release, in which `--replay` looks up an id.
 RELEASES = Path("data/release/analysis")
@@ -33,6 +33,17 @@ class Request:
     state: Path | None
     settings: tuple[str, ...]
     queries: Path = Path("monitoring/prometheus/release/analysis.yml")
+    minute_seconds: int = 60
+    scrape_interval: float = 5.0
+    mean_seconds: float | None = None
+
+    @property
+    def clock(self) -> "Clock":
+        """When the minutes of Prometheus begin and end."""
+        from app.canary_analysis.prometheus import Clock  # noqa: PLC0415
+
+        assert self.start is not None  # noqa: S101 - checked by the command
+        return Clock(self.start, self.minute_seconds, self.scrape_interval)
 
 
 def run_analysis(request: Request) -> dict[str, Any]:
@@ -42,9 +53,9 @@ def run_analysis(request: Request) -> dict[str, Any]:
         AnalysisInputError: wrong samples, settings or response.
         OSError: a file of the state cannot be read or written.
     """
-    limits = parse_limits(request.settings)
     if request.replay is not None:
-        return _replay(request, request.replay, limits)
+        return _replay(request, request.replay)
+    limits = parse_limits(request.settings)
     if request.state is None:
         return _look(request, SampleTable(), limits)[0]
     directory = AnalysisDirectory(request.state)
@@ -54,12 +65,39 @@ def run_analysis(request: Request) -> dict[str, Any]:
     table = SampleTable()
     table.add(directory.read_samples())
     result, new = _look(request, table, limits)
+    try:
+        _save(request, directory, new, result, table.last_minute + 1)
+    except OSError as error:
+        # A full disk must not hide a bad canary. What is not stored is read again next time.
+        if request.prometheus_url is None:
+            raise
+        note = f"the state could not be written: {error.strerror or error}"
+        result["notes"] = [*result.get("notes", []), note]
+    return result
+
+
+def _save(
+    request: Request,
+    directory: AnalysisDirectory,
+    new: "list[Sample]",
+    result: dict[str, Any],
+    minutes: int,
+) -> None:
+    """Store new samples, what `--replay` needs, and an ABORT."""
     directory.append_samples(new)
-    stored = {"version": request.version, "start": request.start}
-    directory.write_analysis(stored | {"window": request.window or table.last_minute + 1})
+    directory.write_analysis(
+        {
+            "version": request.version,
+            "start": request.start,
+            "window": request.window or minutes,
+            "minute_seconds": request.minute_seconds,
+            "settings": list(request.settings),
+            # As text: JSON has no NaN.
+            "mean_seconds": None if request.mean_seconds is None else str(request.mean_seconds),
+        }
+    )
     if result["verdict"] == "ABORT":
         directory.write_decision(result)
-    return result
 
 
 def _look(
@@ -68,23 +106,30 @@ def _look(
     """Read new samples into the table and decide; return the result and the new samples."""
     if request.samples is not None:
         new = table.add(parse_samples(request.samples))
-        return judge(table, _window(request, table, request.window), request.version, limits), new
+        window = _window(request, table, request.window)
+        return judge(table, window, request.version, limits, request.mean_seconds), new
     read = _read_prometheus(request, table)
     window = _window(request, table, request.window)
-    result = judge(table, window, request.version, limits)
+    result = judge(table, window, request.version, limits, request.mean_seconds)
     if read.notes:
         result["notes"] = read.notes
     if read.error:
         result = _without_prometheus(result, read.error)
-    elif window.is_over:
-        result = _ask_mean(request, window, limits, result)
     return result, read.new
 
 
 def judge(
-    table: SampleTable, window: Window, version: str | None, limits: Limits
+    table: SampleTable,
+    window: Window,
+    version: str | None,
+    limits: Limits,
+    mean_seconds: float | None = None,
 ) -> dict[str, Any]:
-    """Decide from all samples so far."""
+    """Decide from all samples so far.
+
+    `mean_seconds` is the mean latency of the window as Prometheus has computed it, judged at the
+    deadline; NaN: Prometheus has none; None: it was not asked.
+    """
     if window.minutes == 0:
         verdict = "INCONCLUSIVE" if window.is_over else "CONTINUE"
         return {"verdict": verdict, "minute": -1, "reason": "there are no samples", "checks": []}
@@ -94,21 +139,23 @@ def judge(
     if aborted_at < window.minutes - 1:
         # Report the values at which the guard has aborted.
         decision = decide(observations.first_minutes(aborted_at + 1), limits)
-    return describe_decision(decision, window)
+    result = describe_decision(decision, window)
+    if mean_seconds is not None and window.is_over:
+        result = _judge_mean(mean_seconds, limits, result)
+    return result
 
 
 def _window(request: Request, table: SampleTable, length: int | None) -> Window:
     """Minutes that have passed: to the last sample or, with Prometheus, to the present."""
     minutes = table.last_minute + 1
     if request.prometheus_url is not None:
-        from app.canary_analysis.prometheus import complete_minutes  # noqa: PLC0415
-
-        minutes = max(minutes, complete_minutes(request.start or 0.0, request.until))
+        minutes = max(minutes, request.clock.complete_minutes(request.until))
     length = minutes if length is None else length
     return Window(min(minutes, length), length)
 
 
-def _replay(request: Request, release: str, limits: Limits) -> dict[str, Any]:
+def _replay(request: Request, release: str) -> dict[str, Any]:
+    """Judge a past release with its own settings, of which the given ones replace some."""
     path = Path(release) if Path(release).is_dir() else RELEASES / release
     if not path.is_dir():
         raise AnalysisInputError(f"no release {release!r}: {path} does not exist")
@@ -116,8 +163,13 @@ def _replay(request: Request, release: str, limits: Limits) -> dict[str, Any]:
     table = SampleTable()
     table.add(directory.read_samples())
     stored = directory.read_analysis()
+    limits = parse_limits([*stored.get("settings", []), *request.settings])
     window = _window(request, table, request.window or stored.get("window"))
-    return judge(table, window, request.version or stored.get("version"), limits)
+    mean_seconds = request.mean_seconds
+    if mean_seconds is None and stored.get("mean_seconds") is not None:
+        mean_seconds = float(stored["mean_seconds"])
+    version = request.version or stored.get("version")
+    return judge(table, window, version, limits, mean_seconds)
 
 
 class _Read(NamedTuple):
@@ -129,25 +181,23 @@ class _Read(NamedTuple):
 
 
 def _read_prometheus(request: Request, table: SampleTable) -> _Read:
-    from app.canary_analysis.prometheus import MinuteReader, complete_minutes  # noqa: PLC0415
+    from app.canary_analysis.prometheus import (  # noqa: PLC0415
+        MinuteReader,
+        Prometheus,
+        read_queries,
+    )
 
-    assert request.start is not None  # noqa: S101 - checked by the command
-    end = complete_minutes(request.start, request.until)
+    assert request.prometheus_url is not None  # noqa: S101 - checked by the caller
+    end = request.clock.complete_minutes(request.until)
     if request.window is not None:
         end = min(end, request.window)
+    queries = read_queries(request.queries, request.version or "")
     try:
-        reader = MinuteReader(*_connect(request), request.start)
+        reader = MinuteReader(Prometheus(request.prometheus_url), queries, request.clock)
         samples, notes = reader.read(range(table.last_minute + 1, end))
     except PrometheusError as error:
         return _Read([], [], str(error))
     return _Read(table.add(samples), notes)
-
-
-def _connect(request: Request) -> "tuple[Prometheus, Queries]":
-    from app.canary_analysis.prometheus import Prometheus, read_queries  # noqa: PLC0415
-
-    assert request.prometheus_url is not None  # noqa: S101 - checked by the caller
-    return Prometheus(request.prometheus_url), read_queries(request.queries, request.version or "")
 
 
 def _without_prometheus(result: dict[str, Any], error: str) -> dict[str, Any]:
@@ -158,31 +208,20 @@ def _without_prometheus(result: dict[str, Any], error: str) -> dict[str, Any]:
     return result | {"verdict": verdict, "reason": error, "query_failed": True}
 
 
-def _ask_mean(
-    request: Request, window: Window, limits: Limits, result: dict[str, Any]
-) -> dict[str, Any]:
-    """Add the seed's check: the mean latency in the window, asked of Prometheus."""
-    from app.canary_analysis.prometheus import MINUTE_SECONDS  # noqa: PLC0415
-
-    assert request.start is not None  # noqa: S101 - checked by the command
-    prometheus, queries = _connect(request)
-    seconds = window.length * MINUTE_SECONDS
-    expression = queries.mean_seconds.replace("$WINDOW", f"{seconds}s")
-    try:
-        found = prometheus.query(expression, request.start + seconds)
-        value = float(found[0]["value"][1]) if len(found) == 1 else nan
-    except (PrometheusError, KeyError, IndexError, TypeError, ValueError) as error:
-        return _without_prometheus(result, f"mean latency: {error}")
+def _judge_mean(value: float, limits: Limits, result: dict[str, Any]) -> dict[str, Any]:
+    """Put the seed's check in front: the mean latency of the window, from Prometheus."""
     limit = limits.max_mean_seconds
     outcome = "passed" if value < limit else "failed" if isfinite(value) else "undecided"
-    sentence = (
-        f"mean latency in Prometheus {value * 1000:.3g} ms, must be below {limit * 1000:g} ms"
-    )
+    number = f"{value * 1000:.3g} ms" if isfinite(value) else "unknown"
+    sentence = f"mean latency in Prometheus {number}, must be below {limit * 1000:g} ms"
     check: dict[str, Any] = {"name": "prometheus_mean_seconds", "kind": "fence", "unit": "seconds"}
-    check |= {"outcome": outcome, "value": value, "limit": limit, "sentence": sentence}
+    check |= {"title": "mean latency in Prometheus", "outcome": outcome}
+    check |= {"value": value, "limit": limit, "sentence": sentence}
     result = result | {"checks": [check, *result["checks"]]}
     if outcome == "passed" or result["verdict"] == "ABORT":
         return result
-    enough = all(c["outcome"] == "passed" for c in result["checks"] if c["kind"] == "evidence")
-    verdict = "ABORT" if outcome == "failed" and enough else "INCONCLUSIVE"
-    return result | {"verdict": verdict, "reason": sentence}
+    evidence = {c["name"]: c["outcome"] for c in result["checks"]}
+    if outcome == "failed" and evidence["requests"] == evidence["scraped_ratio"] == "passed":
+        return result | {"verdict": "ABORT", "reason": sentence}
+    reason = sentence if result["verdict"] == "PROMOTE" else f"{sentence}; {result['reason']}"
+    return result | {"verdict": "INCONCLUSIVE", "reason": reason}

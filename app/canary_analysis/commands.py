@@ -39,6 +39,26 @@ _MAX_WINDOW = 100_000
     help="Unix time up to which to read. [default: now]",
 )
 @click.option(
+    "--mean-seconds",
+    type=float,
+    help="Mean latency of the window as Prometheus has computed it, a check at the deadline;"
+    " nan if it has none.",
+)
+@click.option(
+    "--minute-seconds",
+    type=click.IntRange(1, 3600),
+    default=60,
+    show_default=True,
+    help="Seconds per minute: shorter ones for demos and tests (Prometheus).",
+)
+@click.option(
+    "--scrape-interval",
+    type=click.FloatRange(0, 3600),
+    default=5,
+    show_default=True,
+    help="Seconds between two scrapes of a slot (Prometheus).",
+)
+@click.option(
     "--window",
     type=click.IntRange(1, _MAX_WINDOW),
     help="Minutes until the deadline. [default: up to the last sample]",
@@ -63,6 +83,9 @@ def analyze(
     queries: Path,
     start: float | None,
     until: float | None,
+    mean_seconds: float | None,
+    minute_seconds: int,
+    scrape_interval: float,
     window: int | None,
     version: str | None,
     state: Path | None,
@@ -93,6 +116,9 @@ def analyze(
         state=state,
         settings=settings,
         queries=queries,
+        minute_seconds=minute_seconds,
+        scrape_interval=scrape_interval,
+        mean_seconds=mean_seconds,
     )
     try:
         with explain_errors():

@@ -46,7 +46,10 @@ def compare_p99(observations: Observations, evidence: Floats, limits: Limits) ->
     count is exact.
     """
     canary, stables = _totals(observations)
-    bounds, allowed = observations.bounds, (limits.max_latency_ratio, limits.max_latency_increase)
+    bounds, allowed = (
+        observations.bounds,
+        (limits.max_latency_ratio, limits.max_latency_increase_seconds),
+    )
     errors = ErrorRates(limits.abort_error_rate, limits.promote_error_rate)
     index = slower_bound_index(stables.sum(-2), bounds, _LEVEL, allowed)
     beyond = _select_beyond(observations, index[..., None])
@@ -127,7 +130,7 @@ def _tail_interval(observations: Observations, limits: Limits) -> tuple:  # type
 def p99_guard_input(observations: Observations, limits: Limits) -> GuardInput:
     """Return what the guard compares; the limit follows the stables' percentile so far."""
     _, stables = _totals(observations)
-    allowed = (limits.max_latency_ratio, limits.max_latency_increase)
+    allowed = (limits.max_latency_ratio, limits.max_latency_increase_seconds)
     index = slower_bound_index(stables.cumsum(-2), observations.bounds, _LEVEL, allowed)
     beyond = _select_beyond(observations, index)
     together = beyond.together
@@ -150,7 +153,7 @@ def compare_mean(observations: Observations, limits: Limits) -> Check:
     canary and the highest of the stables, PROMOTE every way to interpolate.
     """
     exact = observations.canary.seconds is not None and observations.stables.seconds is not None
-    ratio, increase = limits.max_latency_ratio, limits.max_latency_increase
+    ratio, increase = limits.max_latency_ratio, limits.max_latency_increase_seconds
     z = (limits.abort_error_rate, limits.promote_error_rate)
     canary_low = _Means(observations.canary, observations.bounds, "lowest" if not exact else None)
     stables_high = _Means(
@@ -253,7 +256,7 @@ def _mean_evidence(canary: _Means, stables: _Means, limits: Limits) -> Floats:
     so_far = s_seconds.cumsum(-1) / np.maximum(s_counts.cumsum(-1), 1)
     reference = np.maximum(so_far, s_seconds / np.maximum(s_counts, 1))
     limit = np.maximum(
-        limits.max_latency_ratio * reference, reference + limits.max_latency_increase
+        limits.max_latency_ratio * reference, reference + limits.max_latency_increase_seconds
     )
     known = (counts > 0) & (s_counts.cumsum(-1) > 0)
     gain = np.where(known, np.minimum(seconds / np.maximum(counts, 1) / limit, 2.0) - 1, 0.0)

@@ -31,7 +31,7 @@ class Limits:
     popular_margin: float = 0.10
     # Slower only beyond both: a ratio, and a difference in seconds.
     max_latency_ratio: float = 2.0
-    max_latency_increase: float = 0.005
+    max_latency_increase_seconds: float = 0.005
 
     # Outer fence: absolute limits, whatever the stables do.
     max_mean_seconds: float = 0.5
@@ -103,9 +103,7 @@ def _parse_number(name: str, text: str) -> float:
         value = kind(text)
     except ValueError:
         raise AnalysisInputError(f"{name}={text}: not a number") from None
-    default_range = (
-        (0, 10**9) if kind is int or name.endswith(("_seconds", "_increase")) else (0, 1)
-    )
+    default_range = (0, 10**9) if kind is int or name.endswith("_seconds") else (0, 1)
     low, high = _RANGES.get(name, default_range)
     if name in _COUNTS:
         low, high = 1, 10_000

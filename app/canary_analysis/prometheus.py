@@ -21,9 +21,6 @@ from urllib.request import Request, urlopen
 from app.canary_analysis.errors import AnalysisInputError, PrometheusError
 from app.canary_analysis.samples import Sample
 
-MINUTE_SECONDS = 60
-#: Time after a minute's end until its last scrape is surely stored.
-_SCRAPE_DELAY_SECONDS = 5
 _TIMEOUT_SECONDS = 5
 #: How far before minute 0 the value of a counter may lie that is in use already.
 _BEFORE_SECONDS = 300
@@ -34,10 +31,32 @@ _MAX_RESPONSE_BYTES = 100_000_000
 _MINUTES_PER_QUERY = 1440
 
 
-def complete_minutes(start: float, until: float | None) -> int:
-    """Return how many minutes since `start` are over and scraped."""
-    passed = (time.time() if until is None else until) - start - _SCRAPE_DELAY_SECONDS
-    return max(int(passed // MINUTE_SECONDS), 0)
+@dataclass(frozen=True)
+class Clock:
+    """When minutes begin and end.
+
+    Attributes:
+        start: Unix time of minute 0.
+        seconds: length of a minute. Short releases of demos and tests count in shorter units.
+        scrape_interval: seconds after a minute's end until its last scrape is surely stored.
+    """
+
+    start: float
+    seconds: int = 60
+    scrape_interval: float = 5.0
+
+    def end_of(self, minute: int) -> float:
+        """Return the Unix time at which a minute ends."""
+        return self.start + self.seconds * (minute + 1)
+
+    def minute_at_end(self, at: float) -> int:
+        """Return the minute that ends at this Unix time."""
+        return round((at - self.start) / self.seconds) - 1
+
+    def complete_minutes(self, until: float | None) -> int:
+        """Return how many minutes are over and scraped at a Unix time; default: now."""
+        passed = (time.time() if until is None else until) - self.start - self.scrape_interval
+        return max(int(passed // self.seconds), 0)
 
 
 class Counter(NamedTuple):
@@ -54,7 +73,6 @@ class Queries:
 
     counters: dict[str, Counter]
     up: str
-    mean_seconds: str
 
 
 def read_queries(path: Path, version: str) -> Queries:
@@ -78,7 +96,6 @@ def read_queries(path: Path, version: str) -> Queries:
                 for name, counter in content["counters"].items()
             },
             content["up"],
-            content["mean_seconds"].replace("$VERSION", version),
         )
     except (KeyError, TypeError, AttributeError, TextError) as error:
         raise AnalysisInputError(f"{path}: not a query file: {error}") from error
@@ -124,7 +141,7 @@ class Times(NamedTuple):
 
     start: float
     end: float
-    step: float = MINUTE_SECONDS
+    step: float
 
 
 @dataclass
@@ -145,10 +162,10 @@ class Reading(NamedTuple):
 
 
 class MinuteReader:
-    """Reads samples of consecutive minutes, numbered from `start` (Unix seconds)."""
+    """Reads samples of consecutive minutes."""
 
-    def __init__(self, prometheus: Prometheus, queries: Queries, start: float) -> None:
-        self._prometheus, self._queries, self._start = prometheus, queries, start
+    def __init__(self, prometheus: Prometheus, queries: Queries, clock: Clock) -> None:
+        self._prometheus, self._queries, self._clock = prometheus, queries, clock
         self._restarts: set[tuple[str, int]] = set()
 
     def read(self, minutes: range) -> Reading:
@@ -178,23 +195,20 @@ class MinuteReader:
             for sample in _build_samples(name, slot, minutes)
         ]
 
-    def _end_of(self, minute: int) -> float:
-        return self._start + MINUTE_SECONDS * (minute + 1)
-
     def _times(self, minutes: range) -> Times:
         """Ends of the minutes, and of the one before them."""
-        return Times(self._end_of(minutes.start - 1), self._end_of(minutes.stop - 1))
+        first, last = (self._clock.end_of(n - 1) for n in (minutes.start, minutes.stop))
+        return Times(first, last, self._clock.seconds)
 
     def _values(self, series: dict[str, Any]) -> dict[int, float]:
         """Values by minute."""
         return {
-            round((float(at) - self._start) / MINUTE_SECONDS) - 1: float(value)
-            for at, value in series["values"]
+            self._clock.minute_at_end(float(at)): float(value) for at, value in series["values"]
         }
 
     def _read_up(self, minutes: range, slots: dict[str, _Slot]) -> None:
         for function, attribute in (("sum_over_time", "up"), ("count_over_time", "scrapes")):
-            expression = f"{function}({self._queries.up}[{MINUTE_SECONDS}s])"
+            expression = f"{function}({self._queries.up}[{self._clock.seconds}s])"
             for series in self._prometheus.query_range(expression, self._times(minutes)):
                 values = getattr(slots.setdefault(_label(series, "slot"), _Slot()), attribute)
                 for minute, value in self._values(series).items():
@@ -203,14 +217,14 @@ class MinuteReader:
     def _read_counter(self, selected: "_Selected", minutes: range, slots: dict[str, _Slot]) -> None:
         times = self._times(minutes)
         # The range includes the last samples of the minute before.
-        resets = f"resets({selected.selector}[{MINUTE_SECONDS + _OVERLAP_SECONDS}s]) > 0"
+        resets = f"resets({selected.selector}[{self._clock.seconds + _OVERLAP_SECONDS}s]) > 0"
         restarted = {
             _key(series): set(self._values(series))
             for series in self._prometheus.query_range(resets, times)
         }
         before = self._read_before(selected, minutes)
         # Unlike the bare series, the last sample of a minute ignores a failed scrape after it.
-        last = f"last_over_time({selected.selector}[{MINUTE_SECONDS}s])"
+        last = f"last_over_time({selected.selector}[{self._clock.seconds}s])"
         for series in self._prometheus.query_range(last, times):
             name = _label(series, "slot")
             slot = slots.setdefault(name, _Slot())
@@ -239,9 +253,9 @@ class MinuteReader:
         self, selected: "_Selected", minutes: range
     ) -> dict[frozenset[tuple[str, str]], float]:
         """Last value of each series before the minutes, however long ago its last scrape was."""
-        seconds = _BEFORE_SECONDS + MINUTE_SECONDS * minutes.start
+        seconds = _BEFORE_SECONDS + self._clock.seconds * minutes.start
         expression = f"last_over_time({selected.selector}[{seconds}s])"
-        found = self._prometheus.query(expression, self._end_of(minutes.start - 1))
+        found = self._prometheus.query(expression, self._clock.end_of(minutes.start - 1))
         return {_key(series): float(series["value"][1]) for series in found}
 
     def _walk(
@@ -252,8 +266,8 @@ class MinuteReader:
         previous: float | None,
     ) -> float:
         """Add up the increments between the samples of one minute; a smaller value is a restart."""
-        end = self._end_of(minute)
-        found = self._prometheus.query(f"{selected.selector}[{MINUTE_SECONDS}s]", end)
+        end = self._clock.end_of(minute)
+        found = self._prometheus.query(f"{selected.selector}[{self._clock.seconds}s]", end)
         values = [
             float(value)
             for other in found

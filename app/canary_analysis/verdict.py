@@ -79,14 +79,14 @@ def make_checks(observations: Observations, limits: Limits) -> list[Check]:
     checks += _latency_fence(observations, limits)
     checks += [
         fence_checks.fence_share(
-            "success_ratio",
+            "failure_ratio",
             "share of failed requests",
             failures,
             1 - limits.min_success_ratio,
             limits,
         ),
         fence_checks.guard_share(
-            "guard_success_ratio",
+            "guard_failure_ratio",
             "share of failed requests in the last minutes",
             failures,
             1 - limits.guard_min_success_ratio,

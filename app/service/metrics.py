@@ -124,8 +124,8 @@ class RequestMetrics:
             ["method", "status", "version"],
             registry=registry,
         )
-        # Started minus finished requests are those that were never answered: a worker that is killed
-        # while it processes a request leaves no other trace. Its counts stay (`metrics_directory`).
+        # Started minus finished requests are those that were never answered: a worker that is
+        # killed at a request leaves no other trace. Its counts stay (`metrics_directory`).
         self._started = Counter(
             "marquee_requests_started_total",
             "Recommendation requests whose processing began, counted before it.",

@@ -1,6 +1,7 @@
 """`marquee analyze`: input, output, exit status, state."""
 
 import json
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,57 @@ def test_prometheus_that_does_not_respond_is_no_verdict(tmp_path: Path) -> None:
     assert "did not respond" in over["reason"]
     early = run(*arguments, "--now", "2000", "--window", "60")
     assert early["verdict"] == "CONTINUE"
+
+
+def test_a_replay_uses_the_settings_of_the_release(tmp_path: Path) -> None:
+    text = encode(make_lines(100))
+    arguments = ("--set", "min_requests=4801", "--mean-seconds", "0.01")
+    first = run("--samples", "-", "--state", str(tmp_path), *arguments, text=text)
+    assert first["verdict"] == "INCONCLUSIVE"
+    assert run("--replay", str(tmp_path)) == first
+    assert run("--replay", str(tmp_path), "--set", "min_requests=4800")["verdict"] == "PROMOTE"
+
+
+@pytest.mark.parametrize(
+    ("mean", "verdict", "outcome"),
+    [
+        ("0.499", "PROMOTE", "passed"),
+        ("0.5", "ABORT", "failed"),
+        ("nan", "INCONCLUSIVE", "undecided"),
+    ],
+)
+def test_the_mean_that_prometheus_has_computed_is_the_first_check(
+    mean: str, verdict: str, outcome: str
+) -> None:
+    text = encode(make_lines(100))
+    result = run("--samples", "-", "--mean-seconds", mean, text=text)
+    first = result["checks"][0]
+    assert (result["verdict"], first["name"]) == (verdict, "prometheus_mean_seconds")
+    assert first["outcome"] == outcome
+    assert (first["sentence"] in result["reason"]) == (verdict != "PROMOTE")
+    few = run("--samples", "-", "--mean-seconds", "0.7", text=encode(make_lines(10)))
+    assert few["verdict"] == "INCONCLUSIVE"
+    before = run("--samples", "-", "--window", "101", "--mean-seconds", mean, text=text)
+    assert before["verdict"] == "CONTINUE"
+
+
+def test_a_state_that_cannot_be_written_does_not_end_the_analysis(tmp_path: Path) -> None:
+    arguments = ("--prometheus", "http://127.0.0.1:1", "--version", "7", "--start", "1000")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        result = run(*arguments, "--now", "2000", "--window", "60", "--state", str(tmp_path))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert result["verdict"] == "CONTINUE"
+    assert result["notes"] == ["the state could not be written: File too large"]
+
+
+def test_minutes_may_be_shorter() -> None:
+    arguments = ["--prometheus", "http://127.0.0.1:1", "--version", "7", "--start", "1000"]
+    arguments += ["--window", "12", "--minute-seconds", "5", "--scrape-interval", "1"]
+    assert run(*arguments, "--now", "1060.9")["verdict"] == "CONTINUE"
+    assert run(*arguments, "--now", "1061")["verdict"] == "INCONCLUSIVE"
 
 
 @pytest.mark.parametrize(
