@@ -141,7 +141,10 @@ append_history() { # EVENT JSON; a full disk does not end a release
 prune_history() {
     local file
     find "$HISTORY_DIR" -name '*.jsonl' | sort -r | tail -n +$((RELEASE_KEPT_HISTORY + 1)) |
-        while read -r file; do rm "$file"; done
+        while read -r file; do
+            rm "$file"
+            rm -rf "${ANALYSIS_DIR:?}/$(basename "$file" .jsonl)"
+        done
 }
 
 # -- requests: an operator's action for a release that another process runs ------------------------

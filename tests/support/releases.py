@@ -34,13 +34,22 @@ SLOT_BUILD = "x-slot: &slot\n  <<: *hardened\n  build: "
 REQUESTS_PER_SECOND = 50
 #: Of a load; a test's limit.
 MAX_SECONDS = 800
-#: Short durations and small limits, to keep the tests short.
+#: Short durations, wide margins and small limits, to keep the tests short.
 SETTINGS = {
     "RELEASE_ANALYSIS_WINDOW": "15s",
     "RELEASE_MIN_REQUESTS": "100",
     "RELEASE_SCRAPE_INTERVAL_SECONDS": "1",
+    "RELEASE_MIN_TRAFFIC_SHARE": "0.15",
+    "RELEASE_MAX_TRAFFIC_SHARE": "0.25",
+    "RELEASE_FAILURE_TOLERANCE": "0.02",
+    "RELEASE_FAILURE_MARGIN": "0.1",
+    "RELEASE_POPULAR_TOLERANCE": "0.1",
+    "RELEASE_POPULAR_MARGIN": "0.3",
+    "RELEASE_MAX_LATENCY_RATIO": "50",
+    "RELEASE_MAX_LATENCY_INCREASE_SECONDS": "0.24",
+    "RELEASE_MAX_BURST_DURATION": "3s",
     "RELEASE_GUARD_INTERVAL": "3s",
-    "RELEASE_GUARD_WINDOW": "10s",
+    "RELEASE_GUARD_WINDOW": "9s",
     "RELEASE_GUARD_MIN_REQUESTS": "1000000",
     "RELEASE_READINESS_TIMEOUT": "60s",
     "RELEASE_PROMOTION_DELAY": "2s",

@@ -5,10 +5,10 @@
 - `errors:N`: requests for every Nth user id fail.
 - `client_errors:N`: requests for every Nth user id are answered with 400.
 - `dies:N`: a worker ends at its Nth recommendation request, without an answer.
-- `tail:SECONDS`: in 5 % of the time, three seconds of each minute, every request takes that long.
-- `bursts:SLOTS`: in 10 % of the time, two seconds of every twenty, a tenth of the requests of all
-  slots (`all`) or of one slot fail.
+- `tail:SECONDS`: every twentieth request takes that long.
+- `bursts`: a tenth of the requests fail in two seconds of every twenty, of all slots at a time.
 - `crash:SLOT`: the process exits at once in that slot.
+- `old_metrics`: requests are not counted when they start, as in builds before that counter.
 - `corrupt`: the model in the image is damaged (see Dockerfile); the application is unchanged.
 """
 
@@ -24,8 +24,11 @@ from typing import Any
 from werkzeug.exceptions import BadRequest
 
 _REQUESTS_BEFORE_DEGRADING = 100
-_TAIL_SECONDS, _BURST_SECONDS = 3, 2
-_KINDS = ("slow", "degrading", "errors", "client_errors", "dies", "tail", "bursts", "crash")
+_BURST_SECONDS = 2
+_KINDS = (
+    *("slow", "degrading", "errors", "client_errors", "dies", "tail", "bursts", "crash"),
+    *("old_metrics", "corrupt"),
+)
 _KIND, _, _VALUE = os.environ["FAULT"].partition(":")
 
 
@@ -33,7 +36,7 @@ def _is_slow(number: int) -> bool:
     return (
         _KIND == "slow"
         or (_KIND == "degrading" and number >= _REQUESTS_BEFORE_DEGRADING)
-        or (_KIND == "tail" and time.time() % 60 < _TAIL_SECONDS)
+        or (_KIND == "tail" and number % 20 == 0)
     )
 
 
@@ -42,8 +45,7 @@ def _is_nth_user(user_id: str) -> bool:
 
 
 def _fails_in_burst(number: int) -> bool:
-    here = _VALUE in {"all", os.environ.get("MARQUEE_SLOT")}
-    return _KIND == "bursts" and here and time.time() % 20 < _BURST_SECONDS and number % 10 == 0
+    return _KIND == "bursts" and time.time() % 20 < _BURST_SECONDS and number % 10 == 0
 
 
 def wsgi() -> Callable[..., Iterable[bytes]]:
@@ -67,11 +69,20 @@ def wsgi() -> Callable[..., Iterable[bytes]]:
         return view(user_id=user_id)
 
     app.view_functions["recommend.recommend"] = faulty_view
+    if _KIND == "old_metrics":
+        app.after_request(_remove_started)
     return app
 
 
+def _remove_started(response: Any) -> Any:
+    if b"marquee_requests_started_total" in response.get_data():
+        lines = response.get_data().splitlines(keepends=True)
+        response.set_data(b"".join(line for line in lines if b"requests_started" not in line))
+    return response
+
+
 if __name__ == "__main__":
-    assert _KIND in (*_KINDS, "corrupt")
+    assert _KIND in _KINDS
     if _KIND == "crash" and os.environ.get("MARQUEE_SLOT") == _VALUE:
         sys.exit("fault of this test image: crash in this slot")
     Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]).mkdir(exist_ok=True)

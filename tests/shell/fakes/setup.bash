@@ -26,14 +26,12 @@ setup_fakes() { # creates $clone and changes to it; all slots run $OLD_IMAGE, Pr
 #!/bin/bash
 source "$root/tests/shell/fakes/kill.bash"
 kill_release_if_requested
+[[ \$1 != analyze ]] || exec "$root/tests/shell/fakes/analyze" "\${@:2}"
 END
     cat >>"$FAKES/bin/marquee" <<'END'
 { echo "$*"; cat; env | grep ^MARQUEE_; } >>"$FAKES/notifications"
 exit ${NOTIFY_FAILS:-0}
 END
-    python=$root/.venv/bin/python
-    [[ -x $python ]] || python=$(command -v python)
-    printf '#!/bin/sh\nexec "%s" "$@"\n' "$python" >"$FAKES/bin/python"
     chmod +x "$FAKES"/bin/*
     PATH=$FAKES/bin:$PATH
     for slot in stable-1 stable-2 canary; do
@@ -41,7 +39,7 @@ END
     done
     echo good >"$FAKES/prometheus"
     export RELEASE_ANALYSIS_WINDOW=1s RELEASE_SCRAPE_INTERVAL_SECONDS=0 RELEASE_PROMOTION_DELAY=0s RELEASE_PROMETHEUS_TIMEOUT=0s \
-        RELEASE_MIN_FREE_DISK_MB=1 RELEASE_MARQUEE=$FAKES/bin/marquee
+        RELEASE_GUARD_INTERVAL=1s RELEASE_MIN_FREE_DISK_MB=1 RELEASE_MARQUEE=$FAKES/bin/marquee
 }
 
 commit() { git -c user.name=a -c user.email=a@b commit -q --all -m "$1"; } # MESSAGE

@@ -1,6 +1,7 @@
 """The metrics of one process; tests/integration/service covers several workers."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
@@ -50,7 +51,7 @@ def test_requests_are_counted_when_they_start(shared_model: Path) -> None:
     assert read_started(client) == 'marquee_requests_started_total{version="3"} 0.0'
     view = app.view_functions["recommend.recommend"]
 
-    def check_and_recommend(user_id: str) -> object:
+    def check_and_recommend(user_id: str) -> Any:
         seen.append(read_started(app.test_client()))
         if user_id == "13":
             raise RuntimeError("fault of this test")
