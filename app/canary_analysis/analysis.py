@@ -65,6 +65,9 @@ def run_analysis(request: Request) -> dict[str, Any]:
     table = SampleTable()
     table.add(directory.read_samples())
     result, new = _look(request, table, limits)
+    stored_notes = directory.read_analysis().get("notes", [])
+    if notes := list(dict.fromkeys([*stored_notes, *result.get("notes", [])])):
+        result["notes"] = notes
     try:
         _save(request, directory, new, result, table.last_minute + 1)
     except OSError as error:
@@ -92,6 +95,7 @@ def _save(
             "window": request.window or minutes,
             "minute_seconds": request.minute_seconds,
             "settings": list(request.settings),
+            "notes": result.get("notes", []),
             # As text: JSON has no NaN.
             "mean_seconds": None if request.mean_seconds is None else str(request.mean_seconds),
         }
@@ -169,7 +173,8 @@ def _replay(request: Request, release: str) -> dict[str, Any]:
     if mean_seconds is None and stored.get("mean_seconds") is not None:
         mean_seconds = float(stored["mean_seconds"])
     version = request.version or stored.get("version")
-    return judge(table, window, version, limits, mean_seconds)
+    result = judge(table, window, version, limits, mean_seconds)
+    return result | {"notes": stored["notes"]} if stored.get("notes") else result
 
 
 class _Read(NamedTuple):

@@ -182,6 +182,10 @@ def test_the_command_keeps_what_it_has_read(url: str, tmp_path: Path) -> None:
     # The canary fails one request in ten, the stable slot none.
     assert last["verdict"] == "ABORT"
     assert json.loads((tmp_path / "decision.json").read_text()) == last
+    # Seen in the first look.
+    assert last["notes"] == [
+        "canary restarted in minute 4: what came after its last scrape is unseen"
+    ]
     checks = {check["name"]: check for check in last["checks"]}  # type: ignore[attr-defined]
     assert checks["prometheus_mean_seconds"]["value"] == 0.01
     assert checks["unanswered"]["outcome"] == "skipped"
