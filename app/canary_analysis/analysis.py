@@ -62,11 +62,17 @@ def run_analysis(request: Request) -> dict[str, Any]:
     decision = directory.read_decision()
     if decision is not None:
         return decision
+    stored = directory.read_analysis()
+    for name in ("start", "minute_seconds"):
+        value = getattr(request, name)
+        if stored.get(name, value) != value:
+            raise AnalysisInputError(
+                f"{request.state} belongs to an analysis with {name} {stored[name]}, not {value}"
+            )
     table = SampleTable()
     table.add(directory.read_samples())
     result, new = _look(request, table, limits)
-    stored_notes = directory.read_analysis().get("notes", [])
-    if notes := list(dict.fromkeys([*stored_notes, *result.get("notes", [])])):
+    if notes := list(dict.fromkeys([*stored.get("notes", []), *result.get("notes", [])])):
         result["notes"] = notes
     try:
         _save(request, directory, new, result, table.last_minute + 1)

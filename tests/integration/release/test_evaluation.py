@@ -30,9 +30,14 @@ evaluate "$2"
 
 
 def count(
-    series: dict[str, Any], start: int, slot: str, failing: float, is_old: bool = False
+    series: dict[str, Any],
+    start: int,
+    slot: str,
+    failing: float = 0,
+    status: str = "500",
+    is_old: bool = False,
 ) -> None:
-    """Add the series of a slot with 10 requests a second, 40 if it is a stable one, in 3 ms."""
+    """Add the series of a slot with 10 requests a second, 20 if it is a stable one, in 3 ms."""
     rate = 10 if slot == "canary" else 20
     job = f'job="marquee",slot="{slot}",role="{"canary" if slot == "canary" else "stable"}"'
     own = f'{job},version="{SLOTS[slot]}"'
@@ -43,7 +48,7 @@ def count(
         ok = total - failed
         series["up"][job][time_] = 1
         series[f"{http}_count"][f'{labels},status="200"'][time_] = ok
-        series[f"{http}_count"][f'{labels},status="500"'][time_] = failed
+        series[f"{http}_count"][f'{labels},status="{status}"'][time_] = failed
         series[f"{http}_sum"][f'{labels},status="200"'][time_] = 0.003 * ok
         for bound in BOUNDS:
             value = ok if bound == "+Inf" or float(bound) > 0.003 else 0
@@ -63,7 +68,7 @@ def url(start: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A Prometheus with a canary like the stable slots, which run an older build."""
     series: dict[str, Any] = defaultdict(lambda: defaultdict(dict))
     for slot in SLOTS:
-        count(series, start, slot, failing=0, is_old=slot != "canary")
+        count(series, start, slot, is_old=slot != "canary")
     with serve(tmp_path_factory.mktemp("prometheus"), series) as address:
         yield address
 
@@ -132,17 +137,20 @@ def test_a_guard_after_the_deadline_decides_nothing(url: str, start: int, tmp_pa
     assert evaluate(tmp_path, url, start, "guard")["verdict"] == "CONTINUE"
 
 
+@pytest.mark.parametrize(
+    ("status", "share"), [("500", "failed requests"), ("400", "client errors (4xx)")]
+)
 def test_a_failing_canary_is_aborted_by_a_guard(
-    start: int, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+    status: str, share: str, start: int, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     series: dict[str, Any] = defaultdict(lambda: defaultdict(dict))
     for slot in SLOTS:
-        count(series, start, slot, failing=0.2 if slot == "canary" else 0)
+        count(series, start, slot, failing=0.3 if slot == "canary" else 0.001, status=status)
     with serve(tmp_path_factory.mktemp("prometheus"), series) as address:
         result = evaluate(tmp_path, address, start, "guard")
     assert result["verdict"] == "ABORT"
     assert result["reason"].startswith("guard in minute ")
-    assert "share of failed requests" in result["reason"]
+    assert f"share of {share}" in result["reason"]
 
 
 def test_the_defaults_of_the_settings_are_those_of_the_analysis() -> None:

@@ -155,6 +155,14 @@ def test_a_state_that_cannot_be_written_does_not_end_the_analysis(tmp_path: Path
     assert result["notes"] == ["the state could not be written: File too large"]
 
 
+@pytest.mark.parametrize("changed", [("--start", "1001"), ("--minute-seconds", "30")])
+def test_a_state_of_other_minutes_is_refused(tmp_path: Path, changed: tuple[str, ...]) -> None:
+    arguments = ["--prometheus", "http://127.0.0.1:1", "--version", "7", "--now", "2000"]
+    arguments += ["--start", "1000", "--window", "60", "--state", str(tmp_path)]
+    assert run(*arguments) == run(*arguments)
+    assert "belongs to an analysis with" in run(*arguments, *changed, status=2)["error"]
+
+
 def test_minutes_may_be_shorter() -> None:
     arguments = ["--prometheus", "http://127.0.0.1:1", "--version", "7", "--start", "1000"]
     arguments += ["--window", "12", "--minute-seconds", "5", "--scrape-interval", "1"]
