@@ -52,17 +52,11 @@ def assert_aborted(
     assert reason in releases.run("history", state["id"]).stdout
 
 
-def test_a_canary_whose_worker_dies_at_one_request_in_fifty_is_aborted(
-    releases: Releases, record_measurement: Callable[[str], None]
-) -> None:
-    reason = "share of requests begun and never answered"
-    assert_aborted(releases, "dies:50", reason, record_measurement)
-
-
 @soak_only
 @pytest.mark.parametrize(
     ("fault", "reason"),
     [
+        ("dies:50", "share of requests begun and never answered"),
         ("client_errors:3", "share of client errors (4xx)"),
         ("errors:20", "share of failed requests"),
         ("tail:0.3", "share of responses slower than the edge's timeout"),

@@ -36,6 +36,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     ),
     "provenance": ("tests/e2e/test_provenance.py",),
     "releases": (
+        "tests/e2e/test_bad_canaries.py",
         "tests/e2e/test_inconclusive_release.py",
         "tests/e2e/test_interrupted_release.py",
         "tests/e2e/test_release.py",
