@@ -17,7 +17,7 @@ format_summary() {
         "outcome: \(.outcome // "in progress")", "reason: \(.reason // "none")",
         "started: \(.started_at | format_time) by \(.started_by)",
         (if .analysis_started_at then "analyzed: \(.analysis_started_at | format_time) to \(.analysis_deadline | format_time)\(if .window_extended then " (extended once)" else "" end)" else empty end),
-        (.last_evaluation // empty | "", "checks (\(.kind), \(.evaluated_at | format_time)):",
+        (.last_evaluation // empty | "", "\(.kind) at \(.evaluated_at | format_time): \(.verdict): \(.reason)",
             (.checks[] | describe_check), (.notes // [] | map("  note: \(.)")[])),
         "", "See scripts/canary_release.sh history \(.id) and docs/releasing.md"'
 }

@@ -198,12 +198,16 @@ guard_until() { # COMMAND...
 
 deadline_passed() { (($(now) >= $1)); } # UNIX-TIME
 
+readonly FAILED_LOOKS_TO_REPORT=5 # in a row
+
 # Evaluate the guards; fails if none of them aborts the canary.
 guards_abort() {
     local evaluation
     evaluation=$(evaluate guard)
     save_evaluation "$evaluation"
     write_metrics
+    (($(get_state .failed_looks) != FAILED_LOOKS_TO_REPORT)) || send_notification \
+        "Release of version $(get_state .version): the canary is not guarded" "$(format_summary)"
     [[ $(jq -r .verdict <<<"$evaluation") == ABORT ]] || return 1
     end_release aborted "$(jq -r .reason <<<"$evaluation")"
 }
@@ -211,7 +215,8 @@ guards_abort() {
 # Most evaluations decide nothing: history keeps their reason, and `marquee analyze` the samples.
 save_evaluation() { # JSON
     append_history evaluation "$(jq -c 'if .verdict == "CONTINUE" then del(.checks) else . end' <<<"$1")"
-    update_state '.last_evaluation = $e' --argjson e "$1"
+    update_state '.last_evaluation = $e | .failed_looks = (if $e.query_failed then .failed_looks + 1 else 0 end)' \
+        --argjson e "$1"
 }
 
 apply_verdict() {

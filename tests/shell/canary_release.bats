@@ -167,10 +167,12 @@ teardown() { [[ -z ${running:-} ]] || kill -9 "$running" 2>/dev/null || true; }
     export RELEASE_ANALYSIS_TIMEOUT=1s
     start_and_wait_for analyzing
     for _ in {1..600}; do
-        [[ $(evaluations) != "INCONCLUSIVE INCONCLUSIVE "* ]] || break
+        ! notified "the canary is not guarded" 2>/dev/null || break
         sleep 0.1
     done
-    [[ $(evaluations) == "INCONCLUSIVE INCONCLUSIVE "* && $(get_state .phase) == analyzing ]]
+    [[ $(evaluations) == "INCONCLUSIVE INCONCLUSIVE INCONCLUSIVE INCONCLUSIVE INCONCLUSIVE "* && $(get_state .phase) == analyzing ]]
+    notified "Release of version 2: the canary is not guarded"
+    notified "^guard at .*: INCONCLUSIVE: the analysis did not end within 1s"
     [[ $(get_state .last_evaluation.reason) == "the analysis did not end within 1s" ]]
     release abort
     [[ $status == 0 && $(slot_images) == "$OLD_IMAGE" ]]
