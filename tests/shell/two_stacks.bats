@@ -53,10 +53,12 @@ another_stack() { printf '%s|%s|%s\n' "$@" >"$FAKES/stacks"; } # PROJECT DIRECTO
     setup_fakes
     MARQUEE_PROMETHEUS_PORT=9190 release start
     [[ $status == 0 ]]
-    grep -q "http://127.0.0.1:9190/api/v1/query" "$FAKES/evaluated"
-    ! grep -q ":9090" "$FAKES/evaluated"
+    grep -q "http://127.0.0.1:9190/api/v1/query" "$FAKES/queries"
+    grep -qx "analyze http://127.0.0.1:9190" "$FAKES/queries"
+    ! grep -q ":9090" "$FAKES/queries"
     MARQUEE_PROMETHEUS_PORT=9190 RELEASE_PROMETHEUS_URL=http://metrics:9090 release start --again
-    grep -q "http://metrics:9090/api/v1/query" "$FAKES/evaluated"
+    grep -q "http://metrics:9090/api/v1/query" "$FAKES/queries"
+    grep -qx "analyze http://metrics:9090" "$FAKES/queries"
 }
 
 @test "two stacks with settings of their own share no port, name, volume or image" {
