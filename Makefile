@@ -158,6 +158,11 @@ demo-down: ## Remove the demo's containers, volumes, networks, images and files
 bench: $(VENV)/.dev ## Run the benchmarks of ingest, training and requests
 	@python -m bench
 
+.PHONY: curves
+curves: $(VENV)/.dev ## Simulate how often the verdict of a release is wrong; CELLS=<name part>, RELEASES=<n>
+	@python -m bench.operating_curves $(if $(CELLS),--cells "$(CELLS)") \
+	    $(if $(RELEASES),--releases $(RELEASES))
+
 .PHONY: docs
 docs: $(VENV)/.dev ## Generate the reference pages and .env.example
 	@python -m app.docs_generator

@@ -51,6 +51,9 @@ SECTIONS = {
         "restore": "app.auto_deployment.commands",
         "notify": "app.notifications.commands",
     },
+    "Release versions": {
+        "analyze": "app.canary_analysis.commands",
+    },
     "Set up containers": {
         "init": "app.provisioning.commands",
     },
@@ -72,6 +75,7 @@ _NEEDS = {
     "app.auto_deployment": ("deployment", "deployment"),
     "app.forget": ("deployment", "deployment"),
     "app.notifications": ("deployment", "deployment"),
+    "app.canary_analysis": ("deployment", "training"),
     "app.simulator": ("deployment", "deployment"),
 }
 COMMANDS = {name: module for section in SECTIONS.values() for name, module in section.items()}

@@ -23,7 +23,7 @@ COMMANDS
   rollback          deploy the previous image (tag `previous`) to all slots, one at a time
   pin               write what the slots run to docker-compose.override.yml, if there is no such file
   history [ID]      list releases and their outcomes; with an ID: all evaluations of that release
-  queries [--window 12h] [--version N]   print the queries of the analysis as a Prometheus rules file
+  queries [--window 12h] [--version N]   print what the analysis asks of Prometheus
 
 OPTIONS
   -h, --help        show this help

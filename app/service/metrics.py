@@ -39,6 +39,9 @@ _METHODS = frozenset(
     {"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT"}
 )
 
+#: The endpoint whose requests are counted when they start.
+_RECOMMEND_ENDPOINT = "recommend.recommend"
+
 #: Key of a request's WSGI environment: start of the request (`perf_counter`, seconds).
 START = "marquee.start"
 
@@ -125,7 +128,8 @@ class RequestMetrics:
 
     The exporter's own hooks look up labels by keyword at each request, through locks and proxies:
     28 of the 70 microseconds of a constant response (`docs/benchmarks-requests.md`). This class
-    caches the labelled metrics of each combination of method, endpoint and status.
+    caches the labelled metrics of each combination of method, endpoint and status. It also counts
+    recommendation requests when they start.
     """
 
     def __init__(self, registry: CollectorRegistry, version: str) -> None:
@@ -143,11 +147,19 @@ class RequestMetrics:
             ["method", "status", "version"],
             registry=registry,
         )
+        # Started minus finished requests are those that were never answered: a worker that is
+        # killed at a request leaves no other trace. Its counts stay (`metrics_directory`).
+        self._started = Counter(
+            "marquee_requests_started_total",
+            "Recommendation requests whose processing began, counted before it.",
+            ["version"],
+            registry=registry,
+        ).labels(version)
         # Bounded: known methods, our endpoints, the statuses that these return.
         self._labelled: dict[tuple[str, str | None, int], tuple[Histogram, Counter]] = {}
         # Start at zero: Prometheus' `increase` misses the first count of a new series.
         for status in (200, 500):
-            self._add_labels(("GET", "recommend.recommend", status), "/recommend/<user_id>")
+            self._add_labels(("GET", _RECOMMEND_ENDPOINT, status), "/recommend/<user_id>")
 
     def init_app(self, app: Flask) -> None:
         """Measure from the first hook of a request to its last."""
@@ -155,7 +167,12 @@ class RequestMetrics:
         app.after_request(self._finish)
 
     def _start(self) -> None:
-        request.environ[START] = perf_counter()
+        current: Request = request._get_current_object()  # type: ignore[attr-defined]
+        current.environ[START] = perf_counter()
+        rule = current.url_rule
+        # The same requests as those of this route that `_finish` counts.
+        if rule and rule.endpoint == _RECOMMEND_ENDPOINT and current.method in _METHODS:
+            self._started.inc()
 
     def _finish(self, response: Response) -> Response:
         current: Request = request._get_current_object()  # type: ignore[attr-defined]

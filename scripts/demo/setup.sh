@@ -68,11 +68,21 @@ MARQUEE_MAIL_TO=team@localhost
 EOF
     [[ -z $BUILD_CA ]] || printf "MARQUEE_BUILD_CA='%s'\n" "$BUILD_CA" >>"$SERVER_DIR/.env"
     [[ -z $BUILD_NETWORK ]] || printf 'MARQUEE_BUILD_NETWORK=%s\n' "$BUILD_NETWORK" >>"$SERVER_DIR/.env"
-    # An analysis window of a minute instead of half a day: fewer requests, more frequent guards.
+    # An analysis window of a minute instead of half a day: fewer requests, more frequent guards, and wider
+    # margins, because a few hundred requests do not tell 0.1 % of failures from 1 %.
     cat >"$SERVER_DIR/release.env" <<EOF
 RELEASE_ANALYSIS_WINDOW=${WINDOW_SECONDS}s
 RELEASE_MIN_REQUESTS=$((WINDOW_SECONDS * 2))
-RELEASE_GUARD_INTERVAL=5s
+RELEASE_MIN_TRAFFIC_SHARE=0.15
+RELEASE_MAX_TRAFFIC_SHARE=0.25
+RELEASE_FAILURE_TOLERANCE=0.02
+RELEASE_FAILURE_MARGIN=0.1
+RELEASE_POPULAR_TOLERANCE=0.1
+RELEASE_POPULAR_MARGIN=0.3
+RELEASE_MAX_LATENCY_RATIO=10
+RELEASE_MAX_LATENCY_INCREASE_SECONDS=0.2
+RELEASE_MAX_BURST_DURATION=10s
+RELEASE_GUARD_INTERVAL=10s
 RELEASE_GUARD_WINDOW=30s
 RELEASE_GUARD_MIN_REQUESTS=40
 RELEASE_PROMOTION_DELAY=2s

@@ -63,7 +63,7 @@ step_promotion() {
     print_step 5 "promotion: all checks passed, the new version gets all traffic"
     print_hint "cd $SERVER_PATH && scripts/canary_release.sh history $(get_release_state .id)"
     [[ $(get_release_state .outcome) == promoted ]] || fail_step "not promoted: $(get_release_state .reason)"
-    print_result "checks: $(format_checks requests mean_seconds p99_seconds success_ratio traffic_share)"
+    print_result "checks: $(format_checks requests mean_seconds p99_seconds failure_ratio traffic_share)"
     print_recommendation
     print_requests
 }

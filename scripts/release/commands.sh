@@ -7,8 +7,7 @@ check_requirements() {
         command -v "$name" >/dev/null || fail "$name is not installed (scripts/install_system.sh shell docker)"
     done
     load_stack
-    [[ -x $RELEASE_MARQUEE && -x ${RELEASE_MARQUEE%/*}/python ]] ||
-        fail "$RELEASE_MARQUEE is not installed (make .venv/.deployment)"
+    [[ -x $RELEASE_MARQUEE ]] || fail "$RELEASE_MARQUEE is not installed (make .venv/.deployment)"
 }
 
 # Run a release to its end with the code of its commit; with this code if that is of a version whose script

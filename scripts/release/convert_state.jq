@@ -5,12 +5,12 @@ def rename($names): with_entries(.key = ($names[.key] // .key));
 {build: "build_id", content: "content_hash", digest: "image_digest"} as $image_fields
 | rename($image_fields + {
     by: "started_by", candidate: "candidate_image", deadline: "analysis_deadline", ended: "completed_at",
-    extended: "window_extended", failures: "guard_failures", opened: "analysis_started_at",
+    extended: "window_extended", opened: "analysis_started_at",
     placed: "canary_deployed", refused: "rejected_versions", since: "phase_started_at",
     slots: "previous_slots", stable: "stable_image", started: "started_at", totals: "outcome_counts",
     window: "analysis_window_seconds"
   })
-| del(.last) # the last evaluation: its checks have other names, too
+| del(.last, .failures) # the last evaluation: its checks have other names, too
 | .format = 1
 | .phase |= ({ended: "completed", placing: "deploying", telling: "finalizing", testing: "verifying",
     watching: "analyzing"}[.] // .)

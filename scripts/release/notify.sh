@@ -11,15 +11,14 @@ format_subject() {
 
 # The release in text form: body of its notifications and output of status.
 format_summary() {
-    jq_state -r '
+    jq_state -r "$JQ_DESCRIBE_CHECK"'
         def format_time: strflocaltime("%F %T%z");
         "\(.kind) \(.id), version \(.version), build \(.build_id // "none"), commit \(.commit)",
         "outcome: \(.outcome // "in progress")", "reason: \(.reason // "none")",
         "started: \(.started_at | format_time) by \(.started_by)",
         (if .analysis_started_at then "analyzed: \(.analysis_started_at | format_time) to \(.analysis_deadline | format_time)\(if .window_extended then " (extended once)" else "" end)" else empty end),
-        (if .last_evaluation then "", "checks (\(.last_evaluation.kind), last \(.last_evaluation.window_seconds) s):",
-            (.last_evaluation.checks[] | "  \(if .passed then "pass" else "FAIL" end)  \(.name) = \(.value // .error)  (\(.limit))")
-         else empty end),
+        (.last_evaluation // empty | "", "\(.kind) at \(.evaluated_at | format_time): \(.verdict): \(.reason)",
+            (.checks[] | describe_check), (.notes // [] | map("  note: \(.)")[])),
         "", "See scripts/canary_release.sh history \(.id) and docs/releasing.md"'
 }
 

@@ -17,6 +17,7 @@ check_preconditions() {
     check_version
     sources_are_committed || fail "files that the image is built from have uncommitted changes (git status)"
     prometheus_responds || fail "Prometheus does not respond at $PROMETHEUS_URL; the canary could not be analyzed"
+    check_analysis
     for slot in stable-1 stable-2; do
         is_ready "$(get_container "$slot")" || fail "$slot is not ready; repair the stack first (docker compose up -d --wait)"
     done
@@ -169,8 +170,8 @@ phase_deploying() {
     deadline=$((ready_at + $(duration_seconds "$RELEASE_READINESS_TIMEOUT")))
     until canary_scraped_since "$ready_at" || (($(now) >= deadline)); do wait_seconds 1; done
     transition analyzing '.analysis_started_at = $now | .analysis_window_seconds = $window
-        | .analysis_deadline = $now + $window | .window_extended = false | .guard_failures = 0' \
-        --argjson window "$(duration_seconds "$RELEASE_ANALYSIS_WINDOW")"
+        | .analysis_deadline = $now + $window | .window_extended = false' \
+        --argjson window "$(($(count_intervals "$RELEASE_ANALYSIS_WINDOW") * $(duration_seconds "$RELEASE_GUARD_INTERVAL")))"
 }
 
 phase_analyzing() {
@@ -197,34 +198,38 @@ guard_until() { # COMMAND...
 
 deadline_passed() { (($(now) >= $1)); } # UNIX-TIME
 
-# Evaluate the guards; abort the canary after RELEASE_GUARD_MIN_FAILURES consecutive failures.
+readonly FAILED_LOOKS_TO_REPORT=5 # in a row
+
+# Evaluate the guards; fails if none of them aborts the canary.
 guards_abort() {
-    local evaluation time window
-    time=$(now)
-    window=$((time - $(get_state .analysis_started_at)))
-    ((window < $(duration_seconds "$RELEASE_GUARD_WINDOW"))) || window=$(duration_seconds "$RELEASE_GUARD_WINDOW")
-    evaluation=$(evaluate guard "$window" "$time")
-    append_history evaluation '$e' --argjson e "$evaluation"
-    update_state '.guard_failures = (if $e.verdict == "ABORT" then .guard_failures + 1 else 0 end)
-        | .last_evaluation = $e' --argjson e "$evaluation"
+    local evaluation
+    evaluation=$(evaluate guard)
+    save_evaluation "$evaluation"
     write_metrics
-    (($(get_state .guard_failures) >= RELEASE_GUARD_MIN_FAILURES)) || return 1
-    end_release aborted "guard: $(jq -r .reason <<<"$evaluation")"
+    (($(get_state .failed_looks) != FAILED_LOOKS_TO_REPORT)) || send_notification \
+        "Release of version $(get_state .version): the canary is not guarded" "$(format_summary)"
+    [[ $(jq -r .verdict <<<"$evaluation") == ABORT ]] || return 1
+    end_release aborted "$(jq -r .reason <<<"$evaluation")"
+}
+
+# Most evaluations decide nothing: history keeps their reason, and `marquee analyze` the samples.
+save_evaluation() { # JSON
+    append_history evaluation '$e | if .verdict == "CONTINUE" then del(.checks) else . end' --argjson e "$1"
+    update_state '.last_evaluation = $e | .failed_looks = (if $e.query_failed then .failed_looks + 1 else 0 end)' \
+        --argjson e "$1"
 }
 
 apply_verdict() {
-    local evaluation verdict reason deadline
-    deadline=$(get_state .analysis_deadline)
-    evaluation=$(evaluate_with_retry verdict "$((deadline - $(get_state .analysis_started_at)))" "$deadline")
+    local evaluation verdict reason
+    evaluation=$(evaluate_with_retry)
     verdict=$(jq -r .verdict <<<"$evaluation")
     reason=$(jq -r .reason <<<"$evaluation")
-    append_history evaluation '$e' --argjson e "$evaluation"
-    update_state '.last_evaluation = $e' --argjson e "$evaluation"
-    log "verdict: $verdict $reason"
+    save_evaluation "$evaluation"
+    log "verdict: $verdict: $reason"
     case $verdict in
         PROMOTE)
             guard_until can_write || return 0
-            transition promoting '.reason = "all checks passed"'
+            transition promoting '.reason = $reason' --arg reason "$reason"
             ;;
         ABORT) end_release aborted "$reason" ;;
         *)
@@ -239,7 +244,7 @@ apply_verdict() {
 
 # Analyze for one more window, once. A release that is resumed late gets a whole window too.
 extend_window() { # REASON
-    transition analyzing '.window_extended = true | .reason = $reason | .guard_failures = 0
+    transition analyzing '.window_extended = true | .reason = $reason
         | .analysis_deadline = ([.analysis_deadline, $now] | max) + .analysis_window_seconds' --arg reason "$1"
     send_notification "Release of version $(get_state .version) is inconclusive, analysis window extended" \
         "$(format_summary)"

@@ -4,6 +4,13 @@
 readonly DEFAULT_SETTINGS_FILE=$CODE_DIR/scripts/release/settings.env
 readonly LOCAL_SETTINGS_FILE=release.env
 
+# Settings of earlier versions.
+declare -grA RENAMED_SETTINGS=(
+    [RELEASE_MAX_SUCCESS_DECREASE]=RELEASE_FAILURE_MARGIN
+    [RELEASE_MAX_FALLBACK_INCREASE]=RELEASE_POPULAR_MARGIN
+    [RELEASE_MAX_MEAN_INCREASE_SECONDS]=RELEASE_MAX_LATENCY_INCREASE_SECONDS
+)
+
 # Set a variable for each setting. The defaults define which settings exist and their types.
 load_settings() {
     local name line
@@ -23,14 +30,17 @@ load_settings() {
 
 set_setting() { # NAME VALUE SOURCE
     local default=${SETTINGS[$1]-} pattern='.+' value=$2 reason=
+    [[ ! -v RENAMED_SETTINGS[$1] ]] || usage_error "$3: $1 was replaced by ${RENAMED_SETTINGS[$1]} (docs/releasing.md, Settings of the verdict)"
     [[ -v SETTINGS[$1] ]] || usage_error "$3: unknown setting $1"
     if [[ $1 == RELEASE_ON_ABORT ]]; then pattern='(stable|empty)'
     elif [[ $1 == RELEASE_ON_CONFLICT ]]; then pattern='(refuse|supersede)'
     elif [[ $1 == RELEASE_PROMETHEUS_URL ]]; then
         pattern='(auto|https?://[^[:space:]]+)' reason='an http URL'
-    elif [[ $1 =~ ^RELEASE_(ANALYSIS_WINDOW|GUARD_WINDOW|GUARD_INTERVAL)$ ]]; then
+    elif [[ $1 =~ ^RELEASE_(ANALYSIS_(WINDOW|TIMEOUT)|GUARD_(WINDOW|INTERVAL)|MAX_BURST_DURATION)$ ]]; then
         pattern='0*[1-9][0-9]{0,8}[smhd]?' reason='a duration above 0'
-    elif [[ $1 =~ _(RATIO|SHARE|SUCCESS_DECREASE|FALLBACK_INCREASE)$ ]]; then
+    elif [[ $1 =~ ^RELEASE_(MAX_LATENCY|FAILURE_MARGIN|FAILURE_TOLERANCE)_RATIO$ ]]; then
+        pattern='[0-9]{1,9}(\.[0-9]{1,9})?' reason='a multiple'
+    elif [[ $1 =~ _(RATIO|SHARE|TOLERANCE|MARGIN)$ ]]; then
         pattern='0*(0|0?\.[0-9]{1,9}|1(\.0{1,9})?)' reason='a share from 0 to 1'
     elif [[ $default =~ ^[0-9]+[smhd]$ ]]; then pattern='[0-9]{1,9}[smhd]?'
     elif [[ $default =~ ^[0-9]+$ ]]; then pattern='[0-9]{1,9}'
@@ -40,12 +50,6 @@ set_setting() { # NAME VALUE SOURCE
     # Bash would read a number with leading zeros as octal, and jq would refuse it.
     [[ $default != [0-9]* || ! $value =~ ^0+([0-9].*)$ ]] || value=${BASH_REMATCH[1]}
     SETTINGS[$1]=$value
-}
-
-settings_as_json() {
-    local name
-    for name in "${!SETTINGS[@]}"; do printf '%s\t%s\n' "$name" "${SETTINGS[$name]}"; done |
-        jq -Rn '[inputs | split("\t") | {(.[0]): .[1]}] | add'
 }
 
 duration_seconds() { # DURATION, such as 90, 30s, 5m, 12h or 2d

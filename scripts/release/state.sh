@@ -153,7 +153,10 @@ append_history() { # EVENT JQ-FILTER [JQ-OPTION...]
 prune_history() {
     local file
     find "$HISTORY_DIR" -name '*.jsonl' | sort -r | tail -n +$((RELEASE_KEPT_HISTORY + 1)) |
-        while read -r file; do rm "$file"; done
+        while read -r file; do
+            rm "$file"
+            rm -rf "${ANALYSIS_DIR:?}/$(basename "$file" .jsonl)"
+        done
 }
 
 # -- requests: an operator's action for a release that another process runs ------------------------

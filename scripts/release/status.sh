@@ -24,9 +24,9 @@ command_history() {
         file=$HISTORY_DIR/$1.jsonl
         [[ $1 =~ ^[0-9A-Za-z-]+$ && -e $file ]] || fail "no release $1 in $HISTORY_DIR"
         # After a power failure the last line may be incomplete: skip it.
-        jq -rR 'fromjson? | (.time | strflocaltime("%F %T")) as $time
-            | if .event == "evaluation" then "\($time) \(.kind): \(.verdict)", (.checks[] |
-                "    \(if .passed then "pass" else "FAIL" end)  \(.name) = \(.value // .error)  (\(.limit))")
+        jq -rR "$JQ_DESCRIBE_CHECK"'fromjson? | (.time | strflocaltime("%F %T")) as $time
+            | if .event == "evaluation" then "\($time) \(.kind): \(.verdict): \(.reason)",
+                (.checks // [] | map("  \(describe_check)")[])
               else "\($time) \(.event) \(del(.time, .event) | tojson)" end' "$file"
         return
     fi
@@ -49,5 +49,6 @@ command_queries() {
         shift 2 || usage_error "queries: $1 requires a value"
     done
     [[ $window =~ ^[0-9]{1,9}[smhd]?$ ]] || usage_error "queries: --window must be a duration such as 12h"
-    render_queries "$(duration_seconds "$window")" "$version"
+    render_query mean_seconds.promql "$(duration_seconds "$window")" "$version"
+    render_query analysis.yml "$(duration_seconds "$window")" "$version"
 }

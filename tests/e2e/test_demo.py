@@ -32,10 +32,10 @@ EXPECTED_OUTPUT = (
     "from version 2 in ",
     "version-1 -> version-2: ",
     "version 2's 0.",  # the gate of version 3 compares
-    "aborted: guard: timeout_ratio is 1",
+    "aborted: guard in minute ",
     "the stable slots are unchanged; requests failed during the release: 0",
     "Successfully deployed new model: version 2",
-    "Release of version 3 aborted: guard: timeout_ratio is 1",
+    "Release of version 3 aborted: guard in minute ",
     "make demo-down removes everything",
 )
 

@@ -23,6 +23,8 @@ from tests.support.stack import PROJECT
 
 pytestmark = pytest.mark.timeout(900)
 
+SLOWER = "share of responses slower than the edge's timeout 100 %"
+
 
 class SlotRecorder:
     """Records time and slot of each response."""
@@ -77,7 +79,7 @@ def test_good_version_is_promoted_and_no_request_fails(
     releases.assert_up_changes_nothing()
     notifications = releases.read_notifications()
     assert f"Successfully deployed new model: version {version}" in notifications.mails
-    assert "requests = " in notifications.mails
+    assert "number of canary requests" in notifications.mails
     assert f"version {version}" in notifications.slack
     rows = dict(releases.stack.sql("select version_number, count(*) from reccom group by 1"))
     assert str(version) in rows, rows
@@ -94,30 +96,32 @@ def test_good_version_is_promoted_and_no_request_fails(
 @soak_only
 def test_version_with_700_ms_latency_is_aborted(releases: Releases) -> None:
     releases.settings = {"RELEASE_MIN_REQUESTS": "20"}
-    assert_aborted(releases, "slow:0.7", "mean_seconds is 0.7", rate=10)
+    assert_aborted(releases, "slow:0.7", SLOWER, rate=10)
 
 
 def test_version_with_300_ms_latency_is_aborted_because_of_timeouts(releases: Releases) -> None:
     releases.settings = {"RELEASE_MIN_REQUESTS": "20"}
-    assert_aborted(releases, "slow:0.3", "timeout_ratio is 1,", "mean_seconds = 0.3", rate=20)
+    assert_aborted(releases, "slow:0.3", SLOWER, "timeouts: ", rate=20)
 
 
 @soak_only
 def test_overloaded_version_is_aborted_by_a_guard(releases: Releases) -> None:
     releases.settings = {"RELEASE_READINESS_TIMEOUT": "10s", "RELEASE_ANALYSIS_WINDOW": "10m"}
-    assert_aborted(releases, "degrading:0.7", "guard: reached_ratio is 0")
+    assert_aborted(releases, "degrading:0.7", "guard in minute ")
 
 
 @soak_only
 def test_version_with_errors_is_aborted_by_a_guard(releases: Releases) -> None:
-    releases.settings = {"RELEASE_GUARD_MIN_REQUESTS": "100", "RELEASE_ANALYSIS_WINDOW": "10m"}
-    assert_aborted(releases, "errors:3", "guard: success_ratio is 0.")
+    releases.settings = {"RELEASE_ANALYSIS_WINDOW": "10m"}
+    assert_aborted(releases, "errors:3", "share of failed requests")
     assert releases.state["completed_at"] < releases.state["analysis_deadline"] - 400
 
 
 @soak_only
 def test_version_with_fallback_lists_only_is_aborted(releases: Releases) -> None:
-    assert_aborted(releases, "", "fallback_increase is 1,", modify_model=make_users_unknown)
+    assert_aborted(
+        releases, "", "share of popular recommendations 100 %", modify_model=make_users_unknown
+    )
 
 
 def test_rollback_under_load_fails_no_request(

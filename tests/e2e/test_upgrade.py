@@ -14,6 +14,7 @@ import requests
 from tests.conftest import ROOT
 from tests.support.deployment import Deployment
 from tests.support.load import Result, assert_available, attack
+from tests.support.releases import SETTINGS as DEFAULTS
 from tests.support.releases import TIMEOUT_SECONDS, NotificationReceivers, Releases, git
 from tests.support.retraining import create_log
 from tests.support.shipper import SHIPPER_URL, count_spooled_records, wait_until_shipped
@@ -32,7 +33,11 @@ BACKLOG_SECONDS = 10
 MAX_SECONDS = 2400
 #: The days of the three versions, and settings for a scrape every five seconds.
 DAYS = ((0, 12), (12, 6), (18, 6))
-SETTINGS = {"RELEASE_SCRAPE_INTERVAL_SECONDS": "5", "RELEASE_ANALYSIS_WINDOW": "30s"}
+SETTINGS = {
+    "RELEASE_SCRAPE_INTERVAL_SECONDS": "5",
+    "RELEASE_GUARD_INTERVAL": "6s",
+    "RELEASE_ANALYSIS_WINDOW": "30s",
+}
 REVISION = "org.opencontainers.image.revision"
 OWN_SERVICES = ("init", "migrate", "shipper", "collector", "scheduler", *SLOTS)
 
@@ -78,6 +83,8 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
         pytest.skip(f"container tests: {reason}")
     receivers = NotificationReceivers()
     releases = Releases(stack, clone / "model", receivers)
+    known = (clone / "scripts" / "release" / "settings.env").read_text()
+    releases.defaults = {name: value for name, value in DEFAULTS.items() if f"\n{name}=" in known}
     try:
         stack.compose("up", "-d", "--wait", timeout=1500)
         deployment = Deployment(releases, tmp_path_factory.mktemp("remotes"), TOPIC, {})
@@ -119,6 +126,7 @@ def upgrade(deployment: Deployment) -> None:
     assert releases.run("abort").returncode == 0, releases.read_log()
     pull = ["git", "pull", "--quiet", "--ff-only"]
     subprocess.run(pull, cwd=releases.clone, env=releases.environment, check=True, timeout=60)
+    releases.defaults = DEFAULTS
     deploy(deployment)
     releases.wait_for_phase("completed", in_background=True)
 
@@ -158,7 +166,8 @@ def test_an_installation_of_0_2_0_is_upgraded_under_load(
     )
     assert_available(result)
     state = releases.state
-    assert (state["outcome"], state["reason"]) == ("promoted", "all checks passed"), state
+    assert state["outcome"] == "promoted", state
+    assert state["reason"].startswith("all checks passed"), state
     assert state["version"] == str(third)
     for service in OWN_SERVICES:
         assert stack.inspect(service)["Config"]["Labels"][REVISION] == commit, service

@@ -120,7 +120,7 @@ free_disk() { rm data/fill; }
     done
     release supervise
     [[ $(get_state .outcome) == aborted && $(slot_images) == "$OLD_IMAGE" ]]
-    notified "Release of version 2 aborted: mean_seconds is 0.7"
+    notified "Release of version 2 aborted: guard in minute 0: mean latency 700 ms"
 }
 
 @test "supervise: a release killed while it restores gives every slot the stable image" {
@@ -209,7 +209,7 @@ free_disk() { rm data/fill; }
     wait_until is_in completed
     wait "$running" || true
     [[ $(get_state .outcome) == aborted && $(slot_images) == "$OLD_IMAGE" && ! -e $FAKES/stopped/canary ]]
-    notified "Release of version 2 aborted: guard: mean_seconds is 0.7"
+    notified "Release of version 2 aborted: guard in minute 0: mean latency 700 ms"
 }
 
 @test "full disk: promotes nothing until there is space, and guards continue after the deadline" {
@@ -228,7 +228,7 @@ free_disk() { rm data/fill; }
     [[ $(get_state .outcome) == promoted && $(slot_images) == "$NEW_IMAGE" ]]
 }
 
-more_guards() { (($(wc -l <"$FAKES/evaluated") > $1 + 20)); } # than this number of queries
+more_guards() { (($(wc -l <"$FAKES/evaluated") > $1 + 2)); } # than this number
 
 @test "full disk: no canary is deployed, and a killed process is resumed" {
     soak_only

@@ -51,12 +51,14 @@ another_stack() { printf '%s|%s|%s\n' "$@" >"$FAKES/stacks"; } # PROJECT DIRECTO
 
 @test "a release finds Prometheus where the stack publishes it" {
     setup_fakes
-    export BUILD_FAILS=1 # for speed: Prometheus is queried before the build
     MARQUEE_PROMETHEUS_PORT=9190 release start
-    grep -q "http://127.0.0.1:9190/api/v1/query" "$FAKES/evaluated"
-    [[ $(grep -c ":9090" "$FAKES/evaluated") == 0 ]]
-    MARQUEE_PROMETHEUS_PORT=9190 RELEASE_PROMETHEUS_URL=http://metrics:9090 release start
-    grep -q "http://metrics:9090/api/v1/query" "$FAKES/evaluated"
+    [[ $status == 0 ]]
+    grep -q "http://127.0.0.1:9190/api/v1/query" "$FAKES/queries"
+    grep -qx "analyze http://127.0.0.1:9190" "$FAKES/queries"
+    [[ $(grep -c ":9090" "$FAKES/queries") == 0 ]]
+    export BUILD_FAILS=1 # for speed: Prometheus is queried before the build
+    MARQUEE_PROMETHEUS_PORT=9190 RELEASE_PROMETHEUS_URL=http://metrics:9090 release start --again
+    grep -q "http://metrics:9090/api/v1/query" "$FAKES/queries"
 }
 
 @test "two stacks with settings of their own share no port, name, volume or image" {

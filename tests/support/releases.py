@@ -39,13 +39,22 @@ MAX_SECONDS = 800
 TIMEOUT_SECONDS = 500
 #: Of `scripts/deploy.sh`, which builds images.
 DEPLOY_TIMEOUT_SECONDS = 1500
-#: Short durations and small limits, to keep the tests short.
+#: Short durations, wide margins and small limits, to keep the tests short.
 SETTINGS = {
     "RELEASE_ANALYSIS_WINDOW": "15s",
     "RELEASE_MIN_REQUESTS": "100",
     "RELEASE_SCRAPE_INTERVAL_SECONDS": "1",
+    "RELEASE_MIN_TRAFFIC_SHARE": "0.15",
+    "RELEASE_MAX_TRAFFIC_SHARE": "0.25",
+    "RELEASE_FAILURE_TOLERANCE": "0.02",
+    "RELEASE_FAILURE_MARGIN": "0.1",
+    "RELEASE_POPULAR_TOLERANCE": "0.1",
+    "RELEASE_POPULAR_MARGIN": "0.3",
+    "RELEASE_MAX_LATENCY_RATIO": "50",
+    "RELEASE_MAX_LATENCY_INCREASE_SECONDS": "0.24",
+    "RELEASE_MAX_BURST_DURATION": "3s",
     "RELEASE_GUARD_INTERVAL": "3s",
-    "RELEASE_GUARD_WINDOW": "10s",
+    "RELEASE_GUARD_WINDOW": "9s",
     "RELEASE_GUARD_MIN_REQUESTS": "1000000",
     "RELEASE_READINESS_TIMEOUT": "60s",
     "RELEASE_PROMOTION_DELAY": "2s",
@@ -61,13 +70,15 @@ class Releases:
 
     Attributes:
         model: a model of version 1 that passes every check.
-        settings: `RELEASE_` settings of the current test, beside `SETTINGS`.
+        settings: `RELEASE_` settings of the current test, beside `defaults`.
+        defaults: settings of every release.
     """
 
     stack: Stack
     model: Path
     receivers: "NotificationReceivers"
     settings: dict[str, str] = field(default_factory=dict)
+    defaults: dict[str, str] = field(default_factory=SETTINGS.copy)
     _processes: list[subprocess.Popen[str]] = field(default_factory=list)
 
     @property
@@ -79,7 +90,7 @@ class Releases:
         """Environment variables of the release script."""
         return {
             **self.stack.environment,
-            **SETTINGS,
+            **self.defaults,
             **self.receivers.settings,
             **self.settings,
         }

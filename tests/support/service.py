@@ -16,6 +16,8 @@ import requests
 from tests.conftest import ROOT
 from tests.support.waiting import eventually
 
+FAULTY = ROOT / "tests" / "e2e" / "faulty"
+
 
 @dataclass
 class Server:
@@ -53,7 +55,10 @@ def free_port() -> int:
 
 @contextmanager
 def serving(model: Path, directory: Path, /, *arguments: str, **settings: str) -> Iterator[Server]:
-    """Run `marquee serve` with a model until the end of the block."""
+    """Run `marquee serve` with a model until the end of the block.
+
+    With the setting FAULT the service has that fault (tests/e2e/faulty/faults.py).
+    """
     port = free_port()
     log = directory / "serve.log"
     (directory / "metrics").mkdir(exist_ok=True)
@@ -64,9 +69,13 @@ def serving(model: Path, directory: Path, /, *arguments: str, **settings: str) -
         "PROMETHEUS_MULTIPROC_DIR": str(directory / "metrics"),
         **settings,
     }
+    command = ["-m", "app", "serve", *arguments]
+    if "FAULT" in settings:
+        command = ["-m", "faults"]
+        environment["PYTHONPATH"] = f"{FAULTY}:{ROOT}"
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "app", "serve", *arguments],
+            [sys.executable, *command],
             cwd=ROOT,
             env=environment,
             stdout=output,

@@ -37,6 +37,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "alerts": ("tests/e2e/test_alerts_fire.py",),
     "provenance": ("tests/e2e/test_provenance.py",),
     "releases": (
+        "tests/e2e/test_bad_canaries.py",
         "tests/e2e/test_deployment.py",
         "tests/e2e/test_inconclusive_release.py",
         "tests/e2e/test_interrupted_release.py",

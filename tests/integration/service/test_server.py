@@ -8,10 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import requests
 
 from tests.conftest import MOVIES, ROOT
-from tests.support.service import Server, serving
+from tests.support.service import Server, serving, wait_until_ready
 from tests.support.waiting import eventually
 
 
@@ -131,6 +132,31 @@ def test_several_workers_share_their_counts_and_a_killed_one_loses_none(
         for user in range(100):
             server.get(f"/recommend/{user}")
         assert count_recommendations(server) == 200
+
+
+def count_unanswered(server: Server) -> float:
+    """Started minus finished recommendation requests."""
+    total = 0.0
+    for line in requests.get(server.url + "/metrics", timeout=2).text.splitlines():
+        name, _, value = line.rpartition(" ")
+        if name.startswith("marquee_requests_started_total{"):
+            total += float(value)
+        elif name.startswith("flask_http_request_duration_seconds_count{"):
+            total -= float(value) if "/recommend/" in name else 0
+    return total
+
+
+def test_requests_at_which_a_worker_dies_are_counted_as_unanswered(
+    shared_model: Path, tmp_path: Path
+) -> None:
+    with serving(shared_model, tmp_path, MARQUEE_WORKERS="1", FAULT="dies:5") as server:
+        for life in range(3):
+            for user in range(4):
+                assert server.get(f"/recommend/{user}").ok
+            with pytest.raises(requests.ConnectionError):
+                server.get("/recommend/4")
+            wait_until_ready(server)
+            assert count_unanswered(server) == life + 1
 
 
 def test_the_number_of_series_does_not_grow_with_users(shared_model: Path, tmp_path: Path) -> None:

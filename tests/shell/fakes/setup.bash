@@ -21,17 +21,15 @@ setup_fakes() { # creates $clone and changes to it; all slots run $OLD_IMAGE, Pr
         volumes: [{type: "volume", source: "spool", target: "/spool"}]}}) | add)}' >docker-compose.yml
     printf '/data/\n/release.env\n/.env\n/docker-compose.override.yml*\n' >.gitignore
     git init -q && git add . && commit version
-    ln -s "$root"/tests/shell/fakes/{docker,curl,kill.bash} "$FAKES/bin"
+    ln -s "$root"/tests/shell/fakes/{docker,curl,analyze,kill.bash} "$FAKES/bin"
     cat >"$FAKES/bin/marquee" <<'END'
 #!/bin/bash
 source "$FAKES/bin/kill.bash"
 kill_release_if_requested
+[[ $1 != analyze ]] || exec "$FAKES/bin/analyze" "${@:2}"
 { echo "$*"; cat; env | grep ^MARQUEE_; } >>"$FAKES/notifications"
 exit ${NOTIFY_FAILS:-0}
 END
-    python=$root/.venv/bin/python
-    [[ -x $python ]] || python=$(command -v python)
-    printf '#!/bin/sh\nexec "%s" "$@"\n' "$python" >"$FAKES/bin/python"
     chmod +x "$FAKES"/bin/*
     PATH=$FAKES/bin:$PATH
     for slot in stable-1 stable-2 canary; do
@@ -39,7 +37,7 @@ END
     done
     echo good >"$FAKES/prometheus"
     export RELEASE_ANALYSIS_WINDOW=1s RELEASE_SCRAPE_INTERVAL_SECONDS=0 RELEASE_PROMOTION_DELAY=0s RELEASE_PROMETHEUS_TIMEOUT=0s \
-        RELEASE_MIN_FREE_DISK_MB=1 RELEASE_MARQUEE=$FAKES/bin/marquee
+        RELEASE_GUARD_INTERVAL=1s RELEASE_MIN_FREE_DISK_MB=1 RELEASE_MARQUEE=$FAKES/bin/marquee
 }
 
 # A long form of a shorter test, which docs/testing.md names.

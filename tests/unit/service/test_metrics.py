@@ -1,6 +1,7 @@
 """The metrics of one process; tests/integration/service covers several workers."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
@@ -35,6 +36,45 @@ def test_recommendations_are_counted_by_source(client: FlaskClient) -> None:
     text = client.get("/metrics").text
     assert 'marquee_recommendations_total{source="personal"} 1.0' in text
     assert 'marquee_recommendations_total{source="popular"} 2.0' in text
+
+
+def read_started(client: FlaskClient) -> str:
+    lines = client.get("/metrics").text.splitlines()
+    (line,) = [x for x in lines if x.startswith("marquee_requests_started_total{")]
+    return line
+
+
+def test_requests_are_counted_when_they_start(shared_model: Path) -> None:
+    app = create_app(Settings(model_dir=shared_model))
+    seen = []
+    client = app.test_client()
+    assert read_started(client) == 'marquee_requests_started_total{version="3"} 0.0'
+    view = app.view_functions["recommend.recommend"]
+
+    def check_and_recommend(user_id: str) -> Any:
+        seen.append(read_started(app.test_client()))
+        if user_id == "13":
+            raise RuntimeError("fault of this test")
+        return view(user_id=user_id)
+
+    app.view_functions["recommend.recommend"] = check_and_recommend
+    for path in ("/recommend/42", "/recommend/x", "/recommend/13"):
+        client.get(path)
+    assert [line.split()[1] for line in seen] == ["1.0", "2.0", "3.0"]
+
+
+def test_as_many_requests_are_started_as_finished(client: FlaskClient) -> None:
+    for method in ("GET", "HEAD", "OPTIONS", "POST", "BREW"):
+        client.open("/recommend/42", method=method)
+    for path in ("/recommend/x", "/recommend/", "/health", "/version", "/nothing"):
+        client.get(path)
+    finished = [
+        float(line.rsplit(" ", 1)[1])
+        for line in client.get("/metrics").text.splitlines()
+        if line.startswith("flask_http_request_duration_seconds_count{")
+        and 'url_rule="/recommend/<user_id>"' in line
+    ]
+    assert float(read_started(client).split()[1]) == sum(finished) > 0
 
 
 def test_version_and_age_of_the_model_are_metrics(client: FlaskClient) -> None:

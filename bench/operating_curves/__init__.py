@@ -1,0 +1,1 @@
+"""Operating curves of the canary analysis: how often its verdicts are wrong."""
