@@ -19,6 +19,7 @@ from app import logs
 from app.recent_activity.table_format import (
     PAGE_BYTES,
     TABLE_NAME,
+    StoredEvent,
     TableError,
     TableLayout,
     TableState,
@@ -187,8 +188,9 @@ class RecentActivityReader:
 
     def _get_from(self, bucket: int, user_id: int) -> Lookup | None:
         """Look a user up in one bucket; None if the user is not in it."""
-        layout, page, before = self._layout, self._page, b""
+        layout, page = self._layout, self._page
         offset = layout.bucket_offset(bucket)
+        contents = set()
         for _ in range(_ATTEMPTS):
             if not self._read_page(offset):
                 return _RESULTS["uncached"]
@@ -199,10 +201,9 @@ class RecentActivityReader:
                 stored = layout.unpack_entry(page, user_ids.index(user_id), user_id)
                 if stored is not None:
                     return self._to_lookup(stored)
-            if page == before:  # no commit is changing it
-                return _RESULTS["damaged"]
-            before = bytes(page)
-        return _RESULTS["overtaken"]
+            contents.add(bytes(page))
+            os.sched_yield()  # a commit may be changing the bucket
+        return _RESULTS["damaged" if len(contents) == 1 else "overtaken"]
 
     def _read_page(self, offset: int) -> bool:
         """Read a bucket; return False if it is not in memory.
@@ -225,7 +226,7 @@ class RecentActivityReader:
             raise TableError("damaged", "the file was truncated")
         return True
 
-    def _to_lookup(self, stored: list) -> Lookup:  # type: ignore[type-arg]
+    def _to_lookup(self, stored: list[StoredEvent]) -> Lookup:
         numbers = self._numbers
         if any(event.movie >= len(numbers) for event in stored):
             self._read_commit()  # a movie of a commit after the last check

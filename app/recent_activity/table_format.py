@@ -336,7 +336,7 @@ def merge_events(
 
     The minutes themselves are not stored. A minute other than the one before counts as another
     one, and there are never more than the highest minute allows: so the number is exact for whoever
-    watches in order, and stays right when a movie is watched twice or a log is read again.
+    watches in order, also when a movie is watched again from its beginning.
 
     Args:
         stored: the events of the entry.

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable, Mapping
 from contextlib import closing
+from math import isnan
 from pathlib import Path
 from typing import Any
 
+from app.recent_activity.reader import Lookup, RecentActivityReader
 from app.recent_activity.table_format import (
     BUCKETS_OFFSET,
     EMPTY,
@@ -13,8 +15,10 @@ from app.recent_activity.table_format import (
     TABLE_NAME,
     NewEvents,
     StoredEvent,
+    TableError,
     TableLayout,
     read_layout,
+    read_state,
 )
 from app.recent_activity.table_writer import TableWriter, create_table, open_table
 
@@ -49,6 +53,24 @@ def read_table(directory: Path) -> tuple[dict[int, list[tuple[Any, ...]]], Mappi
         return describe_users(table), table.state.offsets
 
 
+def read_positions(directory: Path) -> dict[str, Any]:
+    """Return the positions of the last commit, also while a follower writes; {} without a file."""
+    try:
+        with (directory / TABLE_NAME).open("rb") as file:
+            return read_state(file.fileno(), read_layout(file.fileno())).offsets
+    except (FileNotFoundError, TableError):
+        return {}
+
+
+def get_events(directory: Path, user_id: int) -> Lookup:
+    """Look a user up with a new reader."""
+    reader = RecentActivityReader(directory)
+    try:
+        return reader.get(user_id)
+    finally:
+        reader.close()
+
+
 def describe_users(table: TableWriter) -> dict[int, list[tuple[Any, ...]]]:
     """Return the events of all users, with movie ids and None for no rating."""
     movie_ids = table.movie_ids
@@ -59,7 +81,7 @@ def describe_users(table: TableWriter) -> dict[int, list[tuple[Any, ...]]]:
 
 
 def _describe(event: StoredEvent, movie_ids: list[str]) -> tuple[Any, ...]:
-    rating = None if event.rating != event.rating else event.rating
+    rating = None if isnan(event.rating) else event.rating
     return (movie_ids[event.movie], *event[1:-1], rating)
 
 

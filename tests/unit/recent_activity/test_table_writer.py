@@ -55,6 +55,7 @@ def test_commits_are_there_after_a_restart(tmp_path: Path) -> None:
     assert users[4] == [("of+4", NOW, 1, 0, 0, None)]
 
 
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_commit_killed_between_two_writes_is_complete_after_a_restart(tmp_path: Path) -> None:
     with closing(make_table(tmp_path)) as table:
         add_users(table, range(50))
