@@ -10,6 +10,7 @@ this look-up returns without it.
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from math import isnan
 from pathlib import Path
 from time import monotonic, time
@@ -100,7 +101,7 @@ class RecentActivityReader:
         self._flags = os.RWF_NOWAIT
 
     def get(self, user_id: int) -> Lookup:
-        """Return the last movies of a user. Never raises and never waits for a disk."""
+        """Return the last movies of a user. Never raises, and waits for no page of the disk."""
         try:
             if monotonic() >= self._check_at:
                 self.refresh()
@@ -121,17 +122,19 @@ class RecentActivityReader:
     def refresh(self) -> None:
         """Open the file, or a new one, or read its last commit and new movie ids. Never raises.
 
-        A look-up does it every second. Call it when a worker starts: the movie ids of a new file
-        take 1 ms per 2,000.
+        A look-up does it every second. Call it when a worker starts, since it reads all movie ids
+        of a new file.
         """
         self._check_at = monotonic() + _CHECK_INTERVAL_SECONDS
         try:
             found = self._path.stat()
             if self._descriptor < 0 or (found.st_dev, found.st_ino) != self._inode:
                 self._open()
+                self._read_commit()
             elif found.st_size < self._layout.names_offset:
                 raise TableError("damaged", "the file was truncated")
-            self._read_commit()
+            else:
+                self._read_next_commit()
         except FileNotFoundError as error:
             self._fail("absent", error)
         except TableError as error:
@@ -170,6 +173,11 @@ class RecentActivityReader:
             get = self._model_numbers.get
             self._numbers += [get(name, UNKNOWN_MOVIE) for name in names]
         self._name_bytes, self._state = state.name_bytes, state
+
+    def _read_next_commit(self) -> None:
+        """Read what was committed since; where that is damaged, the age of the last one grows."""
+        with suppress(TableError):
+            self._read_commit()
 
     def _fail(self, state: State, error: Exception) -> None:
         """Answer with a state until the next check."""
@@ -229,7 +237,7 @@ class RecentActivityReader:
     def _to_lookup(self, stored: list[StoredEvent]) -> Lookup:
         numbers = self._numbers
         if any(event.movie >= len(numbers) for event in stored):
-            self._read_commit()  # a movie of a commit after the last check
+            self._read_next_commit()  # it has a movie that was added since
         return Lookup(
             "found",
             tuple(

@@ -7,14 +7,13 @@ asks it to; the writer deletes that file when the user is removed from the disk.
 import time
 from pathlib import Path
 
+from app.ingest.store_files import LOCK_NAME
 from app.locks import LockHeldError, exclusive_lock
 from app.recent_activity.errors import RecentActivityError
 from app.recent_activity.journal import JOURNAL_NAME
 from app.recent_activity.table_format import TABLE_NAME, TableError
 from app.recent_activity.table_writer import REFUSED_NAME, TableWriter, open_table
 
-#: Name of the lock of the directory's only writer.
-LOCK_NAME = "lock"
 _REQUESTS = "removals"
 _POLL_INTERVAL_SECONDS = 0.1
 

@@ -132,8 +132,9 @@ class TableWriter:
 
     @property
     def is_numbering_full(self) -> bool:
-        """Whether the file takes no more movie ids."""
-        return len(self._numbers) >= max(MAX_MOVIES, 2 * self.state.first_movies)
+        """Whether the file takes no more movie ids; a new one takes those of all its users."""
+        limit = max(MAX_MOVIES, 2 * self.state.first_movies)
+        return self._journal is not None and len(self._numbers) >= limit
 
     def number_movie(self, movie_id: str) -> int:
         """Return the number of a movie, a new one if it has none.

@@ -56,13 +56,11 @@ def test_a_commit_is_visible_at_once_with_new_movies(
 def test_an_absent_file_is_opened_when_it_appears(tmp_path: Path) -> None:
     reader = RecentActivityReader(tmp_path / "recent")
     assert reader.get(7).state == "absent"
-    assert reader.age_seconds is None
+    assert not reader.age_seconds
     with closing(make_table(tmp_path / "recent")) as table:
         add_users(table, [7])
         assert reader.get(7).state == "found"
-        age = reader.age_seconds
-        assert age is not None
-        assert 0 <= age < 60
+        assert 0 <= (reader.age_seconds or 0) < 60
 
 
 def test_a_new_file_replaces_the_old_one_with_its_movie_ids(tmp_path: Path) -> None:
