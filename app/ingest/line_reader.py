@@ -60,9 +60,11 @@ class LineReader:
         self._opened = ExitStack()
         try:
             self._is_regular = name != STDIN and stat.S_ISREG(Path(name).stat().st_mode)
-            self._raw: Any = sys.stdin.buffer
+            # Unbuffered: a buffer would wait for more than a pipe has.
+            self._raw: Any = getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)
             if name != STDIN:
-                self._raw = self._opened.enter_context(Path(name).open("rb"))  # noqa: SIM115
+                file = Path(name).open("rb", buffering=0)  # noqa: SIM115
+                self._raw = self._opened.enter_context(file)
             self._file = self._open_text(self._raw)
         except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
             self._opened.close()
@@ -153,7 +155,8 @@ class LineReader:
         """
         buffered = io.BufferedReader(file)
         # Standard input stays open.
-        self._opened.callback(buffered.detach if file is sys.stdin.buffer else buffered.close)
+        is_stdin = self.name == STDIN and file is self._raw
+        self._opened.callback(buffered.detach if is_stdin else buffered.close)
         start = buffered.peek(_PROBE_BYTES)[:_PROBE_BYTES]
         for magic, decompress in _DECOMPRESSORS.items():
             if start.startswith(magic):

@@ -220,13 +220,15 @@ class TableWriter:
     def commit(self, offsets: Mapping[str, Any] | None = None) -> None:
         """Make all changes durable and visible, together with the positions after them.
 
+        After an error, close the writer: opening the file again completes the commit, drops it, or
+        refuses the file.
+
         Args:
             offsets: replaces the positions; None keeps them.
 
         Raises:
             TableError: the file was truncated.
-            OSError: it cannot be written; close the writer. Opening the file again completes the
-                commit or drops it.
+            OSError: it cannot be written.
         """
         state = TableState(
             sequence=self.state.sequence + 1,
@@ -238,14 +240,15 @@ class TableWriter:
             first_movies=self.state.first_movies,
             offsets=dict(self.state.offsets if offsets is None else offsets),
         )
-        if os.fstat(self._descriptor).st_size < self.layout.names_offset + self.state.name_bytes:
-            raise TableError("damaged", "the file was truncated")
         names_end = self.layout.names_offset + self.state.name_bytes
         head: list[Write] = [(STATE_OFFSET, state.pack(self.layout.seed))]
         if self._new_names:
             head.insert(0, (names_end, b"".join(self._new_names)))
         if self._journal:
             self._journal.append(state.sequence, head + self._changed_parts())
+        # Immediately before the writes, which would extend a truncated file with zeros.
+        if os.fstat(self._descriptor).st_size < names_end:
+            raise TableError("damaged", "the file was truncated")
         for offset, data in head:
             write_at(self._descriptor, offset, data)
         self._write_pages()

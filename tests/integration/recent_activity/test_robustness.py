@@ -6,7 +6,6 @@ The movie of each user is named after the user, so that a foreign one is noticed
 import os
 import random
 import signal
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -28,6 +27,7 @@ from tests.support.recent_activity import (
     watched,
 )
 from tests.support.soak import IS_SOAK
+from tests.support.waiting import eventually
 
 # Python 3.12 warns of a fork beside threads; the children use none of Polars.
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
@@ -137,8 +137,8 @@ def test_kills_and_damage_lose_no_answer_and_show_no_foreign_movies(tmp_path: Pa
                         page = chance.randrange(pages)
                         overwrite_page(tmp_path, page, chance.randbytes(4096))
                 if round_number % 3 == 0:
-                    wait_for(lambda inode=inode: path.stat().st_ino != inode)  # type: ignore[misc]
-                wait_for(lambda: count_states(output, 500)["found"] > 20)
+                    eventually(lambda i=inode: path.stat().st_ino != i, 300, "a new file")  # type: ignore[misc]
+                eventually(lambda: count_states(output, 500)["found"] > 20, 300, "movies again")
             assert os.waitpid(reader, os.WNOHANG) == (0, 0)
         states = count_states(output, 500)
     os.close(output)
@@ -148,12 +148,6 @@ def test_kills_and_damage_lose_no_answer_and_show_no_foreign_movies(tmp_path: Pa
         pass
     users, _ = read_table(tmp_path)
     assert all({e[0] for e in events} == {f"of+{u}"} for u, events in users.items())
-
-
-def wait_for(check: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 300
-    while not check():
-        assert time.monotonic() < deadline
 
 
 def test_a_killed_reader_leaves_nothing_behind(tmp_path: Path) -> None:
