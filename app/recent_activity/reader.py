@@ -14,13 +14,12 @@ from contextlib import suppress
 from math import isnan
 from pathlib import Path
 from time import monotonic, time
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from app import logs
 from app.recent_activity.table_format import (
     PAGE_BYTES,
     TABLE_NAME,
-    StoredEvent,
     TableError,
     TableLayout,
     TableState,
@@ -206,9 +205,9 @@ class RecentActivityReader:
             if user_ids is not None:
                 if user_id not in user_ids:
                     return None
-                stored = layout.unpack_entry(page, user_ids.index(user_id), user_id)
+                stored = layout.unpack_fields(page, user_ids.index(user_id), user_id)
                 if stored is not None:
-                    return self._to_lookup(stored)
+                    return self._to_lookup(list(stored))
             contents.add(bytes(page))
             os.sched_yield()  # a commit may be changing the bucket
         return _RESULTS["damaged" if len(contents) == 1 else "overtaken"]
@@ -234,15 +233,16 @@ class RecentActivityReader:
             raise TableError("damaged", "the file was truncated")
         return True
 
-    def _to_lookup(self, stored: list[StoredEvent]) -> Lookup:
+    def _to_lookup(self, stored: list[tuple[Any, ...]]) -> Lookup:
+        """Convert the fields of `StoredEvent`."""
         numbers = self._numbers
-        if any(event.movie >= len(numbers) for event in stored):
-            self._read_next_commit()  # it has a movie that was added since
-        return Lookup(
-            "found",
-            tuple(
+        try:
+            events = [
                 RecentEvent(numbers[movie], minutes, None if isnan(rating) else rating, event_time)
                 for movie, event_time, minutes, _, _, rating in stored
-                if movie < len(numbers)
-            ),
-        )
+            ]
+        except IndexError:  # a movie that was added since the last check
+            self._read_next_commit()
+            known = [event for event in stored if event[0] < len(numbers)]
+            return Lookup("found") if not known else self._to_lookup(known)
+        return Lookup("found", tuple(events))

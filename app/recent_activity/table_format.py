@@ -21,7 +21,7 @@ import os
 import struct
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from math import isnan
 from typing import Any, Literal, NamedTuple
@@ -189,12 +189,18 @@ class TableLayout:
         self, page: bytes | bytearray, slot: int, user_id: int
     ) -> list[StoredEvent] | None:
         """Return the events of a user, newest first; None if damaged or another user's."""
+        events = self.unpack_fields(page, slot, user_id)
+        return None if events is None else list(map(StoredEvent._make, events))
+
+    def unpack_fields(
+        self, page: bytes | bytearray, slot: int, user_id: int
+    ) -> Iterator[tuple[Any, ...]] | None:
+        """Return what `unpack_entry` does, as tuples of the fields of `StoredEvent`."""
         entry = self._read_entry(page, slot)
         count = self._count_events(entry, user_id)
         if count is None:
             return None
-        events = entry[_ENTRY_HEAD.size : _ENTRY_HEAD.size + count * _EVENT.size]
-        return [StoredEvent._make(values) for values in _EVENT.iter_unpack(events)]
+        return _EVENT.iter_unpack(entry[_ENTRY_HEAD.size : _ENTRY_HEAD.size + count * _EVENT.size])
 
     def _read_entry(self, page: bytes | bytearray, slot: int) -> bytes | bytearray:
         offset = self.entry_offset(slot)
