@@ -18,6 +18,7 @@ from app.settings import SettingsError, read_settings
 SECTIONS = {
     "Collect and prepare data": {
         "collect": "app.ingest.commands",
+        "follow": "app.recent_activity.commands",
         "import-ratings": "app.ingest.commands",
         "enrich": "app.ingest.metadata.commands",
         "prepare": "app.ingest.commands",
@@ -66,6 +67,7 @@ _NEEDS = {
     "app.provenance": ("provenance", "provenance"),
     "app.training": ("deployment", "training"),
     "app.ingest": ("deployment", "deployment"),
+    "app.recent_activity": ("deployment", "deployment"),
     "app.auto_deployment": ("deployment", "deployment"),
     "app.notifications": ("deployment", "deployment"),
     "app.simulator": ("deployment", "deployment"),

@@ -263,6 +263,38 @@ class IngestSettings(BaseModel):
         return self
 
 
+class RecentActivitySettings(BaseModel):
+    """Recent activity of users."""
+
+    recent_dir: NonEmptyPath = Field(
+        Path("data/recent"),
+        description="Directory of the file with each user's last movies.",
+    )
+    recent_movies: int = Field(
+        16, ge=1, le=50, description="Number of a user's last movies that are kept."
+    )
+    recent_days: int = Field(
+        7,
+        ge=1,
+        le=365,
+        description="Days before the newest event for which recent activity is kept.",
+    )
+    recent_max_users: int = Field(
+        1_000_000,
+        ge=1,
+        le=100_000_000,
+        description="Number of users that the file has places for; then those without events for "
+        "the longest time are removed.",
+    )
+    recent_commit_interval_seconds: float = Field(
+        0.5, gt=0, le=1, description="Maximum seconds between two commits to the file."
+    )
+    follower_bind: Address = Field(
+        "127.0.0.1:8087",
+        description="Address and port of `/metrics` and `/health` of `marquee follow`.",
+    )
+
+
 class MetadataApiSettings(BaseModel):
     """Metadata API of users and movies."""
 
@@ -416,6 +448,7 @@ GROUPS: tuple[type[BaseModel], ...] = (
     ServiceSettings,
     ProvenanceSettings,
     IngestSettings,
+    RecentActivitySettings,
     MetadataApiSettings,
     NotificationSettings,
     RetrainingSettings,
@@ -455,6 +488,7 @@ class Settings(
     ServiceSettings,
     ProvenanceSettings,
     IngestSettings,
+    RecentActivitySettings,
     MetadataApiSettings,
     NotificationSettings,
     RetrainingSettings,

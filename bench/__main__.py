@@ -21,6 +21,7 @@ BENCHES: dict[str, tuple[list[str], list[str]]] = {
     "ingest_throughput": ([], []),
     "id_repair": ([], ["--quick"]),
     "kafka_throughput": ([], ["--quick"]),
+    "recent_activity": ([], ["--quick"]),
     "requests": ([], ["--quick"]),
     "requests_stack": ([], ["--quick"]),
     "provenance": (["--rows", "100000"], ["--quick"]),

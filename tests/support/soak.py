@@ -48,6 +48,7 @@ PARTS: dict[str, tuple[str, ...]] = {
         "tests/integration/auto_deployment",
         "tests/integration/ingest/kafka",
         "tests/integration/provenance",
+        "tests/integration/recent_activity",
     ),
     "generated-input": ("tests/unit/ingest/test_generated_input.py",),
 }
