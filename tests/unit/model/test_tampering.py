@@ -120,7 +120,7 @@ WHEN_OPENED: dict[str, tuple[Tamper, str]] = {
         lambda d: (d / "manifest.json").write_text(" " * 1_000_001),
         "larger than 1000000 bytes",
     ),
-    "unknown format": (manifest(lambda m: m.update(format=2)), "format 2; this program reads"),
+    "unknown format": (manifest(lambda m: m.update(format=3)), "format 3; this program reads"),
     "wrong kind": (manifest(lambda m: m.update(kind="factors")), "kind 'factors', expected"),
     "field missing": (manifest(lambda m: m.pop("version")), "version: Field required"),
     "unknown field": (manifest(lambda m: m.update(extra=1)), "extra: Extra inputs"),

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.training.top_n import fill_lists, top_k
+from app.training.top_n import SeenMovies, fill_lists, top_k
 
 
 class Table:
@@ -54,7 +54,7 @@ def test_movies_a_user_has_seen_are_left_out_in_blocks_of_any_size(block: int) -
     done: list[int] = []
     start = np.cumsum([0, *map(len, seen)])
     flat = np.concatenate(seen).astype(np.int32)
-    fill_lists(out, Table(scores), start, flat, block, done.append)
+    fill_lists(out, Table(scores), SeenMovies(start, flat), block, done.append)
     for user, movies in enumerate(seen):
         scores[user, movies] = -np.inf
     assert out.tolist() == by_sorting(scores, 8)
