@@ -88,7 +88,7 @@ class RecentRanking:
         arrays: the arrays of a `lists` artifact, with those for recent events.
         params: how events count.
         rating_scale: lowest and highest rating.
-        newest: time of the newest event of training, in seconds since 1970; later ones count.
+        newest: time of the newest event of training, in seconds since 1970.
         hidden: movie numbers that are never recommended.
 
     Attributes:
@@ -139,7 +139,8 @@ class RecentRanking:
             lowest, highest = map(float, parameters["rating_scale"])
             seconds = -inf if newest is None else to_seconds(datetime.fromisoformat(newest))
         except (ValidationError, LookupError, TypeError, ValueError) as error:
-            raise ArtifactError(f"manifest: no parameters for recent events: {error}") from error
+            reason = str(error).splitlines()[0]
+            raise ArtifactError(f"manifest: no parameters for recent events: {reason}") from error
         return cls(artifact.arrays, params, (lowest, highest), seconds, hidden)
 
     def rank(self, user_id: int, events: Sequence[RecentEvent], now: float, n: int) -> RankedMovies:
@@ -154,9 +155,9 @@ class RecentRanking:
             now: time of the request in seconds since 1970.
             n: number of movies.
         """
-        used = self.weigh(events, now)
         row = _find(self._users, user_id)
         seen = self._get_seen(row)
+        used = self._weigh(events, now, seen)
         base = self._get_base(user_id, row, used, n + len(events))
         movies, scores = self._add_related(*base, used) if used else (base[0], None)
         watched = {event.movie for event in events} | self._hidden
@@ -177,18 +178,18 @@ class RecentRanking:
         """Return the numbers of the movies that the user had watched or rated in training."""
         return self._get_seen(_find(self._users, user_id))
 
-    def weigh(self, events: Sequence[RecentEvent], now: float) -> list[UsedMovie]:
+    def _weigh(self, events: Sequence[RecentEvent], now: float, seen: Array) -> list[UsedMovie]:
         """Return the recent movies that have an effect, and their weights.
 
-        Without effect are events that the model was trained on, movies that it does not know, and
-        those that the user disliked.
+        Without effect are events that the user's list rests on already, movies that the model does
+        not know, and those that the user disliked.
         """
         used = []
         lowest, width, newest = self._lowest_rating, self._rating_range, self._newest
         max_disliked, factor = self.params.max_disliked, 1 - self.params.lowest_weight
         half_life = self._half_life_seconds
         for (movie, minutes, rating, time), fading in zip(events, self._fading, strict=False):
-            if time <= newest or not 0 <= movie < self._movies:
+            if not 0 <= movie < self._movies or (time <= newest and _contains(seen, movie)):
                 continue
             if rating is None:
                 weight = fading * self._by_minutes[min(minutes, self._full_minutes)]
@@ -197,7 +198,7 @@ class RecentRanking:
             else:
                 continue
             if time < now:
-                weight *= exp2((time - now) / half_life)
+                weight /= 1 + (now - time) / half_life
             if weight >= _MIN_WEIGHT:
                 used.append(UsedMovie(movie, weight))
         return used
@@ -217,7 +218,7 @@ class RecentRanking:
             which all movies get.
         """
         params = self.params
-        total = max(sum(movie.weight for movie in used), _MIN_TOTAL)
+        total = max(sum([movie.weight for movie in used]), _MIN_TOTAL)
         if row >= 0 and (movies := self._lists[row])[0] < self._movies:
             weight = np.float32(params.list + params.list_few / total)
             return movies, self._list_scores[row].astype(np.float32) * weight, params.popularity
@@ -233,9 +234,9 @@ class RecentRanking:
         self, movies: Array, values: Array | None, popularity: float, used: list[UsedMovie]
     ) -> tuple[Array, Array]:
         """Return the movies of the base and those related to the used ones, and their scores."""
-        scale = 1 / sqrt(sum(movie.weight**2 for movie in used))
-        weights = np.array([movie.weight * scale for movie in used], np.float32)
-        rows = [movie.movie for movie in used]
+        rows, plain = zip(*used, strict=True)
+        scale = 1 / sqrt(sum([weight * weight for weight in plain]))
+        weights = np.array([weight * scale for weight in plain], np.float32)
         related = self._related.take(rows, axis=0)
         related_values = self._related_weights.take(rows, axis=0) * weights[:, None]
         if values is None:
@@ -285,7 +286,12 @@ def to_seconds(time: datetime) -> float:
     return time.replace(tzinfo=UTC).timestamp()
 
 
+def _contains(numbers: Array, wanted: int) -> bool:
+    """Whether a movie is among ascending movie numbers."""
+    return _find(numbers, wanted) >= 0
+
+
 def _find(ids: Array, wanted: int) -> int:
-    """Return the row of a user in ascending user ids, -1 if there is none."""
+    """Return the index of an id or number in ascending ones, -1 if there is none."""
     row = int(ids.searchsorted(wanted))
     return row if row < len(ids) and ids[row] == wanted else -1
