@@ -6,6 +6,7 @@ earlier held-out events are its recent events, once they are older than a stated
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,6 @@ from numpy.typing import NDArray
 
 from app.model.recent_ranking import RecentEvent, to_seconds
 from app.model.recommendation_lists import RecommendationLists
-from app.training.errors import TrainingError
 from app.training.interactions import Interactions
 
 #: Time from an event until it is known to the service, in seconds: 1 s, 10 min, 1 h, 12 h, 2 days.
@@ -95,17 +95,13 @@ def make_replay_log(
     """Sort held-out events by user and time; events without a time are left out.
 
     Args:
-        held_out: the events.
+        held_out: the events, at least one of them with a time.
         numbers: the model's number of each movie id.
         max_events: events for which a recommendation is computed at most, drawn at random; the
             others are only known to it. None: all.
         seed: seed of the draw.
-
-    Raises:
-        TrainingError: no event has a time.
     """
-    if held_out.newest is None:
-        raise TrainingError("no held-out event has a time, so that there is no order to replay")
+    assert held_out.newest is not None  # noqa: S101 - the caller's
     newest = to_seconds(held_out.newest)
     order = np.lexsort((held_out.movie, -held_out.age_days, held_out.user))
     order = order[np.isfinite(held_out.age_days[order])]
@@ -151,7 +147,7 @@ def replay(
         seen = lists.count_seen(user)
         is_known = lists.get(user).source == "personal"
         own = lists.get_numbers(user)[:length]
-        for visible, event in _count_visible(events, lag_seconds):
+        for visible, event in count_visible(events, lag_seconds):
             if not next(evaluated):
                 continue
             recent = events[max(visible - kept_movies, 0) : visible][::-1]
@@ -164,7 +160,7 @@ def replay(
     return Outcome(np.array(positions), np.array(movies), np.array(known, bool))
 
 
-def _count_visible(
+def count_visible(
     events: Sequence[RecentEvent], lag_seconds: float | None
 ) -> Iterator[tuple[int, RecentEvent]]:
     """Yield each event and the number of earlier ones that are known at its time."""
@@ -177,13 +173,25 @@ def _count_visible(
         yield visible, event
 
 
-def summarize_replay(
-    lists: RecommendationLists, log: ReplayLog, kept_movies: int = KEPT_MOVIES
-) -> dict[str, Any]:
+def replay_model(
+    model: Path,
+    held_out: Interactions,
+    kept_movies: int = KEPT_MOVIES,
+    max_events: int | None = None,
+) -> dict[str, Any] | None:
     """Replay with each of `LAGS`; return what `marquee evaluate --replay` prints.
 
-    `ndcg` and `hit_rate` are the means over the lags.
+    `ndcg` and `hit_rate` are the means over the lags. None: no event has a time, so that there is
+    no order.
+
+    Raises:
+        ArtifactError: the directory is no valid model.
     """
+    if held_out.newest is None:
+        return None
+    lists = RecommendationLists.open(model, LENGTH)
+    numbers = {movie_id: number for number, movie_id in enumerate(lists.movie_ids)}
+    log = make_replay_log(held_out, numbers, max_events)
     lags = [
         {"lag_seconds": lag, **replay(lists, log, lag, kept_movies).summarize()} for lag in LAGS
     ]
