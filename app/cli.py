@@ -30,7 +30,7 @@ SECTIONS = {
     },
     "Recommend": {
         "serve": "app.service.commands",
-        "recommend": "app.model.commands",
+        "recommend": "app.recommend.commands",
         "verify": "app.model.commands",
     },
     "Provenance of responses": {
@@ -61,6 +61,8 @@ SECTIONS = {
 _NEEDS = {
     "app.service": ("service", "service"),
     "app.model": ("service", "service"),
+    # With --recent it needs more than the service's packages.
+    "app.recommend": ("deployment", "deployment"),
     "app.provisioning": ("service", "service"),
     "app.provenance": ("provenance", "provenance"),
     "app.training": ("deployment", "training"),
