@@ -31,7 +31,7 @@ SECTIONS = {
     },
     "Recommend": {
         "serve": "app.service.commands",
-        "recommend": "app.model.commands",
+        "recommend": "app.recommend.commands",
         "verify": "app.model.commands",
     },
     "Provenance of responses": {
@@ -63,6 +63,8 @@ SECTIONS = {
 _NEEDS = {
     "app.service": ("service", "service"),
     "app.model": ("service", "service"),
+    # With --recent it needs more than the service's packages.
+    "app.recommend": ("deployment", "deployment"),
     "app.provisioning": ("service", "service"),
     "app.provenance": ("provenance", "provenance"),
     "app.training": ("deployment", "training"),

@@ -26,6 +26,7 @@ BENCHES: dict[str, tuple[list[str], list[str]]] = {
     "requests_stack": ([], ["--quick"]),
     "provenance": (["--rows", "100000"], ["--quick"]),
     "training.quality": (["--quick"], ["--quick"]),
+    "training.replay": (["--quick"], ["--quick"]),
     "training.scale": (["--quick"], ["--quick"]),
     "retrain": ([], ["--quick"]),
     "simulator_rate": ([], ["--quick"]),

@@ -11,6 +11,7 @@ import numpy as np
 
 from app.model.artifact import Array, Artifact, open_artifact, verify_artifact
 from app.model.manifest import ArtifactError, Manifest
+from app.model.recent_ranking import RecentRanking
 
 #: Directory of the artifact inside a model directory.
 LISTS = "lists"
@@ -30,6 +31,16 @@ _LAYOUT = {
     "segment_users": (1, "i"),  # [A] user ids, ascending
     "segment_of": (1, "u"),  # [A] segment number of the user
     "segment_popular": (2, "u"),  # [G, P] movie numbers, most popular in the segment first
+}
+#: The arrays for recent events, all or none: artifacts of format 1 have none. `K` related movies
+#: of each movie, `E` pairs of a user and a movie in training.
+_RECENT_LAYOUT = {
+    "list_scores": (2, "f"),  # [U, D] score of each movie of a list, minus that of its last one
+    "popularity": (1, "f"),  # [N] popularity of each movie, standardised
+    "seen_start": (1, "i"),  # [U + 1] index of each user's first movie in `seen_movies`
+    "seen_movies": (1, "u"),  # [E] movie numbers, each user's ascending
+    "related_movies": (2, "u"),  # [N, K] movie numbers, best first; N fills up a row
+    "related_weights": (2, "f"),  # [N, K] their weights, descending; 0 fills up a row
 }
 
 
@@ -87,6 +98,8 @@ class RecommendationLists:
     Attributes:
         manifest: the artifact's manifest.
         movie_ids: movie ids; the index is the movie number.
+        recent: ranks movies for users with recent events; None where the artifact lacks the arrays
+            for it.
         unknown_hidden_ids: ids in `hidden` that the model does not contain, sorted.
     """
 
@@ -109,6 +122,9 @@ class RecommendationLists:
         self._popular: list[int] = [i for i in arrays["popular"].tolist() if i not in self._hidden]
         self._segment_users = arrays["segment_users"]
         self._segment_of = arrays["segment_of"]
+        self.recent: RecentRanking | None = None
+        if _has_recent_parts(artifact):
+            self.recent = RecentRanking.from_artifact(artifact, self._hidden)
         self._popular_fallback: Recommendation = self._format(self._popular, "popular")
         self._segment_fallbacks: list[Recommendation] = [
             self._format(self._replace_hidden(row), "popular")
@@ -140,6 +156,15 @@ class RecommendationLists:
     def user_ids(self) -> Array:
         """[U] ids of the users with a personal list, ascending."""
         return self._users
+
+    def get_numbers(self, user_id: int) -> list[int]:
+        """Look up the movie numbers of a user's recommendation."""
+        numbers: list[int] = np.frombuffer(self.get(user_id).movie_numbers, self._dtype).tolist()
+        return numbers
+
+    def count_seen(self, user_id: int) -> int:
+        """Count the movies of a user in training; 0 where the artifact lacks the array for it."""
+        return 0 if self.recent is None else len(self.recent.get_seen(user_id))
 
     def get(self, user_id: int) -> Recommendation:
         """Look up the list of a user, or a fallback for an unknown one. O(log users)."""
@@ -185,15 +210,21 @@ class RecommendationLists:
         return ",".join([movie_ids[i] for i in numbers])
 
 
+def _has_recent_parts(artifact: Artifact) -> bool:
+    return not _RECENT_LAYOUT.keys().isdisjoint(artifact.arrays)
+
+
 def _check_layout(artifact: Artifact) -> None:
     """Check names, types and lengths of the arrays without reading them."""
     arrays, users, movies = artifact.arrays, artifact.manifest.users, artifact.manifest.movies
-    for name, (dimensions, kind) in _LAYOUT.items():
+    has_recent = _has_recent_parts(artifact)
+    layout = {**_LAYOUT, **_RECENT_LAYOUT} if has_recent else _LAYOUT
+    for name, (dimensions, kind) in layout.items():
         if name not in arrays:
             raise ArtifactError(f"{name}.npy: missing from the manifest")
         if arrays[name].ndim != dimensions or arrays[name].dtype.kind != kind:
             raise ArtifactError(f"{name}.npy: wrong type or number of dimensions for lists")
-    if unknown := sorted(set(arrays) - set(_LAYOUT)):
+    if unknown := sorted(set(arrays) - set(layout)):
         raise ArtifactError(f"{unknown[0]}.npy: not part of a lists artifact")
     if len(arrays["users"]) != users or len(arrays["lists"]) != users:
         raise ArtifactError("users.npy, lists.npy: number of rows differs from the manifest")
@@ -203,6 +234,25 @@ def _check_layout(artifact: Artifact) -> None:
         raise ArtifactError("segment_users.npy, segment_of.npy: different lengths")
     if arrays["lists"].shape[1] < 1:
         raise ArtifactError("lists.npy: lists of no movies")
+    if has_recent:
+        _check_recent_layout(arrays, users, movies)
+
+
+def _check_recent_layout(arrays: dict[str, Array], users: int, movies: int) -> None:
+    """Check lengths, and that movie numbers have one type: mixed ones are slow to compare."""
+    shapes = {
+        "list_scores": arrays["lists"].shape,
+        "popularity": (movies,),
+        "seen_start": (users + 1,),
+        "related_movies": (movies, arrays["related_movies"].shape[1]),
+        "related_weights": arrays["related_movies"].shape,
+    }
+    for name, shape in shapes.items():
+        if arrays[name].shape != shape:
+            raise ArtifactError(f"{name}.npy: {list(arrays[name].shape)}, expected {list(shape)}")
+    for name in ("lists", "popular", "segment_popular", "seen_movies", "related_movies"):
+        if arrays[name].dtype != movie_number_dtype(movies):
+            raise ArtifactError(f"{name}.npy: wrong type of movie numbers")
 
 
 def _check_content(artifact: Artifact) -> None:
@@ -220,6 +270,28 @@ def _check_content(artifact: Artifact) -> None:
     segments = len(arrays["segment_popular"])
     if arrays["segment_of"].size and int(arrays["segment_of"].max()) >= segments:
         raise ArtifactError("segment_of.npy: a segment number out of range")
+    if _has_recent_parts(artifact):
+        _check_recent_content(arrays, movies)
+
+
+def _check_recent_content(arrays: dict[str, Array], movies: int) -> None:
+    """Check what `RecentRanking` relies on: numbers in range, ascending where it searches them."""
+    for first in range(0, movies, _CHECKED_ROWS):
+        rows = slice(first, first + _CHECKED_ROWS)
+        _check_rows("related_movies", np.asarray(arrays["related_movies"][rows]), movies)
+    for name in ("related_weights", "list_scores", "popularity"):
+        for first in range(0, len(arrays[name]), _CHECKED_ROWS):
+            if not np.isfinite(arrays[name][first : first + _CHECKED_ROWS]).all():
+                raise ArtifactError(f"{name}.npy: not a finite number")
+    start, seen = arrays["seen_start"], arrays["seen_movies"]
+    if start[0] != 0 or start[-1] != len(seen) or (np.diff(start) < 0).any():
+        raise ArtifactError("seen_start.npy: not ascending from 0 to the number of pairs")
+    if seen.size and int(seen.max()) >= movies:
+        raise ArtifactError("seen_movies.npy: a movie number out of range")
+    is_first = np.zeros(len(seen) + 1, bool)
+    is_first[start] = True
+    if not ((seen[1:] > seen[:-1]) | is_first[1:-1]).all():
+        raise ArtifactError("seen_movies.npy: movie numbers of a user not ascending")
 
 
 def _check_rows(name: str, rows: Array, movies: int) -> None:
