@@ -22,7 +22,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-from app.recent_activity.follower import follow_files
+from app.recent_activity.file_follower import follow_files
 from app.recent_activity.follower_metrics import FollowerMetrics
 from app.recent_activity.reader import RecentActivityReader
 from app.recent_activity.table_format import TABLE_NAME, StoredEvent, TableLayout

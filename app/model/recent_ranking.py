@@ -5,7 +5,7 @@ arrays are parts of the `lists` artifact (docs/artifact.md); docs/model.md has t
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import islice
 from math import exp2, inf, log1p, sqrt
 from typing import NamedTuple
@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from app.model.artifact import Array, Artifact
 from app.model.manifest import ArtifactError
+from app.recent_events import RecentEvent, to_seconds
 
 #: Section of the manifest's parameters.
 SECTION = "recent"
@@ -39,27 +40,11 @@ class RecentParams(BaseModel):
     half_life_hours: float = Field(gt=0)
     max_disliked: float = Field(ge=0, lt=1)
     lowest_weight: float = Field(ge=0, le=1)
-    full_minutes: int = Field(ge=1)
+    full_minutes: int = Field(ge=1, le=255)
     list: float = Field(ge=0)
     list_few: float = Field(ge=0)
     popularity: float = Field(gt=0)
     popularity_few: float = Field(ge=0)
-
-
-class RecentEvent(NamedTuple):
-    """A movie that the user watched or rated.
-
-    Attributes:
-        movie: the model's number of the movie; below 0 when the model does not know it.
-        minutes: number of different minutes watched; 0: only rated.
-        rating: the newest rating; None without one.
-        time: time of the newest event, in seconds since 1970.
-    """
-
-    movie: int
-    minutes: int
-    rating: float | None
-    time: float
 
 
 class UsedMovie(NamedTuple):
@@ -93,6 +78,8 @@ class RecentRanking:
 
     Attributes:
         params: how events count.
+        rating_scale: lowest and highest rating.
+        newest: time of the newest event of training, in seconds since 1970.
     """
 
     def __init__(
@@ -104,8 +91,9 @@ class RecentRanking:
         hidden: Iterable[int] = (),
     ) -> None:
         self.params = params
+        self.rating_scale = rating_scale
+        self.newest = newest
         self._lowest_rating, self._rating_range = rating_scale[0], rating_scale[1] - rating_scale[0]
-        self._newest = newest
         self._movies = len(arrays["popular"])
         self._hidden = frozenset((*hidden, self._movies))
         self._users, self._lists = arrays["users"], arrays["lists"]
@@ -185,7 +173,7 @@ class RecentRanking:
         not know, and those that the user disliked.
         """
         used = []
-        lowest, width, newest = self._lowest_rating, self._rating_range, self._newest
+        lowest, width, newest = self._lowest_rating, self._rating_range, self.newest
         max_disliked, factor = self.params.max_disliked, 1 - self.params.lowest_weight
         half_life = self._half_life_seconds
         for (movie, minutes, rating, time), fading in zip(events, self._fading, strict=False):
@@ -279,11 +267,6 @@ def _get_best(movies: Array, scores: Array | None, count: int) -> Array:
         movies, scores = movies[chosen], scores[chosen]
     ranked: Array = movies[np.negative(scores).argsort(kind="stable")]
     return ranked
-
-
-def to_seconds(time: datetime) -> float:
-    """Return the seconds since 1970 of a time without a zone, taken for UTC."""
-    return time.replace(tzinfo=UTC).timestamp()
 
 
 def _contains(numbers: Array, wanted: int) -> bool:

@@ -54,7 +54,6 @@ def follow(
     docs/recent-activity.md.
     """
     from app.ingest.commands import print_summary
-    from app.recent_activity.follower import follow_files, run_follower
     from app.shutdown import stop_event
 
     if directory is not None:
@@ -65,8 +64,12 @@ def follow(
         raise click.UsageError("--for needs a broker: MARQUEE_KAFKA_SERVERS is not set")
     with explain_errors():
         if files:
+            from app.recent_activity.file_follower import follow_files
+
             summary = follow_files(list(files), settings, stop_event())
         else:
+            from app.recent_activity.follower import run_follower
+
             summary = run_follower(settings, duration_seconds)
     if summary or as_json:
         print_summary(summary or {"status": "disabled"}, as_json)

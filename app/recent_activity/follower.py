@@ -1,15 +1,11 @@
-"""`marquee follow`: follow the Kafka stream, or read a log, into the file of recent activity.
+"""`marquee follow`: follow the Kafka stream into the file of recent activity.
 
 It reads the stream beside the collector, with positions of its own, which are committed with the
 events. A restart loses no message and counts none twice.
 """
 
-import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
-from functools import partial
 from threading import Event
 from typing import Any
 
@@ -17,19 +13,15 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exp
 
 from app import logs
 from app.http_server import create_app, start_server
-from app.ingest.batch_parser import LINE_KINDS
-from app.ingest.errors import IngestError
 from app.ingest.kafka.connection import ClientErrors, connection_options
 from app.ingest.kafka.consumer import UNAVAILABLE_ERRORS, TopicConsumer
-from app.ingest.line_reader import STDIN, LineReader, wait_for_input
 from app.ingest.store_files import lock_directory
 from app.recent_activity.errors import RecentActivityError
+from app.recent_activity.file_follower import open_table, summarize
 from app.recent_activity.follower_metrics import FollowerMetrics
-from app.recent_activity.store_import import has_store, import_store
-from app.recent_activity.table_directory import TableLimits, open_current_table
 from app.recent_activity.table_format import TableError
 from app.recent_activity.table_updater import TableUpdater
-from app.recent_activity.table_writer import NumberingFullError, TableWriter
+from app.recent_activity.table_writer import NumberingFullError
 from app.settings import Settings
 from app.shutdown import stop_event
 
@@ -76,83 +68,7 @@ def run_follower(settings: Settings, duration_seconds: float | None) -> dict[str
             f"no broker with {settings.kafka_topic} at {settings.kafka_servers}: "
             f"{follower.last_error}"
         )
-    return _summarize(follower.counts, follower.users, started)
-
-
-def follow_files(names: list[str], settings: Settings, stop: Event) -> dict[str, Any]:
-    """Read log files into the file, pipes as their lines arrive; return the summary.
-
-    Args:
-        names: paths, or `-` for standard input.
-        settings: all settings.
-        stop: ends the reading; the lines read so far are committed.
-
-    Raises:
-        IngestError: a file cannot be read to its end (its lines up to there are committed), the
-            event store is damaged, or another process writes the recent activity.
-        OSError: the file cannot be written.
-        RecentActivityError: no line is an event of a movie.
-        TableError, NumberingFullError: the file must be opened again, by another run.
-    """
-    started, metrics, counts = time.perf_counter(), FollowerMetrics(), Counter[str]()
-    directory = settings.recent_dir
-    with (
-        lock_directory(directory, "the recent activity"),
-        _open_table(settings, metrics) as table,
-    ):
-        updater = TableUpdater(settings, directory, table, metrics, counts)
-        for name in names:
-            _read_file(name, updater, stop)
-        users = table.users
-    if not (stop.is_set() or counts["watches"] or counts["ratings"]):
-        raise RecentActivityError(
-            f"{', '.join(names)}: none of {counts['lines']:,} lines is a watch or a rating"
-        )
-    return _summarize(counts, users, started)
-
-
-def _read_file(name: str, updater: TableUpdater, stop: Event) -> None:
-    while name == STDIN and not wait_for_input(sys.stdin, updater.seconds_left):
-        updater.commit()
-        if stop.is_set():
-            return
-    with LineReader(name) as reader:
-        try:
-            for lines in reader.read_available_lines():
-                updater.add_lines(lines)
-                while updater.is_due or not reader.wait(updater.seconds_left):
-                    updater.commit()
-                    if stop.is_set():
-                        return
-        except IngestError:
-            updater.commit()
-            raise
-    updater.commit()
-
-
-def _open_table(
-    settings: Settings, metrics: FollowerMetrics
-) -> AbstractContextManager[TableWriter]:
-    fill = partial(_fill, settings, metrics)
-    limits = TableLimits.from_settings(settings)
-    return open_current_table(settings.recent_dir, limits, fill, metrics.count_refused)
-
-
-def _fill(settings: Settings, metrics: FollowerMetrics, table: TableWriter) -> Mapping[str, Any]:
-    """Fill a new file from the event store, if there is one; return the positions."""
-    if not has_store(settings.store_dir):
-        return {}
-    return import_store(settings.store_dir, table, metrics.record_heartbeat)
-
-
-def _summarize(counts: Counter[str], users: int, started: float) -> dict[str, Any]:
-    seconds = time.perf_counter() - started
-    return {
-        **{kind: counts[kind] for kind in ("lines", *LINE_KINDS)},
-        "users": users,
-        "seconds": round(seconds, 3),
-        "lines_per_second": round(counts["lines"] / seconds),
-    }
+    return summarize(follower.counts, follower.users, started)
 
 
 class StreamFollower:
@@ -186,7 +102,7 @@ class StreamFollower:
         if duration_seconds is not None:
             self._end_at = time.monotonic() + duration_seconds
         while not self._is_over():
-            with _open_table(self._settings, self._metrics) as table:
+            with open_table(self._settings, self._metrics) as table:
                 directory = self._settings.recent_dir
                 updater = TableUpdater(self._settings, directory, table, self._metrics, self.counts)
                 try:

@@ -1,20 +1,21 @@
 """Group the events of log lines, or of the event store, by user and movie for the file."""
 
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 
 import polars as pl
 
 from app.ingest import patterns
 from app.ingest.batch_parser import ParsedBatch
 from app.recent_activity.table_format import NO_MINUTE, NewEvents
+from app.recent_events import to_seconds
 
 _NAN = float("nan")
 
 
-def to_seconds(time: datetime) -> int:
-    """Return the seconds since 1970 of a time without a zone, which counts as UTC."""
-    return max(0, int(time.replace(tzinfo=UTC).timestamp()))
+def to_stored_time(time: datetime) -> int:
+    """Return the whole seconds since 1970 of a time of the log, as the file has them."""
+    return max(0, int(to_seconds(time)))
 
 
 def median_time(batch: ParsedBatch) -> int | None:
@@ -24,7 +25,7 @@ def median_time(batch: ParsedBatch) -> int | None:
     """
     times = pl.concat([batch.watches["time"], batch.ratings["time"]]).drop_nulls()
     median = times.sort()[len(times) // 2] if len(times) else None
-    return None if median is None else to_seconds(median)
+    return None if median is None else to_stored_time(median)
 
 
 def group_events(

@@ -14,7 +14,7 @@ from contextlib import suppress
 from math import isnan
 from pathlib import Path
 from time import monotonic, time
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 from app import logs
 from app.recent_activity.table_format import (
@@ -27,41 +27,26 @@ from app.recent_activity.table_format import (
     read_layout,
     read_state,
 )
+from app.recent_events import UNKNOWN_MOVIE, RecentEvent
 
-State = Literal["found", "none", "absent", "foreign", "damaged", "overtaken", "uncached"]
+State = Literal["found", "none", "absent", "foreign", "damaged", "overtaken", "uncached", "opening"]
 #: The states of a look-up: events were found; the user has none; there is no file; the file has
 #: another format; the user's bucket or the file is damaged; it changed during every attempt to
-#: read it; it is not in memory.
-STATES: tuple[State, ...] = (
-    "found", "none", "absent", "foreign", "damaged", "overtaken", "uncached",
-)  # fmt: skip
-#: Number of a movie that the model does not have.
-UNKNOWN_MOVIE = -1
+#: read it; it is not in memory; a new file's movie ids are being read.
+STATES: tuple[State, ...] = get_args(State)
 _ATTEMPTS = 4
 _CHECK_INTERVAL_SECONDS = 1.0
+#: Movie ids that one look-up reads at most, in bytes: those of a new file take several look-ups.
+_MAX_NAME_BYTES = 16_384
 
 _log = logs.get(__name__)
 
 
-class RecentEvent(NamedTuple):
-    """One of a user's last movies.
-
-    Attributes:
-        movie: the model's number of the movie, or `UNKNOWN_MOVIE`; without a model's numbers, the
-            number in the file.
-        minutes: number of different minutes watched; 0: only rated.
-        rating: the newest rating; None without one.
-        time: time of the newest event, in seconds since 1970; the log's local time counts as UTC.
-    """
-
-    movie: int
-    minutes: int
-    rating: float | None
-    time: int
-
-
 class Lookup(NamedTuple):
-    """The result of one look-up; `events` are the newest first, and empty unless found."""
+    """The result of one look-up; `events` are the newest first, and empty unless found.
+
+    Without a model's numbers, their movies are those of the file.
+    """
 
     state: State
     events: tuple[RecentEvent, ...] = ()
@@ -103,9 +88,12 @@ class RecentActivityReader:
         """Return the last movies of a user. Never raises, and waits for no page of the disk."""
         try:
             if monotonic() >= self._check_at:
-                self.refresh()
+                self._refresh(_MAX_NAME_BYTES)
             if self._descriptor < 0:
                 return _RESULTS[self._failure]
+            if self._name_bytes < self._state.name_bytes:
+                self._check_at = 0.0
+                return _RESULTS["opening"]
             return self._get(user_id)
         except Exception as error:  # noqa: BLE001 - a request is answered without recent events
             self._fail("damaged", error)
@@ -115,25 +103,33 @@ class RecentActivityReader:
     def age_seconds(self) -> float | None:
         """Time since the last commit; None where no file can be read."""
         if monotonic() >= self._check_at:
-            self.refresh()
+            self._refresh(_MAX_NAME_BYTES)
         return None if self._descriptor < 0 else max(0.0, time() - self._state.committed_at)
+
+    @property
+    def newest_time(self) -> int:
+        """Time of the newest events of all users at the last check, in seconds since 1970."""
+        return self._state.newest_time
 
     def refresh(self) -> None:
         """Open the file, or a new one, or read its last commit and new movie ids. Never raises.
 
-        A look-up does it every second. Call it when a worker starts, since it reads all movie ids
-        of a new file.
+        A look-up does it every second, with a bounded number of movie ids. Call it when a worker
+        starts, since it reads all of them.
         """
+        self._refresh(None)
+
+    def _refresh(self, max_name_bytes: int | None) -> None:
         self._check_at = monotonic() + _CHECK_INTERVAL_SECONDS
         try:
             found = self._path.stat()
             if self._descriptor < 0 or (found.st_dev, found.st_ino) != self._inode:
                 self._open()
-                self._read_commit()
+                self._read_commit(max_name_bytes)
             elif found.st_size < self._layout.names_offset:
                 raise TableError("damaged", "the file was truncated")
             else:
-                self._read_next_commit()
+                self._read_next_commit(max_name_bytes)
         except FileNotFoundError as error:
             self._fail("absent", error)
         except TableError as error:
@@ -157,26 +153,34 @@ class RecentActivityReader:
         self._numbers, self.movie_ids, self._name_bytes = [], [], 0
         self._failure = "absent"
 
-    def _read_commit(self) -> None:
-        """Read the state, and the movie ids that were added since it was read before."""
+    def _read_commit(self, max_name_bytes: int | None) -> None:
+        """Read the state, and movie ids that were added since it was read before.
+
+        Args:
+            max_name_bytes: read at most so many bytes of movie ids; None: all.
+        """
         state = read_state(self._descriptor, self._layout)
         offset = self._layout.names_offset + self._name_bytes
-        packed = read_at(self._descriptor, offset, state.name_bytes - self._name_bytes)
-        names = self._layout.unpack_names(packed, len(self._numbers))
-        if len(self._numbers) + len(names) != state.movies:
+        missing = state.name_bytes - self._name_bytes
+        length = missing if max_name_bytes is None else min(missing, max_name_bytes)
+        is_part = length < missing
+        packed = read_at(self._descriptor, offset, length)
+        names, end = self._layout.unpack_whole_names(packed, len(self._numbers))
+        if not is_part and (end < missing or len(self._numbers) + len(names) != state.movies):
             raise TableError("damaged", "the file has other movie ids than its state says")
         if self._model_numbers is None:
             self.movie_ids += names
-            self._numbers += range(len(self._numbers), state.movies)
+            self._numbers += range(len(self._numbers), len(self.movie_ids))
         else:
             get = self._model_numbers.get
             self._numbers += [get(name, UNKNOWN_MOVIE) for name in names]
-        self._name_bytes, self._state = state.name_bytes, state
+        self._name_bytes += end
+        self._state = state
 
-    def _read_next_commit(self) -> None:
+    def _read_next_commit(self, max_name_bytes: int | None) -> None:
         """Read what was committed since; where that is damaged, the age of the last one grows."""
         with suppress(TableError):
-            self._read_commit()
+            self._read_commit(max_name_bytes)
 
     def _fail(self, state: State, error: Exception) -> None:
         """Answer with a state until the next check."""
@@ -242,7 +246,7 @@ class RecentActivityReader:
                 for movie, event_time, minutes, _, _, rating in stored
             ]
         except IndexError:  # a movie that was added since the last check
-            self._read_next_commit()
+            self._read_next_commit(_MAX_NAME_BYTES)
             known = [event for event in stored if event[0] < len(numbers)]
             return Lookup("found") if not known else self._to_lookup(known)
         return Lookup("found", tuple(events))

@@ -11,7 +11,7 @@ from app.ingest import patterns
 from app.ingest.retention import newest_event_time
 from app.ingest.store_files import read_manifest
 from app.ingest.store_reader import StoreSnapshot, open_store
-from app.recent_activity.log_events import to_seconds
+from app.recent_activity.log_events import to_stored_time
 from app.recent_activity.table_format import NO_MINUTE, StoredEvent
 from app.recent_activity.table_writer import TableWriter
 
@@ -45,7 +45,7 @@ def import_store(
     with open_store(store) as snapshot:
         newest = newest_event_time(snapshot)
         if newest is not None:
-            table.advance_time(to_seconds(newest))
+            table.advance_time(to_stored_time(newest))
             min_time = newest - timedelta(seconds=table.retention_seconds)
             is_recent = pl.col("time") >= min_time
             for bucket in snapshot.buckets:

@@ -247,19 +247,30 @@ class TableLayout:
         Raises:
             TableError: one is damaged or incomplete.
         """
+        names, end = self.unpack_whole_names(packed, first_number)
+        if end < len(packed):
+            raise TableError("damaged", "the movie ids end within one")
+        return names
+
+    def unpack_whole_names(self, packed: bytes, first_number: int) -> tuple[list[str], int]:
+        """Return the movie ids that are complete, and where the last one of them ends.
+
+        Raises:
+            TableError: one is damaged.
+        """
         names: list[str] = []
         offset = 0
-        while offset < len(packed):
-            if offset + _NAME_HEAD.size > len(packed):
-                raise TableError("damaged", "the movie ids end within one")
+        while offset + _NAME_HEAD.size <= len(packed):
             checksum, length = _NAME_HEAD.unpack_from(packed, offset)
-            offset += _NAME_HEAD.size
-            encoded = packed[offset : offset + length]
+            start = offset + _NAME_HEAD.size
+            if start + length > len(packed):
+                break
+            encoded = packed[start : start + length]
             if checksum != self._name_checksum(first_number + len(names), encoded):
                 raise TableError("damaged", "the checksum of a movie id is wrong")
             names.append(encoded.decode())
-            offset += length
-        return names
+            offset = start + length
+        return names, offset
 
     def _name_checksum(self, number: int, encoded: bytes) -> int:
         return zlib.crc32(encoded, zlib.crc32(number.to_bytes(4, "little"), self.seed))

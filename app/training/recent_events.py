@@ -19,7 +19,7 @@ from app.ingest.merge import merge_ratings, merge_watch_events
 from app.ingest.schemas import RATING_EVENTS, WATCH_EVENTS, WATCHES, conform
 from app.ingest.time_limits import TimeLimits
 from app.ingest.training_tables import is_parquet, read_ratings
-from app.model.recent_ranking import RecentEvent, to_seconds
+from app.recent_events import RecentEvent, to_seconds
 from app.training.interactions import Interactions, encode_interactions
 from app.training.replay import KEPT_MOVIES
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app.model.recent_ranking import RecentEvent, to_seconds
 from app.model.recommendation_lists import RecommendationLists
+from app.recent_events import RecentEvent, to_seconds
 from app.training.interactions import Interactions
 
 #: Time from an event until it is known to the service, in seconds: 1 s, 10 min, 1 h, 12 h, 2 days.

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app.model.recent_ranking import RecentEvent
+from app.recent_events import RecentEvent
 from app.training.fit import fit_models
 from app.training.interactions import Interactions
 from app.training.load import load_interactions

@@ -18,7 +18,7 @@ from app.ingest.log_parser import ONE_TO_FIVE, Rating, Watch, parse_line
 from app.ingest.store_files import lock_directory
 from app.ingest.store_writer import open_writer
 from app.recent_activity.errors import RecentActivityError
-from app.recent_activity.follower import follow_files
+from app.recent_activity.file_follower import follow_files
 from app.recent_activity.removal import remove_user
 from app.recent_activity.table_writer import REFUSED_NAME, open_table
 from app.settings import Settings, read_settings

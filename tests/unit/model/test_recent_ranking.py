@@ -4,8 +4,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.model.recent_ranking import RankedMovies, RecentEvent, RecentRanking, to_seconds
+from app.model.recent_ranking import RankedMovies, RecentRanking
 from app.model.recommendation_lists import RecommendationLists, movie_number_dtype
+from app.recent_events import RecentEvent, to_seconds
 from tests.conftest import MOVIES, write_lists
 from tests.support.recent import NEWEST, add_recent_parts, make_recent_params
 

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from app.recent_activity import reader as reader_module
-from app.recent_activity.reader import UNKNOWN_MOVIE, RecentActivityReader, RecentEvent
+from app.recent_activity.reader import RecentActivityReader
 from app.recent_activity.table_format import BUCKETS_OFFSET, PAGE_BYTES, TABLE_NAME, TableLayout
 from app.recent_activity.table_writer import create_table, open_table
+from app.recent_events import UNKNOWN_MOVIE, RecentEvent
 from tests.support.recent_activity import (
     NOW,
     add_users,
