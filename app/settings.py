@@ -266,6 +266,10 @@ class IngestSettings(BaseModel):
 class RecentActivitySettings(BaseModel):
     """Recent activity of users."""
 
+    recent_enabled: bool = Field(
+        True,
+        description="Let recommendations depend on recent activity, where there is a file of it.",
+    )
     recent_dir: NonEmptyPath = Field(
         Path("data/recent"),
         description="Directory of the file with each user's last movies.",

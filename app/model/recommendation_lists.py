@@ -11,12 +11,14 @@ import numpy as np
 
 from app.model.artifact import Array, Artifact, open_artifact, verify_artifact
 from app.model.manifest import ArtifactError, Manifest
-from app.model.recent_ranking import RecentRanking
+from app.model.packed_events import EventPacker
+from app.model.recent_ranking import RankedMovies, RecentRanking
+from app.recent_events import RecentEvent
 
 #: Directory of the artifact inside a model directory.
 LISTS = "lists"
 
-Source = Literal["personal", "popular"]
+Source = Literal["personal", "popular", "recent"]
 _MOVIE_ID = re.compile(r"[^\s,\x00-\x1f\x7f]+")
 #: Rows of `lists` that are checked at a time.
 _CHECKED_ROWS = 100_000
@@ -78,13 +80,16 @@ class Recommendation:
 
     Attributes:
         text: movie ids, best first, joined by commas; the body of the response.
-        source: `personal` for a list of the user's own, `popular` for the fallback.
+        source: `personal` for a list of the user's own, `popular` for the fallback, `recent` for a
+            list that depends on recent events.
         movie_numbers: the movies in the same order, packed as `movie_number_dtype`.
+        recent_events: those that it depends on, packed (`packed_events`); empty for other sources.
     """
 
     text: str
     source: Source
     movie_numbers: bytes
+    recent_events: bytes = b""
 
 
 class RecommendationLists:
@@ -125,6 +130,9 @@ class RecommendationLists:
         self.recent: RecentRanking | None = None
         if _has_recent_parts(artifact):
             self.recent = RecentRanking.from_artifact(artifact, self._hidden)
+            self._packer = EventPacker(
+                artifact.manifest.movies, self._dtype, self.recent.rating_scale
+            )
         self._popular_fallback: Recommendation = self._format(self._popular, "popular")
         self._segment_fallbacks: list[Recommendation] = [
             self._format(self._replace_hidden(row), "popular")
@@ -179,6 +187,50 @@ class RecommendationLists:
             if numbers[0] < len(self.movie_ids):
                 return self._format(numbers, "personal")
         return self._fallback(user_id)
+
+    def rank_recent(
+        self, user_id: int, events: Sequence[RecentEvent], now: float
+    ) -> tuple[Recommendation, RankedMovies] | None:
+        """Blend the user's list, or the popular movies, with what goes with recent movies.
+
+        Args:
+            user_id: the user, known to the model or not.
+            events: the user's recent movies, newest first.
+            now: time of the request, in seconds since 1970 as the events have it.
+
+        Returns:
+            The recommendation, and the recent movies that had an effect; None where the list stays
+            that of `get`: the artifact lacks the arrays, or no movie of the model is newer than its
+            data.
+        """
+        ranking = self.recent
+        if ranking is None:
+            return None
+        newest = ranking.newest
+        if not any(time > newest and movie >= 0 for movie, _, _, time in events):
+            return None
+        moment = round(now)
+        rounded = self._packer.round(events, moment)
+        ranked = ranking.rank(user_id, rounded, moment, self._length)
+        packed = self._packer.pack(rounded, moment, [movie for movie, _ in ranked.used])
+        return self._to_recent(ranked, packed), ranked
+
+    def remake(self, user_id: int, source: Source, recent_events: bytes) -> Recommendation:
+        """Make a recommendation again from what was recorded of it.
+
+        Raises:
+            ValueError: it cannot have been made with this model.
+        """
+        if source != "recent":
+            return self.get(user_id)
+        if self.recent is None:
+            raise ValueError("the model lacks the parts for recent events")
+        events, now, _ = self._packer.unpack(recent_events)
+        return self._to_recent(self.recent.rank(user_id, events, now, self._length), recent_events)
+
+    def _to_recent(self, ranked: RankedMovies, packed: bytes) -> Recommendation:
+        numbers = np.array(ranked.movies, self._dtype).tobytes()
+        return Recommendation(self._join_ids(ranked.movies), "recent", numbers, packed)
 
     def _fallback(self, user_id: int) -> Recommendation:
         """The popular movies of the user's segment, where it is known, or of all users."""

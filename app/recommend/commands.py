@@ -68,7 +68,7 @@ def recommend(
         raise click.UsageError("give either user ids or --users-file")
     with explain_errors():
         lists = RecommendationLists.open(model or settings.model_dir, n, settings.hidden_movie_ids)
-        recommend_one, known_users = _choose_source(settings, lists, recent, n)
+        recommend_one, known_users = _choose_source(settings, lists, recent)
     wanted: Iterable[int] = users or known_users
     if users_file:
         wanted = _read_user_ids(users_file)
@@ -81,7 +81,7 @@ def recommend(
 
 
 def _choose_source(
-    settings: Settings, lists: "RecommendationLists", recent: Path | None, n: int
+    settings: Settings, lists: "RecommendationLists", recent: Path | None
 ) -> tuple[Callable[[int], Row], list[int]]:
     """Return what recommends to a user, and the users of the recent events."""
 
@@ -96,19 +96,17 @@ def _choose_source(
     from app.training.errors import TrainingError
     from app.training.recent_events import KEPT_MOVIES, read_recent_events
 
-    ranking = lists.recent
-    if ranking is None:
+    if lists.recent is None:
         raise TrainingError("the model lacks the parts for recent events: train it anew")
     scale = (settings.rating_min, settings.rating_max)
     times = TimeLimits.from_settings(settings)
     events = read_recent_events(recent, lists.movie_ids, scale, KEPT_MOVIES, times)
 
     def recommend_with_recent(user: int) -> Row:
-        own = events.by_user.get(user)
-        if own is None:
+        found = lists.rank_recent(user, events.by_user.get(user, ()), events.now)
+        if found is None:
             return recommend_stored(user)
-        ranked = ranking.rank(user, own, events.now, n)
-        names = lists.movie_ids
+        ranked, names = found[1], lists.movie_ids
         return {
             "user_id": user,
             "movie_ids": [names[movie] for movie in ranked.movies],

@@ -1,5 +1,6 @@
 """Models with the parts for recent events, for tests."""
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 
 from app.model.artifact import ModelMetadata, write_array, write_manifest
 from app.model.recent_ranking import RecentParams
+from app.recent_events import to_seconds
 from tests.conftest import MOVIES, USERS
 
 PARAMS: dict[str, Any] = {
@@ -25,6 +27,7 @@ PARAMS: dict[str, Any] = {
 }
 #: Time of the newest event of training.
 NEWEST = "2026-05-01T00:00:00"
+NEWEST_SECONDS = to_seconds(datetime.fromisoformat(NEWEST))
 
 
 def make_recent_params(**changes: float) -> RecentParams:

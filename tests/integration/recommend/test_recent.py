@@ -7,8 +7,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from app.model.recent_ranking import RecentEvent
 from app.model.recommendation_lists import RecommendationLists
+from app.recent_events import RecentEvent
 from tests.conftest import MOVIES, write_lists
 from tests.integration.training.conftest import run
 from tests.support.recent import add_recent_parts
