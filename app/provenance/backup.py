@@ -27,7 +27,7 @@ _FORMAT = 1
 _HEADER = "backup.json"
 _STORE = "store"
 #: `reccom` last: the records that an interrupted restore has written can be traced.
-_TABLES = ("tracking", "build", "catalogue", "reccom")
+_TABLES = ("tracking", "build", "configuration", "catalogue", "reccom")
 
 _log = logs.get(__name__)
 
@@ -136,7 +136,8 @@ def _restore_rows(engine: sa.Engine, table: sa.Table, lines: IO[bytes]) -> int:
             "restore it with the version that made it"
         )
     for row in rows:
-        row.update({name: base64.b64decode(row[name]) for name in binary})
+        encoded = {name: row[name] for name in binary if row.get(name) is not None}
+        row.update({name: base64.b64decode(value) for name, value in encoded.items()})
     if rows:
         with engine.begin() as connection:
             insert_ignore(connection, table, rows)

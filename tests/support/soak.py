@@ -34,7 +34,10 @@ PARTS: dict[str, tuple[str, ...]] = {
         "tests/e2e/test_recreate_under_load.py",
         "tests/e2e/test_stalls.py",
     ),
-    "provenance": ("tests/e2e/test_provenance.py",),
+    "provenance": (
+        "tests/e2e/test_provenance.py",
+        "tests/unit/provenance/test_remade_lists.py",
+    ),
     "releases": (
         "tests/e2e/test_inconclusive_release.py",
         "tests/e2e/test_interrupted_release.py",

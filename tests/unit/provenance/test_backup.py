@@ -38,7 +38,14 @@ def test_a_restored_backup_equals_the_original(
     monkeypatch.setattr("app.provenance.backup._CHUNK_ROWS", rows)
     archive = io.BytesIO()
     counts = write_backup(filled.engine(), tmp_path / "store", archive)
-    assert counts == {"tracking": 1, "build": 1, "catalogue": 1, "reccom": 500, "store": 2}
+    assert counts == {
+        "tracking": 1,
+        "build": 1,
+        "configuration": 1,
+        "catalogue": 1,
+        "reccom": 500,
+        "store": 2,
+    }
     archive.seek(0)
     empty = connect(Settings(database=f"sqlite:///{tmp_path}/empty.db"))
     assert restore_backup(empty, tmp_path / "new" / "store", archive) == counts

@@ -2,19 +2,25 @@
 
 import importlib
 import io
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
 from sqlalchemy.dialects import mysql, sqlite
-from sqlalchemy.schema import CreateIndex, CreateTable
+from sqlalchemy.schema import CreateColumn, CreateIndex
 
+from app.provenance.database import connect, upgrade
 from app.provenance.tables import metadata, partition_day, request_time_us
 from app.service.recommend import new_request_id
+from app.settings import Settings
 from tests.support.provenance import RANDOM_PART
 
-MIGRATION = importlib.import_module("app.provenance.migrations.versions.0001_tables")
+MIGRATIONS = [
+    importlib.import_module(f"app.provenance.migrations.versions.{name}")
+    for name in ("0001_tables", "0002_recent_events")
+]
 
 
 def one_line(statement: object) -> str:
@@ -22,18 +28,32 @@ def one_line(statement: object) -> str:
 
 
 @pytest.mark.parametrize("dialect", [sqlite.dialect(), mysql.dialect()])
-def test_the_migration_creates_the_declared_tables(dialect: sa.Dialect) -> None:
+def test_the_migrations_create_the_declared_tables(dialect: sa.Dialect) -> None:
     output = io.StringIO()
     context = MigrationContext.configure(
         dialect=dialect, opts={"as_sql": True, "output_buffer": output}
     )
     with Operations.context(context):
-        MIGRATION.upgrade()
+        for migration in MIGRATIONS:
+            migration.upgrade()
     created = one_line(output.getvalue())
     for table in metadata.tables.values():
-        assert one_line(CreateTable(table).compile(dialect=dialect)) in created
+        assert f"CREATE TABLE {table.name} (" in created
+        for column in table.columns:
+            assert one_line(CreateColumn(column).compile(dialect=dialect)) in created
         for index in table.indexes:
             assert one_line(CreateIndex(index).compile(dialect=dialect)) in created
+
+
+def test_each_migration_leaves_tables_that_the_version_before_can_write(tmp_path: Path) -> None:
+    engine = connect(Settings(database=f"sqlite:///{tmp_path}/p.db"))
+    upgrade(engine)
+    found = sa.inspect(engine)
+    for table in metadata.tables.values():
+        columns = {c["name"]: c["nullable"] for c in found.get_columns(table.name)}
+        assert columns == {c.name: bool(c.nullable) for c in table.columns}
+    added = {c.name for c in metadata.tables["reccom"].columns if c.nullable}
+    assert added == {"configuration_id", "recent_events"}
 
 
 @pytest.mark.parametrize(
