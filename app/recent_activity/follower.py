@@ -23,6 +23,7 @@ from app.recent_activity.table_format import TableError
 from app.recent_activity.table_updater import TableUpdater
 from app.recent_activity.table_writer import NumberingFullError
 from app.settings import Settings
+from app.settings_watch import SettingsWatch
 from app.shutdown import stop_event
 
 #: Group of the positions that are committed to Kafka for lag tools.
@@ -48,6 +49,9 @@ def run_follower(settings: Settings, duration_seconds: float | None) -> dict[str
         RecentActivityError: no broker responded within the duration.
     """
     stop, started = stop_event(), time.perf_counter()
+    watch = SettingsWatch(settings, stop)
+    if duration_seconds is None:
+        watch.start()
     metrics = FollowerMetrics()
     metrics.configured.set(bool(settings.kafka_servers))
     server = start_server(settings.follower_bind, create_app(metrics.registry, metrics.is_alive))
@@ -63,6 +67,8 @@ def run_follower(settings: Settings, duration_seconds: float | None) -> dict[str
     finally:
         if server:
             server.stop()
+        if duration_seconds is None:
+            watch.restart_if_changed()
     if duration_seconds is not None and not follower.was_connected:
         raise RecentActivityError(
             f"no broker with {settings.kafka_topic} at {settings.kafka_servers}: "

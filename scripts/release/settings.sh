@@ -29,7 +29,7 @@ set_setting() { # NAME VALUE SOURCE
         pattern='(auto|https?://[^[:space:]]+)' reason='an http URL'
     elif [[ $1 =~ ^RELEASE_(ANALYSIS_WINDOW|GUARD_WINDOW|GUARD_INTERVAL)$ ]]; then
         pattern='0*[1-9][0-9]{0,8}[smhd]?' reason='a duration above 0'
-    elif [[ $1 =~ _(RATIO|SHARE|SUCCESS_DECREASE|FALLBACK_INCREASE)$ ]]; then
+    elif [[ $1 =~ _(RATIO|SHARE|SUCCESS_DECREASE|FALLBACK_INCREASE|UNUSED_INCREASE)$ ]]; then
         pattern='0*(0|0?\.[0-9]{1,9}|1(\.0{1,9})?)' reason='a share from 0 to 1'
     elif [[ $default =~ ^[0-9]+[smhd]$ ]]; then pattern='[0-9]{1,9}[smhd]?'
     elif [[ $default =~ ^[0-9]+$ ]]; then pattern='[0-9]{1,9}'

@@ -171,6 +171,19 @@ teardown() { [[ -z ${running:-} ]] || kill -9 "$running" 2>/dev/null || true; }
     done
 }
 
+@test "verdict: a value that is only shown has no effect" {
+    jq -nc 'def result($series): {status: "success", data: {result: $series}};
+        ([], [{value: [1, "-0.7"]}]) as $shown
+        | [{rule: {record: "release:requests", labels: {at_least: "LIMIT"}}, response: result([{value: [1, "1"]}])},
+           {rule: {record: "release:recent_increase", labels: {shown_only: "yes"}}, response: result($shown)}]' |
+        while read -r input; do
+            jq -c --arg kind verdict --argjson window_seconds 1 --argjson evaluated_at 1 --argjson settings '{"LIMIT": "0.5"}' \
+                -f "$root/scripts/release/verdict.jq" <<<"$input"
+        done >"$FAKES/verdicts"
+    [[ $(jq -r .verdict "$FAKES/verdicts" | tr '\n' ' ') == "PROMOTE PROMOTE " ]]
+    [[ $(jq -r '.checks[1] | "\(.value) \(.limit)"' "$FAKES/verdicts") == $'null not judged\n-0.7 not judged' ]]
+}
+
 @test "start: leaves the canary unchanged if the build fails" {
     BUILD_FAILS=1 release start
     [[ $status == 1 && $stderr == *"no space left"* && ! -e $FAKES/ups ]]

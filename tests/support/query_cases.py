@@ -69,11 +69,18 @@ def scraped(slot: str, values: str = "1x60") -> Series:
     return {f"up{{{labels(slot)}}}": values}
 
 
-def recommended(slot: str, personal: int, popular: int) -> Series:
-    counts = {"personal": personal, "popular": popular}
+def recommended(slot: str, personal: int, popular: int, recent: int = 0) -> Series:
+    counts = {"personal": personal, "popular": popular, "recent": recent}
     return {
         f"marquee_recommendations_total{{{labels(slot, source=source)}}}": f"0+{count}x60"
         for source, count in counts.items()
+    }
+
+
+def without_recent_activity(slot: str, **reasons: int) -> Series:
+    return {
+        f"marquee_recent_unused_total{{{labels(slot, reason=reason)}}}": f"0+{count}x60"
+        for reason, count in reasons.items()
     }
 
 
@@ -89,7 +96,8 @@ CASES = [
         | recommended("stable-1", 48, 12) | recommended("stable-2", 48, 12),
         {"requests": 1200, "scraped_ratio": 1, "mean_seconds": 0.1, "p99_seconds": 0.099,
          "success_ratio": 1, "timeout_ratio": 0, "mean_increase_seconds": 0,
-         "success_decrease": 0, "fallback_increase": 0, "traffic_share": 0.2},
+         "success_decrease": 0, "fallback_increase": 0, "traffic_share": 0.2,
+         "recent_unused_increase": 0, "recent_increase": 0},
     ),
     Case(
         "a latency of 700 ms exceeds the limit of the mean and the stable slots by 600 ms",
@@ -140,7 +148,7 @@ CASES = [
         dict.fromkeys(
             ["requests", "scraped_ratio", "mean_seconds", "p99_seconds", "success_ratio",
              "timeout_ratio", "mean_increase_seconds", "success_decrease", "fallback_increase",
-             "traffic_share"]
+             "traffic_share", "recent_unused_increase", "recent_increase"]
         ),
     ),
     Case(
@@ -191,6 +199,23 @@ CASES = [
         "fallback recommendations are 100 % in the canary and 20 % in the stable slots",
         recommended("canary", 0, 30) | recommended("stable-1", 48, 12),
         {"fallback_increase": 0.8},
+    ),
+    Case(
+        "recommendations by recent activity are no fallback, however the rest divides",
+        recommended("canary", 24, 6, 0) | recommended("stable-1", 10, 20, 70),
+        {"fallback_increase": 0, "recent_increase": -0.7},
+    ),
+    Case(
+        "the canary cannot use recent activity in 60 % of its responses, the stable slots in 10 %",
+        recommended("canary", 10, 0) | without_recent_activity("canary", damaged=5, absent=1)
+        | recommended("stable-1", 10, 0) | without_recent_activity("stable-1", uncached=1),
+        {"recent_unused_increase": 0.5},
+    ),
+    Case(
+        "a stable version of before there was recent activity could use all there was",
+        recommended("canary", 10, 0) | without_recent_activity("canary", model=10)
+        | recommended("stable-1", 10, 0),
+        {"recent_unused_increase": 1},
     ),
     Case(
         "half of the traffic is a traffic share of 0.5",
