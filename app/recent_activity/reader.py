@@ -23,6 +23,7 @@ from app.recent_activity.table_format import (
     TableError,
     TableLayout,
     TableState,
+    pack_user_id,
     read_at,
     read_layout,
     read_state,
@@ -191,7 +192,13 @@ class RecentActivityReader:
         self._failure, self._check_at = state, check_at
 
     def _get(self, user_id: int) -> Lookup:
-        for bucket in self._layout.find_buckets(user_id):
+        layout = self._layout
+        key = pack_user_id(user_id)
+        for bucket in layout.find_buckets(user_id):
+            if not self._read_page(layout.bucket_offset(bucket)):
+                return _RESULTS["uncached"]
+            if layout.lacks_user(self._page, bucket, key):
+                continue
             result = self._get_from(bucket, user_id)
             if result is not None:
                 return result

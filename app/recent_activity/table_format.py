@@ -53,6 +53,8 @@ _ENTRY_HEAD = struct.Struct("<IIq")
 _EVENT = struct.Struct("<IIHHHe")
 _NAME_HEAD = struct.Struct("<IB")
 
+pack_user_id = struct.Struct("<q").pack
+
 _MASK = 0xFFFFFFFFFFFFFFFF
 _ZEROS = bytes(PAGE_BYTES)
 
@@ -179,6 +181,16 @@ class TableLayout:
         if checksum == zlib.crc32(directory[4:], self.seed) and number == bucket:
             return self._ids.unpack_from(directory, _DIRECTORY_HEAD.size)
         return self._no_users if directory == self._empty_directory else None
+
+    def lacks_user(self, page: bytes | bytearray, bucket: int, packed_user_id: bytes) -> bool:
+        """Return whether a bucket is intact and without a user; False if that is not certain."""
+        directory = page[: self.directory_bytes]
+        if packed_user_id in directory:
+            return False
+        if directory == self._empty_directory:
+            return True
+        checksum, number = _DIRECTORY_HEAD.unpack_from(directory)
+        return number == bucket and checksum == zlib.crc32(directory[4:], self.seed)
 
     def pack_directory(self, bucket: int, user_ids: Sequence[int]) -> bytes:
         """Return the directory of a bucket."""

@@ -41,6 +41,8 @@ _MAX_JOURNAL_BYTES = 32 << 20
 _CHECKPOINT_INTERVAL_SECONDS = 300.0
 #: Buckets of a new file that are held in memory before they are written.
 _MAX_BULK_BUCKETS = 4096
+#: Bytes of the file that are requested at a time: the kernel may read no more for one request.
+_REQUESTED_BYTES = 131_072
 #: Buckets that are read at a time to check them.
 _CHECKED_BUCKETS = 256
 #: Movie ids of a file; corrupted ids would otherwise add up without end.
@@ -392,6 +394,7 @@ def open_table(directory: Path) -> TableWriter:
         if _count_users(descriptor, layout) != writer.state.users:
             raise TableError("damaged", "the file has not as many users as its state says")
         writer.checkpoint(erase=True)  # another start need not write them again
+        request_pages(directory / TABLE_NAME, layout)
     except BaseException:
         os.close(descriptor)
         if journal:
@@ -469,12 +472,23 @@ def create_table(
         writer.checkpoint()
     finally:
         writer.close()
+    request_pages(new, layout)
     with suppress(FileNotFoundError):
         (directory / REFUSED_NAME).unlink()
     with suppress(FileNotFoundError):
         os.link(path, directory / REFUSED_NAME)
     new.replace(path)
     fsync(directory)
+
+
+def request_pages(path: Path, layout: TableLayout) -> None:
+    """Request the buckets of a file into memory, the empty ones too: readers wait for none."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        for offset in range(BUCKETS_OFFSET, layout.names_offset, _REQUESTED_BYTES):
+            os.posix_fadvise(descriptor, offset, _REQUESTED_BYTES, os.POSIX_FADV_WILLNEED)
+    finally:
+        os.close(descriptor)
 
 
 def min_table_bytes(movies_per_user: int, max_users: int) -> int:
