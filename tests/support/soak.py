@@ -32,6 +32,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "stack": (
         "tests/e2e/test_backup.py",
         "tests/e2e/test_recent_activity.py",
+        "tests/e2e/test_recent_delay.py",
         "tests/e2e/test_recreate_under_load.py",
         "tests/e2e/test_stalls.py",
     ),

@@ -31,3 +31,14 @@ def test_only_nginx_and_the_simulated_users_depend_on_slots() -> None:
 
 def test_slots_depend_on_no_other_service() -> None:
     assert not [slot for slot in SLOTS if "depends_on" in SERVICES[slot]]
+
+
+def test_only_the_follower_writes_the_recent_activity() -> None:
+    mounts = {
+        name: [volume for volume in service.get("volumes", []) if volume.startswith("recent:")]
+        for name, service in SERVICES.items()
+    }
+    assert {name: found for name, found in mounts.items() if found} == {
+        "recent": ["recent:/recent"],
+        **dict.fromkeys(SLOTS, ["recent:/recent:ro"]),
+    }

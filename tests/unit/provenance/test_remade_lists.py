@@ -82,6 +82,7 @@ def trace(settings: Settings, *arguments: object) -> Result:
     return CliRunner().invoke(marquee, ["trace", *map(str, arguments)], env=variables)
 
 
+@pytest.mark.timeout(1800 if IS_SOAK else 300)
 def test_answers_of_all_sources_are_made_again(settings: Settings, model: Path) -> None:
     rng = random.Random(5)
     fill_recent_activity(settings.recent_dir, rng)
