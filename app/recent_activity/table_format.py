@@ -190,7 +190,7 @@ class TableLayout:
         if directory == self._empty_directory:
             return True
         checksum, number = _DIRECTORY_HEAD.unpack_from(directory)
-        return number == bucket and checksum == zlib.crc32(directory[4:], self.seed)
+        return bool(number == bucket and checksum == zlib.crc32(directory[4:], self.seed))
 
     def pack_directory(self, bucket: int, user_ids: Sequence[int]) -> bytes:
         """Return the directory of a bucket."""

@@ -120,5 +120,6 @@ def test_the_follower_catches_up_after_an_outage(
         caught_up = time.monotonic() - started
     record_measurement(
         f"follower stopped for {OUTAGE_SECONDS} s at {LINES_PER_SECOND} lines/s: {answers} answers "
-        f"meanwhile, none failed; first new one after {first:.1f} s, caught up after {caught_up:.1f} s"
+        f"meanwhile, none failed; the first new one after {first:.1f} s, caught up after "
+        f"{caught_up:.1f} s"
     )

@@ -40,5 +40,5 @@ def test_only_the_follower_writes_the_recent_activity() -> None:
     }
     assert {name: found for name, found in mounts.items() if found} == {
         "recent": ["recent:/recent"],
-        **dict.fromkeys(SLOTS, ["recent:/recent:ro"]),
+        **{slot: ["recent:/recent:ro"] for slot in SLOTS},
     }
