@@ -18,6 +18,7 @@ from app.settings import SettingsError, read_settings
 SECTIONS = {
     "Collect and prepare data": {
         "collect": "app.ingest.commands",
+        "follow": "app.recent_activity.commands",
         "import-ratings": "app.ingest.commands",
         "enrich": "app.ingest.metadata.commands",
         "prepare": "app.ingest.commands",
@@ -30,7 +31,7 @@ SECTIONS = {
     },
     "Recommend": {
         "serve": "app.service.commands",
-        "recommend": "app.model.commands",
+        "recommend": "app.recommend.commands",
         "verify": "app.model.commands",
     },
     "Provenance of responses": {
@@ -68,10 +69,13 @@ SECTIONS = {
 _NEEDS = {
     "app.service": ("service", "service"),
     "app.model": ("service", "service"),
+    # With --recent it needs more than the service's packages.
+    "app.recommend": ("deployment", "deployment"),
     "app.provisioning": ("service", "service"),
     "app.provenance": ("provenance", "provenance"),
     "app.training": ("deployment", "training"),
     "app.ingest": ("deployment", "deployment"),
+    "app.recent_activity": ("deployment", "deployment"),
     "app.auto_deployment": ("deployment", "deployment"),
     "app.forget": ("deployment", "deployment"),
     "app.notifications": ("deployment", "deployment"),

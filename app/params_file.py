@@ -41,6 +41,13 @@ _OLD_DEFAULTS: dict[str, Any] = {
     "segments": {"min_users": 50, "age_bands": (18, 25, 35, 45, 55)},
 }  # fmt: skip
 
+#: The section that files of earlier commits lack, with the values it had at first.
+_RECENT = {
+    "related_movies": 64, "ease_share": 0.4, "max_movies": 16, "half_life_movies": 5,
+    "half_life_hours": 0.5, "max_disliked": 0.25, "lowest_weight": 0.5, "full_minutes": 60,
+    "list": 0.3, "list_few": 0.1, "popularity": 0.2, "popularity_few": 0.4,
+}  # fmt: skip
+
 
 def read_params_file(path: Path) -> Any:
     """Read the sections of a parameter file, with their present names and without its number.
@@ -54,12 +61,17 @@ def read_params_file(path: Path) -> Any:
         return content
     number = content.pop(_FORMAT, None)
     if number is None:
-        return _convert_old(content) if _is_old(content) else content
+        return _add_recent(_convert_old(content) if _is_old(content) else content)
     if number != PARAMS_FORMAT:
         raise TextError(
             f"format {number!r}; this program reads format {PARAMS_FORMAT}: use the code of the "
             "commit that the file is from"
         )
+    return _add_recent(content)
+
+
+def _add_recent(content: dict[Any, Any]) -> dict[Any, Any]:
+    content.setdefault("recent", _RECENT)
     return content
 
 

@@ -281,6 +281,42 @@ class IngestSettings(BaseModel):
         return self
 
 
+class RecentActivitySettings(BaseModel):
+    """Recent activity of users."""
+
+    recent_enabled: bool = Field(
+        True,
+        description="Let recommendations depend on recent activity, where there is a file of it.",
+    )
+    recent_dir: NonEmptyPath = Field(
+        Path("data/recent"),
+        description="Directory of the file with each user's last movies.",
+    )
+    recent_movies: int = Field(
+        16, ge=1, le=50, description="Number of a user's last movies that are kept."
+    )
+    recent_days: int = Field(
+        7,
+        ge=1,
+        le=365,
+        description="Days before the newest event for which recent activity is kept.",
+    )
+    recent_max_users: int = Field(
+        1_000_000,
+        ge=1,
+        le=100_000_000,
+        description="Number of users that the file has places for; then those without events for "
+        "the longest time are removed.",
+    )
+    recent_commit_interval_seconds: float = Field(
+        0.5, gt=0, le=1, description="Maximum seconds between two commits to the file."
+    )
+    follower_bind: Address = Field(
+        "127.0.0.1:8087",
+        description="Address and port of `/metrics` and `/health` of `marquee follow`.",
+    )
+
+
 class MetadataApiSettings(BaseModel):
     """Metadata API of users and movies."""
 
@@ -429,6 +465,11 @@ class StackSettings(BaseModel):
         description="Whether the stack's database network has no route outside; false for a server "
         "elsewhere.",
     )
+    kafka_internal: bool = Field(
+        True,
+        description="Whether the stack's Kafka network has no route outside; false for a broker "
+        "elsewhere, so that recent activity follows it.",
+    )
     backup_dir: str = Field(
         "data/backups", description="Directory of the backups that `scripts/backup.sh` writes."
     )
@@ -456,6 +497,7 @@ GROUPS: tuple[type[BaseModel], ...] = (
     ServiceSettings,
     ProvenanceSettings,
     IngestSettings,
+    RecentActivitySettings,
     MetadataApiSettings,
     NotificationSettings,
     RetrainingSettings,
@@ -495,6 +537,7 @@ class Settings(
     ServiceSettings,
     ProvenanceSettings,
     IngestSettings,
+    RecentActivitySettings,
     MetadataApiSettings,
     NotificationSettings,
     RetrainingSettings,

@@ -7,10 +7,10 @@ usage() {
 USAGE
   demo.sh [up|down]
 
-Starts the stack and the simulator as the compose project marquee-demo and runs through eight steps:
-serve version 1, collect events, retrain, release through a canary, promote, measure the utility of
-both versions, abort a slow version, list the notifications. Each step prints a command or URL to try.
-All files are in build/demo. The stack keeps running at the end.
+Starts the stack and the simulator as the compose project marquee-demo and runs through nine steps:
+serve version 1, collect events, watch a movie, retrain, release through a canary, promote, measure the
+utility of both versions, abort a slow version, list the notifications. Each step prints a command or URL
+to try. All files are in build/demo. The stack keeps running at the end.
 
 COMMANDS
   up     (default) run the demo with this clone's HEAD; refuses if a demo is running

@@ -320,7 +320,7 @@ class VersionBuilder:
         ours, theirs = (
             json.loads(
                 self.tree.marquee(
-                    "evaluate", "--model", str(model), "--tables", str(tables), "--json"
+                    "evaluate", "--model", str(model), "--tables", str(tables), "--replay", "--json"
                 )
             )
             for model in (self.tree.path / VALIDATION_MODEL, production.path)

@@ -246,13 +246,21 @@ def check_thresholds(metrics: dict[str, Any], gate: ModelGate) -> list[str]:
     return failed
 
 
+def _get_metric(metrics: dict[str, Any], name: str) -> float | None:
+    """Return a metric by its name, such as `ndcg`, or `replay ndcg` of a section."""
+    value: Any = metrics
+    for key in name.split():
+        value = value.get(key) if isinstance(value, dict) else None
+    return None if value is None else float(value)
+
+
 def compare_with_production(
     candidate: dict[str, Any], production: dict[str, Any], version: int, gate: ModelGate
 ) -> Comparison:
     """Compare a candidate with the model in production.
 
     Args:
-        candidate: the candidate's metrics by `marquee evaluate`.
+        candidate: the candidate's metrics by `marquee evaluate --replay`.
         production: those of the model in production on the same events, which are newer than
             those that either model was fitted to.
         version: the version in production.
@@ -265,8 +273,8 @@ def compare_with_production(
             [], f"not compared with version {version}: fewer than {minimum} newer events"
         )
     failed, compared = [], []
-    for name, direction in (("ndcg", 1), ("rmse", -1)):
-        ours, theirs = candidate.get(name), production.get(name)
+    for name, direction in (("ndcg", 1), ("rmse", -1), ("replay ndcg", 1)):
+        ours, theirs = _get_metric(candidate, name), _get_metric(production, name)
         if ours is None or theirs is None:
             continue
         compared.append(f"{name} {ours:.4f}, version {version}'s {theirs:.4f}")

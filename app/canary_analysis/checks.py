@@ -33,8 +33,8 @@ class Check:
         needed: more canary requests needed to decide; NaN if unknown.
         aborted_at: first minute (from 0) at which the guard aborts, or `NEVER`.
         evidence: log of the guard's e-process after the last minute, or None.
-        kind: `comparison`, `fence` (absolute limit), `evidence` (of which there must be enough) or
-            `guard` (not part of the verdict at the deadline).
+        kind: `comparison`, `fence` (absolute limit), `evidence` (of which there must be enough),
+            `guard` (not part of the verdict at the deadline) or `shown` (not judged).
         limit_text: the limit in words, if it is not a number.
         skipped: why the check is not made; then nothing else is set.
     """

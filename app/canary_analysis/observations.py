@@ -24,6 +24,8 @@ class SlotCounts:
         scrapes: scrapes that were tried; 0 in a minute without a sample.
         started: requests whose processing began.
         popular: responses with the popular list.
+        recent: responses with a list by recent activity.
+        recent_unused: responses with a list that could not use recent activity.
         recommended: responses with any list.
         buckets: successful responses by latency, not cumulative, shape (..., slots, minutes,
             buckets); the last bucket has no upper bound.
@@ -37,6 +39,8 @@ class SlotCounts:
     scrapes: Counts
     started: Counts | None = None
     popular: Counts | None = None
+    recent: Counts | None = None
+    recent_unused: Counts | None = None
     recommended: Counts | None = None
     buckets: Counts | None = None
     seconds: Floats | None = None

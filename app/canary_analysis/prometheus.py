@@ -309,6 +309,7 @@ def _build_samples(name: str, slot: _Slot, minutes: range) -> Iterable[Sample]:
         if scrapes == 0 and not any(any(parts.values()) for parts in counts.values()):
             continue
         started, seconds = counts.get("started"), counts.get("seconds")
+        unused = counts.get("recent_unused")
         yield Sample(
             minute=minute,
             slot=name,
@@ -320,6 +321,7 @@ def _build_samples(name: str, slot: _Slot, minutes: range) -> Iterable[Sample]:
             seconds=sum(seconds.values()) if seconds is not None else None,
             up=min(slot.up.get(minute, 0), scrapes),
             scrapes=scrapes,
+            recent_unused=sum(_whole(unused).values()) if unused is not None else None,
         )
 
 

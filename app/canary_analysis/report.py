@@ -79,8 +79,10 @@ def _sentence(check: Check) -> str:
     if check.skipped:
         return f"{check.title}: {check.skipped}"
     text = f"{check.title} {_format(check, check.value)}"
-    if check.reference is not None and check.kind == "comparison":
+    if check.reference is not None and check.kind in {"comparison", "shown"}:
         text += f" (stables {_format(check, check.reference)})"
+    if check.kind == "shown":
+        return f"{text}, not judged"
     if check.kind != "comparison":
         return f"{text}, must be {check.limit_text}{_needed(check)}"
     what = "difference" if check.difference else "interval"
@@ -120,7 +122,7 @@ def _number(value: Any) -> float | None:
 
 
 def _describe_check(check: Check) -> dict[str, Any]:
-    outcome = "skipped"
+    outcome = "shown" if check.kind == "shown" else "skipped"
     if check.outcome is not None:
         outcome = _OUTCOMES.get(int(check.outcome), "undecided")
     aborted_at = NEVER if check.aborted_at is None else int(check.aborted_at)

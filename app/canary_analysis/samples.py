@@ -34,6 +34,8 @@ class Sample:
         buckets: successful responses, cumulative by upper bound in seconds (the last is infinite);
             empty if the slot exports none.
         source: recommendations by source; None if the slot exports none.
+        recent_unused: recommendations that could not use recent activity; None if the slot does
+            not export it.
         started: requests begun; None if the slot does not export it.
         seconds: sum of the latencies of successful responses; None if unknown.
         up: scrapes that reached the slot.
@@ -50,6 +52,7 @@ class Sample:
     seconds: float | None
     up: int
     scrapes: int
+    recent_unused: int | None = None
 
     def to_json(self) -> str:
         """Return the line without its end."""
@@ -100,7 +103,7 @@ def _parse_sample(line: Any) -> Sample:
     up = _parse_count("up", line.get("up", scrapes))
     if up > scrapes:
         raise ValueError(f"up is {up}, more than the {scrapes} scrapes")
-    started, seconds = line.get("started"), line.get("seconds")
+    started, seconds, unused = (line.get(n) for n in ("started", "seconds", "recent_unused"))
     return Sample(
         minute=minute,
         slot=slot,
@@ -112,6 +115,7 @@ def _parse_sample(line: Any) -> Sample:
         seconds=None if seconds is None else _parse_seconds(seconds),
         up=up,
         scrapes=scrapes,
+        recent_unused=None if unused is None else _parse_count("recent_unused", unused),
     )
 
 
@@ -266,13 +270,14 @@ def _build_counts(slots: Sequence[SlotSamples], minutes: int, bounds: list[float
     # A counter that appears later counts from zero; one that is nowhere is not exported.
     has_started = any(sample.started is not None for sample in every)
     has_source = any(sample.source is not None for sample in every)
+    has_recent = any("recent" in (sample.source or {}) for sample in every)
+    has_unused = has_source and any(sample.recent_unused is not None for sample in every)
     has_buckets = any(sample.buckets for sample in every)
     has_seconds = bool(every) and all(
         sample.seconds is not None for sample in every if _answered(sample)
     )
-    extra = {
-        name: np.zeros(shape, dtype=np.int64) for name in ("started", "popular", "recommended")
-    }
+    optional = ("started", "popular", "recent", "recent_unused", "recommended")
+    extra = {name: np.zeros(shape, dtype=np.int64) for name in optional}
     buckets = np.zeros((*shape, len(bounds) + 1), dtype=np.int64)
     seconds: Floats = np.zeros(shape)
     for index, slot in enumerate(slots):
@@ -285,7 +290,9 @@ def _build_counts(slots: Sequence[SlotSamples], minutes: int, bounds: list[float
             extra["started"][at] += _answered(sample) if sample.started is None else sample.started
             if sample.source:
                 extra["popular"][at] += sample.source.get("popular", 0)
+                extra["recent"][at] += sample.source.get("recent", 0)
                 extra["recommended"][at] += sum(sample.source.values())
+            extra["recent_unused"][at] += sample.recent_unused or 0
             if sample.buckets:
                 cumulative = [0, *(sample.buckets[bound] for bound in bounds), sample.buckets[inf]]
                 buckets[at] += np.diff(cumulative)
@@ -294,6 +301,8 @@ def _build_counts(slots: Sequence[SlotSamples], minutes: int, bounds: list[float
         **arrays,
         started=extra["started"] if has_started else None,
         popular=extra["popular"] if has_source else None,
+        recent=extra["recent"] if has_recent else None,
+        recent_unused=extra["recent_unused"] if has_unused else None,
         recommended=extra["recommended"] if has_source else None,
         buckets=buckets if has_buckets else None,
         seconds=seconds if has_seconds else None,

@@ -57,7 +57,7 @@ def failure_bounds(limits: Limits) -> Bounds:
 
 
 def popular_bounds(limits: Limits) -> Bounds:
-    """Return the bounds of the share of popular recommendations."""
+    """Return the bounds of popular recommendations, and of those without recent activity."""
     return Bounds(Allowance(limits.popular_tolerance, 1.0), Allowance(limits.popular_margin, 0.0))
 
 
@@ -124,6 +124,16 @@ def compare_shares(comparison: Comparison, evidence: NDArray[np.float64], limits
     )
 
 
+def show_share(name: str, title: str, compared: Compared) -> Check:
+    """Return a share in the whole window that is not judged."""
+
+    def divide(counts: Shares) -> NDArray[np.float64]:
+        return counts.bad.sum(-1) / np.maximum(counts.total.sum(-1), 1)
+
+    value, reference = divide(compared.canary), divide(compared.together)
+    return Check(name, title, value=value, reference=reference, kind="shown")
+
+
 def design_effects(compared: Compared, limits: Limits) -> tuple[DesignEffect, DesignEffect]:
     """Return the design effects of canary - stables, and of the stables' own share.
 
@@ -164,6 +174,26 @@ def select_popular(observations: Observations) -> Compared:
     def count(slots: SlotCounts) -> tuple[Counts, Counts]:
         assert slots.popular is not None and slots.recommended is not None  # noqa: S101
         return slots.popular, slots.recommended
+
+    return _compare(observations, count)
+
+
+def select_recent(observations: Observations) -> Compared:
+    """Lists by recent activity of all lists."""
+
+    def count(slots: SlotCounts) -> tuple[Counts, Counts]:
+        assert slots.recent is not None and slots.recommended is not None  # noqa: S101
+        return slots.recent, slots.recommended
+
+    return _compare(observations, count)
+
+
+def select_recent_unused(observations: Observations) -> Compared:
+    """Lists that could not use recent activity of all lists."""
+
+    def count(slots: SlotCounts) -> tuple[Counts, Counts]:
+        assert slots.recent_unused is not None and slots.recommended is not None  # noqa: S101
+        return slots.recent_unused, slots.recommended
 
     return _compare(observations, count)
 

@@ -16,6 +16,8 @@ PROMOTE, INCONCLUSIVE, ABORT = 0, 1, 2
 _TITLES = {
     "unanswered": "share of requests begun and never answered",
     "popular_share": "share of popular recommendations",
+    "recent_unused": "share of recommendations that could not use recent activity",
+    "recent_share": "share of recommendations by recent activity",
     "mean": "mean latency",
     "mean_seconds": "mean latency",
     "p99": "99th percentile of the latency",
@@ -113,6 +115,11 @@ def _compare(observations: Observations, limits: Limits) -> list[Check]:
             latency_checks.compare_mean(observations, limits),
             latency_checks.compare_p99(observations, evidence[-1], limits),
         ]
+    # How the recommendations that are not popular divide: a newer model knows more of the same
+    # users by itself, so that fewer of its recommendations are by recent activity.
+    if not _missing(observations, "recent"):
+        recent = share_checks.select_recent(observations)
+        checks.append(share_checks.show_share("recent_share", _TITLES["recent_share"], recent))
     return checks + _missing_checks(observations) + _timeout_fence(comparisons, limits)
 
 
@@ -127,15 +134,16 @@ def _comparisons(observations: Observations, limits: Limits) -> list[Comparison]
     if not _missing(observations, "started"):
         unanswered = share_checks.select_unanswered(observations)
         comparisons.append(Comparison("unanswered", _TITLES["unanswered"], unanswered, bounds))
+    popular_bounds = share_checks.popular_bounds(limits)
     if not _missing(observations, "popular"):
         popular = share_checks.select_popular(observations)
         comparisons.append(
-            Comparison(
-                "popular_share",
-                _TITLES["popular_share"],
-                popular,
-                share_checks.popular_bounds(limits),
-            )
+            Comparison("popular_share", _TITLES["popular_share"], popular, popular_bounds)
+        )
+    if not _missing(observations, "recent_unused"):
+        unused = share_checks.select_recent_unused(observations)
+        comparisons.append(
+            Comparison("recent_unused", _TITLES["recent_unused"], unused, popular_bounds)
         )
     edge = np.flatnonzero(np.isclose(observations.bounds, limits.edge_timeout_seconds))
     if not _missing(observations, "buckets") and len(edge):
@@ -149,6 +157,7 @@ def _missing_checks(observations: Observations) -> list[Check]:
     needs = {
         "unanswered": "started",
         "popular_share": "popular",
+        "recent_unused": "recent_unused",
         "mean": "buckets",
         "p99": "buckets",
         "timeouts": "buckets",

@@ -17,12 +17,14 @@ def forget(settings: Settings, user: int, as_json: bool) -> None:
     """Remove what is stored of the user with the id USER.
 
     From the event store (watches, ratings, metadata), from the spool (records that wait for the
-    shipper) and from the database (records of recommendations). Models know the user until the next
-    version, which is trained without the user. Backups and earlier versions are not changed;
-    docs/personal-data.md describes how long they last, and what else is stored.
+    shipper), from the database (records of recommendations) and from the file of recent activity.
+    Models know the user until the next version, which is trained without the user. Backups and
+    earlier versions are not changed; docs/personal-data.md describes how long they last, and what
+    else is stored.
 
     Stop the collector and the shipper first: no other process may write to the store or read the
-    spool. The database user must own the tables. Can be repeated. Prints how much was removed.
+    spool. `marquee follow` may be running. The database user must own the tables. Can be repeated.
+    Prints how much was removed.
     """
     from app.forget.forget_user import forget_user
 

@@ -7,21 +7,24 @@ from app.ingest.store_writer import open_writer
 from app.ingest.user_removal import remove_metadata, remove_user
 from app.provenance.database import connect, translate_errors
 from app.provenance.user_removal import anonymize_spool, delete_records, has_database, lock_spool
+from app.recent_activity import removal
 from app.settings import Settings
 
 
 def forget_user(settings: Settings, user: int) -> dict[str, int]:
-    """Remove a user from the event store, the spool and the database.
+    """Remove a user from the event store, the spool, the database and the recent activity.
 
     Nothing is changed unless both locks are free. What does not exist (a store, a spool, a database
-    of SQLite) is left out.
+    of SQLite, a file of recent activity) is left out. A follower of recent activity may be running:
+    it is asked to remove the user.
 
     Returns:
-        The number of rows and records that were removed, by place.
+        The number of rows and records that were removed, by place. Recent activity is not counted:
+        its events are those of the store.
 
     Raises:
-        MarqueeError: another process has the store or the spool, the store is damaged, or the
-            database is unreachable or refuses.
+        MarqueeError: another process has the store or the spool, the store is damaged, the
+            database is unreachable or refuses, or the follower has not removed the user in time.
     """
     removed = dict.fromkeys(("watches", "ratings", "metadata", "spool_records", "records"), 0)
     with ExitStack() as stack:
@@ -38,4 +41,6 @@ def forget_user(settings: Settings, user: int) -> dict[str, int]:
         if has_database(settings):
             with translate_errors():
                 removed["records"] = delete_records(connect(settings), user)
+        # After the store, from which a new file would be filled.
+        removal.remove_user(settings.recent_dir, user)
     return removed

@@ -9,6 +9,7 @@ import codecs
 import gzip
 import io
 import lzma
+import select
 import stat
 import sys
 import zlib
@@ -59,9 +60,11 @@ class LineReader:
         self._opened = ExitStack()
         try:
             self._is_regular = name != STDIN and stat.S_ISREG(Path(name).stat().st_mode)
-            self._raw: Any = sys.stdin.buffer
+            # Unbuffered: a buffer would wait for more than a pipe has.
+            self._raw: Any = getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)
             if name != STDIN:
-                self._raw = self._opened.enter_context(Path(name).open("rb"))  # noqa: SIM115
+                file = Path(name).open("rb", buffering=0)  # noqa: SIM115
+                self._raw = self._opened.enter_context(file)
             self._file = self._open_text(self._raw)
         except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
             self._opened.close()
@@ -97,23 +100,46 @@ class LineReader:
         for chunk in self.read_chunks():
             yield split_lines(chunk.decode("utf-8", errors="replace"))
 
-    def read_chunks(self) -> Iterator[bytes]:
+    def read_available_lines(self) -> Iterator[list[str]]:
+        """Yield lines like `read_lines`, those of a pipe as soon as they are complete.
+
+        Raises:
+            IngestError: the file cannot be read to its end.
+        """
+        for chunk in self.read_chunks(as_available=True):
+            yield split_lines(chunk.decode("utf-8", errors="replace"))
+
+    def wait(self, timeout_seconds: float) -> bool:
+        """Wait until there is more to read, or the end; return False after the time-out."""
+        return self._is_regular or wait_for_input(self._raw, timeout_seconds)
+
+    def read_chunks(self, *, as_available: bool = False) -> Iterator[bytes]:
         """Yield the bytes in chunks that end with a line, without a byte order mark.
 
         A file whose first chunk contains CR and no LF has lines that end with CR; they become LF.
+
+        Args:
+            as_available: whether a chunk holds what a pipe has, without waiting for more.
 
         Raises:
             IngestError: the file cannot be read to its end.
         """
         rest, is_first, has_cr_ends = b"", True, False
+        # What decodes UTF-16 has no such method of its own.
+        can_read1 = as_available and isinstance(self._file, io.BufferedIOBase)
+        read = self._file.read1 if can_read1 else self._file.read
         try:
-            while chunk := self._file.read(READ_BYTES):
+            while chunk := read(READ_BYTES):
                 if is_first:
                     chunk, is_first = chunk.removeprefix(_BYTE_ORDER_MARK), False
                     has_cr_ends = b"\r" in chunk and b"\n" not in chunk
                 if has_cr_ends:
                     chunk = chunk.replace(b"\r", b"\n")
-                end = chunk.rfind(b"\n") + 1 or len(chunk)
+                end = chunk.rfind(b"\n") + 1
+                if can_read1 and not end and len(rest) + len(chunk) < READ_BYTES:
+                    rest += chunk
+                    continue
+                end = end or len(chunk)
                 yield rest + chunk[:end]
                 rest = chunk[end:]
         except (OSError, EOFError, zlib.error, lzma.LZMAError, UnicodeError) as error:
@@ -129,7 +155,8 @@ class LineReader:
         """
         buffered = io.BufferedReader(file)
         # Standard input stays open.
-        self._opened.callback(buffered.detach if file is sys.stdin.buffer else buffered.close)
+        is_stdin = self.name == STDIN and file is self._raw
+        self._opened.callback(buffered.detach if is_stdin else buffered.close)
         start = buffered.peek(_PROBE_BYTES)[:_PROBE_BYTES]
         for magic, decompress in _DECOMPRESSORS.items():
             if start.startswith(magic):
@@ -146,6 +173,11 @@ class LineReader:
     def _to_ingest_error(self, error: Exception) -> IngestError:
         reason = getattr(error, "strerror", None) or str(error)
         return IngestError(f"cannot read {self.name}: {reason}")
+
+
+def wait_for_input(file: IO[Any], timeout_seconds: float) -> bool:
+    """Wait until a pipe or terminal has input, or ends; return False after the time-out."""
+    return bool(select.select([file], [], [], timeout_seconds)[0])
 
 
 def split_lines(text: str) -> list[str]:

@@ -12,7 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from app.cli_errors import MarqueeError
 from app.text_files import TextError, parse_json
 
-FORMAT = 1
+#: Format that is written. From 2 on, `lists` may have the parts for recent events.
+FORMAT = 2
+READABLE_FORMATS = (1, 2)
 MANIFEST = "manifest.json"
 MAX_MANIFEST_BYTES = 1_000_000
 #: Key of the manifest's own SHA-256, computed over all other keys.
@@ -109,9 +111,10 @@ def read_manifest(directory: Path, kind: Kind) -> Manifest:
     path = directory / MANIFEST
     content = _read_json(path)
     checksum = content.pop(_CHECKSUM, None)
-    if content.get("format") != FORMAT:
+    if (found := content.get("format")) not in READABLE_FORMATS or isinstance(found, bool):
+        readable = " and ".join(map(str, READABLE_FORMATS))
         raise ArtifactError(
-            f"{path}: format {content.get('format')!r}; this program reads format {FORMAT}: "
+            f"{path}: format {found!r}; this program reads formats {readable}: "
             "use the code of the version's commit"
         )
     if content.get("kind") != kind:

@@ -11,11 +11,14 @@ import numpy as np
 
 from app.model.artifact import Array, Artifact, open_artifact, verify_artifact
 from app.model.manifest import ArtifactError, Manifest
+from app.model.packed_events import EventPacker
+from app.model.recent_ranking import RankedMovies, RecentRanking
+from app.recent_events import RecentEvent
 
 #: Directory of the artifact inside a model directory.
 LISTS = "lists"
 
-Source = Literal["personal", "popular"]
+Source = Literal["personal", "popular", "recent"]
 _MOVIE_ID = re.compile(r"[^\s,\x00-\x1f\x7f]+")
 #: Rows of `lists` that are checked at a time.
 _CHECKED_ROWS = 100_000
@@ -30,6 +33,16 @@ _LAYOUT = {
     "segment_users": (1, "i"),  # [A] user ids, ascending
     "segment_of": (1, "u"),  # [A] segment number of the user
     "segment_popular": (2, "u"),  # [G, P] movie numbers, most popular in the segment first
+}
+#: The arrays for recent events, all or none: artifacts of format 1 have none. `K` related movies
+#: of each movie, `E` pairs of a user and a movie in training.
+_RECENT_LAYOUT = {
+    "list_scores": (2, "f"),  # [U, D] score of each movie of a list, minus that of its last one
+    "popularity": (1, "f"),  # [N] popularity of each movie, standardised
+    "seen_start": (1, "i"),  # [U + 1] index of each user's first movie in `seen_movies`
+    "seen_movies": (1, "u"),  # [E] movie numbers, each user's ascending
+    "related_movies": (2, "u"),  # [N, K] movie numbers, best first; N fills up a row
+    "related_weights": (2, "f"),  # [N, K] their weights, descending; 0 fills up a row
 }
 
 
@@ -67,13 +80,16 @@ class Recommendation:
 
     Attributes:
         text: movie ids, best first, joined by commas; the body of the response.
-        source: `personal` for a list of the user's own, `popular` for the fallback.
+        source: `personal` for a list of the user's own, `popular` for the fallback, `recent` for a
+            list that depends on recent events.
         movie_numbers: the movies in the same order, packed as `movie_number_dtype`.
+        recent_events: those that it depends on, packed (`packed_events`); empty for other sources.
     """
 
     text: str
     source: Source
     movie_numbers: bytes
+    recent_events: bytes = b""
 
 
 class RecommendationLists:
@@ -87,6 +103,8 @@ class RecommendationLists:
     Attributes:
         manifest: the artifact's manifest.
         movie_ids: movie ids; the index is the movie number.
+        recent: ranks movies for users with recent events; None where the artifact lacks the arrays
+            for it.
         unknown_hidden_ids: ids in `hidden` that the model does not contain, sorted.
     """
 
@@ -109,6 +127,12 @@ class RecommendationLists:
         self._popular: list[int] = [i for i in arrays["popular"].tolist() if i not in self._hidden]
         self._segment_users = arrays["segment_users"]
         self._segment_of = arrays["segment_of"]
+        self.recent: RecentRanking | None = None
+        if _has_recent_parts(artifact):
+            self.recent = RecentRanking.from_artifact(artifact, self._hidden)
+            self._packer = EventPacker(
+                artifact.manifest.movies, self._dtype, self.recent.rating_scale
+            )
         self._popular_fallback: Recommendation = self._format(self._popular, "popular")
         self._segment_fallbacks: list[Recommendation] = [
             self._format(self._replace_hidden(row), "popular")
@@ -141,6 +165,15 @@ class RecommendationLists:
         """[U] ids of the users with a personal list, ascending."""
         return self._users
 
+    def get_numbers(self, user_id: int) -> list[int]:
+        """Look up the movie numbers of a user's recommendation."""
+        numbers: list[int] = np.frombuffer(self.get(user_id).movie_numbers, self._dtype).tolist()
+        return numbers
+
+    def count_seen(self, user_id: int) -> int:
+        """Count the movies of a user in training; 0 where the artifact lacks the array for it."""
+        return 0 if self.recent is None else len(self.recent.get_seen(user_id))
+
     def get(self, user_id: int) -> Recommendation:
         """Look up the list of a user, or a fallback for an unknown one. O(log users)."""
         row = int(self._users.searchsorted(user_id))
@@ -154,6 +187,50 @@ class RecommendationLists:
             if numbers[0] < len(self.movie_ids):
                 return self._format(numbers, "personal")
         return self._fallback(user_id)
+
+    def rank_recent(
+        self, user_id: int, events: Sequence[RecentEvent], now: float
+    ) -> tuple[Recommendation, RankedMovies] | None:
+        """Blend the user's list, or the popular movies, with what goes with recent movies.
+
+        Args:
+            user_id: the user, known to the model or not.
+            events: the user's recent movies, newest first.
+            now: time of the request, in seconds since 1970 as the events have it.
+
+        Returns:
+            The recommendation, and the recent movies that had an effect; None where the list stays
+            that of `get`: the artifact lacks the arrays, or no movie of the model is newer than its
+            data.
+        """
+        ranking = self.recent
+        if ranking is None:
+            return None
+        newest = ranking.newest
+        if not any(time > newest and movie >= 0 for movie, _, _, time in events):
+            return None
+        moment = round(now)
+        rounded = self._packer.round(events, moment)
+        ranked = ranking.rank(user_id, rounded, moment, self._length)
+        packed = self._packer.pack(rounded, moment, [movie for movie, _ in ranked.used])
+        return self._to_recent(ranked, packed), ranked
+
+    def remake(self, user_id: int, source: Source, recent_events: bytes) -> Recommendation:
+        """Make a recommendation again from what was recorded of it.
+
+        Raises:
+            ValueError: it cannot have been made with this model.
+        """
+        if source != "recent":
+            return self.get(user_id)
+        if self.recent is None:
+            raise ValueError("the model lacks the parts for recent events")
+        events, now, _ = self._packer.unpack(recent_events)
+        return self._to_recent(self.recent.rank(user_id, events, now, self._length), recent_events)
+
+    def _to_recent(self, ranked: RankedMovies, packed: bytes) -> Recommendation:
+        numbers = np.array(ranked.movies, self._dtype).tobytes()
+        return Recommendation(self._join_ids(ranked.movies), "recent", numbers, packed)
 
     def _fallback(self, user_id: int) -> Recommendation:
         """The popular movies of the user's segment, where it is known, or of all users."""
@@ -185,15 +262,21 @@ class RecommendationLists:
         return ",".join([movie_ids[i] for i in numbers])
 
 
+def _has_recent_parts(artifact: Artifact) -> bool:
+    return not _RECENT_LAYOUT.keys().isdisjoint(artifact.arrays)
+
+
 def _check_layout(artifact: Artifact) -> None:
     """Check names, types and lengths of the arrays without reading them."""
     arrays, users, movies = artifact.arrays, artifact.manifest.users, artifact.manifest.movies
-    for name, (dimensions, kind) in _LAYOUT.items():
+    has_recent = _has_recent_parts(artifact)
+    layout = {**_LAYOUT, **_RECENT_LAYOUT} if has_recent else _LAYOUT
+    for name, (dimensions, kind) in layout.items():
         if name not in arrays:
             raise ArtifactError(f"{name}.npy: missing from the manifest")
         if arrays[name].ndim != dimensions or arrays[name].dtype.kind != kind:
             raise ArtifactError(f"{name}.npy: wrong type or number of dimensions for lists")
-    if unknown := sorted(set(arrays) - set(_LAYOUT)):
+    if unknown := sorted(set(arrays) - set(layout)):
         raise ArtifactError(f"{unknown[0]}.npy: not part of a lists artifact")
     if len(arrays["users"]) != users or len(arrays["lists"]) != users:
         raise ArtifactError("users.npy, lists.npy: number of rows differs from the manifest")
@@ -203,6 +286,25 @@ def _check_layout(artifact: Artifact) -> None:
         raise ArtifactError("segment_users.npy, segment_of.npy: different lengths")
     if arrays["lists"].shape[1] < 1:
         raise ArtifactError("lists.npy: lists of no movies")
+    if has_recent:
+        _check_recent_layout(arrays, users, movies)
+
+
+def _check_recent_layout(arrays: dict[str, Array], users: int, movies: int) -> None:
+    """Check lengths, and that movie numbers have one type: mixed ones are slow to compare."""
+    shapes = {
+        "list_scores": arrays["lists"].shape,
+        "popularity": (movies,),
+        "seen_start": (users + 1,),
+        "related_movies": (movies, arrays["related_movies"].shape[1]),
+        "related_weights": arrays["related_movies"].shape,
+    }
+    for name, shape in shapes.items():
+        if arrays[name].shape != shape:
+            raise ArtifactError(f"{name}.npy: {list(arrays[name].shape)}, expected {list(shape)}")
+    for name in ("lists", "popular", "segment_popular", "seen_movies", "related_movies"):
+        if arrays[name].dtype != movie_number_dtype(movies):
+            raise ArtifactError(f"{name}.npy: wrong type of movie numbers")
 
 
 def _check_content(artifact: Artifact) -> None:
@@ -220,6 +322,28 @@ def _check_content(artifact: Artifact) -> None:
     segments = len(arrays["segment_popular"])
     if arrays["segment_of"].size and int(arrays["segment_of"].max()) >= segments:
         raise ArtifactError("segment_of.npy: a segment number out of range")
+    if _has_recent_parts(artifact):
+        _check_recent_content(arrays, movies)
+
+
+def _check_recent_content(arrays: dict[str, Array], movies: int) -> None:
+    """Check what `RecentRanking` relies on: numbers in range, ascending where it searches them."""
+    for first in range(0, movies, _CHECKED_ROWS):
+        rows = slice(first, first + _CHECKED_ROWS)
+        _check_rows("related_movies", np.asarray(arrays["related_movies"][rows]), movies)
+    for name in ("related_weights", "list_scores", "popularity"):
+        for first in range(0, len(arrays[name]), _CHECKED_ROWS):
+            if not np.isfinite(arrays[name][first : first + _CHECKED_ROWS]).all():
+                raise ArtifactError(f"{name}.npy: not a finite number")
+    start, seen = arrays["seen_start"], arrays["seen_movies"]
+    if start[0] != 0 or start[-1] != len(seen) or (np.diff(start) < 0).any():
+        raise ArtifactError("seen_start.npy: not ascending from 0 to the number of pairs")
+    if seen.size and int(seen.max()) >= movies:
+        raise ArtifactError("seen_movies.npy: a movie number out of range")
+    is_first = np.zeros(len(seen) + 1, bool)
+    is_first[start] = True
+    if not ((seen[1:] > seen[:-1]) | is_first[1:-1]).all():
+        raise ArtifactError("seen_movies.npy: movie numbers of a user not ascending")
 
 
 def _check_rows(name: str, rows: Array, movies: int) -> None:

@@ -38,7 +38,7 @@ _HEADER = "backup.json"
 _END = "end.json"
 _STORE = "store"
 #: `reccom` last: the records that an interrupted restore has written can be traced.
-_TABLES = ("tracking", "build", "catalogue", "reccom")
+_TABLES = ("tracking", "build", "configuration", "catalogue", "reccom")
 _READ_BYTES = 1 << 20
 
 #: Called with the first and the second part of a member's name and its content; returns how many
@@ -239,7 +239,8 @@ def _parse_rows(table: sa.Table, lines: IO[bytes]) -> list[dict[str, Any]]:
             "restore it with the version that made it"
         )
     for row in rows:
-        row.update({name: base64.b64decode(row[name]) for name in binary})
+        encoded = {name: row[name] for name in binary if row.get(name) is not None}
+        row.update({name: base64.b64decode(value) for name, value in encoded.items()})
     return rows
 
 

@@ -102,6 +102,11 @@ def requeue(settings: Settings, as_json: bool) -> None:
 @click.option("--last", type=click.IntRange(1, 1000), default=1, show_default=True)
 @click.option("--request", "request_id", help="One recommendation, by its header X-Request-Id.")
 @click.option("--version", "number", type=click.IntRange(0), help="A version and its builds.")
+@click.option(
+    "--model",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Directory of the model that made them: make each list again, and compare.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 @click.pass_obj
 def trace(
@@ -110,20 +115,28 @@ def trace(
     last: int,
     request_id: str | None,
     number: int | None,
+    model: Path | None,
     as_json: bool,
 ) -> None:
-    """Show which model, data, code and container made a recommendation, and its movies.
+    """Show which model, data, code and container made a recommendation, its movies and reasons.
 
-    Exit status: 0 found, 1 nothing found or the database is unreachable, 2 wrong usage.
+    The reasons are the recent events that the list depends on. `restore_command` restores the model
+    for --model.
+
+    Exit status: 0 found (with --model: and each list made again is equal), 1 nothing found or the
+    database is unreachable, 2 wrong usage, 3 a list made again is different, or cannot be made.
     """
     from app.provenance.database import connect, translate_errors
-    from app.provenance.lineage import Lineage, format_lines
+    from app.provenance.lineage import Lineage, explain_events, format_lines
+    from app.provenance.list_remaker import ListRemaker
 
     if sum(option is not None for option in (user, request_id, number)) != 1:
         raise click.UsageError("give one of --user, --request and --version")
+    if model and number is not None:
+        raise click.UsageError("--model cannot be used with --version")
     found: list[dict[str, Any]]
     with explain_errors(), translate_errors():
-        lineage = Lineage(connect(settings))
+        lineage = Lineage(connect(settings), ListRemaker(model) if model else None)
         if user is not None:
             found = lineage.find_user(user, last)
         elif request_id is not None:
@@ -137,7 +150,9 @@ def trace(
         if as_json:
             print_json(record)
         else:
-            click.echo("\n".join(format_lines(record)) + "\n")
+            click.echo("\n".join(format_lines(explain_events(record))) + "\n")
+    if model and any(record["remade"]["result"] != "equal" for record in found):
+        raise click.exceptions.Exit(3)
 
 
 @click.command(

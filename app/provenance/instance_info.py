@@ -1,6 +1,7 @@
-"""What the database must know before an instance's records: its version, build and catalogue."""
+"""What the database must know of an instance before its records: version, build, movies, hidden."""
 
 import base64
+import hashlib
 import json
 import zlib
 from pathlib import Path
@@ -9,18 +10,23 @@ from typing import Any
 from app.atomic_files import write_file
 from app.model.manifest import Manifest
 from app.model.recommendation_lists import RecommendationLists
-from app.provenance.record_format import SegmentHeader, add_format
+from app.provenance.record_format import SegmentHeader, add_format, encode_info
 from app.provenance.spool_writer import INSTANCE_INFO_SUFFIX
 from app.settings import Settings
 
 
 def segment_header(settings: Settings, manifest: Manifest) -> SegmentHeader:
     """The fields that are equal in all records of this process."""
-    return SegmentHeader(settings.slot, manifest.version, _build_id(settings, manifest))
+    return SegmentHeader(
+        settings.slot,
+        manifest.version,
+        _build_id(settings, manifest),
+        _configuration_row(settings, manifest)["configuration_id"],
+    )
 
 
 def describe_instance(settings: Settings, lists: RecommendationLists) -> dict[str, Any]:
-    """The instance's rows of `tracking`, `build` and `catalogue` by table, ready for JSON."""
+    """The instance's rows of each table that describes it, by table, ready for JSON."""
     manifest = lists.manifest
     return {
         "tracking": _tracking_row(manifest),
@@ -31,6 +37,7 @@ def describe_instance(settings: Settings, lists: RecommendationLists) -> dict[st
             "git_commit": settings.commit,
             "image_digest": settings.image_digest,
         },
+        "configuration": _configuration_row(settings, manifest),
         "catalogue": {
             "model_hash": manifest.model_hash,
             "movie_count": manifest.movies,
@@ -39,10 +46,22 @@ def describe_instance(settings: Settings, lists: RecommendationLists) -> dict[st
     }
 
 
+def _configuration_row(settings: Settings, manifest: Manifest) -> dict[str, Any]:
+    """What a list depends on besides the model, the user and recent events; equal ones once."""
+    row = {
+        "model_hash": manifest.model_hash,
+        "list_length": settings.list_length,
+        "hidden_movies": json.dumps(sorted(settings.hidden_movie_ids)),
+        "data_newest": manifest.data.get("newest"),
+    }
+    digest = hashlib.sha256(json.dumps(row, sort_keys=True).encode()).digest()
+    return {"configuration_id": int.from_bytes(digest[:8], "big") >> 1, **row}
+
+
 def register_version(spool: Path, manifest: Manifest) -> None:
     """Write a version's row of `tracking` to the spool, as instances with this model will."""
     spool.mkdir(parents=True, exist_ok=True)
-    info = json.dumps({"tracking": _tracking_row(manifest)}).encode()
+    info = encode_info({"tracking": _tracking_row(manifest)})
     write_file(spool / add_format(f"version-{manifest.version}", INSTANCE_INFO_SUFFIX), info)
 
 

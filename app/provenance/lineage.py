@@ -8,17 +8,21 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
+from app.model.packed_events import EventPacker
 from app.model.recommendation_lists import movie_number_dtype
 from app.provenance.instance_info import decompress_movie_ids
+from app.provenance.list_remaker import ListRemaker, RecordedList
 from app.provenance.record_format import Number, Record, SegmentHeader, field_types
 from app.provenance.tables import (
     build,
     catalogue,
+    configuration,
     partition_day,
     reccom,
     request_time_us,
     tracking,
 )
+from app.recent_events import UNKNOWN_MOVIE
 
 _UNKNOWN = "unknown"
 _JSON_COLUMNS = ("ranking_metrics", "libraries", "parameters")
@@ -29,10 +33,16 @@ _MAX_CATALOGUES = 4
 
 
 class Lineage:
-    """Reads the database; caches the catalogues that it has unpacked last. For several threads."""
+    """Reads the database; caches the catalogues that it has unpacked last. For several threads.
 
-    def __init__(self, engine: sa.Engine) -> None:
+    Args:
+        engine: of the database.
+        remaker: makes each list again with its model, and compares it.
+    """
+
+    def __init__(self, engine: sa.Engine, remaker: ListRemaker | None = None) -> None:
         self._engine = engine
+        self._remaker = remaker
         self._movie_ids: dict[str, list[str]] = {}
 
     def find_request(self, request_id: str) -> list[dict[str, Any]]:
@@ -74,19 +84,29 @@ class Lineage:
         built = dict(found) if found else None
         version = _read_version(connection, row["version_number"])
         model_hash = (built or version or {}).get("model_hash")
-        movie_ids = self._read_movie_ids(connection, model_hash, row.pop("movie_numbers"))
-        return {
+        catalogue_ids = self._read_catalogue(connection, model_hash)
+        configured = _read_configuration(connection, row.pop("configuration_id"))
+        movie_numbers, recent_events = row.pop("movie_numbers"), row.pop("recent_events")
+        described = {
             **_describe_fields(row),
-            "movie_ids": movie_ids,
+            "movie_ids": _to_movie_ids(movie_numbers, catalogue_ids),
+            "recent_events": _describe_events(recent_events, catalogue_ids, version),
+            "configuration": configured,
             "build": built,
             "version": version,
             "restore_command": restore_command(built, version),
         }
+        if self._remaker:
+            recorded = RecordedList(
+                row["user_id"], row["source"], movie_numbers, recent_events or b"", model_hash
+            )
+            described["remade"] = self._remaker.compare(recorded, configured)
+        return described
 
-    def _read_movie_ids(
-        self, connection: sa.Connection, model_hash: str | None, movie_numbers: bytes
+    def _read_catalogue(
+        self, connection: sa.Connection, model_hash: str | None
     ) -> list[str] | None:
-        """The ids of packed movie numbers; None without the model's catalogue."""
+        """The movie ids of a model by movie number; None where they are not known."""
         if model_hash is None:
             return None
         ids = self._movie_ids.get(model_hash)
@@ -99,8 +119,7 @@ class Lineage:
             # Replaced, not changed: other threads may be reading it.
             kept = list(self._movie_ids.items())[-(_MAX_CATALOGUES - 1) :]
             self._movie_ids = {**dict(kept), model_hash: ids}
-        numbers = np.frombuffer(movie_numbers, movie_number_dtype(len(ids)))
-        return [ids[number] for number in numbers.tolist()]
+        return ids
 
 
 def restore_command(built: dict[str, Any] | None, version: dict[str, Any] | None) -> str | None:
@@ -115,6 +134,70 @@ def restore_command(built: dict[str, Any] | None, version: dict[str, Any] | None
     commit = found.get("git_commit", _UNKNOWN)
     revision = f"version-{found['version_number']}" if commit == _UNKNOWN else commit
     return f"git checkout {revision} && dvc pull"
+
+
+def explain_events(record: dict[str, Any]) -> dict[str, Any]:
+    """A traced record with its recent events as sentences."""
+    if not record.get("recent_events"):
+        return record
+    return {**record, "recent_events": [_explain(event) for event in record["recent_events"]]}
+
+
+def _explain(event: dict[str, Any]) -> str:
+    details = [f"{event['minutes']} minutes"] if event["minutes"] else []
+    details += [] if event["rating"] is None else [f"rated {event['rating']:g}"]
+    reason = "because of" if event["had_effect"] else "left out, without effect:"
+    movie = event["movie_id"] or "a movie that the model does not have"
+    return f"{reason} {movie}, watched at {event['watched_at']} ({', '.join(details)})"
+
+
+def _to_movie_ids(movie_numbers: bytes, catalogue_ids: list[str] | None) -> list[str] | None:
+    if catalogue_ids is None:
+        return None
+    numbers = np.frombuffer(movie_numbers, movie_number_dtype(len(catalogue_ids)))
+    return [catalogue_ids[number] for number in numbers.tolist()]
+
+
+def _describe_events(
+    packed: bytes | None, catalogue_ids: list[str] | None, version: dict[str, Any] | None
+) -> list[dict[str, Any]] | None:
+    """The recent events of a list, newest first; None where what is needed is not known.
+
+    Times are those of the log, without a zone. A movie that the model does not have has no id.
+    """
+    if not packed:
+        return []
+    scale = ((version or {}).get("parameters") or {}).get("rating_scale")
+    if catalogue_ids is None or scale is None:
+        return None
+    movies = len(catalogue_ids)
+    packer = EventPacker(movies, movie_number_dtype(movies), (scale[0], scale[1]))
+    try:
+        events, _, used = packer.unpack(packed)
+    except ValueError:
+        return None
+    return [
+        {
+            "movie_id": None if movie == UNKNOWN_MOVIE else catalogue_ids[movie],
+            "minutes": minutes,
+            "rating": rating,
+            "watched_at": datetime.fromtimestamp(time, UTC).replace(tzinfo=None).isoformat(),
+            "had_effect": movie in used,
+        }
+        for movie, minutes, rating, time in events
+    ]
+
+
+def _read_configuration(
+    connection: sa.Connection, configuration_id: int | None
+) -> dict[str, Any] | None:
+    if configuration_id is None:
+        return None
+    query = sa.select(configuration).where(configuration.c.configuration_id == configuration_id)
+    row = connection.execute(query).mappings().first()
+    if row is None:
+        return None
+    return {**row, "hidden_movies": json.loads(row["hidden_movies"])}
 
 
 def format_lines(record: dict[str, Any], indent: str = "") -> Iterator[str]:

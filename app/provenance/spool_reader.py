@@ -12,10 +12,11 @@ from typing import Any
 from app import logs
 from app.provenance.quarantine import Quarantine, UnreadableError
 from app.provenance.record_format import (
-    SPOOL_FORMAT,
+    READABLE_FORMATS,
     Record,
     SegmentHeader,
     decode_header,
+    decode_info,
     decode_record,
     get_format,
     read_frames,
@@ -98,10 +99,11 @@ class SpoolReader:
         if header is None:
             return
         records: list[Record] = []
+        number = get_format(segment.name, SEGMENT_SUFFIX)
         start = end = max(header_end, self.committed_offset(segment))
         for payload, end in read_frames(data, start):
             try:
-                records.append(decode_record(payload))
+                records.append(decode_record(payload, number))
             except ValueError as error:
                 self.quarantine.add_link(segment, UnreadableError("content", str(error)))
             if len(records) >= max_records:
@@ -196,10 +198,10 @@ def check_readable(path: Path) -> None:
         _read_instance_info(path)
         return
     data, _, start = _read_segment(path)
-    end = start
+    number, end = get_format(path.name, SEGMENT_SUFFIX), start
     for payload, frame_end in read_frames(data, start):
         try:
-            decode_record(payload)
+            decode_record(payload, number)
         except ValueError as error:
             raise UnreadableError("content", str(error)) from error
         end = frame_end
@@ -232,15 +234,17 @@ def _read_instance_info(path: Path) -> dict[str, dict[str, Any]]:
     """
     _check_format(path, INSTANCE_INFO_SUFFIX)
     try:
-        return instance_rows(parse_json(path.read_bytes()))
+        number = get_format(path.name, INSTANCE_INFO_SUFFIX)
+        return instance_rows(decode_info(path.read_bytes(), number))
     except (ValueError, PermissionError) as error:
         raise UnreadableError("content", str(error)) from error
 
 
 def _check_format(path: Path, suffix: str) -> None:
     number = get_format(path.name, suffix)
-    if number != SPOOL_FORMAT:
-        raise UnreadableError("format", f"format {number}; this program reads {SPOOL_FORMAT}")
+    if number not in READABLE_FORMATS:
+        readable = " and ".join(map(str, READABLE_FORMATS))
+        raise UnreadableError("format", f"format {number}; this program reads {readable}")
 
 
 def _describe_damage(torn_bytes: int) -> UnreadableError:

@@ -8,7 +8,6 @@ process. A segment is created under a hidden name, and renamed once it is locked
 """
 
 import contextlib
-import json
 import mmap
 import os
 import time
@@ -20,7 +19,13 @@ from typing import Any
 from app import logs
 from app.atomic_files import write_file
 from app.locks import try_lock_descriptor
-from app.provenance.record_format import SegmentHeader, add_format, count_frames, encode_header
+from app.provenance.record_format import (
+    SegmentHeader,
+    add_format,
+    count_frames,
+    encode_header,
+    encode_info,
+)
 
 SEGMENT_SUFFIX = ".segment"
 INSTANCE_INFO_SUFFIX = ".info.json"
@@ -62,8 +67,10 @@ class SpoolWriter:
         self._directory = directory
         self._slot = header.slot
         self._header = encode_header(header)
-        self._info = json.dumps(instance_info).encode()
-        self._info_name = add_format(f"{header.build_id}-{header.slot}", INSTANCE_INFO_SUFFIX)
+        self._info = encode_info(instance_info)
+        # Each description has a name of its own: none is replaced before it is shipped.
+        name = f"{header.build_id}-{header.slot}-{header.configuration_id or 0:x}"
+        self._info_name = add_format(name, INSTANCE_INFO_SUFFIX)
         self._info_written = False
         self._max_bytes = max_bytes
         self._on_dropped = on_dropped

@@ -18,7 +18,7 @@ from sqlalchemy import (
     Table,
     Text,
 )
-from sqlalchemy.dialects.mysql import LONGBLOB, VARBINARY, VARCHAR
+from sqlalchemy.dialects.mysql import LONGBLOB, MEDIUMTEXT, VARBINARY, VARCHAR
 from sqlalchemy.types import TypeEngine
 
 from app.provenance import record_format
@@ -59,6 +59,15 @@ def _column_type(type_: FieldType) -> TypeEngine[Any]:
             return LargeBinary().with_variant(VARBINARY(max_bytes), "mysql")
 
 
+def _get_columns(declaration: type[SegmentHeader] | type[Record]) -> list[Column[Any]]:
+    """The columns of the declared fields; those that records of format 1 lack may be null."""
+    optional = record_format.get_optional_fields(declaration)
+    return [
+        Column(name, _column_type(type_), nullable=name in optional)
+        for name, type_ in field_types(declaration).items()
+    ]
+
+
 #: One row for each recommendation. `day` (days since 1970) is derived from the request id, so that
 #: the same request at the same slot has the same key whenever its record arrives. MariaDB has one
 #: partition for each day.
@@ -66,10 +75,8 @@ reccom = Table(
     "reccom",
     metadata,
     Column("day", Integer, nullable=False, autoincrement=False),
-    *(
-        Column(name, _column_type(type_), nullable=False)
-        for name, type_ in (field_types(SegmentHeader) | field_types(Record)).items()
-    ),
+    *_get_columns(SegmentHeader),
+    *_get_columns(Record),
     PrimaryKeyConstraint("day", "request_id", "slot"),
     Index("reccom_user", "user_id", "answered_at_us"),
     Index("reccom_version", "version_number"),
@@ -123,18 +130,35 @@ upkeep = Table(
 )
 
 
+#: One row for each combination of what a list depends on besides the model, the user and recent
+#: events: hidden movies (JSON), length, and the end of the model's data.
+configuration = Table(
+    "configuration",
+    metadata,
+    Column("configuration_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("model_hash", _ascii(64), nullable=False),
+    Column("list_length", Integer, nullable=False),
+    Column("hidden_movies", Text().with_variant(MEDIUMTEXT(), "mysql"), nullable=False),
+    Column("data_newest", String(40)),
+)
+
+
 #: The tables that an instance describes itself in.
-INSTANCE_TABLES = ("tracking", "build", "catalogue")
+INSTANCE_TABLES = ("tracking", "build", "catalogue", "configuration")
 
 
 def record_rows(batch: "RecordBatch") -> list[dict[str, Any]]:
-    """The rows of `reccom` for the records of a batch, without those whose user was removed."""
+    """The rows of `reccom` for the records of a batch, without those whose user was removed.
+
+    Null takes less space than no bytes.
+    """
     header = batch.header._asdict()
     return [
         {
             "day": partition_day(record.request_id, record.answered_at_us),
             **header,
             **record._asdict(),
+            "recent_events": record.recent_events or None,
         }
         for record in batch.records
         if record.user_id != record_format.FORGOTTEN_USER

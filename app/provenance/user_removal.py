@@ -14,12 +14,14 @@ from app.provenance.database import DatabaseError
 from app.provenance.quarantine import DIRECTORY as QUARANTINE
 from app.provenance.record_format import (
     FORGOTTEN_USER,
+    READABLE_FORMATS,
     decode_record,
-    encode_record,
+    get_format,
     read_frames,
+    replace_user,
 )
 from app.provenance.shipper import LOCK_FILE
-from app.provenance.spool_writer import list_segments
+from app.provenance.spool_writer import SEGMENT_SUFFIX, list_segments
 from app.provenance.tables import reccom
 from app.settings import Settings
 
@@ -66,17 +68,19 @@ def anonymize_spool(spool: Path, user: int) -> int:
 
 
 def _anonymize_segment(segment: Path, user: int) -> int:
-    replaced = 0
+    number, replaced = get_format(segment.name, SEGMENT_SUFFIX), 0
+    if number not in READABLE_FORMATS:
+        return 0
     descriptor = os.open(segment, os.O_RDWR | os.O_CLOEXEC)
     try:
         data = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
         for payload, end in read_frames(data):
             try:
-                record = decode_record(payload)
+                record = decode_record(payload, number)
             except ValueError:  # the header, or a record of another format
                 continue
             if record.user_id == user:
-                frame = encode_record(*record._replace(user_id=FORGOTTEN_USER))
+                frame = replace_user(payload, FORGOTTEN_USER)
                 os.pwrite(descriptor, frame, end - len(frame))
                 replaced += 1
         if replaced:

@@ -5,8 +5,9 @@ from flask.sessions import NullSession, SessionInterface, SessionMixin
 
 from app import logs, problem_details
 from app.model.recommendation_lists import RecommendationLists
-from app.service import openapi, recommend
+from app.service import AFTER_FORK, openapi, recommend
 from app.service.metrics import Metrics
+from app.service.recent_recommender import RecentRecommender
 from app.settings import Settings, read_settings
 
 log = logs.get(__name__)
@@ -29,7 +30,11 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.session_interface = _NoSessions()
     problem_details.init_app(app)
     metrics = Metrics(app, lists.manifest, settings.spool_dir)
-    app.register_blueprint(recommend.blueprint(lists, metrics, settings))
+    recommender = RecentRecommender(lists, settings, metrics.recent_unused)
+    if recommender.reader:
+        metrics.add_recent_activity(recommender.reader)
+        app.extensions[AFTER_FORK] = recommender.reader.refresh
+    app.register_blueprint(recommend.blueprint(lists, recommender, metrics, settings))
     app.register_blueprint(health_blueprint(lists, settings))
     app.register_blueprint(openapi.blueprint(settings.list_length))
     log.info(

@@ -8,7 +8,7 @@ from typing import Any
 from gunicorn import glogging
 from prometheus_client.multiprocess import mark_process_dead
 
-from app.service import metrics_directory
+from app.service import AFTER_FORK, metrics_directory
 from app.settings import read_settings
 
 _settings = read_settings()
@@ -65,6 +65,12 @@ def when_ready(server: Any) -> None:
             socket.SO_RCVTIMEO,
             struct.pack("ll", 0, _INCOMPLETE_REQUEST_TIMEOUT_US),
         )
+
+
+def post_worker_init(worker: Any) -> None:
+    """Open in the worker what processes do not share."""
+    if prepare := worker.wsgi.extensions.get(AFTER_FORK):
+        prepare()
 
 
 def child_exit(server: Any, worker: Any) -> None:

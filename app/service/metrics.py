@@ -7,8 +7,10 @@ neither info metrics nor callbacks, so `_info` is a gauge of 1 and the age is se
 import os
 import time
 from datetime import datetime
+from math import inf
 from pathlib import Path
 from time import perf_counter
+from typing import get_args
 
 from flask import Flask, Request, Response
 from flask.globals import request
@@ -17,7 +19,10 @@ from prometheus_flask_exporter import PrometheusMetrics
 from prometheus_flask_exporter.multiprocess import GunicornPrometheusMetrics
 
 from app.model.manifest import Manifest
+from app.model.recommendation_lists import Source
+from app.recent_activity.reader import RecentActivityReader
 from app.service import metrics_directory
+from app.service.recent_recommender import UNUSED_REASONS
 from app.volume_metrics import FREE_BYTES, SIZE_BYTES, measure_volume
 
 #: NGINX's timeout for one try (`proxy_read_timeout` in nginx/nginx.conf).
@@ -51,6 +56,7 @@ class Metrics:
 
     Attributes:
         recommendations: counter of recommendations by source.
+        recent_unused: counter of recommendations without recent activity, by reason.
         dropped_records: counter of responses whose provenance record was lost, by reason.
     """
 
@@ -67,8 +73,18 @@ class Metrics:
             registry=registry,
         )
         self.recommendations = {
-            source: recommendations.labels(source) for source in ("personal", "popular")
+            source: recommendations.labels(source) for source in get_args(Source)
         }
+        unused = Counter(
+            "marquee_recent_unused_total",
+            "Recommendations that could not depend on recent activity, by reason.",
+            ["reason"],
+            registry=registry,
+        )
+        self.recent_unused = {reason: unused.labels(reason) for reason in UNUSED_REASONS}
+        self._recent_reader: RecentActivityReader | None = None
+        self._recent_age: Gauge | None = None
+        self._registry = registry
         self.dropped_records = Counter(
             "marquee_provenance_records_dropped_total",
             "Responses whose provenance record was lost: the spool was full, or a write failed.",
@@ -78,6 +94,16 @@ class Metrics:
         self._add_model_metrics(registry, manifest)
         self._add_process_metrics(registry, spool)
         app.add_url_rule("/metrics", endpoint="metrics", view_func=self._scrape)
+
+    def add_recent_activity(self, reader: RecentActivityReader) -> None:
+        """Add the age of the last commit to the recent activity."""
+        self._recent_reader = reader
+        self._recent_age = Gauge(
+            "marquee_recent_age_seconds",
+            "Time since the last commit to the recent activity; infinite where it cannot be read.",
+            registry=self._registry,
+            multiprocess_mode="mostrecent",
+        )
 
     def _add_model_metrics(self, registry: CollectorRegistry, manifest: Manifest) -> None:
         info = Gauge(
@@ -119,6 +145,9 @@ class Metrics:
         if volume := measure_volume(self._spool):
             self._free_bytes.set(volume.free)
             self._size_bytes.set(volume.size)
+        if self._recent_age and self._recent_reader:
+            age = self._recent_reader.age_seconds
+            self._recent_age.set(inf if age is None else age)
         text, content_type = self._exporter.generate_metrics(request.headers.get("Accept"))
         return Response(text, content_type=content_type)
 

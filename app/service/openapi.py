@@ -1,10 +1,11 @@
 """`/openapi.json`: the OpenAPI description, against which tests check the running service."""
 
 from importlib.metadata import version
-from typing import Any
+from typing import Any, get_args
 
 from flask import Blueprint, Response, jsonify
 
+from app.model.recommendation_lists import Source
 from app.service.recommend import MAX_USER_ID_DIGITS
 
 _PROBLEM = {
@@ -69,7 +70,7 @@ def _recommend(list_length: int) -> dict[str, Any]:
     headers = {
         "X-Request-Id": r"^[A-Za-z0-9._-]{1,64}$",
         "X-Model-Version": r"^\d+$",
-        "X-Recommendation-Source": "^(personal|popular)$",
+        "X-Recommendation-Source": f"^({'|'.join(get_args(Source))})$",
         "X-Slot": r"^[A-Za-z0-9_.-]{1,40}$",
     }
     movie = r"[^,\s]+"

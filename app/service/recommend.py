@@ -1,16 +1,17 @@
-"""`GET /recommend/<user_id>`: movie ids, best first, from precomputed lists."""
+"""`GET /recommend/<user_id>`: movie ids, best first."""
 
 import random
 import re
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from flask import Blueprint, Response, request
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import BadRequest
 
-from app.model.recommendation_lists import RecommendationLists
+from app.model.recommendation_lists import RecommendationLists, Source
 from app.service.metrics import Metrics
+from app.service.recent_recommender import RecentRecommender
 from app.service.response_recorder import ResponseRecorder
 from app.settings import Settings
 
@@ -46,7 +47,9 @@ def parse_user_id(text: str) -> int:
     return int(text)
 
 
-def blueprint(lists: RecommendationLists, metrics: Metrics, settings: Settings) -> Blueprint:
+def blueprint(
+    lists: RecommendationLists, recommender: RecentRecommender, metrics: Metrics, settings: Settings
+) -> Blueprint:
     """The route that clients call."""
     record = (
         ResponseRecorder(settings, lists, metrics.dropped_records).record
@@ -54,6 +57,7 @@ def blueprint(lists: RecommendationLists, metrics: Metrics, settings: Settings) 
         else None
     )
     routes = Blueprint("recommend", __name__)
+    get_recommendation = recommender.get
     static_headers = {
         source: [
             ("Content-Type", "text/plain; charset=utf-8"),
@@ -61,13 +65,13 @@ def blueprint(lists: RecommendationLists, metrics: Metrics, settings: Settings) 
             ("X-Recommendation-Source", source),
             ("X-Slot", settings.slot),
         ]
-        for source in ("personal", "popular")
+        for source in get_args(Source)
     }
 
     @routes.get("/recommend/<user_id>")
     def recommend(user_id: str) -> Response:
         user = parse_user_id(user_id)
-        recommendation = lists.get(user)
+        recommendation = get_recommendation(user)
         metrics.recommendations[recommendation.source].inc()
         incoming_id = request.environ.get("HTTP_X_REQUEST_ID", "")
         request_id = incoming_id if _REQUEST_ID.fullmatch(incoming_id) else new_request_id()

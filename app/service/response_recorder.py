@@ -61,6 +61,7 @@ class ResponseRecorder:
                 client_gone,
                 "HTTP_X_MARQUEE_RETRY" in environ,
                 recommendation.movie_numbers,
+                recommendation.recent_events,
             )
         )
 

@@ -14,6 +14,7 @@ from yarl import URL
 
 from app.cli_errors import MarqueeError
 from app.model.recommendation_lists import RecommendationLists
+from app.recent_events import RecentEvent, to_seconds
 from app.shutdown import stop_event
 from app.simulator.arrivals import Arrival
 from app.simulator.exporter import metrics_server
@@ -30,6 +31,8 @@ _KEEPALIVE_TIMEOUT_SECONDS = 15
 _ARRIVALS_PER_REPORT = 1000
 #: Duration of a response from a model directory, which takes no measurable time.
 _MODEL_RESPONSE_SECONDS = 0.001
+#: Movies that are kept of each user, as by `marquee follow`.
+_KEPT_MOVIES = 16
 DEFAULT_DAYS = 1.0
 
 
@@ -44,6 +47,7 @@ class RunOptions:
     Attributes:
         url: base URL of the service; or
         model: model directory to respond from; with neither, no requests are sent.
+        uses_recent: whether responses of the model depend on what was watched in this run.
         days: simulated days; None: until stopped.
         out: file for log lines; `-` is standard output.
         kafka_connection: `connection_options` of the brokers for log lines; empty: none.
@@ -53,6 +57,7 @@ class RunOptions:
 
     url: str | None = None
     model: Path | None = None
+    uses_recent: bool = False
     days: float | None = None
     out: str | None = None
     kafka_connection: Mapping[str, Any] = field(default_factory=dict)
@@ -61,23 +66,55 @@ class RunOptions:
 
 
 class ModelClient:
-    """Responds from a model directory as the service would."""
+    """Responds from a model directory as the service would.
 
-    def __init__(self, model: Path) -> None:
-        """Open a model.
+    Args:
+        model: the model directory.
+        uses_recent: whether responses depend on the events that were added.
 
-        Raises:
-            ArtifactError: the model is missing or damaged.
-        """
+    Raises:
+        ArtifactError: the model is missing or damaged.
+        SimulationError: it lacks the parts for recent events.
+    """
+
+    def __init__(self, model: Path, uses_recent: bool = False) -> None:
         self._lists = RecommendationLists.open(model)
         self._version = str(self._lists.manifest.version)
+        self.uses_recent = uses_recent
+        if uses_recent and self._lists.recent is None:
+            raise SimulationError("the model lacks the parts for recent events: train it anew")
+        self._numbers = {movie_id: i for i, movie_id in enumerate(self._lists.movie_ids)}
+        #: Events of each user by movie number, the newest last.
+        self._events: dict[int, dict[int, RecentEvent]] = {}
 
-    def fetch(self, arrival: Arrival) -> Response:
-        """Return the service's response to a request."""
+    def add_event(
+        self, user_id: int, movie_id: str, minutes: int, rating: int | None, time: float
+    ) -> None:
+        """Add a minute or a rating; movies that the model does not have are left out.
+
+        Args:
+            user_id: the user.
+            movie_id: the movie.
+            minutes: minutes watched so far.
+            rating: None for a minute.
+            time: seconds since 1970.
+        """
+        number = self._numbers.get(movie_id)
+        if number is not None:
+            events = self._events.setdefault(user_id, {})
+            events.pop(number, None)
+            events[number] = RecentEvent(number, minutes, rating, time)
+            if len(events) > _KEPT_MOVIES:
+                del events[next(iter(events))]
+
+    def fetch(self, arrival: Arrival, now: float = 0) -> Response:
+        """Return the service's response to a request; `now` in seconds since 1970."""
         duration = _MODEL_RESPONSE_SECONDS
         if not arrival.user_id:
             return Response("http_error", 400, duration, detail="a user id is a whole number")
-        body = self._lists.get(arrival.user_id).text
+        events = [*self._events.get(arrival.user_id, {}).values()][::-1]
+        found = self._lists.rank_recent(arrival.user_id, events, now)
+        body = (found[0] if found else self._lists.get(arrival.user_id)).text
         return classify_response(200, body, duration, self._version)
 
 
@@ -91,7 +128,7 @@ def run_simulation(settings: SimulationSettings, options: RunOptions) -> dict[st
     """
     started = time.perf_counter()
     try:
-        model = ModelClient(options.model) if options.model else None
+        model = ModelClient(options.model, options.uses_recent) if options.model else None
         simulation = Simulation(settings, _open_sinks(options))
     except (KafkaError, ValueError) as error:
         raise SimulationError(str(error)) from error
@@ -126,11 +163,19 @@ def run_offline(
     simulation: Simulation, model: ModelClient | None, days: float, report: ReportProgress
 ) -> None:
     """Run without a clock; the same settings and model give the same log, byte for byte."""
+    start = to_seconds(simulation.environment.datetime_at(0))
+    if model and model.uses_recent:
+
+        def add_event(user: int, movie: str, minutes: int, rating: int | None, second: int) -> None:
+            model.add_event(user, movie, minutes, rating, start + second)
+
+        simulation.watch_sessions.on_event = add_event
     for arrival in simulation.arrivals(days):
         simulation.watch_sessions.advance(arrival.time)
         simulation.announce(arrival)
         if model:
-            simulation.handle_response(arrival, model.fetch(arrival))
+            response = model.fetch(arrival, start + int(arrival.time))
+            simulation.handle_response(arrival, response)
         else:
             simulation.handle_visit(arrival)
         if arrival.number % _ARRIVALS_PER_REPORT == 0:

@@ -1,5 +1,6 @@
 """Users who are watching a movie: a log line for every minute, and a rating at the end."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from app.simulator import log_format
@@ -26,6 +27,8 @@ class WatchSessions:
     Attributes:
         now: simulated seconds since the start.
         active: sessions that have not ended.
+        on_event: called for each minute and rating with the user, the movie, the minutes watched so
+            far, the rating if it is one, and the time in simulated seconds.
     """
 
     def __init__(
@@ -37,6 +40,7 @@ class WatchSessions:
         self._slots: list[list[_Session]] = [[] for _ in range(_MINUTE_SECONDS)]
         self.now = 0
         self.active = 0
+        self.on_event: Callable[[int, str, int, int | None, int], None] | None = None
 
     def start(
         self, delay: int, user_id: int, movie_id: str, minutes: int, stars: int | None
@@ -64,6 +68,7 @@ class WatchSessions:
         ended = [session for session in slot if session.minute == session.minutes]
         for session in slot:
             session.minute += 1
+            self._report(session, second)
         if not ended:
             return
         ratings = [
@@ -74,3 +79,10 @@ class WatchSessions:
         self._log_writer.write("ratings", ratings)
         self._slots[second % _MINUTE_SECONDS] = [s for s in slot if s.minute <= s.minutes]
         self.active -= len(ended)
+
+    def _report(self, session: _Session, second: int) -> None:
+        minutes, is_ended = session.minutes, session.minute > session.minutes
+        if self.on_event and (not is_ended or session.stars is not None):
+            stars = session.stars if is_ended else None
+            watched = min(session.minute, minutes)
+            self.on_event(session.user_id, session.movie_id, watched, stars, second)

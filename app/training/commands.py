@@ -1,6 +1,7 @@
 """`marquee train`, `marquee tune` and `marquee evaluate`."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -14,7 +15,7 @@ _TABLES = click.option(
     "--tables", type=_FILE, help="Directory that `prepare` wrote: use every table in it."
 )
 _PARAMS = Path("params.yaml")
-_TUNING_PAGE = Path("docs/tuning.md")
+_TUNING_PAGE, _REPLAY_PAGE = Path("docs/tuning.md"), Path("docs/tuning-replay.md")
 
 
 @click.command(
@@ -96,7 +97,11 @@ def train(
 @click.option(
     "--report",
     type=_FILE,
-    help="Page to write. [default: docs/tuning.md if params.yaml is written]",
+    help="Page to write. [default: docs/tuning.md, or docs/tuning-replay.md, if params.yaml is "
+    "written]",
+)
+@click.option(
+    "--replay", is_flag=True, help="Search how recent events count (`recent`), by a replay."
 )
 @click.option("--study", type=_FILE, help="Journal of the trials, to resume an interrupted search.")
 @click.option("--fix", multiple=True, help="Do not search this parameter, such as als.factors.")
@@ -112,6 +117,7 @@ def tune(
     params: Path,
     out: Path | None,
     report: Path | None,
+    replay: bool,
     study: Path | None,
     fix: tuple[str, ...],
     budget: str,
@@ -123,6 +129,9 @@ def tune(
     Each trial is evaluated on random and temporal splits, and for unknown and cold-start users. A
     budget of trials gives the same result each time, also when the search was interrupted and
     resumed with --study; a budget of seconds need not. The parameter file keeps its comments.
+
+    With --replay, only how recent events count is searched: the newest quarter of the events is
+    replayed in the order of time with a model of the others, as by `evaluate --replay`.
     """
     if ratings is None and watches is None:
         raise click.UsageError("give --ratings, --watches or both")
@@ -135,12 +144,12 @@ def tune(
     except ValueError as error:
         raise click.UsageError(f"--budget: {error}") from error
     target = out or params
-    page = report or (_TUNING_PAGE if target == _PARAMS else None)
+    page = report or ((_REPLAY_PAGE if replay else _TUNING_PAGE) if target == _PARAMS else None)
     scale = (settings.rating_min, settings.rating_max)
-    command = f"marquee tune --budget {budget}"
+    command = f"marquee tune{' --replay' if replay else ''} --budget {budget}"
     times = TimeLimits.from_settings(settings)
     job = TuningJob(
-        ratings, watches, movies, scale, params, target, page, study, fix, command, times
+        ratings, watches, movies, scale, params, target, page, study, fix, command, times, replay
     )
     with explain_errors():
         summary = run_tuning(job, size, seed)
@@ -165,6 +174,25 @@ def tune(
 @click.option(
     "--k", type=click.IntRange(1, 1000), default=10, show_default=True, help="Movies per user."
 )
+@click.option(
+    "--replay",
+    is_flag=True,
+    help="Also replay the events in the order of time, with recent events.",
+)
+@click.option(
+    "--kept-movies",
+    type=click.IntRange(1, 1000),
+    default=16,
+    show_default=True,
+    help="Replay: number of recent movies that are kept of each user.",
+)
+@click.option(
+    "--max-events",
+    type=click.IntRange(1),
+    default=20_000,
+    show_default=True,
+    help="Replay: recommend before at most so many events, drawn at random.",
+)
 @_JSON
 @click.pass_obj
 def evaluate(
@@ -174,27 +202,39 @@ def evaluate(
     watches: Path | None,
     tables: Path | None,
     k: int,
+    replay: bool,
+    kept_movies: int,
+    max_events: int,
     as_json: bool,
 ) -> None:
     """Evaluate a model's recommendations, as they are served, on held-out events.
 
     Unknown users are evaluated with the popular movies that are served to them. RMSE and MAE are
-    those of the rating predictor. docs/model.md defines every metric.
+    those of the rating predictor. --replay recommends before each event, as the service does that
+    knows the user's earlier held-out events once they are older than a lag, and prints how often
+    the next movie is among 20. docs/model.md defines every metric.
     """
     ratings, watches, _, _ = _find_tables(tables, ratings, watches)
     from app.ingest.time_limits import TimeLimits
     from app.training.evaluate import evaluate as evaluate_model
     from app.training.load import load_interactions
+    from app.training.replay import replay_model
 
     with explain_errors():
         scale = (settings.rating_min, settings.rating_max)
         times = TimeLimits.from_settings(settings)
         held_out = load_interactions(ratings, watches, scale, times=times)
         result = evaluate_model(model or settings.model_dir, held_out, k)
+        if replay:
+            result["replay"] = replay_model(
+                model or settings.model_dir, held_out, kept_movies, max_events
+            )
     if as_json:
         print_json(result)
         return
-    quarters = result.pop("by_activity")
+    quarters, replayed = result.pop("by_activity"), result.pop("replay", None)
+    if replay and replayed is None:
+        click.echo("replay: no event has a time")
     for name, value in result.items():
         click.echo(f"{name:16}{_format(value)}")
     for quarter in quarters:
@@ -202,6 +242,27 @@ def evaluate(
         click.echo(
             f"ndcg {low}..{high} events: {_format(quarter['ndcg'])} ({quarter['users']} users)"
         )
+    if replayed is not None:
+        _print_replay(replayed)
+
+
+def _print_replay(result: dict[str, Any]) -> None:
+    """Print hit rate and nDCG by lag and group of events, one row each."""
+    click.echo(f"\nreplay: the next movie among {result['length']}, {result['events']:,} events")
+    click.echo(f"{'lag':>10} {'events':24}{'number':>10}{'hit rate':>10}{'ndcg':>10}")
+    for lag in [*result["lags"], {"lag_seconds": None, **result["without_recent_events"]}]:
+        seconds = lag["lag_seconds"]
+        name = "without" if seconds is None else f"{seconds:,.0f} s"
+        groups = {"all": lag, "known users": lag["known"], "unknown users": lag["unknown"]}
+        for group in lag["by_movies"]:
+            low, high = group["movies"]
+            label = (
+                f"{low} or more" if high is None else f"{low}" if low == high else f"{low}-{high}"
+            )
+            groups[f"movies known: {label}"] = group
+        for label, row in groups.items():
+            rates = f"{_format(row['hit_rate']):>10}{_format(row['ndcg']):>10}"
+            click.echo(f"{name:>10} {label:24}{row['events']:>10,}{rates}")
 
 
 def _find_tables(

@@ -15,9 +15,11 @@ from app.training.fit import FittedModels
 from app.training.interactions import Interactions
 from app.training.params import Params
 from app.training.ranking.popularity import rank_by_popularity
+from app.training.ranking.related import compute_related
+from app.training.ranking.scorers import SameForAllScorer
 from app.training.segments import Segments
 from app.training.stages import Advance, Stages
-from app.training.top_n import fill_lists
+from app.training.top_n import SeenMovies, fill_lists
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ def write_model(
             _write_ids(staged / LISTS, events)
             _write_popular(staged / LISTS, result)
             _write_lists(staged / LISTS, result, advance)
+            _write_recent_parts(staged / LISTS, result)
         with stages.stage("write"):
             _write_ids(staged / FACTORS, events)
             _write_factors(staged / FACTORS, events, result.models)
@@ -71,10 +74,28 @@ def _write_lists(directory: Path, result: TrainingResult, advance: Advance) -> N
     events, params = result.events, result.params.lists
     shape = (len(events.users), params.depth)
     out = create_array(directory, "lists", movie_number_dtype(len(events.movies)), shape)
+    scores = create_array(directory, "list_scores", np.float16, shape)
     scorer = result.models.build_scorer(events, result.params)
-    fill_lists(out, scorer, events.start, events.movie, params.block_size, advance)
-    if isinstance(out, np.memmap):
-        out.flush()
+    seen = SeenMovies(events.start, events.movie)
+    fill_lists(out, scorer, seen, params.block_size, advance, scores)
+    for array in (out, scores):
+        if isinstance(array, np.memmap):
+            array.flush()
+
+
+def _write_recent_parts(directory: Path, result: TrainingResult) -> None:
+    """Write what `app.model.recent_ranking` needs beside the lists and their scores."""
+    events, models = result.events, result.models
+    movies = len(events.movies)
+    popularity = SameForAllScorer(models.popularity).scores(0, 1)[0]
+    related, weights = compute_related(
+        models.ease, models.transitions, movies, result.params.recent
+    )
+    write_array(directory, "popularity", popularity)
+    write_array(directory, "seen_start", events.start)
+    write_array(directory, "seen_movies", events.movie.astype(movie_number_dtype(movies)))
+    write_array(directory, "related_movies", related)
+    write_array(directory, "related_weights", weights)
 
 
 def _write_popular(directory: Path, result: TrainingResult) -> None:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ruamel.yaml import YAML
 
 from app.atomic_files import write_file
+from app.model.recent_ranking import RecentParams
 from app.params_file import read_params_file
 from app.text_files import TextError, decode_text
 from app.training.errors import TrainingError
@@ -112,6 +113,7 @@ class Params(_Section):
     transitions: TransitionParams
     popularity: PopularityParams
     blend: BlendParams
+    recent: RecentParams
     segments: SegmentParams
 
 

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,31 +15,47 @@ from app.training.ranking.scorers import Floats, Scorer
 _TILE = 64
 
 
+class SeenMovies(NamedTuple):
+    """The movies that users have watched or rated.
+
+    Attributes:
+        start: [U + 1] index of each user's first movie in `movies`.
+        movies: [E] movie numbers.
+    """
+
+    start: NDArray[np.int64]
+    movies: NDArray[np.int32]
+
+
 def fill_lists(
     out: NDArray[np.integer],
     scorer: Scorer,
-    start: NDArray[np.int64],
-    seen: NDArray[np.int32],
+    seen: SeenMovies,
     block_size: int,
     advance: Callable[[int], None] = lambda _: None,
+    list_scores: NDArray[np.floating] | None = None,
 ) -> None:
     """Fill each user's list with the best movies that the user has not seen.
 
     Args:
         out: [U, D] movie numbers to be written, best first; N fills up a shorter list.
         scorer: scores for blocks of users.
-        start: [U + 1] index of each user's first movie in `seen`.
-        seen: [E] movie numbers.
+        seen: the movies that are left out.
         block_size: users scored at a time; a thread holds a few times `block_size * N` floats.
         advance: called with the number of users that are done.
+        list_scores: [U, D] to be written: the score of each movie of a list minus that of the last
+            one, so that the movies that are not in it have 0, as a shorter list's end.
     """
 
     def fill(first: int) -> int:
         last = min(first + block_size, len(out))
         scores = scorer.scores(first, last)
-        rows = np.repeat(np.arange(last - first), np.diff(start[first : last + 1]))
-        scores[rows, seen[start[first] : start[last]]] = -np.inf
-        out[first:last] = top_k(scores, out.shape[1])
+        start = seen.start[first : last + 1]
+        rows = np.repeat(np.arange(last - first), np.diff(start))
+        scores[rows, seen.movies[start[0] : start[-1]]] = -np.inf
+        out[first:last] = best = top_k(scores, out.shape[1])
+        if list_scores is not None:
+            list_scores[first:last] = _subtract_last(scores, best)
         return last - first
 
     with threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count()) as threads:
@@ -65,6 +82,16 @@ def top_k(scores: Floats, k: int) -> NDArray[np.intp]:
     rest = np.broadcast_to(np.arange(tiled, movies), (users, movies - tiled))
     candidates = np.concatenate([candidates, rest], axis=1)
     return _top_k_of(np.take_along_axis(scores, candidates, axis=1), candidates, k, movies)
+
+
+def _subtract_last(scores: Floats, best: NDArray[np.intp]) -> Floats:
+    """Return the scores of the best movies [B, k] minus that of the last one in each row."""
+    movies = scores.shape[1]
+    values = np.take_along_axis(scores, np.minimum(best, movies - 1), axis=1)
+    values[best == movies] = np.inf
+    values -= np.where(best[:, :1] < movies, values.min(axis=1, keepdims=True), 0)
+    values[best == movies] = 0
+    return np.minimum(values, np.finfo(np.float16).max)
 
 
 def _top_k_of(scores: Floats, movies: NDArray[np.intp], k: int, fill: int) -> NDArray[np.intp]:

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bench.requests import baseline_naive, curve, load, measure, report
+from bench.requests import baseline_naive, curve, load, measure, recent, report
 from bench.requests.measure import Spread
 from bench.requests.model import make_model
 
@@ -86,9 +86,10 @@ def _make_models(size: tuple[int, int], naive_size: tuple[int, int]) -> dict[str
 def _measure(
     models: dict[str, Path], rounds: int, seconds: float, latency_runs: int = 3
 ) -> dict[str, Any]:
-    samples = measure.run_rounds(models, rounds, seconds, latency_runs)
+    inputs = measure.Inputs(models, recent.make_files(models["marquee"], MOVIES))
+    samples = measure.run_rounds(inputs, rounds, seconds, latency_runs)
     worker_mb = {
-        name: Spread.of([measure.worker_memory_mb(models[name], name, seconds)]).rounded()
+        name: Spread.of([measure.worker_memory_mb(inputs, name, seconds)]).rounded()
         for name in models
     }
     ratios = {
@@ -98,6 +99,20 @@ def _measure(
             ("p99 at half of that peak", "p99_ms"),
             ("start to ready", "start_seconds"),
         )
+    }
+    ratios |= {
+        "peak, nobody with recent events / switched off": measure.ratio(
+            samples, "peak_rps", "marquee", "marquee-off"
+        ).rounded(),
+        "peak, everybody with eight recent movies / constant": measure.ratio(
+            samples, "peak_rps", "marquee-recent"
+        ).rounded(),
+        "p99 at half of that peak, everybody with eight recent movies / constant": measure.ratio(
+            samples, "p99_ms", "marquee-recent"
+        ).rounded(),
+        "private memory of a second worker, everybody with eight recent movies": worker_mb[
+            "marquee-recent"
+        ],
     }
     return {
         "machine": report.machine(),

@@ -50,7 +50,9 @@ def _measure_in_process(sizes: list[tuple[int, int]], rounds: int) -> list[float
     models = [make_model(*size) for size in sizes]
     applications: list[Application] = [baseline_constant.wsgi()]
     logs.set_up(read_settings(log_level="warning"))
-    applications += [create_app(read_settings(model_dir=model)) for model in models]
+    applications += [
+        create_app(read_settings(model_dir=model, recent_enabled=False)) for model in models
+    ]
     times: list[list[float]] = [[] for _ in applications]
     gc.disable()
     for round_ in range(-2, rounds):  # two rounds of warm-up

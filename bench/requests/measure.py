@@ -4,17 +4,19 @@ import statistics
 import urllib.request
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from bench.requests import load
 from bench.requests.baseline_constant import LENGTH
-from bench.requests.model import sample_users
+from bench.requests.model import RECENT_USERS, Ids, sample_users
 from bench.requests.servers import Server, serving
 
-SERVERS = ("constant", "marquee", "constant-plain")
+SERVERS = ("constant", "marquee", "marquee-recent", "marquee-off", "constant-plain")
+#: Servers whose latency is measured at half of the peak of the constant response.
+_LATENCIES = ("constant", "marquee", "marquee-recent")
 #: Users sampled for each run of the load: more than it requests.
 USERS_PER_RUN = 60_000
 #: Metric -> server -> one value per run.
@@ -46,9 +48,29 @@ def ratio(samples: Samples, metric: str, name: str, baseline: str = "constant") 
     return Spread.of(value / base for value, base in pairs)
 
 
-def run_rounds(
-    models: dict[str, Path], count: int, seconds: float, latency_runs: int = 3
-) -> Samples:
+@dataclass(frozen=True)
+class Inputs:
+    """What the servers read.
+
+    Attributes:
+        models: model directory of each server.
+        recent: directory of the recent activity of each server that reads one.
+    """
+
+    models: dict[str, Path]
+    recent: dict[str, Path]
+
+    def serve(self, name: str, workers: int = 1) -> AbstractContextManager[Server]:
+        """Run a server."""
+        return serving(name, self.models[name], workers, self.recent.get(name))
+
+    def sample(self, name: str, count: int, seed: int) -> Ids:
+        """Sample known users; for one server only those who have recent events."""
+        limit = RECENT_USERS if name == "marquee-recent" else None
+        return sample_users(self.models[name], count, seed, limit)
+
+
+def run_rounds(inputs: Inputs, count: int, seconds: float, latency_runs: int = 3) -> Samples:
     """Measure `start_seconds`, `peak_rps`, `p50_ms` and `p99_ms` of each server in each round.
 
     Each round starts new servers, in the opposite order of the round before. The naive baseline
@@ -58,12 +80,12 @@ def run_rounds(
     samples: Samples = defaultdict(lambda: defaultdict(list))
     for number in range(count):
         names = [*SERVERS, "naive"] if number < 2 else [*SERVERS]
-        _run_round(models, names[:: 1 - 2 * (number % 2)], number, seconds, latency_runs, samples)
+        _run_round(inputs, names[:: 1 - 2 * (number % 2)], number, seconds, latency_runs, samples)
     return samples
 
 
 def _run_round(
-    models: dict[str, Path],
+    inputs: Inputs,
     names: Sequence[str],
     number: int,
     seconds: float,
@@ -73,45 +95,44 @@ def _run_round(
     with ExitStack() as stack:
         servers: dict[str, Server] = {}
         for name in names:
-            servers[name] = stack.enter_context(serving(name, models[name]))
+            servers[name] = stack.enter_context(inputs.serve(name))
             samples["start_seconds"][name].append(servers[name].seconds_to_ready)
         for name in names:
-            _check(servers[name], models[name])
-            load.peak(
-                servers[name].url, sample_users(models[name], USERS_PER_RUN, 1000 + number), 1
-            )
+            _check(servers[name], inputs, name)
+            load.peak(servers[name].url, inputs.sample(name, USERS_PER_RUN, 1000 + number), 1)
         for name in names:
-            users = sample_users(models[name], USERS_PER_RUN, 2 * number)
+            users = inputs.sample(name, USERS_PER_RUN, 2 * number)
             samples["peak_rps"][name].append(load.peak(servers[name].url, users, seconds))
-        pair = {name: servers[name] for name in names if name in ("constant", "marquee")}
+        pair = {name: servers[name] for name in names if name in _LATENCIES}
         half = samples["peak_rps"]["constant"][-1] / 2
         for run in range(latency_runs):
             for name, server in pair.items():
-                users = sample_users(models[name], USERS_PER_RUN, 100 * number + run)
+                users = inputs.sample(name, USERS_PER_RUN, 100 * number + run)
                 latencies = load.constant_rate(server.url, users, seconds, half)
                 for metric, milliseconds in latencies.items():
                     samples[metric][name].append(milliseconds)
 
 
-def worker_memory_mb(model: Path, name: str, seconds: float) -> float:
+def worker_memory_mb(inputs: Inputs, name: str, seconds: float) -> float:
     """Private memory in MB of a worker under load: the larger of two workers.
 
     With a single worker the mapped lists would count as private, because no other process maps
     the same pages.
     """
-    with serving(name, model, workers=2) as server:
+    with inputs.serve(name, workers=2) as server:
         for seed in range(2):  # new connections each time, so that both workers get some
-            load.peak(server.url, sample_users(model, USERS_PER_RUN, seed), seconds)
+            load.peak(server.url, inputs.sample(name, USERS_PER_RUN, seed), seconds)
         return max(server.private_mb())
 
 
-def _check(server: Server, model: Path) -> None:
-    """Check that a server returns the full number of movies, and a personal list."""
-    user = sample_users(model, 1, 0)[0]
+def _check(server: Server, inputs: Inputs, name: str) -> None:
+    """Check that a server returns the full number of movies, from the expected source."""
+    user = inputs.sample(name, 1, 0)[0]
+    expected = "recent" if name == "marquee-recent" else "personal"
     with urllib.request.urlopen(f"{server.url}/recommend/{user}", timeout=30) as response:
         movies, headers = response.read().decode().split(","), response.headers
-    source = headers.get("X-Recommendation-Source", "personal")
-    assert (len(movies), source) == (LENGTH, "personal"), "an unexpected response"
+    source = headers.get("X-Recommendation-Source", expected)
+    assert (len(movies), source) == (LENGTH, expected), "an unexpected response"
 
 
 def summarize(samples: Samples) -> dict[str, dict[str, Any]]:

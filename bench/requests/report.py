@@ -24,7 +24,10 @@ rounds. The servers:
 - **constant-plain**: the same without metrics.
 - **naive**: an unpickled Surprise SVD; each request predicts every movie and sorts.
 - **marquee**: `marquee serve`. Users are sampled uniformly from those with a personal list;
-  responses are not cached. The lists are random, the movie ids like those of the event log.
+  responses are not cached. The lists are random, the movie ids like those of the event log. It
+  reads the recent activity, in which none of these users has events.
+- **marquee-recent**: the same, and each user has watched eight movies since the model was made.
+- **marquee-off**: the same without recent activity (`MARQUEE_RECENT_ENABLED=false`).
 
 Servers run on one core, the load generator (vegeta) on another.
 """
@@ -50,6 +53,20 @@ def targets(ratios: dict[str, Any]) -> list[tuple[str, str, str, bool]]:
         ("p99 at half of that peak, marquee / constant", "", False, 1.5),
         ("private memory of a second worker", " MB", False, 60),
         ("start to ready, marquee / constant", "", False, 1.5),
+        ("peak, nobody with recent events / switched off", "", True, 0.97),
+        ("peak, everybody with eight recent movies / constant", "", True, 0.8),
+        (
+            "p99 at half of that peak, everybody with eight recent movies / constant",
+            "",
+            False,
+            1.5,
+        ),
+        (
+            "private memory of a second worker, everybody with eight recent movies",
+            " MB",
+            False,
+            60,
+        ),
         (STACK, "", True, 0.9),
     ):
         if name in ratios:

@@ -19,6 +19,8 @@ from bench.requests.model import ROOT
 #: Server -> command.
 COMMANDS = {
     "marquee": [sys.executable, "-m", "app", "serve"],
+    "marquee-recent": [sys.executable, "-m", "app", "serve"],
+    "marquee-off": [sys.executable, "-m", "app", "serve"],
     "constant": [*GUNICORN, "bench.requests.baseline_constant:wsgi()"],
     "constant-plain": [*GUNICORN, "bench.requests.baseline_constant:plain()"],
     "naive": [*GUNICORN, "bench.requests.baseline_naive:wsgi()"],
@@ -60,8 +62,18 @@ def cores() -> tuple[int, int]:
 
 
 @contextmanager
-def serving(name: str, model: Path, workers: int = 1, **settings: str) -> Iterator[Server]:
-    """Run one of `COMMANDS` in a temporary directory until the end of the block."""
+def serving(
+    name: str, model: Path, workers: int = 1, recent: Path | None = None, **settings: str
+) -> Iterator[Server]:
+    """Run one of `COMMANDS` in a temporary directory until the end of the block.
+
+    Args:
+        name: of the command.
+        model: the model directory.
+        workers: number of workers.
+        recent: directory of the recent activity; None: it is switched off.
+        settings: further environment variables.
+    """
     with tempfile.TemporaryDirectory(prefix="marquee-bench-") as folder:
         port = free_port()
         metrics = Path(folder) / "metrics"
@@ -73,6 +85,8 @@ def serving(name: str, model: Path, workers: int = 1, **settings: str) -> Iterat
             "MARQUEE_LOG_LEVEL": "warning",
             "MARQUEE_SPOOL_DIR": f"{folder}/spool",
             "PROMETHEUS_MULTIPROC_DIR": str(metrics),
+            "MARQUEE_RECENT_ENABLED": str(recent is not None),
+            "MARQUEE_RECENT_DIR": str(recent or "none"),
             **settings,
         }
         with (Path(folder) / "log").open("w+b") as log:

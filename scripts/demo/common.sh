@@ -11,12 +11,14 @@ readonly URL=http://127.0.0.1:8082 PROMETHEUS_URL=http://127.0.0.1:9090 MAILDEV_
 readonly SERVER_PATH=build/demo/server # as printed in hints
 # Address of the mail server on the host; in containers it is maildev:1025.
 readonly SMTP_HOST=127.0.0.1:1025
+readonly SIMULATION_START=2026-10-31 # where data/sample ends
+readonly NEW_USER=900000001          # whom neither the model nor the simulator knows
 
 # -- output -------------------------------------------------------------------------------------
 
 print_step() { # NUMBER TITLE
     CURRENT_STEP="step $1 ($2)"
-    printf '\n==> %s/8 %s\n' "$1" "$2"
+    printf '\n==> %s/9 %s\n' "$1" "$2"
 }
 print_hint() { printf '    try: %s\n' "$*"; }
 print_result() { printf '    %02d:%02d %s\n' $((SECONDS / 60)) $((SECONDS % 60)) "$*"; }

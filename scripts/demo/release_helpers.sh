@@ -57,8 +57,10 @@ format_checks() { # CHECK...; values of the last evaluation
 
 list_containers() { compose ps --quiet "$@"; } # SLOT...
 
+request_recommendation() { RESPONSE=$(curl --silent --show-error --fail --include --max-time 2 "$URL/recommend/$1"); } # USER
+
 print_recommendation() { # request one; sets RESPONSE
-    RESPONSE=$(curl --silent --show-error --fail --include --max-time 2 "$URL/recommend/42")
+    request_recommendation 42
     print_result "user 42: $(tail -1 <<<"$RESPONSE" | cut -c1-60)… from version $(get_header X-Model-Version) in $(get_header X-Slot)"
 }
 

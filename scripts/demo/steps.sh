@@ -1,9 +1,10 @@
 # shellcheck shell=bash
-# The eight steps of the demo.
+# The nine steps of the demo.
 
 run_steps() {
     step_serve
     step_collect
+    step_watch
     step_retrain
     step_release
     step_promotion
@@ -18,7 +19,7 @@ step_serve() {
     print_hint "curl $URL/recommend/42"
     print_result "importing the training data of version $(<version.txt) (data/sample) into the event store"
     import_sample
-    # The scheduler would retrain at once, because no version was published yet: it starts in step 3.
+    # The scheduler would retrain at once, because no version was published yet: it starts in step 4.
     mapfile -t services < <(compose config --services | grep -vx scheduler)
     run_logged compose up --detach --wait "${services[@]}"
     print_recommendation
@@ -45,8 +46,43 @@ print_requests() {
     print_result "requests: $(query_metric 'sum(marquee_simulator_requests_total)'), failed or slower than 600 ms: $(count_failed_requests)"
 }
 
+step_watch() {
+    local before
+    print_step 3 "watch: a user whom the model does not know watches a movie; the next recommendation depends on it"
+    print_hint "cd $SERVER_PATH && docker compose logs recent; docs/recent-activity.md"
+    request_recommendation "$NEW_USER"
+    before=$(tail -1 <<<"$RESPONSE")
+    WATCHED_MOVIE=${before%%,*}
+    print_result "user $NEW_USER, $(get_header X-Recommendation-Source): ${before:0:60}…"
+    send_watch_line
+    print_result "one line to Kafka: user $NEW_USER watches $WATCHED_MOVIE"
+    wait_until 60 "a recommendation that depends on it" depends_on_recent_activity
+    print_result "user $NEW_USER, recent: $(tail -1 <<<"$RESPONSE" | cut -c1-60)…"
+    wait_until 60 "the record of the recommendation" trace_watched_movie
+    print_result "marquee trace: $(grep -om1 'because of .*' "$DEMO_DIR/trace.txt")"
+}
+
+# One line with a simulated time: the events of the demo are not later.
+send_watch_line() {
+    local time
+    time=$(date -u -d "$SIMULATION_START + $(query_metric 'max(marquee_simulator_simulated_seconds)') seconds" +%FT%T)
+    printf '%s,%s,GET /data/m/%s/60.mpg\n' "$time" "$NEW_USER" "$WATCHED_MOVIE" |
+        compose exec --no-TTY kafka /opt/kafka/bin/kafka-console-producer.sh --bootstrap-server kafka:9092 --topic movielog \
+            >>"$DEMO_LOG" 2>&1
+}
+
+depends_on_recent_activity() {
+    request_recommendation "$NEW_USER"
+    [[ $(get_header X-Recommendation-Source) == recent ]]
+}
+
+trace_watched_movie() {
+    compose exec --no-TTY shipper marquee trace --request "$(get_header X-Request-Id)" >"$DEMO_DIR/trace.txt" 2>>"$DEMO_LOG" &&
+        grep -q "because of $WATCHED_MOVIE," "$DEMO_DIR/trace.txt"
+}
+
 step_retrain() {
-    print_step 3 "retrain: validate data, train, evaluate, gate, commit, push; then every two days"
+    print_step 4 "retrain: validate data, train, evaluate, gate, commit, push; then every two days"
     print_hint "cd $SERVER_PATH && docker compose logs scheduler; manually: docker compose exec scheduler marquee retrain"
     (cd "$SERVER_DIR" && docker compose run --rm --no-TTY --no-deps scheduler retrain --json </dev/null) \
         >"$DEMO_DIR/retrain.json" 2>>"$DEMO_LOG" || fail_step "the retraining failed: $(<"$DEMO_DIR/retrain.json")"
@@ -55,12 +91,12 @@ step_retrain() {
 }
 
 step_release() {
-    print_step 4 "release: the server fetches the commit, restores data and model, and starts the canary"
+    print_step 5 "release: the server fetches the commit, restores data and model, and starts the canary"
     deploy_and_follow
 }
 
 step_promotion() {
-    print_step 5 "promotion: all checks passed, the new version gets all traffic"
+    print_step 6 "promotion: all checks passed, the new version gets all traffic"
     print_hint "cd $SERVER_PATH && scripts/canary_release.sh history $(get_release_state .id)"
     [[ $(get_release_state .outcome) == promoted ]] || fail_step "not promoted: $(get_release_state .reason)"
     print_result "checks: $(format_checks requests mean_seconds p99_seconds failure_ratio traffic_share)"
@@ -70,7 +106,7 @@ step_promotion() {
 
 step_utility() {
     local old new day line
-    print_step 6 "utility: true utility of each version's recommendations for 10,000 users, relative to the best possible"
+    print_step 7 "utility: true utility of each version's recommendations for 10,000 users, relative to the best possible"
     old=version-$(<version.txt)
     new=version-$(get_release_state .version)
     print_hint "marquee compare-versions $old $new (docs/simulator.md)"
@@ -88,7 +124,7 @@ step_utility() {
 
 step_abort() {
     local failed_before stable_containers
-    print_step 7 "abort: a version with 300 ms latency; its model passes the gate, the canary analysis rejects it"
+    print_step 8 "abort: a version with 300 ms latency; its model passes the gate, the canary analysis rejects it"
     push_slow_change
     print_hint "cd $SERVER_PATH && docker compose exec scheduler marquee retrain --accept-data"
     print_result "(--accept-data: users rate recommended movies higher, which data validation detects as drift)"
@@ -108,7 +144,7 @@ step_abort() {
 }
 
 step_notifications() {
-    print_step 8 "notifications: all mails sent"
+    print_step 9 "notifications: all mails sent"
     print_hint "$MAILDEV_URL"
     curl --silent --show-error --fail --max-time 5 "$MAILDEV_URL/api/email" |
         jq -r 'sort_by(.time // .date)[].subject' | while read -r line; do print_result "$line"; done

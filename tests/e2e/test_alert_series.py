@@ -66,6 +66,6 @@ def test_prometheus_has_every_series_that_a_rule_names(failed_release: Stack) ->
 
 
 def test_free_space_of_every_volume_with_data_is_known(failed_release: Stack) -> None:
-    expected = {"spool", "store", "workspace", "database", "prometheus", "release"}
+    expected = {"spool", "store", "recent", "workspace", "database", "prometheus", "release"}
     volumes = {row["metric"]["volume"] for row in failed_release.query("marquee_volume_free_bytes")}
     assert volumes == expected

@@ -8,7 +8,7 @@ import itertools
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 
 import pytest
 import requests
@@ -91,6 +91,8 @@ GROUPS: dict[str, dict[str, Callable[[Stack], AbstractContextManager[None]]]] = 
         "SchedulerDown": lambda demo: stopped(demo, "scheduler"),
         "MonitoringDown": lambda demo: stopped(demo, "cadvisor"),
         "CollectorDown": lambda demo: stopped(demo, "collector"),
+        "FollowerDown": lambda demo: stopped(demo, "recent"),
+        "RecentActivityStale": lambda _demo: nullcontext(),  # by the same cause
     },
     "servers": {
         "ProvenanceBacklog": lambda demo: stopped(demo, "mysql"),

@@ -25,9 +25,10 @@ TOPIC = "backup"
 #: The columns of each table that are compared.
 COLUMNS = {
     "reccom": "request_id, slot, version_number, user_id, answered_at_us, source, duration_us, "
-    "build_id, hex(movie_numbers)",
+    "build_id, hex(movie_numbers), configuration_id, hex(recent_events)",
     "tracking": "version_number, model_rmse, data_hash, model_hash, parameters",
     "build": "build_id, version_number, model_hash, git_commit, image_digest",
+    "configuration": "configuration_id, model_hash, list_length, hidden_movies, data_newest",
     "catalogue": "model_hash, movie_count, hex(movie_ids)",
 }
 

@@ -62,7 +62,7 @@ def test_up_without_a_change_restarts_nothing(stack: Stack) -> None:
 
 def test_changed_secrets_reach_running_processes(stack: Stack, clone: Path) -> None:
     before = stack.start_times()
-    services = ("shipper", "scheduler", "collector")
+    services = ("shipper", "scheduler", "collector", "recent")
     restarts = {service: count_in_logs(stack, RESTARTING, service) for service in services}
     for name in ("database_password", "database_owner_password"):
         (clone / "secrets" / name).write_text(secrets.token_urlsafe(40))

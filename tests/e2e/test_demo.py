@@ -25,6 +25,9 @@ SETTINGS = {"DEMO_VISITS": "400", "DEMO_WINDOW": "30"}
 EXPECTED_OUTPUT = (
     "from version 1 in ",
     "lost: 0",
+    "one line to Kafka: user 900000001 watches ",
+    "user 900000001, recent: ",
+    "marquee trace: because of ",
     "version 2 passed the gate: RMSE 0.",
     "Data and Model version update: [2]",
     "analyzing: ",

@@ -13,7 +13,8 @@ import requests
 from tests.conftest import ROOT
 from tests.e2e.conftest import DEMO_SERVICES
 from tests.support.docker import docker
-from tests.support.stack import PROJECT, Stack
+from tests.support.shipper import wait_until_shipped
+from tests.support.stack import PROJECT, URL, Stack
 from tests.support.stream import send_lines, wait_until_collected
 from tests.support.waiting import eventually
 
@@ -88,6 +89,32 @@ def test_no_line_is_lost_when_the_collector_is_stopped_or_killed(demo: Stack) ->
     demo.compose("up", "-d", "collector")
     wait_until_collected(TOPIC)
     assert count_pairs(demo) == before + 4000
+
+
+def test_a_line_in_kafka_changes_the_next_answer(demo: Stack) -> None:
+    """The line is newer than the sample's events, on which the model was trained."""
+    user = next(_unused_user_ids)
+
+    def ask() -> requests.Response:
+        return requests.get(f"{URL}/recommend/{user}", timeout=2)
+
+    before = ask()
+    assert before.headers["X-Recommendation-Source"] == "popular"
+    movie = before.text.split(",")[0]
+    send_lines(TOPIC, [f"2026-10-31T12:00:01,{user},GET /data/m/{movie}/60.mpg"])
+    eventually(lambda: ask().headers["X-Recommendation-Source"] == "recent", 60, "a new answer")
+    after = ask()
+    assert movie not in after.text.split(",")
+    assert len(after.text.split(",")) == 20
+    wait_until_shipped()
+    request_id = after.headers["X-Request-Id"]
+    trace = demo.compose("exec", "-T", "shipper", "marquee", "trace", "--request", request_id)
+    assert f"because of {movie}, watched at 2026-10-31T12:00:01" in trace
+    # The slots still answer, and from the file, while the follower is stopped and killed.
+    demo.compose("kill", "--signal=SIGKILL", "recent")
+    assert ask().headers["X-Recommendation-Source"] == "recent"
+    demo.compose("up", "-d", "--wait", "recent")
+    assert demo.query_value("sum(marquee_recent_unused_total{reason='damaged'})") == 0
 
 
 _unused_user_ids = itertools.count(10**9)

@@ -20,7 +20,7 @@ from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.timeout(900)
 
-OWN_SERVICES = ("init", "migrate", "shipper", "collector", "scheduler")
+OWN_SERVICES = ("init", "migrate", "shipper", "collector", "recent", "scheduler")
 REVISION = "org.opencontainers.image.revision"
 TIMEOUT_SECONDS = 600
 #: Which slots may have the new image and definition in a phase, in their order.

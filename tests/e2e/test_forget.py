@@ -43,11 +43,13 @@ print(json.dumps({"tables": sorted(users), "arrays": found}))
 
 
 def collect(stack: Stack, user: int) -> None:
-    subprocess.run(
-        ["docker", "compose", "exec", "-T", "collector", "marquee", "collect", "--file", "-"],
-        cwd=stack.clone, env=stack.environment, input=LINES.format(user), text=True, check=True,
-        capture_output=True,
-    )  # fmt: skip
+    """Add the user's lines to the store, and to the recent activity."""
+    for service, command in (("collector", "collect"), ("recent", "follow")):
+        subprocess.run(
+            ["docker", "compose", "exec", "-T", service, "marquee", command, "--file", "-"],
+            cwd=stack.clone, env=stack.environment, input=LINES.format(user), text=True, check=True,
+            capture_output=True,
+        )  # fmt: skip
 
 
 def search_volumes(user: int) -> list[str]:
@@ -93,6 +95,8 @@ def test_a_forgotten_user_is_nowhere_but_in_what_the_rules_leave(
     count = "select count(*) from reccom where user_id = {}"
     assert int(stack.sql(count.format(USER))[0][0]) >= 1  # two where NGINX sent it twice
     assert str(USER).encode() in read_backup(stack)
+    recent_table = f"/volumes/{PROJECT}_recent/activity.table"
+    assert recent_table in search_volumes(USER)
     stack.compose("stop", "collector", "shipper")
     try:
         # Records that wait in the spool while the user is forgotten.
@@ -110,7 +114,7 @@ def test_a_forgotten_user_is_nowhere_but_in_what_the_rules_leave(
     assert int(stack.sql(count.format(OTHER))[0][0]) >= 2
     assert stack.sql(count.format(2**63 - 1)) == [["0"]]
     assert search_volumes(USER) == []
-    assert search_volumes(OTHER)
+    assert recent_table in search_volumes(OTHER)
     assert str(USER).encode() not in read_backup(stack)
     version = train_next_version()
     assert USER not in version["tables"]

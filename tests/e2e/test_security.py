@@ -13,8 +13,8 @@ from tests.support.stack import PROJECT, Stack
 
 SERVICES = (
     "init", "stable-1", "stable-2", "canary", "nginx", "nginx-exporter", "mysql", "prometheus",
-    "alertmanager", "docker-proxy", "cadvisor", "migrate", "shipper", "collector", "scheduler",
-    "archive", "forget",
+    "alertmanager", "docker-proxy", "cadvisor", "migrate", "shipper", "collector", "recent",
+    "scheduler", "archive", "forget",
 )  # fmt: skip
 
 #: Services that run as root, and why. None is reachable from outside.
@@ -103,6 +103,18 @@ def test_a_container_mounts_only_the_listed_host_paths(
     paths = {m["Source"].removeprefix(f"{stack.clone}/") for m in binds}
     assert paths == HOST_PATHS.get(service, set())
     assert not any(m["RW"] for m in binds)
+
+
+@pytest.mark.parametrize("slot", ["stable-1", "stable-2", "canary"])
+def test_slots_only_read_the_recent_activity(
+    containers: dict[str, dict[str, Any]], slot: str
+) -> None:
+    mounts = {m["Destination"]: m["RW"] for m in containers[slot]["Mounts"]}
+    assert mounts["/recent"] is False
+    (written,) = [m for m in containers["recent"]["Mounts"] if m["Destination"] == "/recent"]
+    assert written["RW"]
+    store = next(m for m in containers["recent"]["Mounts"] if m["Destination"] == "/store")
+    assert not store["RW"]
 
 
 def test_networks_of_slots_and_database_are_internal(stack: Stack) -> None:

@@ -26,6 +26,11 @@ def test_every_service_is_healthy(stack: Stack) -> None:
             assert row["Health"] in ("healthy", ""), (service, row["Health"])
 
 
+def test_the_follower_idles_without_a_broker_and_slots_answer(stack: Stack) -> None:
+    assert "idle: no broker is configured" in stack.compose("logs", "recent")
+    assert stack.query_value("max(marquee_recent_configured)") == 0
+
+
 def test_the_collector_idles_without_a_broker(stack: Stack) -> None:
     assert "idle: no broker is configured" in stack.compose("logs", "collector")
 

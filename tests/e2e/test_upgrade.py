@@ -39,7 +39,7 @@ SETTINGS = {
     "RELEASE_ANALYSIS_WINDOW": "30s",
 }
 REVISION = "org.opencontainers.image.revision"
-OWN_SERVICES = ("init", "migrate", "shipper", "collector", "scheduler", *SLOTS)
+OWN_SERVICES = ("init", "migrate", "shipper", "collector", "recent", "scheduler", *SLOTS)
 
 pytestmark = [soak_only, pytest.mark.timeout(3300)]
 

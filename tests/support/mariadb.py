@@ -66,7 +66,7 @@ class Database:
 
     def clear(self) -> None:
         """Delete all rows, partitions and the state of the upkeep."""
-        tables = ("reccom", "tracking", "build", "catalogue")
+        tables = ("reccom", "tracking", "build", "configuration", "catalogue")
         self.query("; ".join(f"truncate {table}" for table in tables))
         self.query(
             "alter table reccom partition by range (day) "

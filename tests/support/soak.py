@@ -31,11 +31,16 @@ TIMEOUT_SECONDS = 3600
 PARTS: dict[str, tuple[str, ...]] = {
     "stack": (
         "tests/e2e/test_backup.py",
+        "tests/e2e/test_recent_activity.py",
+        "tests/e2e/test_recent_delay.py",
         "tests/e2e/test_recreate_under_load.py",
         "tests/e2e/test_stalls.py",
     ),
     "alerts": ("tests/e2e/test_alerts_fire.py",),
-    "provenance": ("tests/e2e/test_provenance.py",),
+    "provenance": (
+        "tests/e2e/test_provenance.py",
+        "tests/unit/provenance/test_remade_lists.py",
+    ),
     "releases": (
         "tests/e2e/test_bad_canaries.py",
         "tests/e2e/test_deployment.py",
@@ -53,6 +58,7 @@ PARTS: dict[str, tuple[str, ...]] = {
         "tests/integration/auto_deployment",
         "tests/integration/ingest/kafka",
         "tests/integration/provenance",
+        "tests/integration/recent_activity",
     ),
     "generated-input": ("tests/unit/ingest/test_generated_input.py",),
 }

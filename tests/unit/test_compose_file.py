@@ -56,6 +56,7 @@ def test_only_services_that_need_it_reach_other_hosts() -> None:
         assert (name in EGRESS) == (internal == "False" and not no_route), name
         assert (name in PUBLISHED) == no_route, name
     assert NETWORKS["database"] == {"internal": "${MARQUEE_DATABASE_INTERNAL:-true}"}
+    assert NETWORKS["kafka"] == {"internal": "${MARQUEE_KAFKA_INTERNAL:-true}"}
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -122,3 +123,15 @@ def test_no_script_runs_commands_in_containers_with_more_rights() -> None:
         for line in script.read_text().splitlines():
             assert "--privileged" not in line, script
             assert not ("exec" in line and "--user" in line and "docker" in line), script
+
+
+def test_only_the_follower_and_forget_write_the_recent_activity() -> None:
+    mounts = {
+        name: [volume for volume in service.get("volumes", []) if volume.startswith("recent:")]
+        for name, service in SERVICES.items()
+    }
+    assert {name: found for name, found in mounts.items() if found} == {
+        "recent": ["recent:/recent"],
+        "forget": ["recent:/recent"],
+        **{slot: ["recent:/recent:ro"] for slot in SLOTS},
+    }

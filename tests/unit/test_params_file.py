@@ -42,6 +42,13 @@ def test_a_missing_key_has_the_value_that_version_0_2_0_took_for_it(path: Path) 
     assert read_params(path).recency.ease_share == 0.1
 
 
+def test_a_file_without_the_section_of_recent_events_is_read(path: Path) -> None:
+    content = YAML(typ="safe").load(ROOT / "params.yaml")
+    content.pop("recent")
+    path.write_text(json.dumps(content))
+    assert read_params(path).recent.max_movies == 16
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -55,7 +55,11 @@ class TopicConsumer:
     """
 
     def __init__(
-        self, connection: Mapping[str, Any], topic: str, offsets: Mapping[str, Any]
+        self,
+        connection: Mapping[str, Any],
+        topic: str,
+        offsets: Mapping[str, Any],
+        group_id: str = GROUP_ID,
     ) -> None:
         """Connect and seek to the stored offsets, or to the beginning of new partitions.
 
@@ -63,6 +67,7 @@ class TopicConsumer:
             connection: the options of `connection_options`.
             topic: name of the topic.
             offsets: `offsets` of an earlier consumer; other keys are ignored.
+            group_id: group whose offsets are committed to Kafka for lag tools.
 
         Raises:
             KafkaError: no broker responds.
@@ -82,7 +87,7 @@ class TopicConsumer:
             self._topic_id, self._partitions = self._describe_topic()
             self._consumer = KafkaConsumer(
                 **options,
-                group_id=GROUP_ID,
+                group_id=group_id,
                 allow_auto_create_topics=False,
                 kafka_client=_create_client,
                 isolation_level="read_committed",

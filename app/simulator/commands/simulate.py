@@ -28,6 +28,11 @@ _SHARE = click.FloatRange(0, 1)
     help="Model directory to recommend from, instead of a service.",
 )
 @click.option(
+    "--recent",
+    is_flag=True,
+    help="With --model: recommendations depend on what was watched before in this run.",
+)
+@click.option(
     "--days",
     type=click.FloatRange(0, min_open=True),
     help="Simulated days.  [default: with --url until stopped, or until a --speed above 1 has "
@@ -121,6 +126,7 @@ def simulate(
     settings: Settings,
     url: str | None,
     model: Path | None,
+    recent: bool,
     days: float | None,
     speed: float,
     rate: float,
@@ -160,7 +166,7 @@ def simulate(
     from app.simulator.movies import MAX_DAYS
     from app.simulator.simulation import SimulationSettings
 
-    _check_usage(url, model, out, as_json)
+    _check_usage(url, model, recent, out, as_json)
     now = datetime.now()
     start = start or (now.replace(microsecond=0) if url else SAMPLE_END)
     with explain_errors():
@@ -183,7 +189,9 @@ def simulate(
     )
     with explain_errors():
         connection = connection_options(settings) if settings.kafka_servers else {}
-        run = RunOptions(url, model, days, out, connection, settings.kafka_topic, metrics_bind)
+        run = RunOptions(
+            url, model, recent, days, out, connection, settings.kafka_topic, metrics_bind
+        )
         summary = run_simulation(simulation, run)
     if as_json:
         print_json(summary)
@@ -191,7 +199,9 @@ def simulate(
         _print_summary(summary, to_stderr=out == "-")
 
 
-def _check_usage(url: str | None, model: Path | None, out: str | None, as_json: bool) -> None:
+def _check_usage(
+    url: str | None, model: Path | None, recent: bool, out: str | None, as_json: bool
+) -> None:
     """Check what click cannot.
 
     Raises:
@@ -199,6 +209,8 @@ def _check_usage(url: str | None, model: Path | None, out: str | None, as_json: 
     """
     if url and model:
         raise click.UsageError("--url and --model exclude each other")
+    if recent and not model:
+        raise click.UsageError("--recent needs --model: a service uses recent activity by itself")
     if url and urlsplit(url).scheme not in ("http", "https"):
         raise click.UsageError(f"--url: not an HTTP address: {url}")
     if out == "-" and as_json:

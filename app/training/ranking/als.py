@@ -72,6 +72,20 @@ def fit_als(
     return AlsFactors(users, movies)
 
 
+def solve_users(confidence: sparse.csr_array, movies: Floats, params: AlsParams) -> Floats:
+    """Return the factors [U, F] of users by their confidence values [U, N], for fitted movies.
+
+    A user without any has factors 0.
+    """
+    weights = confidence.copy()
+    weights.data = (1 + params.alpha * confidence.data).astype(np.float32)
+    users = np.zeros((confidence.shape[0], movies.shape[1]), np.float32)
+    with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as threads:
+        _Side(weights, params).solve(users, movies, threads)
+    users[np.diff(confidence.indptr) == 0] = 0
+    return users
+
+
 class _Side:
     """All rows of one side (users or movies), to be solved for the factors of the other side."""
 

@@ -40,6 +40,17 @@ SPACE: dict[str, Distribution] = {
     "blend.cold_start": FloatDistribution(0, 10),
     "blend.svd": FloatDistribution(0, 0.2),
 }
+#: Ranges of the parameters that a replay searches.
+RECENT_SPACE: dict[str, Distribution] = {
+    "recent.ease_share": FloatDistribution(0, 1),
+    "recent.half_life_movies": FloatDistribution(1, 60, log=True),
+    "recent.half_life_hours": FloatDistribution(1, 500, log=True),
+    "recent.lowest_weight": FloatDistribution(0, 1),
+    "recent.list": FloatDistribution(0.01, 3, log=True),
+    "recent.list_few": FloatDistribution(0.01, 5, log=True),
+    "recent.popularity": FloatDistribution(0.003, 1, log=True),
+    "recent.popularity_few": FloatDistribution(0.01, 20, log=True),
+}
 #: Maximum number of trials in a phase; more of them hardly improve the result.
 MAX_TRIALS = 100
 _FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)

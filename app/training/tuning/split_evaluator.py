@@ -25,7 +25,7 @@ from app.training.ranking.scorers import Floats, SameForAllScorer, Scorer
 from app.training.ranking.transitions import fit_transitions
 from app.training.ranking_metrics import PerUserMetrics, ranking_metrics
 from app.training.svd import fit_svd
-from app.training.top_n import fill_lists
+from app.training.top_n import SeenMovies, fill_lists
 from app.training.tuning.splits import Split
 
 #: Users evaluated per split. Their scores are cached for each scorer: 110 MB at 27,000 movies.
@@ -121,7 +121,7 @@ class SplitEvaluator:
         if max_users is not None and len(self.users) > max_users:
             self.users = np.sort(np.random.default_rng(0).permutation(self.users)[:max_users])
         self.event_counts = np.diff(split.train.start)[self.users]
-        self._start, self._seen = _select_users(split.train, self.users)
+        self._seen = _select_users(split.train, self.users)
         self._relevant = np.zeros((len(self.users), len(split.train.movies)), bool)
         start, movies = _select_users(split.test, self.users)
         self._relevant[np.repeat(np.arange(len(self.users)), np.diff(start)), movies] = True
@@ -155,7 +155,7 @@ class SplitEvaluator:
         counts = np.diff(matrix.indptr)[self.users]
         blend = blend_scorers(scorers, self._popularity(params.popularity), counts, params.blend)
         lists = np.empty((len(self.users), self._k), np.intp)
-        fill_lists(lists, blend, self._start, self._seen, params.lists.block_size)
+        fill_lists(lists, blend, self._seen, params.lists.block_size)
         return lists
 
     def evict(self, params: Params) -> None:
@@ -203,11 +203,9 @@ def _key(name: str, sections: tuple[str, ...], params: Params) -> str:
     return "|".join([name, str(params.seed), *values])
 
 
-def _select_users(
-    events: Interactions, users: NDArray[np.intp]
-) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """Return the movies of some users [Q]: start [Q + 1] of each user's, and movie numbers."""
+def _select_users(events: Interactions, users: NDArray[np.intp]) -> SeenMovies:
+    """Return the movies of some users [Q]."""
     counts = np.diff(events.start)[users]
     start = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     offset = np.arange(start[-1]) - np.repeat(start[:-1], counts)
-    return start, events.movie[np.repeat(events.start[users], counts) + offset]
+    return SeenMovies(start, events.movie[np.repeat(events.start[users], counts) + offset])

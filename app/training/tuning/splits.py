@@ -94,6 +94,20 @@ def validation_splits(events: Interactions, seed: int) -> list[Split]:
     return [split for split in splits if len(split.users) and len(split.train.movie)]
 
 
+def drop_empty(events: Interactions) -> Interactions:
+    """Return the same pairs without the users and movies that have none, as training reads them."""
+    users, movies = np.unique(events.user), np.unique(events.movie)
+    lengths = events.length_minutes
+    return dataclasses.replace(
+        events,
+        users=events.users[users],
+        movies=[events.movies[movie] for movie in movies],
+        start=np.concatenate([[0], events.start[users + 1]]),
+        movie=np.searchsorted(movies, events.movie).astype(np.int32),
+        length_minutes=None if lengths is None else lengths[movies],
+    )
+
+
 def _rank_by_age(events: Interactions, age: NDArray[np.float64]) -> NDArray[np.int64]:
     """Rank the pairs [E] of each user from 0, by ascending age."""
     order = np.lexsort((age, events.user))
@@ -103,11 +117,11 @@ def _rank_by_age(events: Interactions, age: NDArray[np.float64]) -> NDArray[np.i
 
 
 def _split(name: str, events: Interactions, held_out: NDArray[np.bool_]) -> Split:
-    test = _select(events, held_out)
-    return Split(name, _select(events, ~held_out), test, np.flatnonzero(np.diff(test.start)))
+    test = select_pairs(events, held_out)
+    return Split(name, select_pairs(events, ~held_out), test, np.flatnonzero(np.diff(test.start)))
 
 
-def _select(events: Interactions, chosen: NDArray[np.bool_]) -> Interactions:
+def select_pairs(events: Interactions, chosen: NDArray[np.bool_]) -> Interactions:
     """Return some of the pairs, of the same users and movies."""
     counts = np.bincount(events.user[chosen], minlength=len(events.users))
     arrays = {name: getattr(events, name)[chosen] for name in ("movie", "rating", "minutes")}

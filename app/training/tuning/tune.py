@@ -1,6 +1,6 @@
 """`marquee tune`: search the parameters, write the parameter file and a page."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,17 @@ from app.training.interactions import Interactions
 from app.training.load import load_interactions
 from app.training.params import Params, get_param, read_params, update_params_file
 from app.training.stages import Stages
+from app.training.tuning.replay_evaluator import ReplayEvaluator
 from app.training.tuning.report import Report, render_report
-from app.training.tuning.search import SPACE, Budget, Search, Trial, open_storage
+from app.training.tuning.search import (
+    RECENT_SPACE,
+    SPACE,
+    Budget,
+    Distribution,
+    Search,
+    Trial,
+    open_storage,
+)
 from app.training.tuning.split_evaluator import ModelCache, SplitEvaluator
 from app.training.tuning.splits import Split, validation_splits
 
@@ -45,6 +54,10 @@ PHASES = (
     Phase("confidence", ("confidence",), 0.93),
     Phase("blend_again", ("blend", "popularity"), 1.0),
 )
+
+
+#: A replay searches how recent events count; the models are fitted once.
+REPLAY_PHASES = (Phase("recent", ("recent",), 1.0),)
 
 
 @dataclass(frozen=True)
@@ -81,6 +94,7 @@ class TuningJob:
         fixed: dotted names of parameters that are not searched.
         command: the command, for the page.
         times: limits of the possible times; None: the default limits.
+        replay: search how recent events count, by a replay.
     """
 
     ratings: Path | None
@@ -94,6 +108,12 @@ class TuningJob:
     fixed: tuple[str, ...]
     command: str
     times: TimeLimits | None = None
+    replay: bool = False
+
+    @property
+    def space(self) -> dict[str, Distribution]:
+        """Ranges of the parameters that are searched."""
+        return RECENT_SPACE if self.replay else SPACE
 
 
 def run_tuning(job: TuningJob, budget: Budget, seed: int | None) -> dict[str, Any]:
@@ -104,32 +124,60 @@ def run_tuning(job: TuningJob, budget: Budget, seed: int | None) -> dict[str, An
         TrainingError: too few events to hold any out, an unknown parameter in `fixed`, or a
             journal of another search.
     """
-    if unknown := sorted(set(job.fixed) - set(SPACE)):
-        raise TrainingError(f"{unknown[0]} is not searched; searched are {', '.join(SPACE)}")
+    if unknown := sorted(set(job.fixed) - set(job.space)):
+        raise TrainingError(f"{unknown[0]} is not searched; searched are {', '.join(job.space)}")
     start = read_params(job.params)
     seed = start.seed if seed is None else seed
     with Stages() as stages:
         with stages.stage("read"):
             events = load_interactions(job.ratings, job.watches, job.scale, job.movies, job.times)
-            splits = validation_splits(events, seed)
-        if not splits:
-            raise TrainingError("too few events to hold any out")
+        with stages.stage("split"):
+            make = _prepare_search(job, events, start, seed)
         identity = _identify(job, events, start, seed)
         with (
             open_storage(job.study, identity) as storage,
             stages.stage("search", budget.trials) as advance,
         ):
-            evaluators = make_evaluators(splits, job.scale)
-            search = make_search(evaluators, budget, seed, storage, advance)
-            tuned = tune(search, start, job.fixed)
-    update_params_file(job.params, job.out, tuned.best.params, tuple(SPACE))
+            search = make(budget, storage, advance)
+            phases = REPLAY_PHASES if job.replay else PHASES
+            tuned = tune(search, start, job.fixed, phases, job.space)
+    update_params_file(job.params, job.out, tuned.best.params, tuple(job.space))
     if job.report is not None:
         report = Report(
-            tuned.start, tuned.phases, budget.used, events.describe(), job.command, seed, job.fixed
+            start=tuned.start,
+            phases=tuned.phases,
+            trials=budget.used,
+            data=events.describe(),
+            command=job.command,
+            seed=seed,
+            fixed=job.fixed,
+            space=job.space,
         )
         job.report.parent.mkdir(parents=True, exist_ok=True)
         write_file(job.report, render_report(report).encode())
     return _summarize(tuned, job, budget, seed, stages.seconds["search"])
+
+
+def _prepare_search(
+    job: TuningJob, events: Interactions, start: Params, seed: int
+) -> Callable[[Budget, BaseStorage, Callable[[int], None]], Search]:
+    """Hold events out, and return a function that makes the search.
+
+    Raises:
+        TrainingError: too few events, or too few with a time, to hold any out.
+    """
+    if job.replay:
+        replayed = ReplayEvaluator(events, start, job.scale, seed)
+        if not replayed.is_possible:
+            raise TrainingError("too few events with a time to replay any")
+        return lambda budget, storage, advance: Search(
+            replayed.evaluate, storage, budget, seed, advance=advance
+        )
+    splits = validation_splits(events, seed)
+    if not splits:
+        raise TrainingError("too few events to hold any out")
+    evaluators = make_evaluators(splits, job.scale)
+    return lambda budget, storage, advance: make_search(evaluators, budget, seed, storage, advance)
 
 
 def make_evaluators(splits: Sequence[Split], scale: tuple[float, float]) -> list[SplitEvaluator]:
@@ -157,7 +205,13 @@ def make_search(
     return Search(evaluate, storage or InMemoryStorage(), budget, seed, evict, advance)
 
 
-def tune(search: Search, start: Params, fixed: Sequence[str] = ()) -> Tuned:
+def tune(
+    search: Search,
+    start: Params,
+    fixed: Sequence[str] = (),
+    phases: Sequence[Phase] = PHASES,
+    space: Mapping[str, Distribution] = SPACE,
+) -> Tuned:
     """Run the phases of the search one after the other, each from the best of those before.
 
     Args:
@@ -165,19 +219,22 @@ def tune(search: Search, start: Params, fixed: Sequence[str] = ()) -> Tuned:
         start: parameters to begin with.
         fixed: dotted names of parameters that are not searched. One that is `auto` is not
             searched: it is found from the data whenever a model is trained.
+        phases: the phases.
+        space: ranges of the parameters that are searched.
     """
     first = best = search.run("start", start, [], 0)
-    phases: dict[str, Trial] = {}
-    for phase in PHASES:
+    found: dict[str, Trial] = {}
+    for phase in phases:
         names = [
             name
-            for name in SPACE
+            for name in space
             if name.split(".")[0] in phase.sections
             and name not in fixed
             and get_param(start, name) != "auto"
         ]
-        best = phases[phase.name] = search.run(phase.name, best.params, names, phase.until)
-    return Tuned(first, phases)
+        best = search.run(phase.name, best.params, names, phase.until, space)
+        found[phase.name] = best
+    return Tuned(first, found)
 
 
 def _identify(job: TuningJob, events: Interactions, start: Params, seed: int) -> dict[str, Any]:
@@ -187,6 +244,7 @@ def _identify(job: TuningJob, events: Interactions, start: Params, seed: int) ->
         "fixed parameters": list(job.fixed),
         "rating scale": list(job.scale),
         "seed": seed,
+        "replay": job.replay,
     }
 
 
@@ -203,7 +261,7 @@ def _summarize(
         "ndcg": dict(tuned.best.scores),
         "changed": {
             name: [get_param(before, name), get_param(after, name)]
-            for name in SPACE
+            for name in job.space
             if get_param(before, name) != get_param(after, name)
         },
         "parameters": after.model_dump(mode="json"),

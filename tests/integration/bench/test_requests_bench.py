@@ -31,6 +31,8 @@ def test_a_quick_run_returns_every_measurement() -> None:
     assert set(result["measurements"]) == {
         "start_seconds", "peak_rps", "p50_ms", "p99_ms", "worker_mb",
     }  # fmt: skip
-    servers = {"constant", "constant-plain", "marquee", "naive"}
+    servers = {
+        "constant", "constant-plain", "marquee", "marquee-recent", "marquee-off", "naive",
+    }  # fmt: skip
     assert set(result["measurements"]["peak_rps"]) == servers
     assert [point["users"] for point in result["curve"]["users"]] == [1_000, 10_000]

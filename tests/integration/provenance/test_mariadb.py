@@ -29,6 +29,7 @@ from tests.support.provenance import (
 )
 
 DAY_US = 86_400_000_000
+TABLES = "reccom, tracking, build, configuration, catalogue, upkeep, alembic_version"
 
 
 @pytest.fixture
@@ -194,16 +195,16 @@ def test_a_stack_that_was_stopped_for_a_month_continues(mariadb: Database) -> No
 
 
 def test_an_interrupted_first_migration_is_completed_by_the_next(mariadb: Database) -> None:
-    mariadb.query("drop table reccom, tracking, build, catalogue, upkeep, alembic_version")
+    mariadb.query(f"drop table {TABLES}")
     engine = mariadb.engine("marquee_owner")
     upgrade(engine)
     tables = mariadb.query("show tables").split()
     complete = [mariadb.query(f"show create table {table}") for table in tables]
-    mariadb.query("drop table reccom, tracking, build, catalogue, upkeep, alembic_version")
+    mariadb.query(f"drop table {TABLES}")
     interruptions = 0
     while interrupt_migrations(engine, 1):
         interruptions += 1
-    assert interruptions == len(tables) + 3  # two indexes, and the partitions
+    assert interruptions == len(tables) + 5  # two indexes, two columns, and the partitions
     assert [mariadb.query(f"show create table {table}") for table in tables] == complete
     keep_up(mariadb, 20_000)
     assert partitions(mariadb)[-2:] == ["d20003", "later"]

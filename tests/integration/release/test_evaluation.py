@@ -55,6 +55,9 @@ def count(
             series[f"{http}_bucket"][f'{labels},status="200",le="{bound}"'][time_] = value
         series["marquee_recommendations_total"][f'{job},source="personal"'][time_] = ok
         if not is_old:
+            for reason in ("absent", "damaged"):
+                unused = series["marquee_recent_unused_total"][f'{job},reason="{reason}"']
+                unused[time_] = ok // 2
             series["marquee_requests_started_total"][own][time_] = total
 
 
@@ -114,6 +117,7 @@ def test_a_good_canary_beside_an_older_build_is_promoted(
     assert checks["traffic_share"]["value"] == pytest.approx(0.2)
     assert checks["unanswered"]["outcome"] == "skipped"
     assert "the stables do not export it" in checks["unanswered"]["sentence"]
+    assert checks["recent_unused"]["outcome"] == "skipped"
     again = subprocess.run(
         ["python", "-m", "app", "analyze", "--replay", "1", "--set", "min_requests=601"],
         cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True, capture_output=True,

@@ -151,3 +151,35 @@ def test_a_directory_without_a_model_is_an_error(
 
 def test_no_tables_are_wrong_usage(trained: Path) -> None:
     assert run("evaluate", "--model", trained)[0] == 2
+
+
+def test_the_replay_is_printed_by_lag_and_group_of_users(trained: Path, unknown: Tables) -> None:
+    files = ["--ratings", unknown.later_ratings, "--watches", unknown.later_watches]
+    command = ["evaluate", "--model", trained, *files, "--replay", "--max-events", 50]
+    code, out, err = run(*command)
+    assert code == 0, err
+    assert "replay: the next movie among 20, 50 events" in out
+    rows = [line.split() for line in out.partition("hit rate")[2].splitlines()[1:]]
+    lags = ["1", "600", "3,600", "43,200", "172,800", "without"]
+    assert [row[0] for row in rows if "all" in row] == lags
+    assert len(rows) == 6 * 9
+    found = json.loads(run(*command, "--json")[1])
+    assert set(found) >= {"ndcg", "coverage", "replay"}
+    replay = found["replay"]
+    for lag in replay["lags"]:
+        assert lag["known"]["events"] + lag["unknown"]["events"] == lag["events"] == 50
+        assert sum(group["events"] for group in lag["by_movies"]) == 50
+    assert replay["uses_recent_events"]
+
+
+def test_events_without_times_are_not_replayed(
+    trained: Path, tables: Tables, tmp_path: Path
+) -> None:
+    ratings = pl.read_parquet(tables.later_ratings)
+    without = ratings.with_columns(time=pl.lit(None, pl.Datetime("us")))
+    without.write_parquet(tmp_path / "ratings.parquet")
+    command = ["evaluate", "--model", trained, "--ratings", tmp_path / "ratings.parquet"]
+    code, out, err = run(*command, "--replay")
+    assert code == 0, err
+    assert "replay: no event has a time" in out
+    assert json.loads(run(*command, "--replay", "--json")[1])["replay"] is None

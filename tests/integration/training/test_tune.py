@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 
 from app.training.fit import fit_models
@@ -16,6 +17,7 @@ from app.training.load import load_interactions
 from app.training.params import read_params
 from app.training.stages import Stages
 from app.training.top_n import top_k
+from app.training.tuning.replay_evaluator import ReplayEvaluator
 from app.training.tuning.split_evaluator import ModelCache, SplitEvaluator
 from app.training.tuning.splits import random_split
 from tests.conftest import ROOT
@@ -151,3 +153,61 @@ def test_unsuitable_input_is_an_error(
     assert code == 1
     assert message in err
     assert not out.exists()
+
+
+def test_a_replay_searches_how_recent_events_count(tables: Tables, tmp_path: Path) -> None:
+    arguments = [*command(tables, tmp_path, trials=6), "--replay", "--report", tmp_path / "page.md"]
+    code, out, err = run(*arguments, "--fix", "recent.half_life_hours")
+    assert code == 0, err
+    summary = json.loads(out)
+    assert set(summary["ndcg"]) == {"1 s", "10 min", "1 h", "12 h", "2 days"}
+    assert summary["score"]["after"] >= summary["score"]["before"] > 0
+    assert all(name.startswith("recent.") for name in summary["changed"])
+    assert "recent.half_life_hours" not in summary["changed"]
+    page = (tmp_path / "page.md").read_text()
+    assert "`marquee tune --replay --budget 6`" in page
+    assert "| `recent.ease_share` |" in page
+    assert "als.factors" not in page
+
+
+def test_a_replay_evaluator_computes_what_a_trained_model_recommends(
+    tables: Tables, tmp_path: Path
+) -> None:
+    params = make_params(als={"factors": 8, "iterations": 3}, ease={"max_movies": 70})
+    events = load_interactions(tables.ratings, tables.watches, (1, 5))
+    evaluator = ReplayEvaluator(events, params, (1, 5), seed=0, max_events=None)
+    scores = dict(evaluator.evaluate(params))
+    newest = events.age_days < np.quantile(events.age_days, 0.25, method="lower")
+    pairs = pl.DataFrame(
+        {
+            "user_id": events.users[events.user],
+            "movie_id": np.array(events.movies)[events.movie],
+            "late": newest,
+        }
+    )
+    options: list[object] = []
+    for late, name in ((False, "train"), (True, "test")):
+        for table in ("ratings", "watches"):
+            rows = pl.read_parquet(getattr(tables, table)).join(
+                pairs.filter(pl.col("late") == late), on=["user_id", "movie_id"], how="semi"
+            )
+            rows.write_parquet(tmp_path / f"{name}-{table}.parquet")
+        options = [f"--{t}={tmp_path}/{name}-{t}.parquet" for t in ("ratings", "watches")]
+        if name == "train":
+            start = write_params(
+                tmp_path / "p.yaml", als={"factors": 8, "iterations": 3}, ease={"max_movies": 70}
+            )
+            code, _, err = run("train", *options, "--out", tmp_path / "model", "--params", start)
+            assert code == 0, err
+    _, out, _ = run("evaluate", "--model", tmp_path / "model", *options, "--replay", "--json")
+    replay = json.loads(out)["replay"]
+    assert [lag["ndcg"] for lag in replay["lags"]] == pytest.approx(list(scores.values()))
+
+
+def test_a_replay_needs_times(tables: Tables, tmp_path: Path) -> None:
+    ratings = pl.read_parquet(tables.ratings).with_columns(time=pl.lit(None, pl.Datetime("us")))
+    ratings.write_parquet(tmp_path / "ratings.parquet")
+    code, _, err = run(
+        "tune", "--ratings", tmp_path / "ratings.parquet", "--replay", "--out", tmp_path / "p.yaml"
+    )
+    assert (code, "too few events with a time" in err) == (1, True)

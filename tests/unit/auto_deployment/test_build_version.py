@@ -165,9 +165,10 @@ def test_a_candidate_worse_than_the_model_in_production_is_refused(in_production
 
 def test_a_candidate_as_good_as_the_model_in_production_is_built(in_production: Build) -> None:
     body = in_production.builder().build().body
-    ndcg = re.search(r"on 3 newer events: ndcg (\S+), version 4's (\S+)", body)
+    ndcg = re.search(r"on 3 newer events: ndcg ([\d.]+), version 4's ([\d.]+);", body)
     assert ndcg is not None, body
     assert float(ndcg[1]) == float(ndcg[2]) > 0.1
+    assert re.search(r"; replay ndcg 1\.0000, version 4's 1\.0000\n", body), body
     window = read_window(in_production.tree.path / "data" / "window.json")
     assert window.test_start == AFTER + timedelta(microseconds=1), "newer than production's data"
 

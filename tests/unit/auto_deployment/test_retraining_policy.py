@@ -112,6 +112,22 @@ def test_a_model_worse_than_the_production_model_fails(
     assert compare_with_production({**GOOD, **change}, GOOD, 7, GATE).failed == [failed]
 
 
+def test_a_model_whose_replay_is_worse_fails() -> None:
+    production = {**GOOD, "replay": {"ndcg": 0.06, "hit_rate": 0.1}}
+    candidate = {**GOOD, "replay": {"ndcg": 0.0569, "hit_rate": 0.2}}
+    failed, summary = compare_with_production(candidate, production, 7, GATE)
+    assert failed == ["replay ndcg is 0.0569, worse than version 7's 0.0600"]
+    assert summary.endswith("; replay ndcg 0.0569, version 7's 0.0600")
+    assert compare_with_production(production, candidate, 7, GATE).failed == []
+
+
+@pytest.mark.parametrize("replay", [None, {}, {"ndcg": None}])
+def test_a_replay_that_one_of_both_lacks_is_not_compared(replay: object) -> None:
+    candidate = {**GOOD, "replay": {"ndcg": 0.01}}
+    failed, summary = compare_with_production(candidate, {**GOOD, "replay": replay}, 7, GATE)
+    assert (failed, "replay" in summary) == ([], False)
+
+
 def test_too_few_newer_events_compare_nothing() -> None:
     failed, summary = compare_with_production({**GOOD, "ndcg": 0, "events": 499}, GOOD, 7, GATE)
     assert failed == []

@@ -26,12 +26,17 @@ def test_a_line_becomes_counts() -> None:
     assert found.canary.popular is not None
     assert found.canary.buckets[0, 0].tolist() == [40, 8, 0]
     assert found.canary.popular.tolist() == [[12, 0]]
+    assert found.canary.recent is not None
+    assert found.canary.recent.tolist() == [[6, 0]]
+    assert found.canary.recent_unused is None
     assert found.canary.reached.tolist() == [[12, 0]]
     assert found.stables.slots == 0
 
 
 def test_a_line_survives_being_stored() -> None:
     (sample,) = parse_samples(ISSUE_LINE)
+    assert parse_samples(sample.to_json().encode()) == [sample]
+    (sample,) = parse_samples(ISSUE_LINE.replace(b'"started"', b'"recent_unused": 3, "started"'))
     assert parse_samples(sample.to_json().encode()) == [sample]
 
 
@@ -51,6 +56,7 @@ def test_a_line_survives_being_stored() -> None:
         ({"buckets": {"fast": 5, "+Inf": 5}}, "not a number of seconds"),
         ({"started": "many"}, "started is"),
         ({"source": [1]}, "source is not a JSON object"),
+        ({"recent_unused": -1}, "recent_unused is -1"),
         ({"seconds": -0.1}, "below 0"),
     ],
 )

@@ -141,6 +141,50 @@ def test_a_check_that_only_the_canary_does_not_export_prevents_its_promotion() -
     assert "the canary does not export it" in result["reason"]
 
 
+def add_recent(lines: Lines, unused: dict[str, float], recent: dict[str, float]) -> Lines:
+    """Add shares of all recommendations, by the first letter of the slot; they add up to 1."""
+    for line in lines:
+        n = sum(line["source"].values())
+        by_recent = round(n * recent[line["slot"][0]])
+        personal = n * 3 // 4 - by_recent
+        line["source"] = {"personal": personal, "popular": n // 4, "recent": by_recent}
+        line["recent_unused"] = round(n * unused[line["slot"][0]])
+    return lines
+
+
+def test_recommendations_by_recent_activity_are_no_fallback_and_not_judged() -> None:
+    lines = add_recent(make_lines(100), unused={"c": 0, "s": 0}, recent={"c": 0, "s": 0.7})
+    result = analyze(lines)
+    assert result["verdict"] == "PROMOTE"
+    assert outcome(result, "popular_share") == outcome(result, "recent_unused") == "passed"
+    (check,) = (c for c in result["checks"] if c["name"] == "recent_share")
+    assert (check["outcome"], check["value"]) == ("shown", 0)
+    assert check["sentence"].endswith("recent activity 0 % (stables 69.8 %), not judged")
+
+
+@pytest.mark.parametrize("canary", [1.0, 0.9])
+def test_where_no_stable_slot_can_use_recent_activity_the_canary_need_not(canary: float) -> None:
+    lines = add_recent(make_lines(100), unused={"c": canary, "s": 1}, recent={"c": 0, "s": 0})
+    assert analyze(lines)["verdict"] == "PROMOTE"
+
+
+def test_a_canary_that_cannot_use_recent_activity_is_aborted() -> None:
+    lines = add_recent(make_lines(100), unused={"c": 0.6, "s": 0.1}, recent={"c": 0.2, "s": 0.5})
+    result = analyze(lines, window=720)
+    assert result["verdict"] == "ABORT"
+    assert "share of recommendations that could not use recent activity" in result["reason"]
+
+
+def test_stables_of_before_there_was_recent_activity_are_not_compared() -> None:
+    lines = add_recent(make_lines(100), unused={"c": 1, "s": 1}, recent={"c": 0, "s": 0})
+    for line in lines:
+        if line["slot"] != "canary":
+            del line["recent_unused"], line["source"]["recent"]
+    result = analyze(lines)
+    assert result["verdict"] == "PROMOTE"
+    assert outcome(result, "recent_unused") == "skipped"
+
+
 def test_a_traffic_share_other_than_a_fifth_is_inconclusive() -> None:
     result = analyze(make_lines(100, lambda minute: {"requests": 70}))
     assert result["verdict"] == "INCONCLUSIVE"

@@ -17,6 +17,7 @@ from app.ingest.store_files import lock_directory
 from app.locks import exclusive_lock
 from app.provenance.backup import write_backup
 from app.provenance.shipper import LOCK_FILE
+from app.recent_activity.table_format import TABLE_NAME
 from tests.support.commands import invoke
 from tests.support.provenance import Environment, content, encoded
 from tests.support.store_contents import read_store
@@ -38,9 +39,12 @@ class World:
         self.directory = directory
         self.provenance = Environment(directory, model)
         self.store = directory / "store"
+        self.recent = directory / "recent"
         log = directory.parent / "stream.log"
         log.write_text(LINES.format(USER, OTHER))
         ingest_log_files([str(log)], self.store, RatingScale(1, 5))
+        done = invoke("follow", "--file", log, MARQUEE_RECENT_MAX_USERS="100", **self.settings)
+        assert done.returncode == 0, done.stderr
         (self.store / METADATA_DIR).mkdir()
         table = MetadataTable(self.store / METADATA_DIR / USERS_FILE, USERS)
         table.add([USER, OTHER], {})
@@ -58,6 +62,7 @@ class World:
     def settings(self) -> dict[str, str]:
         return {
             "MARQUEE_STORE_DIR": str(self.store),
+            "MARQUEE_RECENT_DIR": str(self.recent),
             "MARQUEE_SPOOL_DIR": str(self.provenance.spool),
             "MARQUEE_DATABASE": self.provenance.settings.database,
         }
@@ -83,6 +88,7 @@ def world(tmp_path: Path, shared_model: Path) -> World:
 
 
 def test_nothing_of_the_user_remains(world: World) -> None:
+    assert TABLE_NAME in world.find(USER)
     assert world.forget() == {
         "watches": 1, "ratings": 1, "metadata": 1, "spool_records": 10, "records": 5,
     }  # fmt: skip
@@ -97,7 +103,7 @@ def test_nothing_of_the_user_remains(world: World) -> None:
         users = connection.scalars(sa.text("select user_id from reccom")).all()
     assert users == [OTHER] * 11
     assert world.find(USER) == []
-    assert world.find(OTHER)
+    assert TABLE_NAME in world.find(OTHER)
 
 
 def test_the_next_version_and_the_next_backup_do_not_have_the_user(world: World) -> None:
@@ -134,6 +140,7 @@ def test_nothing_is_changed_while_another_process_has_the_store_or_the_spool(wor
 def test_a_user_without_any_data_is_no_error(tmp_path: Path) -> None:
     settings = {
         "MARQUEE_STORE_DIR": f"{tmp_path}/store",
+        "MARQUEE_RECENT_DIR": f"{tmp_path}/recent",
         "MARQUEE_SPOOL_DIR": f"{tmp_path}/spool",
         "MARQUEE_DATABASE": f"sqlite:///{tmp_path}/p.db",
     }

@@ -78,6 +78,34 @@ def test_a_pipe_is_read_to_its_end(tmp_path: Path, encode: Callable[[str], bytes
     assert lines == text.splitlines()
 
 
+def test_lines_of_an_open_pipe_are_read_when_they_are_complete() -> None:
+    output, pipe = os.pipe()
+    os.write(pipe, b"first\nsec")
+    with LineReader(f"/dev/fd/{output}") as reader:
+        lines = reader.read_available_lines()
+        assert next(lines) == ["first"]
+        assert not reader.wait(0)
+        os.write(pipe, "ond caf\u00e9\nthird".encode())
+        assert reader.wait(0)
+        assert next(lines) == ["second caf\u00e9"]
+        os.close(pipe)
+        assert reader.wait(0)
+        assert list(lines) == [["third"]]
+    os.close(output)
+
+
+@pytest.mark.parametrize("encode", [str.encode, lambda text: gzip.compress(text.encode())])
+def test_available_lines_of_a_file_are_all_lines(
+    tmp_path: Path, encode: Callable[[str], bytes]
+) -> None:
+    text = "".join(f"{number},a+movie+2009,3\n" for number in range(READ_BYTES // 10))
+    (tmp_path / "log").write_bytes(encode(text))
+    with LineReader(str(tmp_path / "log")) as reader:
+        assert reader.wait(0)
+        lines = [line for batch in reader.read_available_lines() for line in batch]
+    assert lines == text.splitlines()
+
+
 def test_an_empty_file_has_no_lines(tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
     assert read(tmp_path / "empty") == []

@@ -10,7 +10,7 @@ import pytest
 from app.auto_deployment.production_model import ProductionModel, write_unseen_events
 from app.ingest.prepare import prepare_tables
 from app.model.artifact import ModelMetadata, open_artifact, write_array, write_manifest
-from app.model.manifest import ArtifactError
+from app.model.manifest import FORMAT, ArtifactError
 from app.model.recommendation_lists import RecommendationLists
 from app.model.verify import verify_model
 from app.training.evaluate import evaluate
@@ -67,10 +67,10 @@ def test_a_changed_model_of_version_0_2_0_is_refused(tmp_path: Path) -> None:
 def test_a_model_of_a_later_format_is_refused_in_a_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.model.artifact.FORMAT", 2)
+    monkeypatch.setattr("app.model.artifact.FORMAT", FORMAT + 1)
     lists = write_lists(tmp_path / "model") / "lists"
     write_array(lists, "regions", np.zeros(4, np.uint8))
     metadata = ModelMetadata(version=3, parameters={}, metrics={}, data={}, code={})
     write_manifest(lists, "lists", users=4, movies=60, metadata=metadata)
-    with pytest.raises(ArtifactError, match=r"format 2; this program reads format 1: use the code"):
+    with pytest.raises(ArtifactError, match=r"format 3; this program reads formats 1 and 2: use"):
         verify_model(tmp_path / "model")

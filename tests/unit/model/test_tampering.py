@@ -17,6 +17,7 @@ from app.model.manifest import ArtifactError, Manifest
 from app.model.recommendation_lists import RecommendationLists, pack_movie_ids
 from app.model.verify import verify_model
 from tests.conftest import MOVIES, ROOT
+from tests.support.recent import add_recent_parts, write_recent_manifest
 
 Tamper = Callable[[Path], object]
 
@@ -105,6 +106,28 @@ def put(number: int) -> Callable[[Any], Any]:
     return change
 
 
+def recent(name: str, change: Callable[[Any], Any]) -> Tamper:
+    """Add the parts for recent events, and change one of them."""
+
+    def tamper(lists: Path) -> None:
+        add_recent_parts(lists.parent)
+        np.save(lists / f"{name}.npy", change(np.load(lists / f"{name}.npy")))
+        write_recent_manifest(lists)
+
+    return tamper
+
+
+def without_related(lists: Path) -> None:
+    add_recent_parts(lists.parent)
+    (lists / "related_movies.npy").unlink()
+    write_recent_manifest(lists)
+
+
+def without_recent_parameters(lists: Path) -> None:
+    add_recent_parts(lists.parent)
+    write_recent_manifest(lists, recent=None)
+
+
 #: Defect -> (how to cause it, error message). Refused when opened.
 WHEN_OPENED: dict[str, tuple[Tamper, str]] = {
     "no manifest": (lambda d: (d / "manifest.json").unlink(), "manifest.json: cannot be read"),
@@ -120,7 +143,7 @@ WHEN_OPENED: dict[str, tuple[Tamper, str]] = {
         lambda d: (d / "manifest.json").write_text(" " * 1_000_001),
         "larger than 1000000 bytes",
     ),
-    "unknown format": (manifest(lambda m: m.update(format=2)), "format 2; this program reads"),
+    "unknown format": (manifest(lambda m: m.update(format=3)), "format 3; this program reads"),
     "wrong kind": (manifest(lambda m: m.update(kind="factors")), "kind 'factors', expected"),
     "field missing": (manifest(lambda m: m.pop("version")), "version: Field required"),
     "unknown field": (manifest(lambda m: m.update(extra=1)), "extra: Extra inputs"),
@@ -160,6 +183,22 @@ WHEN_OPENED: dict[str, tuple[Tamper, str]] = {
         "different lengths",
     ),
     "empty lists": (array("lists", lambda a: a[:, :0]), "lists of no movies"),
+    "some parts for recent events missing": (
+        without_related,
+        "related_movies.npy: missing from the manifest",
+    ),
+    "part for recent events of the wrong shape": (
+        recent("list_scores", lambda a: a[:, :-1]),
+        "list_scores.npy: [4, 49], expected [4, 50]",
+    ),
+    "movie numbers of another type": (
+        recent("seen_movies", lambda a: a.astype(np.uint32)),
+        "seen_movies.npy: wrong type of movie numbers",
+    ),
+    "no parameters for recent events": (
+        without_recent_parameters,
+        "manifest: no parameters for recent events",
+    ),
     "manifest is a symbolic link": (link_manifest, "manifest.json: not a regular file"),
     "manifest is a FIFO": (make_fifo, "manifest.json: not a regular file"),
     "creation time is not a time": (
@@ -212,6 +251,26 @@ WHEN_VERIFIED: dict[str, tuple[Tamper, str]] = {
     "segment number out of range": (
         array("segment_of", lambda a: a + 1),
         "a segment number out of range",
+    ),
+    "movie twice among the related ones": (
+        recent("related_movies", put(2)),
+        "related_movies.npy: a movie occurs twice in a list",
+    ),
+    "score or weight that is not a number": (
+        recent("related_weights", lambda a: a * np.float32(np.nan)),
+        "related_weights.npy: not a finite number",
+    ),
+    "seen movies beyond the end": (
+        recent("seen_start", lambda a: a + (a > 0)),
+        "seen_start.npy: not ascending from 0 to the number of pairs",
+    ),
+    "seen movies not ascending": (
+        recent("seen_movies", lambda a: a[::-1]),
+        "seen_movies.npy: movie numbers of a user not ascending",
+    ),
+    "seen movie out of range": (
+        recent("seen_movies", lambda a: a + 1),
+        "seen_movies.npy: a movie number out of range",
     ),
     "unknown directory": (
         lambda d: (d.parent / "backup").mkdir(),

@@ -40,7 +40,14 @@ def test_a_restored_backup_equals_the_original(
     monkeypatch.setattr("app.provenance.backup._CHUNK_ROWS", rows)
     archive = io.BytesIO()
     counts = write_backup(filled.engine(), tmp_path / "store", archive)
-    assert counts == {"tracking": 1, "build": 1, "catalogue": 1, "reccom": 500, "store": 2}
+    assert counts == {
+        "tracking": 1,
+        "build": 1,
+        "configuration": 1,
+        "catalogue": 1,
+        "reccom": 500,
+        "store": 2,
+    }
     archive.seek(0)
     empty = connect(Settings(database=f"sqlite:///{tmp_path}/empty.db"))
     assert restore_backup(empty, tmp_path / "new" / "store", archive) == counts
@@ -106,7 +113,7 @@ def test_a_backup_that_was_cut_between_two_members_is_refused(
     whole.seek(0)
     with tarfile.open(fileobj=whole) as source:
         members = source.getmembers()
-        assert len(members) == 8
+        assert len(members) == 9
         for count in range(len(members)):
             cut = io.BytesIO()
             with tarfile.open(fileobj=cut, mode="w:gz") as target:

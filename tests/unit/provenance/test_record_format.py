@@ -22,11 +22,12 @@ RECORDS = st.builds(
     request_id=st.text("abc0123._-", min_size=1, max_size=64),
     answered_at_us=st.integers(0, 2**63 - 1),
     user_id=st.integers(0, 10**18 - 1),
-    source=st.sampled_from(["personal", "popular"]),
+    source=st.sampled_from(["personal", "popular", "recent"]),
     duration_us=st.integers(0, 2**63 - 1),
     client_gone=st.booleans(),
     is_retry=st.booleans(),
     movie_numbers=st.binary(max_size=200),
+    recent_events=st.binary(max_size=128),
 )
 
 
@@ -61,7 +62,7 @@ def test_a_changed_byte_is_detected(offset: int) -> None:
 
 
 def test_a_segment_header_is_decoded_unchanged() -> None:
-    header = SegmentHeader("canary", 7, "7-0123456789ab")
+    header = SegmentHeader("canary", 7, "7-0123456789ab", 5)
     ((payload, _),) = read_frames(encode_header(header))
     assert decode_header(payload) == header
 

@@ -1,4 +1,3 @@
-import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event, Semaphore
@@ -10,6 +9,7 @@ import sqlalchemy as sa
 from app.provenance.database import connect, enforce_retention
 from app.provenance.lineage import Lineage
 from app.provenance.quarantine import DIRECTORY
+from app.provenance.record_format import decode_info, encode_info
 from app.provenance.shipper import MAX_TRACES, Shipper, create_app
 from app.provenance.shipper_metrics import ShipperMetrics
 from app.provenance.spool_reader import SpoolReader
@@ -52,11 +52,11 @@ def test_every_record_is_shipped_once_and_the_spool_is_empty(environment: Enviro
 
 
 def test_a_row_has_every_field_of_its_record(environment: Environment) -> None:
-    environment.writer().append(encoded(5, client_gone=True))
+    environment.writer().append(encoded(5, client_gone=True, recent_events=b"\1\2"))
     engine = environment.engine()
     environment.shipper(engine).ship()
     (row,) = rows(engine, reccom)
-    record = make_record(5, client_gone=True)
+    record = make_record(5, client_gone=True, recent_events=b"\1\2")
     assert {name: row[name] for name in record._fields} == record._asdict()
     assert row["day"] == NOW_US // 86_400_000_000
 
@@ -161,9 +161,9 @@ def test_another_model_with_the_same_version_number_is_counted(environment: Envi
     environment.shipper(engine).ship()
     environment.writer().write_instance_info()
     (path,) = environment.spool.glob("*.info.json")
-    info = json.loads(path.read_bytes())
+    info = decode_info(path.read_bytes())
     info["tracking"]["model_hash"] = "f" * 64
-    path.write_text(json.dumps(info))
+    path.write_bytes(encode_info(info))
     shipper = environment.shipper(engine)
     shipper.ship()
     assert metric(shipper, "marquee_provenance_version_conflicts_total") == 1

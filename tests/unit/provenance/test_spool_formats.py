@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import struct
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,12 +14,22 @@ import sqlalchemy as sa
 from app.provenance.database import get_revision
 from app.provenance.lineage import Lineage
 from app.provenance.quarantine import DIRECTORY, Quarantine, UnreadableError
-from app.provenance.record_format import decode_header, encode_frame, read_frames
+from app.provenance.record_format import (
+    FORGOTTEN_USER,
+    Record,
+    decode_header,
+    decode_info,
+    decode_record,
+    encode_frame,
+    encode_info,
+    read_frames,
+)
 from app.provenance.shipper import Shipper
 from app.provenance.shipper_metrics import ShipperMetrics
 from app.provenance.spool_reader import SpoolReader
 from app.provenance.spool_writer import list_segments
 from app.provenance.tables import build, reccom, tracking
+from app.provenance.user_removal import anonymize_spool
 from tests.conftest import ROOT
 from tests.support.commands import invoke
 from tests.support.provenance import Environment, encoded
@@ -26,8 +37,8 @@ from tests.support.provenance import Environment, encoded
 #: The spool of a canary of version 0.2.0 with three records; see the README there.
 OLD = ROOT / "tests" / "formats" / "0.2.0"
 #: A segment of a later format: another header, and records with one more byte.
-LATER_HEADER = {"format": 2, "slot": "canary", "region": "eu"}
-LATER_NAME = "17f0000000000000-canary-7.v2.segment"
+LATER_HEADER = {"format": 3, "slot": "canary", "region": "eu"}
+LATER_NAME = "17f0000000000000-canary-7.v3.segment"
 
 
 def later_segment(environment: Environment, name: str = LATER_NAME) -> Path:
@@ -79,23 +90,43 @@ def test_a_spool_of_version_0_2_0_is_shipped_and_traced(environment: Environment
     assert metric(shipper, "marquee_provenance_quarantine_files") == 0
 
 
-def test_a_shipper_of_version_0_2_0_can_read_what_this_version_writes(
+def test_a_shipper_of_version_0_2_0_refuses_what_this_version_writes(
     environment: Environment,
 ) -> None:
-    """It matches suffixes, and refuses a header with other keys than these."""
+    """It matches suffixes, and keeps what has another header or is no JSON for a newer one."""
     write_record(environment)
     (segment,) = environment.spool.glob("[!.]*.segment")
     (old,) = (OLD / "spool").glob("[!.]*.segment")
     headers = [json.loads(next(read_frames(path.read_bytes()))[0]) for path in (segment, old)]
-    assert headers[0].keys() == headers[1].keys()
+    assert headers[0].keys() - headers[1].keys() == {"configuration_id"}
     (info,) = environment.spool.glob("[!.]*.info.json")
-    assert json.loads(info.read_bytes()).keys() == {"tracking", "build", "catalogue"}
+    with pytest.raises(ValueError):
+        json.loads(info.read_bytes())
+    assert decode_info(info.read_bytes()).keys() == {
+        "tracking", "build", "catalogue", "configuration"
+    }  # fmt: skip
+
+
+def test_a_segment_of_format_1_with_its_number_is_shipped(environment: Environment) -> None:
+    """As the version before wrote it: 32 bytes of fixed width, the request id, the movies."""
+    fixed = struct.pack("<QQBQ??B", 1_700_000_000_000_000, 42, 1, 80, False, True, 4)
+    header = {"slot": "canary", "version_number": 3, "build_id": "b"}
+    frames = encode_frame(json.dumps(header).encode()) + encode_frame(fixed + b"mine\1\0\2\0")
+    environment.spool.mkdir(parents=True)
+    (environment.spool / "17f0-canary-7.v1.segment").write_bytes(frames)
+    engine = environment.engine()
+    assert environment.shipper(engine).ship() == 1
+    with engine.connect() as connection:
+        (row,) = connection.execute(sa.select(reccom)).mappings()
+    assert (row["request_id"], row["source"], row["is_retry"]) == ("mine", "popular", True)
+    assert (row["movie_numbers"], row["recent_events"]) == (b"\1\0\2\0", None)
+    assert row["configuration_id"] is None
 
 
 def test_the_names_of_files_have_the_number_of_their_format(environment: Environment) -> None:
     write_record(environment)
     names = [path.name for path in environment.spool.iterdir()]
-    assert sorted(name.split(".", 1)[1] for name in names) == ["v1.info.json", "v1.segment"]
+    assert sorted(name.split(".", 1)[1] for name in names) == ["v2.info.json", "v2.segment"]
 
 
 @pytest.mark.parametrize("name", [LATER_NAME, "17f0000000000000-canary-7.segment"])
@@ -183,10 +214,10 @@ def test_a_description_of_another_form_is_kept_and_records_are_shipped(
 ) -> None:
     write_record(environment)
     (path,) = environment.spool.glob("*.info.json")
-    info = json.loads(path.read_bytes())
+    info = decode_info(path.read_bytes())
     change(info)
-    other = environment.spool / "0-canary.info.json"  # before the other
-    other.write_text(json.dumps(info))
+    other = environment.spool / "0-canary.v2.info.json"  # before the other
+    other.write_bytes(encode_info(info))
     engine = environment.engine()
     shipper = environment.shipper(engine)
     assert shipper.ship() == 1
@@ -199,11 +230,11 @@ def test_a_description_of_another_form_is_kept_and_records_are_shipped(
 def test_a_description_of_another_format_is_kept(environment: Environment) -> None:
     environment.writer().write_instance_info()
     (path,) = environment.spool.glob("*.info.json")
-    path.rename(environment.spool / "4-canary.v2.info.json")
+    path.rename(environment.spool / "4-canary.v3.info.json")
     engine = environment.engine()
     shipper = environment.shipper(engine)
     shipper.ship()
-    assert quarantined(environment) == ["4-canary.v2.info.json"]
+    assert quarantined(environment) == ["4-canary.v3.info.json"]
     total = "marquee_provenance_quarantined_files_total"
     assert metric(shipper, total, kind="info", reason="format") == 1
 
@@ -215,10 +246,10 @@ def test_a_description_that_is_written_again_replaces_the_one_that_is_kept(
     environment.spool.mkdir(parents=True)
     shipper = environment.shipper(environment.engine())
     for content in ("{}", '{"a": 1}'):
-        (environment.spool / "4-canary.v2.info.json").write_text(content)
+        (environment.spool / "4-canary.v3.info.json").write_text(content)
         shipper.ship()
         assert [path.name for path in environment.spool.iterdir()] == [DIRECTORY]
-        assert (environment.spool / DIRECTORY / "4-canary.v2.info.json").read_text() == content
+        assert (environment.spool / DIRECTORY / "4-canary.v3.info.json").read_text() == content
 
 
 def test_a_shipper_that_knows_the_format_reads_what_an_older_one_kept(
@@ -267,7 +298,7 @@ def test_requeue_moves_the_files_that_can_be_read_by_now(environment: Environmen
     done = invoke("requeue", MARQUEE_SPOOL_DIR=spool)
     assert done.returncode == 1
     assert done.stdout == b"0 files are in the spool again\n"
-    assert done.stderr == f"{later.name}: format 2; this program reads 1\n".encode()
+    assert done.stderr == f"{later.name}: format 3; this program reads 1 and 2\n".encode()
     assert quarantined(environment) == [later.name]
 
 
@@ -335,3 +366,20 @@ def test_tables_of_a_later_version_are_used_as_they_are(environment: Environment
     assert b"the tables are of a later version" in done.stderr
     assert environment.shipper(engine).ship() == 1
     assert get_revision(engine) == "9999"
+
+
+def test_a_user_is_removed_from_a_spool_of_version_0_2_0(environment: Environment) -> None:
+    shutil.copytree(OLD / "spool", environment.spool)
+    (segment,) = list_segments(environment.spool)
+
+    def read_records() -> list[Record]:
+        payloads = [payload for payload, _ in read_frames(segment.read_bytes())]
+        return [decode_record(payload, 1) for payload in payloads[1:]]
+
+    before = read_records()
+    user = before[0].user_id
+    assert anonymize_spool(environment.spool, user) == [r.user_id for r in before].count(user) > 0
+    assert read_records() == [
+        record._replace(user_id=FORGOTTEN_USER) if record.user_id == user else record
+        for record in before
+    ]

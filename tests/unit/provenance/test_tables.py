@@ -2,14 +2,16 @@
 
 import importlib
 import io
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
 from sqlalchemy.dialects import mysql, sqlite
-from sqlalchemy.schema import CreateIndex, CreateTable
+from sqlalchemy.schema import CreateColumn, CreateIndex
 
+from app.provenance.database import connect, upgrade
 from app.provenance.tables import (
     is_request_id,
     metadata,
@@ -18,11 +20,12 @@ from app.provenance.tables import (
     upkeep,
 )
 from app.service.recommend import new_request_id
+from app.settings import Settings
 from tests.support.provenance import RANDOM_PART
 
 MIGRATIONS = [
     importlib.import_module(f"app.provenance.migrations.versions.{name}")
-    for name in ("0001_tables", "0003_upkeep")
+    for name in ("0001_tables", "0002_recent_events", "0003_upkeep")
 ]
 
 
@@ -41,9 +44,22 @@ def test_the_migrations_create_the_declared_tables(dialect: sa.Dialect) -> None:
             migration.upgrade()
     created = one_line(output.getvalue())
     for table in (*metadata.tables.values(), upkeep):
-        assert one_line(CreateTable(table).compile(dialect=dialect)) in created
+        assert f"CREATE TABLE {table.name} (" in created
+        for column in table.columns:
+            assert one_line(CreateColumn(column).compile(dialect=dialect)) in created
         for index in table.indexes:
             assert one_line(CreateIndex(index).compile(dialect=dialect)) in created
+
+
+def test_each_migration_leaves_tables_that_the_version_before_can_write(tmp_path: Path) -> None:
+    engine = connect(Settings(database=f"sqlite:///{tmp_path}/p.db"))
+    upgrade(engine)
+    found = sa.inspect(engine)
+    for table in metadata.tables.values():
+        columns = {c["name"]: c["nullable"] for c in found.get_columns(table.name)}
+        assert columns == {c.name: bool(c.nullable) for c in table.columns}
+    added = {c.name for c in metadata.tables["reccom"].columns if c.nullable}
+    assert added == {"configuration_id", "recent_events"}
 
 
 @pytest.mark.parametrize(

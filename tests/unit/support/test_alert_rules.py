@@ -14,6 +14,7 @@ from app.ingest.metadata.refresher import MetadataRefresher
 from app.provenance.quarantine import Quarantine
 from app.provenance.shipper_metrics import ShipperMetrics
 from app.provenance.spool_reader import SpoolReader
+from app.recent_activity.follower_metrics import FollowerMetrics
 from app.service.application import create_app
 from app.settings import Settings
 from tests.conftest import ROOT
@@ -44,11 +45,13 @@ def export(model: Path, directory: Path) -> Iterator[str]:
         workspace_dir=directory,
         store_dir=directory,
         outbox_dir=directory,
+        recent_dir=directory,
     )
     yield create_app(settings).test_client().get("/metrics").text
     reader = SpoolReader(directory, Quarantine(directory, 1, 1))
     yield generate_latest(ShipperMetrics(reader).registry).decode()
     yield generate_latest(CollectorMetrics(directory).registry).decode()
+    yield generate_latest(FollowerMetrics(directory).registry).decode()
     metadata = CollectorRegistry()
     MetadataRefresher(settings, metadata, Event())
     yield generate_latest(metadata).decode()

@@ -5,7 +5,7 @@ import pytest
 from scipy import sparse
 
 from app.training.params import AlsParams
-from app.training.ranking.als import AlsFactors, fit_als
+from app.training.ranking.als import AlsFactors, fit_als, solve_users
 from tests.support.params import make_params
 
 
@@ -80,3 +80,18 @@ def test_it_counts_its_iterations(confidence: sparse.csr_array) -> None:
         lambda: done.append(None),
     )
     assert len(done) == 7
+
+
+def test_users_are_solved_for_fitted_movies(confidence: sparse.csr_array) -> None:
+    params = make_params(als={"factors": 6}).als
+    movies = np.random.default_rng(2).standard_normal((40, 6)).astype(np.float32)
+    found = solve_users(confidence, movies, params)
+    assert not found[3].any()
+    for row, values in enumerate(confidence.toarray()):
+        events = int((values > 0).sum())
+        if events:
+            weights = 1 + params.alpha * values
+            penalty = params.regularization * events**params.exponent
+            system = (movies.T * weights) @ movies + penalty * np.eye(6)
+            expected = np.linalg.solve(system, movies.T @ (weights * (values > 0)))
+            assert found[row] == pytest.approx(expected, abs=2e-3)

@@ -6,9 +6,11 @@ from app.training.tuning.splits import (
     COLD_START_EVENTS,
     Split,
     cold_start_split,
+    drop_empty,
     global_temporal_split,
     per_user_temporal_split,
     random_split,
+    select_pairs,
     validation_splits,
 )
 from tests.unit.training.tables import Row, events
@@ -96,3 +98,21 @@ def test_without_times_there_are_no_temporal_splits() -> None:
 
 def test_without_active_users_there_is_no_cold_start_split() -> None:
     assert cold_start_split(events((1, "a", 3, 0), (2, "b", 3, 1)), 0) is None
+
+
+def test_users_and_movies_without_pairs_are_dropped() -> None:
+    data = make_events()
+    rest = select_pairs(data, (data.user != 4) & (data.movie % 7 != 0))
+    found = drop_empty(rest)
+    assert len(found.users) == 29
+    assert len(found.movies) == 34
+    for name in ("rating", "age_days"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(rest, name))
+
+    def names(table: Interactions) -> list[tuple[int, str]]:
+        return [
+            (int(table.users[u]), table.movies[m])
+            for u, m in zip(table.user.tolist(), table.movie.tolist(), strict=True)
+        ]
+
+    assert names(found) == names(rest)

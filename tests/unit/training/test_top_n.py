@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.training.top_n import fill_lists, top_k
+from app.training.top_n import SeenMovies, fill_lists, top_k
 
 
 class Table:
@@ -54,8 +54,23 @@ def test_movies_a_user_has_seen_are_left_out_in_blocks_of_any_size(block: int) -
     done: list[int] = []
     start = np.cumsum([0, *map(len, seen)])
     flat = np.concatenate(seen).astype(np.int32)
-    fill_lists(out, Table(scores), start, flat, block, done.append)
+    fill_lists(out, Table(scores), SeenMovies(start, flat), block, done.append)
     for user, movies in enumerate(seen):
         scores[user, movies] = -np.inf
     assert out.tolist() == by_sorting(scores, 8)
     assert sum(done) == 10
+
+
+def test_the_scores_of_a_list_are_those_above_its_last_movie() -> None:
+    random = np.random.default_rng(1)
+    scores = random.standard_normal((3, 20)).astype(np.float32)
+    scores[2] *= 1e6  # more than a 16-bit number can be
+    seen = SeenMovies(np.array([0, 0, 17, 17]), np.arange(17, dtype=np.int32))
+    out, found = np.empty((3, 5), np.uint16), np.empty((3, 5), np.float16)
+    fill_lists(out, Table(scores), seen, 2, list_scores=found)
+    assert found[0] == pytest.approx(scores[0][out[0]] - scores[0][out[0]].min(), abs=1e-3)
+    assert out[1].tolist()[3:] == [20, 20]
+    expected = scores[1][out[1][:3]] - scores[1][out[1][2]]
+    assert found[1] == pytest.approx([*expected, 0, 0], abs=1e-3)
+    assert np.isfinite(found).all()
+    assert (np.diff(found.astype(float), axis=1) <= 0).all()

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0003"
-down_revision = "0001"
+down_revision = "0002"
 
 #: The upkeep on a day. It runs with the rights of its caller: only the owner of the tables may call
 #: it, or `reccom_upkeep`, which runs as the owner.
