@@ -59,9 +59,12 @@ class LineReader:
         self._opened = ExitStack()
         try:
             self._is_regular = name != STDIN and stat.S_ISREG(Path(name).stat().st_mode)
-            self._raw: Any = sys.stdin.buffer
             if name != STDIN:
-                self._raw = self._opened.enter_context(Path(name).open("rb"))  # noqa: SIM115
+                self._raw: Any = self._opened.enter_context(Path(name).open("rb"))  # noqa: SIM115
+            elif sys.stdin is None:  # closed by `<&-`
+                raise IngestError("standard input is closed")
+            else:
+                self._raw = sys.stdin.buffer
             self._file = self._open_text(self._raw)
         except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
             self._opened.close()
@@ -128,8 +131,8 @@ class LineReader:
             IngestError: it is not text.
         """
         buffered = io.BufferedReader(file)
-        # Standard input stays open.
-        self._opened.callback(buffered.detach if file is sys.stdin.buffer else buffered.close)
+        is_stdin = self.name == STDIN and file is self._raw  # it stays open
+        self._opened.callback(buffered.detach if is_stdin else buffered.close)
         start = buffered.peek(_PROBE_BYTES)[:_PROBE_BYTES]
         for magic, decompress in _DECOMPRESSORS.items():
             if start.startswith(magic):

@@ -11,6 +11,7 @@ import numpy as np
 
 from app.model.artifact import Array, Artifact, open_artifact, verify_artifact
 from app.model.manifest import ArtifactError, Manifest
+from app.movie_ids import lower_escapes
 
 #: Directory of the artifact inside a model directory.
 LISTS = "lists"
@@ -82,7 +83,7 @@ class RecommendationLists:
     Args:
         artifact: an opened artifact of kind `lists`.
         length: number of movies to recommend.
-        hidden: movie ids that are never recommended.
+        hidden: movie ids that are never recommended, with `%XX` in either case.
 
     Attributes:
         manifest: the artifact's manifest.
@@ -97,9 +98,12 @@ class RecommendationLists:
         self.movie_ids = unpack_movie_ids(arrays["movies"])
         if len(self.movie_ids) != artifact.manifest.movies:
             raise ArtifactError("movies.npy: number of movie ids differs from the manifest")
-        hidden = set(hidden)
-        self._hidden = frozenset(i for i, name in enumerate(self.movie_ids) if name in hidden)
-        self.unknown_hidden_ids = sorted(hidden - {self.movie_ids[i] for i in self._hidden})
+        given = {lower_escapes(name): name for name in hidden}
+        spellings = [lower_escapes(name) for name in self.movie_ids]
+        self._hidden = frozenset(i for i, name in enumerate(spellings) if name in given)
+        self.unknown_hidden_ids = sorted(
+            given[name] for name in given.keys() - {spellings[i] for i in self._hidden}
+        )
         self._length = length
         self._dtype = movie_number_dtype(artifact.manifest.movies)
         self._users = arrays["users"]
