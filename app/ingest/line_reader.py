@@ -60,11 +60,14 @@ class LineReader:
         self._opened = ExitStack()
         try:
             self._is_regular = name != STDIN and stat.S_ISREG(Path(name).stat().st_mode)
-            # Unbuffered: a buffer would wait for more than a pipe has.
-            self._raw: Any = getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)
             if name != STDIN:
+                # Unbuffered: a buffer would wait for more than a pipe has.
                 file = Path(name).open("rb", buffering=0)  # noqa: SIM115
-                self._raw = self._opened.enter_context(file)
+                self._raw: Any = self._opened.enter_context(file)
+            elif sys.stdin is None:  # closed by `<&-`
+                raise IngestError("standard input is closed")
+            else:
+                self._raw = getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)
             self._file = self._open_text(self._raw)
         except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
             self._opened.close()
@@ -154,8 +157,7 @@ class LineReader:
             IngestError: it is not text.
         """
         buffered = io.BufferedReader(file)
-        # Standard input stays open.
-        is_stdin = self.name == STDIN and file is self._raw
+        is_stdin = self.name == STDIN and file is self._raw  # it stays open
         self._opened.callback(buffered.detach if is_stdin else buffered.close)
         start = buffered.peek(_PROBE_BYTES)[:_PROBE_BYTES]
         for magic, decompress in _DECOMPRESSORS.items():

@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 
 from app.ingest import patterns
 from app.ingest.time_limits import ANY_TIME, TimeRange
+from app.movie_ids import lower_escapes
 
 Reason = Literal["fields", "time", "user", "request", "movie", "minute", "rating"]
 #: Why a line is invalid, in the order of the checks.
@@ -14,7 +15,6 @@ REASONS: tuple[Reason, ...] = ("fields", "time", "user", "request", "movie", "mi
 _TIME = re.compile(patterns.TIME)
 _USER_ID = re.compile(patterns.USER_ID)
 _MOVIE_ID = re.compile(patterns.MOVIE_ID)
-_ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
 _MINUTE_FILE = re.compile(rf"({patterns.MINUTE})\.mpg")
 _RATING = re.compile(patterns.RATING)
 _RECOMMENDATION = re.compile(patterns.RECOMMENDATION, re.DOTALL)
@@ -106,11 +106,6 @@ def parse_time(text: str) -> datetime | None:
         return datetime.fromisoformat(f"{day}T{minute}:{second or '00'}.{fraction or '0':0<6.6}")
     except ValueError:  # the 30th of February
         return None
-
-
-def lower_escapes(text: str) -> str:
-    """Return a movie id with the escapes `%XX` in lower case: one spelling of each id."""
-    return _ESCAPE.sub(lambda match: match[0].lower(), text) if "%" in text else text
 
 
 def is_movie_id(text: str) -> bool:

@@ -8,6 +8,7 @@ other scripts in both, and no anchors, which the user adds (`^`, `$` or `fullmat
 import polars as pl
 
 from app.ingest.schemas import TIMESTAMP
+from app.movie_ids import lower_escapes
 
 #: Maximum length of a movie id in characters; the longest real one seen has 109.
 MAX_MOVIE_ID_LENGTH = 200
@@ -104,3 +105,11 @@ def _parse_fraction(fraction: pl.Expr) -> pl.Expr:
     """Convert digits after the decimal point of a second to a duration in whole microseconds."""
     digits = fraction.fill_null("0").str.pad_end(6, "0").str.slice(0, 6)
     return pl.duration(microseconds=digits.cast(pl.Int64))
+
+
+def lower_escapes_in(frame: pl.DataFrame) -> pl.DataFrame:
+    """Replace the ids in the column `movie_id` that have `%` by their one spelling."""
+    movie = pl.col("movie_id")
+    escaped = frame.filter(movie.str.contains("%", literal=True))["movie_id"].unique().to_list()
+    spellings = {text: lower_escapes(text) for text in escaped}
+    return frame.with_columns(movie.replace(spellings)) if spellings else frame

@@ -10,7 +10,7 @@ import polars as pl
 from app import logs
 from app.ingest import patterns
 from app.ingest.line_reader import LineReader, split_lines
-from app.ingest.log_parser import RatingScale, is_repairable, lower_escapes
+from app.ingest.log_parser import RatingScale, is_repairable
 from app.ingest.schemas import RATING_EVENTS, conform
 from app.ingest.table_layout import FIELDS, Layout, find_layout, is_skipped, split_row
 from app.ingest.time_limits import ANY_TIME, TimeRange
@@ -100,7 +100,7 @@ def _parse_rows(
     frame = pl.DataFrame({"line": lines}, schema={"line": pl.String}).with_columns(
         fields=_split_rows(lines, layout.delimiter)
     )
-    frame = _parse_fields(_lower_escapes(_select_fields(frame, layout)), scale, times)
+    frame = _parse_fields(patterns.lower_escapes_in(_select_fields(frame, layout)), scale, times)
     valid = frame.filter(pl.col("reason").is_null())
     rejected = frame.filter(pl.col("reason").is_not_null())
     wrong_id = frame.filter(pl.col("reason") == "movie", pl.col("rating").is_not_null())
@@ -140,14 +140,6 @@ def _select_fields(frame: pl.DataFrame, layout: Layout) -> pl.DataFrame:
     return frame.select(
         "line", user_id=texts["user"], movie_id=texts["movie"], rating=texts["rating"], time=time
     )
-
-
-def _lower_escapes(frame: pl.DataFrame) -> pl.DataFrame:
-    """Replace the movie ids that have `%` by their one spelling."""
-    movie = pl.col("movie_id")
-    escaped = frame.filter(movie.str.contains("%", literal=True))["movie_id"].unique().to_list()
-    spellings = {text: lower_escapes(text) for text in escaped}
-    return frame.with_columns(movie.replace(spellings)) if spellings else frame
 
 
 def _parse_fields(frame: pl.DataFrame, scale: RatingScale, times: TimeRange) -> pl.DataFrame:

@@ -16,6 +16,7 @@ from app.ingest.line_reader import LineReader
 from app.ingest.log_parser import ONE_TO_FIVE, RatingScale
 from app.ingest.merge import merge_ratings
 from app.ingest.movie_counts import MovieCounts
+from app.ingest.patterns import lower_escapes_in
 from app.ingest.ratings_csv import RatingsTable
 from app.ingest.schemas import RATING_EVENTS, RATINGS, WATCHES, Schema
 from app.ingest.time_limits import TimeLimits, TimeRange
@@ -98,4 +99,4 @@ def _read_parquet(path: Path, schema: Schema) -> pl.DataFrame:
             raise IngestError(f"{path} has no column {name}")
         if frame.schema[name] != kind:
             raise IngestError(f"{path}: column {name} is {frame.schema[name]}, not {kind}")
-    return frame.select(list(schema))
+    return lower_escapes_in(frame.select(list(schema)))

@@ -13,6 +13,7 @@ from app.model.artifact import Array, Artifact, open_artifact, verify_artifact
 from app.model.manifest import ArtifactError, Manifest
 from app.model.packed_events import EventPacker
 from app.model.recent_ranking import RankedMovies, RecentRanking
+from app.movie_ids import lower_escapes
 from app.recent_events import RecentEvent
 
 #: Directory of the artifact inside a model directory.
@@ -98,7 +99,7 @@ class RecommendationLists:
     Args:
         artifact: an opened artifact of kind `lists`.
         length: number of movies to recommend.
-        hidden: movie ids that are never recommended.
+        hidden: movie ids that are never recommended, with `%XX` in either case.
 
     Attributes:
         manifest: the artifact's manifest.
@@ -115,9 +116,12 @@ class RecommendationLists:
         self.movie_ids = unpack_movie_ids(arrays["movies"])
         if len(self.movie_ids) != artifact.manifest.movies:
             raise ArtifactError("movies.npy: number of movie ids differs from the manifest")
-        hidden = set(hidden)
-        self._hidden = frozenset(i for i, name in enumerate(self.movie_ids) if name in hidden)
-        self.unknown_hidden_ids = sorted(hidden - {self.movie_ids[i] for i in self._hidden})
+        given = {lower_escapes(name): name for name in hidden}
+        spellings = [lower_escapes(name) for name in self.movie_ids]
+        self._hidden = frozenset(i for i, name in enumerate(spellings) if name in given)
+        self.unknown_hidden_ids = sorted(
+            given[name] for name in given.keys() - {spellings[i] for i in self._hidden}
+        )
         self._length = length
         self._dtype = movie_number_dtype(artifact.manifest.movies)
         self._users = arrays["users"]

@@ -58,7 +58,8 @@ def follow_files(names: list[str], settings: Settings, stop: Event) -> dict[str,
 
 
 def _read_file(name: str, updater: TableUpdater, stop: Event) -> None:
-    while name == STDIN and not wait_for_input(sys.stdin, updater.seconds_left):
+    # None: closed by `<&-`, which LineReader reports.
+    while name == STDIN and sys.stdin and not wait_for_input(sys.stdin, updater.seconds_left):
         updater.commit()
         if stop.is_set():
             return

@@ -6,6 +6,7 @@ from typing import Any
 import polars as pl
 
 from app.cli_errors import MarqueeError
+from app.ingest.patterns import lower_escapes_in
 from app.ingest.table_layout import NAMES
 from app.ingest.text_tables import decode_table, find_fields, parse_text_table, read_content
 from app.ingest.training_tables import is_parquet
@@ -54,7 +55,7 @@ def read_lengths(path: Path) -> pl.DataFrame:
         length=pl.col("length").cast(pl.Float32, strict=False),
     )
     _check_lengths(path, len(given), found["length"])
-    known = found.filter(pl.col("length").is_finite() & (pl.col("length") > 0))
+    known = lower_escapes_in(found).filter(pl.col("length").is_finite() & (pl.col("length") > 0))
     return known.drop_nulls().unique("movie_id", keep="last", maintain_order=True)
 
 

@@ -95,8 +95,10 @@ def test_good_version_is_promoted_and_no_request_fails(
 
 @soak_only
 def test_version_with_700_ms_latency_is_aborted(releases: Releases) -> None:
-    releases.settings = {"RELEASE_MIN_REQUESTS": "20"}
-    assert_aborted(releases, "slow:0.7", SLOWER, rate=10)
+    # Of 5 requests a second the canary serves one: its workers are busy a third of the time, and
+    # respond to scrapes on a busy machine as well.
+    releases.settings = {"RELEASE_MIN_REQUESTS": "8"}
+    assert_aborted(releases, "slow:0.7", SLOWER, rate=5)
 
 
 def test_version_with_300_ms_latency_is_aborted_because_of_timeouts(releases: Releases) -> None:

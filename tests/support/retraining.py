@@ -31,13 +31,16 @@ def git(directory: Path, *arguments: str) -> str:
 
 
 def create_origin(directory: Path) -> Path:
-    """Create a bare repository whose only commit is this source tree."""
+    """Create a bare repository whose only commit is this source tree, at version 1."""
     tree, origin = directory / "first", directory / "origin.git"
     tree.mkdir(parents=True)
     listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
     names = subprocess.run(listed, cwd=ROOT, capture_output=True, check=True).stdout
     copy = ["xargs", "-0", "cp", "--parents", "--target-directory", str(tree)]
     subprocess.run(copy, cwd=ROOT, input=names, check=True)
+    # The pipeline also tests commits of later versions.
+    (tree / "version.txt").write_text("1\n")
+    (tree / "dvc.lock").unlink(missing_ok=True)
     git(directory, "init", "--quiet", "--bare", "--initial-branch=main", str(origin))
     git(tree, "init", "--quiet", "--initial-branch=main")
     git(tree, "add", "--all")

@@ -57,6 +57,19 @@ def test_a_truncated_file_is_an_error_and_can_be_collected_again(tmp_path: Path)
     assert summary_of(*collect)["pairs"] == 1
 
 
+def test_a_closed_standard_input_does_not_matter_or_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "a.log").write_text(LINES)
+    done = {}
+    for name in (tmp_path / "a.log", "-"):
+        command = [MARQUEE, "collect", "--file", name, "--store", tmp_path / "s"]
+        done[name] = subprocess.run(
+            ["bash", "-c", 'exec "$@" <&-', "bash", *command], capture_output=True, check=False
+        )
+    assert done[tmp_path / "a.log"].returncode == 0, done[tmp_path / "a.log"].stderr
+    assert done["-"].returncode == 1
+    assert done["-"].stderr == b"Error: standard input is closed\n"
+
+
 def test_file_and_for_together_are_wrong_usage(tmp_path: Path) -> None:
     completed = invoke("collect", "--file", "-", "--for", "1m", "--store", tmp_path)
     assert completed.returncode == 2

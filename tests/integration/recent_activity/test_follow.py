@@ -194,3 +194,11 @@ def test_a_removal_that_no_follower_carries_out_is_an_error(
     follow(settings, write_log(tmp_path / "log", 100, first_user=200))
     with closing(open_table(settings.recent_dir)) as table:
         assert 7 not in describe_users(table)
+
+
+def test_a_closed_standard_input_is_an_error(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(IngestError, match="standard input is closed"):
+        follow_files(["-"], settings, Event())

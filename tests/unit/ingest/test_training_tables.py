@@ -29,6 +29,12 @@ def test_the_scale_applies_to_a_csv(tmp_path: Path) -> None:
         read_ratings(tmp_path / "ratings.csv")
 
 
+def test_ids_in_parquet_have_one_spelling(tmp_path: Path) -> None:
+    ratings = pl.DataFrame([(7, "m%C3%a9+2000", 3.0, None)], schema=RATINGS, orient="row")
+    ratings.write_parquet(tmp_path / "ratings.parquet")
+    assert read_ratings(tmp_path / "ratings.parquet")["movie_id"].to_list() == ["m%c3%a9+2000"]
+
+
 def test_the_content_decides_whether_a_table_is_parquet(tmp_path: Path) -> None:
     frame = pl.DataFrame([(7, "up+2009", 3.0, None)], schema=RATINGS, orient="row")
     frame.write_parquet(tmp_path / "ratings.CSV")

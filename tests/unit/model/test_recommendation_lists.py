@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from app.model.recommendation_lists import RecommendationLists
-from tests.conftest import MOVIES
+from tests.conftest import MOVIES, write_lists
 
 
 def movies(text: str) -> list[str]:
@@ -53,6 +53,16 @@ def test_hidden_movies_are_replaced_and_never_recommended(shared_model: Path) ->
 def test_hidden_movies_are_replaced_from_the_rest_of_the_stored_list(shared_model: Path) -> None:
     lists = RecommendationLists.open(shared_model, hidden=MOVIES[:10])
     assert movies(lists.get(42).text) == MOVIES[10:30]
+
+
+def test_a_hidden_id_may_have_its_escapes_in_either_case(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.conftest.MOVIES", ["m%c3%a9+2000", *MOVIES[1:]])
+    model = write_lists(tmp_path / "model")
+    lists = RecommendationLists.open(model, hidden=["m%C3%A9+2000", "n%C3+2000"])
+    assert movies(lists.get(7).text)[0] == MOVIES[1]
+    assert lists.unknown_hidden_ids == ["n%C3+2000"]
 
 
 def test_hidden_ids_that_the_model_does_not_contain_are_listed(shared_model: Path) -> None:

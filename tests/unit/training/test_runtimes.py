@@ -34,6 +34,11 @@ def write(path: Path) -> Path:
     return path
 
 
+def test_ids_of_lengths_have_one_spelling(tmp_path: Path) -> None:
+    (tmp_path / "movies.csv").write_text("id,runtime\nm%C3%A9+2000,100\nb,80\n")
+    assert dict(read_lengths(tmp_path / "movies.csv").rows()) == {"m%c3%a9+2000": 100, "b": 80}
+
+
 @pytest.mark.parametrize("name", ["f.parquet", "f.csv", "bare.csv", "map.json", "list.json"])
 def test_lengths_are_read_from_each_format(tmp_path: Path, name: str) -> None:
     assert dict(read_lengths(write(tmp_path / name)).rows()) == LENGTHS
