@@ -424,7 +424,8 @@ use_real_analysis() { # of this repository, without a Prometheus
     # The script of its commit would run in its own clone only.
     cp -r scripts "$BATS_TEST_TMPDIR/scripts"
     echo 'exit 1' >scripts/canary_release.sh && commit "as in version 0.2.0"
-    jq --arg commit "$(git rev-parse HEAD)" '.commit = $commit' "$root/tests/formats/0.2.0/release/watching.json" >data/release/state.json
+    jq --arg commit "$(git rev-parse HEAD)" '.commit = $commit | .opened = (now | floor) | .deadline = .opened + 3600' \
+        "$root/tests/formats/0.2.0/release/watching.json" >data/release/state.json
     cp -r "$BATS_TEST_TMPDIR/scripts" . && commit "the next version"
     stable=$(get_state .stable)
     echo "$stable" | tee "$FAKES"/tags/marquee:{stable,stable-1,stable-2} >"$FAKES/slots/stable-1"
