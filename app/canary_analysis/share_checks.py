@@ -128,7 +128,8 @@ def show_share(name: str, title: str, compared: Compared) -> Check:
     """Return a share in the whole window that is not judged."""
 
     def divide(counts: Shares) -> NDArray[np.float64]:
-        return counts.bad.sum(-1) / np.maximum(counts.total.sum(-1), 1)
+        share: NDArray[np.float64] = counts.bad.sum(-1) / np.maximum(counts.total.sum(-1), 1)
+        return share
 
     value, reference = divide(compared.canary), divide(compared.together)
     return Check(name, title, value=value, reference=reference, kind="shown")

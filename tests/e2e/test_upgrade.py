@@ -83,8 +83,10 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
         pytest.skip(f"container tests: {reason}")
     receivers = NotificationReceivers()
     releases = Releases(stack, clone / "model", receivers)
-    known = (clone / "scripts" / "release" / "settings.env").read_text()
-    releases.defaults = {name: value for name, value in DEFAULTS.items() if f"\n{name}=" in known}
+    settings = (clone / "scripts" / "release" / "settings.env").read_text()
+    releases.defaults = {
+        name: value for name, value in DEFAULTS.items() if f"\n{name}=" in settings
+    }
     try:
         stack.compose("up", "-d", "--wait", timeout=1500)
         deployment = Deployment(releases, tmp_path_factory.mktemp("remotes"), TOPIC, {})

@@ -43,7 +43,8 @@ class World:
         log = directory.parent / "stream.log"
         log.write_text(LINES.format(USER, OTHER))
         ingest_log_files([str(log)], self.store, RatingScale(1, 5))
-        done = invoke("follow", "--file", log, MARQUEE_RECENT_MAX_USERS="100", **self.settings)
+        settings = self.settings | {"MARQUEE_RECENT_MAX_USERS": "100"}
+        done = invoke("follow", "--file", log, stdin=b"", **settings)
         assert done.returncode == 0, done.stderr
         (self.store / METADATA_DIR).mkdir()
         table = MetadataTable(self.store / METADATA_DIR / USERS_FILE, USERS)
