@@ -24,6 +24,7 @@ def make_line(minute: int, slot: str, *, requests: int = 48, **changes: Any) -> 
         "status": {"200": ok, "500": failures, "404": client_errors},
         "buckets": {f"{b:g}": ok if b >= seconds else 0 for b in BOUNDS} | {"+Inf": ok},
         "source": {"personal": ok - ok // 4, "popular": ok // 4},
+        "recent_unused": 0,
         "started": requests,
         "up": 12,
         "scrapes": 12,

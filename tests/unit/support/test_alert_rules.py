@@ -17,8 +17,9 @@ from app.provenance.spool_reader import SpoolReader
 from app.recent_activity.follower_metrics import FollowerMetrics
 from app.service.application import create_app
 from app.settings import Settings
-from tests.conftest import ROOT
+from tests.conftest import ROOT, write_lists
 from tests.support.alert_rules import find_named_series, find_selectors
+from tests.support.recent import add_recent_parts
 
 #: Of Prometheus, NGINX's exporter, and prometheus_client's collector of the process.
 OTHERS = {"up", "nginx_up", "process_start_time_seconds"}
@@ -61,8 +62,9 @@ def export(model: Path, directory: Path) -> Iterator[str]:
         yield (ROOT / "scripts" / script).read_text()
 
 
-def test_every_series_that_a_rule_names_is_exported(shared_model: Path, tmp_path: Path) -> None:
-    exported = "\n".join(export(shared_model, tmp_path))
+def test_every_series_that_a_rule_names_is_exported(tmp_path: Path) -> None:
+    model = add_recent_parts(write_lists(tmp_path / "model"))
+    exported = "\n".join(export(model, tmp_path))
     names = set(re.findall(r"\b(?:marquee|flask)_\w+", exported)) | OTHERS
     names |= {f"marquee_release{name}" for name in re.findall(r'metric\("(_\w+)"', exported)}
     missing = {
