@@ -1,7 +1,6 @@
 """`marquee recommend` and `marquee verify`."""
 
 import codecs
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -11,6 +10,7 @@ import click
 from app.cli_errors import explain_errors
 from app.json_output import print_json
 from app.settings import Settings
+from app.stream_file import StreamFile
 from app.text_files import decode_lossy
 
 _MAX_USER_ID_DIGITS = 19
@@ -60,7 +60,7 @@ def verify(settings: Settings, model: Path | None, as_json: bool) -> None:
     show_default=True,
     help="Number of movies for each user.",
 )
-@click.option("--users-file", type=click.File("rb"), help="User ids, one per line; - for stdin.")
+@click.option("--users-file", type=StreamFile("rb"), help="User ids, one per line; - for stdin.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 @click.argument("users", nargs=-1, type=click.IntRange(0, 2**63 - 1))
 @click.pass_obj
@@ -78,11 +78,11 @@ def recommend(
     """
     from app.model.recommendation_lists import RecommendationLists
 
-    if bool(users) == bool(users_file):
+    if bool(users) == (users_file is not None):
         raise click.UsageError("give either user ids or --users-file")
     with explain_errors():
         lists = RecommendationLists.open(model or settings.model_dir, n, settings.hidden_movie_ids)
-    for user in users or _read_user_ids(users_file or sys.stdin.buffer):
+    for user in users if users_file is None else _read_user_ids(users_file):
         found = lists.get(user)
         if as_json:
             movies = found.text.split(",") if found.text else []
