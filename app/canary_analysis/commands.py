@@ -9,6 +9,7 @@ import click
 from app.canary_analysis.errors import AnalysisInputError
 from app.cli_errors import explain_errors
 from app.json_output import print_json
+from app.stream_file import StreamFile
 from app.terminal_text import escape_control_characters
 
 _MAX_WINDOW = 100_000
@@ -20,7 +21,7 @@ _MAX_WINDOW = 100_000
     " --version 7 --state data/release/analysis/ID"
 )
 @click.option(
-    "--samples", type=click.File("rb"), help="File with lines of samples; - for standard input."
+    "--samples", type=StreamFile("rb"), help="File with lines of samples; - for standard input."
 )
 @click.option("--prometheus", "url", help="URL of Prometheus, read from --start on.")
 @click.option("--replay", metavar="RELEASE", help="Judge a past release again: id or directory.")

@@ -8,6 +8,7 @@ import click
 from app.cli_errors import explain_errors
 from app.json_output import print_json
 from app.settings import Settings
+from app.stream_file import StreamFile
 from app.text_files import decode_lossy
 
 
@@ -16,7 +17,7 @@ from app.text_files import decode_lossy
     "  make test 2>&1 | marquee notify --subject Tests --body-file -;  marquee notify --flush"
 )
 @click.option("--subject", help="One line.")
-@click.option("--body-file", type=click.File("rb"), help="Text; - for stdin.")
+@click.option("--body-file", type=StreamFile("rb"), help="Text; - for stdin.")
 @click.option("--flush", is_flag=True, help="Send the pending messages only.")
 @click.option("--resend", is_flag=True, help="Send the undeliverable messages again.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -9,6 +9,7 @@ import click
 from app.cli_errors import explain_errors
 from app.json_output import print_json
 from app.settings import Settings
+from app.stream_file import StreamFile
 
 _STORE = click.Path(path_type=Path, file_okay=False)
 
@@ -159,7 +160,7 @@ def trace(
     epilog="Examples: marquee backup all.tar.gz;"
     "  docker compose run --rm -T archive backup - > all.tar.gz"
 )
-@click.argument("file", type=click.File("wb"))
+@click.argument("file", type=StreamFile("wb"))
 @click.option("--store", type=_STORE, default=None, help="[default: setting store_dir]")
 @click.pass_obj
 def backup(settings: Settings, file: IO[bytes], store: Path | None) -> None:
@@ -180,7 +181,7 @@ def backup(settings: Settings, file: IO[bytes], store: Path | None) -> None:
     epilog="Examples: marquee restore-backup all.tar.gz;"
     "  docker compose run --rm -T archive restore-backup - < all.tar.gz"
 )
-@click.argument("file", type=click.File("rb"))
+@click.argument("file", type=StreamFile("rb"))
 @click.option("--store", type=_STORE, default=None, help="[default: setting store_dir]")
 @click.pass_obj
 def restore_backup(settings: Settings, file: IO[bytes], store: Path | None) -> None:

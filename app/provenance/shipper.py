@@ -48,8 +48,6 @@ BATCH_RECORDS = 2000
 MAX_TRACES = 2
 #: In the spool; held by its only shipper.
 LOCK_FILE = "shipper.lock"
-#: Time between two attempts to lock a spool that another shipper holds.
-_LOCK_POLL_SECONDS = 0.5
 _POLL_SECONDS = 0.5
 _MAX_RETRY_SECONDS = 15.0
 _RETENTION_INTERVAL_SECONDS = 3600.0
@@ -245,7 +243,7 @@ def _lock_spool(stack: ExitStack, path: Path, stop: Event) -> bool:
                 is_waiting = True
                 _log.warning("waiting for another shipper of this spool to end", owner=error.owner)
         # Not a blocking lock: Python starts that again after a signal, and SIGTERM has no effect.
-        if stop.wait(_LOCK_POLL_SECONDS):
+        if stop.wait(_POLL_SECONDS):
             return False
 
 

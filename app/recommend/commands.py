@@ -10,6 +10,7 @@ import click
 from app.cli_errors import explain_errors
 from app.json_output import print_json
 from app.settings import Settings
+from app.stream_file import StreamFile
 from app.text_files import decode_lossy
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ Row = dict[str, Any]
     show_default=True,
     help="Number of movies for each user.",
 )
-@click.option("--users-file", type=click.File("rb"), help="User ids, one per line; - for stdin.")
+@click.option("--users-file", type=StreamFile("rb"), help="User ids, one per line; - for stdin.")
 @click.option(
     "--recent",
     type=click.Path(path_type=Path),
@@ -64,13 +65,13 @@ def recommend(
     """
     from app.model.recommendation_lists import RecommendationLists
 
-    if bool(users) == bool(users_file) and not (recent and not users):
+    if bool(users) == (users_file is not None) and not (recent and not users):
         raise click.UsageError("give either user ids or --users-file")
     with explain_errors():
         lists = RecommendationLists.open(model or settings.model_dir, n, settings.hidden_movie_ids)
         recommend_one, known_users = _choose_source(settings, lists, recent)
     wanted: Iterable[int] = users or known_users
-    if users_file:
+    if users_file is not None:
         wanted = _read_user_ids(users_file)
     for user in wanted:
         row = recommend_one(user)

@@ -114,3 +114,23 @@ def test_a_command_whose_library_is_missing_names_image_and_requirements() -> No
     (data,) = run_in_image("provenance", ["data", "stats"])
     assert data.status == 1
     assert re.match(r"Error: \w+ is not installed, and `data` needs it", data.output)
+
+
+@pytest.mark.parametrize(
+    "command, stream",
+    [
+        ("recommend --users-file -", "input"),
+        ("analyze --samples -", "input"),
+        ("notify --subject s --body-file -", "input"),
+        ("restore-backup -", "input"),
+        ("backup -", "output"),
+    ],
+)
+def test_a_closed_standard_stream_is_wrong_usage(command: str, stream: str) -> None:
+    redirection = {"input": "<&-", "output": ">&-"}[stream]
+    done = subprocess.run(
+        ["bash", "-c", f'"$0" -m app {command} {redirection}', sys.executable],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.endswith(f": standard {stream} is closed\n"), done.stderr

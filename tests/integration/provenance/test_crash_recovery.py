@@ -3,6 +3,9 @@
 import os
 import random
 import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import requests
@@ -65,34 +68,32 @@ def test_no_record_is_lost_with_mariadb_when_workers_and_shipper_are_killed(
     kill_under_load(shared_model, tmp_path, mariadb.settings(), mariadb.engine())
 
 
-def test_a_second_shipper_waits_for_the_first(shared_model: Path, tmp_path: Path) -> None:
+@contextmanager
+def two_shippers(directory: Path) -> Iterator[tuple[subprocess.Popen[bytes], ...]]:
+    """Run two shippers of one spool; the second, with its log in `second.log`, waits."""
     settings = {
-        "MARQUEE_SPOOL_DIR": str(tmp_path / "spool"),
-        "MARQUEE_DATABASE": f"sqlite:///{tmp_path}/p.db",
+        "MARQUEE_SPOOL_DIR": str(directory / "spool"),
+        "MARQUEE_DATABASE": f"sqlite:///{directory}/p.db",
         "MARQUEE_SHIPPER_BIND": f"127.0.0.1:{free_port()}",
     }
-    first_log, second_log = tmp_path / "first.log", tmp_path / "second.log"
-    with running_shipper(first_log, **settings) as first:
-        wait_for_line(first_log, "shipper started")
-        with running_shipper(second_log, **settings):
-            wait_for_line(second_log, "waiting for another shipper")
-            first.kill()
-            wait_for_line(second_log, "shipper started")
-
-
-def test_a_waiting_shipper_ends_at_sigterm(tmp_path: Path) -> None:
-    settings = {
-        "MARQUEE_SPOOL_DIR": str(tmp_path / "spool"),
-        "MARQUEE_DATABASE": f"sqlite:///{tmp_path}/p.db",
-        "MARQUEE_SHIPPER_BIND": f"127.0.0.1:{free_port()}",
-    }
-    first_log, second_log = tmp_path / "first.log", tmp_path / "second.log"
+    first_log, second_log = directory / "first.log", directory / "second.log"
     with running_shipper(first_log, **settings) as first:
         wait_for_line(first_log, "shipper started")
         with running_shipper(second_log, **settings) as second:
             wait_for_line(second_log, "waiting for another shipper")
-            second.terminate()
-            assert second.wait(60) == 0
+            yield first, second
+
+
+def test_a_second_shipper_waits_for_the_first(tmp_path: Path) -> None:
+    with two_shippers(tmp_path) as (first, _):
+        first.kill()
+        wait_for_line(tmp_path / "second.log", "shipper started")
+
+
+def test_a_waiting_shipper_ends_at_sigterm(tmp_path: Path) -> None:
+    with two_shippers(tmp_path) as (first, second):
+        second.terminate()
+        assert second.wait(60) == 0
         assert first.poll() is None
 
 
