@@ -10,8 +10,8 @@ from typing import IO, Any
 import pytest
 import requests
 
-from tests.support.shipper import SHIPPER_URL, wait_until_shipped
-from tests.support.stack import URL, Stack
+from tests.support.shipper import wait_until_shipped
+from tests.support.stack import SHIPPER_URL, URL, Stack
 from tests.support.stream import send_lines, wait_until_collected
 from tests.support.waiting import eventually
 
