@@ -452,6 +452,15 @@ class StackSettings(BaseModel):
     alertmanager_port: Port = Field(
         9093, description="Port of the loopback interface for Alertmanager."
     )
+    kafka_port: Port = Field(
+        9094, description="Port of the loopback interface for Kafka of the profile `demo`."
+    )
+    maildev_port: Port = Field(
+        1080, description="Port of the loopback interface for the mail of the profile `demo`."
+    )
+    maildev_smtp_port: Port = Field(
+        1025, description="Port of the loopback interface for SMTP of the profile `demo`."
+    )
     git_sign: bool = Field(
         False, description="Whether the scheduler signs the commits of versions, with its SSH key."
     )

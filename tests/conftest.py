@@ -57,14 +57,18 @@ def pytest_report_header() -> str:
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Use three processes for the unit and integration tests, none for tests that share a stack.
+    """Use several processes where directories are selected, none for single files.
 
-    The tests wait for a third of their time, so that three processes keep two cores busy.
+    The unit and integration tests wait for a third of their time, so that three processes keep two
+    cores busy. The container tests wait for most of it; each process has a stack of its own.
     """
     selected = [config.invocation_params.dir / argument for argument in config.args]
-    parallel = (ROOT / "tests" / "unit", ROOT / "tests" / "integration")
-    is_parallel = all(any(path.is_relative_to(p) for p in parallel) for path in selected)
-    return 3 if is_parallel and any(path.is_dir() for path in selected) else 0
+    if any(path.is_dir() for path in selected):
+        for names, processes in ((("unit", "integration"), 3), (("images", "e2e"), 2)):
+            parents = [ROOT / "tests" / name for name in names]
+            if all(any(path.is_relative_to(p) for p in parents) for path in selected):
+                return processes
+    return 0
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> FileScheduling:

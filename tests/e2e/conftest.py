@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from xdist.workermanage import WorkerController
 
 from tests.conftest import ROOT
 from tests.support.docker import docker
@@ -24,23 +25,32 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run these tests last: first those without the stack, then those that leave it unchanged.
 
     The demo needs the stack's ports, and releases replace the version in its slots. This follows
-    from the fixtures of a test, not from the names of files.
+    from the fixtures of a file's tests, not from its name. Files stay together: a process takes one
+    after the other.
     """
-    directory = Path(__file__).parent
-
-    def order(item: pytest.Item) -> int:
-        if not item.path.is_relative_to(directory):
-            return 0
+    order: dict[Path, int] = {}
+    for item in items:
         fixtures = getattr(item, "fixturenames", ())
-        return 1 + ("stack" in fixtures) + ("shared_releases" in fixtures)
-
-    items.sort(key=order)
+        is_here = item.path.is_relative_to(Path(__file__).parent)
+        group = 1 + ("stack" in fixtures) + ("shared_releases" in fixtures) if is_here else 0
+        order[item.path] = max(group, order.get(item.path, 0))
+    items.sort(key=lambda item: order[item.path])
 
 
 @pytest.fixture(scope="session")
 def record_measurement(pytestconfig: pytest.Config) -> Callable[[str], None]:
     """A function that adds a line to the measurements at the end of the output."""
-    return pytestconfig.stash.setdefault(MEASUREMENTS, []).append
+    measurements: list[str] = pytestconfig.stash.setdefault(MEASUREMENTS, [])
+    if hasattr(pytestconfig, "workeroutput"):  # sent to the main process when this one ends
+        pytestconfig.workeroutput["measurements"] = measurements
+    return measurements.append
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: WorkerController) -> None:
+    """Keep the measurements of a process that has ended."""
+    measurements = getattr(node, "workeroutput", {}).get("measurements", [])
+    node.config.stash.setdefault(MEASUREMENTS, []).extend(measurements)
 
 
 def pytest_terminal_summary(
@@ -122,7 +132,7 @@ def shared_releases(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> I
     receivers.close()
     log = stack.clone / "release.log"
     if log.exists():
-        shutil.copy(log, ROOT / "build" / "release.log")
+        shutil.copy(log, ROOT / "build" / f"{PROJECT}-release.log")
 
 
 @pytest.fixture

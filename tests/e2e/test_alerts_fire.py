@@ -15,11 +15,10 @@ import requests
 
 from tests.support.docker import docker
 from tests.support.soak import soak_only
-from tests.support.stack import PROMETHEUS, Stack
+from tests.support.stack import MAILDEV, PROMETHEUS, Stack
 from tests.support.stream import send_lines
 from tests.support.waiting import eventually
 
-MAILDEV = "http://127.0.0.1:1080"
 TOPIC = "movielog"
 pytestmark = [soak_only, pytest.mark.timeout(3500)]
 

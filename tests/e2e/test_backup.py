@@ -16,8 +16,8 @@ import sqlalchemy as sa
 from app.provenance.backup import restore_backup
 from app.provenance.database import connect
 from app.settings import Settings
-from tests.support.shipper import SHIPPER_URL, wait_until_shipped
-from tests.support.stack import URL, Stack
+from tests.support.shipper import wait_until_shipped
+from tests.support.stack import SHIPPER_URL, URL, Stack
 from tests.support.stream import send_lines, wait_until_collected
 from tests.support.waiting import eventually
 

@@ -9,10 +9,9 @@ import requests
 
 from tests.support.releases import git
 from tests.support.shipper import wait_until_shipped
-from tests.support.stack import URL, Stack
+from tests.support.stack import ALERTMANAGER, URL, Stack
 from tests.support.waiting import eventually
 
-ALERTMANAGER = "http://127.0.0.1:9093"
 CHANGED_FILES = (
     "nginx/nginx.conf",
     "monitoring/alertmanager/messages.tmpl",

@@ -14,12 +14,10 @@ from tests.conftest import ROOT
 from tests.e2e.conftest import DEMO_SERVICES
 from tests.support.docker import docker
 from tests.support.shipper import wait_until_shipped
-from tests.support.stack import PROJECT, URL, Stack
+from tests.support.stack import ALERTMANAGER, MAILDEV, PORTS, PROJECT, URL, Stack
 from tests.support.stream import send_lines, wait_until_collected
 from tests.support.waiting import eventually
 
-MAILDEV = "http://127.0.0.1:1080"
-ALERTS_API = "http://127.0.0.1:9093/api/v2/alerts"
 TOPIC = "movielog"
 
 
@@ -134,9 +132,7 @@ def count_pairs(demo: Stack) -> int:
 
 
 def test_maildev_shows_a_mail_on_its_page(demo: Stack) -> None:
-    networks = demo.inspect("maildev")["NetworkSettings"]["Networks"]
-    host = next(iter(networks.values()))["IPAddress"]
-    with smtplib.SMTP(host, 1025, timeout=5) as server:
+    with smtplib.SMTP("127.0.0.1", PORTS["MARQUEE_MAILDEV_SMTP_PORT"], timeout=5) as server:
         server.sendmail("a@localhost", ["b@localhost"], "Subject: hello\r\n\r\nmail")
     eventually(lambda: "hello" in received_mails(), 10, "the mail")
     page = requests.get(MAILDEV, headers={"Accept": "text/html"}, timeout=5)
@@ -162,7 +158,7 @@ def received_mails() -> str:
 
 def post_alerts(alerts: list[dict[str, object]]) -> bool:
     try:
-        return requests.post(ALERTS_API, json=alerts, timeout=5).ok
+        return requests.post(f"{ALERTMANAGER}/api/v2/alerts", json=alerts, timeout=5).ok
     except requests.ConnectionError:
         return False
 

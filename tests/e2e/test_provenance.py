@@ -16,9 +16,9 @@ import requests
 from app.model.recommendation_lists import movie_number_dtype
 from tests.support.docker import docker
 from tests.support.load import Result, assert_available, attack
-from tests.support.shipper import SHIPPER_URL, count_spooled_records, wait_until_shipped
+from tests.support.shipper import count_spooled_records, wait_until_shipped
 from tests.support.soak import IS_SOAK
-from tests.support.stack import SLOTS, URL, Stack
+from tests.support.stack import SHIPPER_URL, SLOTS, URL, Stack
 from tests.support.waiting import eventually
 
 RATE = 200 if IS_SOAK else 100

@@ -14,11 +14,10 @@ from tests.support.load import assert_available
 from tests.support.releases import Releases, run_under_load
 from tests.support.retraining import USERS, create_log, git
 from tests.support.shipper import wait_until_shipped
-from tests.support.stack import URL, Stack
+from tests.support.stack import MAILDEV, URL, Stack
 from tests.support.stream import send_lines, wait_until_collected
 from tests.support.waiting import eventually
 
-MAILDEV_URL = "http://127.0.0.1:1080"
 TOPIC = "retraining"
 SERVICES = ("kafka", "maildev", "collector", "scheduler")
 MAIL_SETTINGS = {
@@ -66,7 +65,7 @@ def test_retraining_by_command_publishes_a_version(
     tagged, head = git(tmp_path, *origin, "rev-parse", tag, "HEAD").split()
     assert tagged == head
     assert any((deployment.directory / "versions" / "files" / "md5").iterdir())
-    mails = requests.get(f"{MAILDEV_URL}/api/email", timeout=5).json()
+    mails = requests.get(f"{MAILDEV}/api/email", timeout=5).json()
     subject = f"Version {version} trained and pushed, release starting"
     assert subject in [mail["subject"] for mail in mails]
 

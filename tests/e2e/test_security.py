@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.docker import docker
 from tests.support.docker_api import ALLOWED, ID, REFUSED
-from tests.support.stack import PROJECT, Stack
+from tests.support.stack import PORTS, PROJECT, Stack
 
 SERVICES = (
     "init", "stable-1", "stable-2", "canary", "nginx", "nginx-exporter", "mysql", "prometheus",
@@ -28,11 +28,12 @@ ADDED_CAPABILITIES = {
 }
 #: Memory limits above 1 GiB.
 MAX_MEMORY_BYTES = {"scheduler": 2 * 2**30}  # trains models
+#: Addresses and setting of the port.
 PUBLISHED = {
-    "nginx": {("0.0.0.0", "8082"), ("::", "8082")},
-    "prometheus": {("127.0.0.1", "9090")},
-    "alertmanager": {("127.0.0.1", "9093")},
-    "shipper": {("127.0.0.1", "8083")},
+    "nginx": (("0.0.0.0", "::"), "MARQUEE_PORT"),
+    "prometheus": (("127.0.0.1",), "MARQUEE_PROMETHEUS_PORT"),
+    "alertmanager": (("127.0.0.1",), "MARQUEE_ALERTMANAGER_PORT"),
+    "shipper": (("127.0.0.1",), "MARQUEE_SHIPPER_PORT"),
 }
 #: Mounted host paths, all read-only.
 HOST_PATHS = {
@@ -90,7 +91,8 @@ def test_a_container_publishes_only_the_listed_ports(
 ) -> None:
     bindings = (containers[service]["NetworkSettings"]["Ports"] or {}).values()
     published = {(b["HostIp"], b["HostPort"]) for binding in bindings for b in binding or []}
-    assert published <= PUBLISHED.get(service, set())
+    addresses, setting = PUBLISHED.get(service, ((), ""))
+    assert published <= {(address, str(PORTS[setting])) for address in addresses}
     assert bool(published) == (service in PUBLISHED)
 
 

@@ -17,9 +17,16 @@ from tests.support.load import Result, assert_available, attack
 from tests.support.releases import SETTINGS as DEFAULTS
 from tests.support.releases import TIMEOUT_SECONDS, NotificationReceivers, Releases, git
 from tests.support.retraining import create_log
-from tests.support.shipper import SHIPPER_URL, count_spooled_records, wait_until_shipped
+from tests.support.shipper import count_spooled_records, wait_until_shipped
 from tests.support.soak import soak_only
-from tests.support.stack import SLOTS, URL, Stack, find_missing_engine, find_used_port
+from tests.support.stack import (
+    SHIPPER_URL,
+    SLOTS,
+    URL,
+    Stack,
+    find_missing_engine,
+    find_used_port,
+)
 from tests.support.stream import send_lines, wait_until_collected
 from tests.support.waiting import eventually
 

@@ -157,5 +157,7 @@ def production_version() -> int:
 
 def save_log(name: str, text: str) -> None:
     """Append to a log that explains failures: build/deployment-NAME."""
-    with (ROOT / "build" / f"deployment-{name}").open("a") as log:
+    path = ROOT / "build" / f"deployment-{name}"
+    path.parent.mkdir(exist_ok=True)
+    with path.open("a") as log:
         log.write(text)

@@ -5,6 +5,7 @@ late responses and not as fewer requests. Sent to the loopback interface only.
 """
 
 import json
+import os
 import signal
 import subprocess
 import threading
@@ -73,11 +74,13 @@ def binary() -> Path:
             ["docker", "create", IMAGE], capture_output=True, text=True, check=True
         ).stdout.strip()
         try:
+            new = BINARY.with_suffix(f".{os.getpid()}")  # another process may copy it, too
             subprocess.run(
-                ["docker", "cp", f"{container}:/usr/local/bin/vegeta", str(BINARY)],
+                ["docker", "cp", f"{container}:/usr/local/bin/vegeta", str(new)],
                 check=True,
                 capture_output=True,
             )
+            new.replace(BINARY)
         finally:
             subprocess.run(["docker", "rm", container], check=True, capture_output=True)
     return BINARY

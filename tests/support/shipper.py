@@ -4,9 +4,8 @@ import re
 
 import requests
 
+from tests.support.stack import SHIPPER_URL
 from tests.support.waiting import eventually
-
-SHIPPER_URL = "http://127.0.0.1:8083"
 
 
 def count_spooled_records() -> float:

@@ -18,10 +18,27 @@ from tests.conftest import ROOT
 from tests.support.docker import docker
 from tests.support.waiting import eventually
 
-PROJECT = "marquee-e2e"
-URL = "http://127.0.0.1:8082"
-PROMETHEUS = "http://127.0.0.1:9090"
-PORTS = (8082, 8083, 9090, 9093)
+#: Of the process: several run stacks side by side (pytest-xdist). 0 without.
+NUMBER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+PROJECT = f"marquee-e2e-{NUMBER}"
+#: Settings of the stack's published ports.
+PORTS = {
+    name: default + 10 * NUMBER
+    for name, default in {
+        "MARQUEE_PORT": 8082,
+        "MARQUEE_SHIPPER_PORT": 8083,
+        "MARQUEE_PROMETHEUS_PORT": 9090,
+        "MARQUEE_ALERTMANAGER_PORT": 9093,
+        "MARQUEE_KAFKA_PORT": 9094,
+        "MARQUEE_MAILDEV_PORT": 1080,
+        "MARQUEE_MAILDEV_SMTP_PORT": 1025,
+    }.items()
+}
+URL = f"http://127.0.0.1:{PORTS['MARQUEE_PORT']}"
+SHIPPER_URL = f"http://127.0.0.1:{PORTS['MARQUEE_SHIPPER_PORT']}"
+PROMETHEUS = f"http://127.0.0.1:{PORTS['MARQUEE_PROMETHEUS_PORT']}"
+ALERTMANAGER = f"http://127.0.0.1:{PORTS['MARQUEE_ALERTMANAGER_PORT']}"
+MAILDEV = f"http://127.0.0.1:{PORTS['MARQUEE_MAILDEV_PORT']}"
 SLOTS = ("stable-1", "stable-2", "canary")
 T = TypeVar("T")
 #: How long the replacement of a container may take.
@@ -41,7 +58,7 @@ def find_missing_engine() -> str | None:
 
 def find_used_port() -> str | None:
     """Return which port of the stack another program uses; None if all are free."""
-    for port in PORTS:
+    for port in PORTS.values():
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -59,12 +76,13 @@ class Stack:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Environment of `docker compose`: own image names, and this machine's certificates."""
+        """Environment of `docker compose`: own names and ports, and this machine's certificates."""
         bundle = os.environ.get("SSL_CERT_FILE", "")
         return {
             **os.environ,
             "COMPOSE_PROJECT_NAME": PROJECT,
             "MARQUEE_IMAGE": PROJECT,
+            **{name: str(port) for name, port in PORTS.items()},
             **({"MARQUEE_BUILD_CA": bundle} if bundle else {}),
         }
 
@@ -167,10 +185,10 @@ class Stack:
         return float(result[0]["value"][1]) if result else 0.0
 
     def save_logs(self) -> None:
-        """Save the containers' logs, to explain failures: build/e2e.log."""
+        """Save the containers' logs, to explain failures: build/<project>.log."""
         (ROOT / "build").mkdir(exist_ok=True)
         logs = self.compose("logs", "--no-color", "--timestamps")
-        (ROOT / "build" / "e2e.log").write_text(logs)
+        (ROOT / "build" / f"{PROJECT}.log").write_text(logs)
 
     def remove(self) -> None:
         """Remove containers, volumes and images; images may be those of an earlier commit."""

@@ -6,10 +6,11 @@ from contextlib import closing
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from app.ingest.kafka.consumer import GROUP_ID
+from tests.support.stack import PORTS
 from tests.support.waiting import eventually
 
 #: The broker's listener for the host.
-BROKER = "127.0.0.1:9094"
+BROKER = f"127.0.0.1:{PORTS['MARQUEE_KAFKA_PORT']}"
 
 
 def send_lines(topic: str, lines: Iterable[str]) -> None:
