@@ -80,7 +80,7 @@ test: ## Run all tests and print the time of each part; SYSTEM=1 installs missin
 
 .PHONY: setup
 setup:
-	@if [[ "$(SYSTEM)" == 1 ]]; then scripts/install_system.sh python shell docker images; fi
+	@if [[ "$(SYSTEM)" == 1 ]]; then scripts/install_system.sh python shell ssh docker images; fi
 	@$(MAKE) --silent $(VENV)/.dev
 
 .PHONY: test-shell
@@ -98,7 +98,7 @@ test-containers: setup ## Run the tests of the stack and of its images, if Docke
 
 # Jobs of the CI pipeline: parts of `make test`, with reports for GitLab.
 REPORTS = --junitxml=build/junit-$@.xml --cov --cov-report=term --cov-report=xml:build/coverage-$@.xml
-CI_SETUP = @if [[ "$(SYSTEM)" == 1 ]]; then scripts/install_system.sh python shell; fi; \
+CI_SETUP = @if [[ "$(SYSTEM)" == 1 ]]; then scripts/install_system.sh python shell ssh; fi; \
 	$(MAKE) $(VENV)/.dev
 
 .PHONY: test-data

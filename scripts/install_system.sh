@@ -17,8 +17,9 @@ Installs the missing packages of each GROUP, as root or with sudo.
 GROUPS
   python    for the virtual environment: Python with venv, OpenMP, git, make
   shell     for the scripts and their tests: bats, GNU parallel, shellcheck, jq, curl, ps,
-            systemd-analyze
-  pipeline  for running the CI pipeline on this machine: rsync, an SSH server, npm
+            systemd-analyze, gpg, HAProxy
+  ssh       for the tests of deployments and copies over SSH: an SSH server and client
+  pipeline  for running the CI pipeline on this machine, besides ssh: rsync, npm
   images    for tests/images/build.sh, besides Docker: debootstrap
   docker    Docker Engine with compose v2 and buildx; started if it is not running.
             An installed engine of any origin is kept.
@@ -163,14 +164,15 @@ main() {
     handle_help "$@"
     (($#)) || { usage >&2; exit 2; }
     for group in "$@"; do
-        [[ $group =~ ^(python|shell|pipeline|images|docker)$ ]] || usage_error "unknown group $group"
+        [[ $group =~ ^(python|shell|ssh|pipeline|images|docker)$ ]] || usage_error "unknown group $group"
     done
     for group in "$@"; do
         case $group in
             python) install_packages python3 python3-venv libgomp1 git make ca-certificates ;;
             shell) install_packages bats parallel shellcheck jq curl procps systemd gnupg haproxy ;;
+            ssh) install_packages openssh-server openssh-client ;;
             pipeline)
-                install_packages rsync openssh-server openssh-client
+                install_packages rsync
                 command -v npm >/dev/null || install_packages npm
                 ;;
             images) install_packages debootstrap ;;

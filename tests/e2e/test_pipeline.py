@@ -26,7 +26,7 @@ TIMEOUT_SECONDS = 3000
 def find_missing_requirement() -> str | None:
     """Return why the pipeline cannot run here; install what is missing if SYSTEM=1."""
     if os.environ.get("SYSTEM") == "1":
-        subprocess.run([ROOT / "scripts" / "install_system.sh", "pipeline"], check=True)
+        subprocess.run([ROOT / "scripts" / "install_system.sh", "ssh", "pipeline"], check=True)
     for command in ("rsync", "npm", "ssh", "ssh-keygen", "/usr/sbin/sshd"):
         if shutil.which(command) is None:
             return f"{command} is not installed (SYSTEM=1 installs it)"

@@ -118,7 +118,8 @@ def test_the_embedded_shipper_outlives_a_killed_service_and_exits(
         check_records(connect(Settings(database=database)), shared_model, responses)
         traced = requests.get(f"http://{bind}/trace/{request_id}", timeout=2)
         assert traced.json()["records"][0]["request_id"] == request_id
-        assert requests.get(f"http://{bind}/trace/none", timeout=2).status_code == 404
+        unknown = f"{request_id[:-8]}{int(request_id[-8:], 16) ^ 1:08x}"
+        assert requests.get(f"http://{bind}/trace/{unknown}", timeout=2).status_code == 404
         assert requests.get(f"http://{bind}/health", timeout=2).json() == {"status": "alive"}
         with sending_requests(service.url) as last:
             last.wait_for(20)
