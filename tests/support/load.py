@@ -145,7 +145,7 @@ def _call(during: Callable[[], object] | None, errors: list[BaseException]) -> N
 def _start(
     targets: str, rate: int, seconds: float, body_bytes: int
 ) -> tuple[subprocess.Popen[bytes], subprocess.Popen[str]]:
-    file = BINARY.parent / "targets.txt"
+    file = BINARY.parent / f"targets-{os.getpid()}.txt"
     program = str(binary())
     file.write_text(targets)
     attacker = subprocess.Popen(
