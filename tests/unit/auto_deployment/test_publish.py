@@ -1,12 +1,11 @@
 """Publishing: what is pushed, in which order, and what others may have pushed meanwhile."""
 
-import json
-
 import pytest
 
 from app.auto_deployment.errors import DeploymentError, VersionTakenError
 from app.auto_deployment.publish import PendingRelease, Publisher
 from app.auto_deployment.version_commits import find_commit
+from app.provenance.record_format import decode_info
 from tests.unit.auto_deployment.conftest import (
     VersionRepository,
     cached_files,
@@ -46,7 +45,7 @@ def test_data_commit_and_tag_are_pushed_and_a_notification_is_sent(
     assert repository.messages == ["Version 5 trained and pushed, release starting"]
     assert PendingRelease.read(repository.workspace) is None
     (row,) = (repository.directory / "spool").glob("version-5*")
-    assert json.loads(row.read_bytes())["tracking"]["version_number"] == 5
+    assert decode_info(row.read_bytes())["tracking"]["version_number"] == 5
 
 
 def test_publishing_again_after_a_kill_changes_nothing(repository: VersionRepository) -> None:
