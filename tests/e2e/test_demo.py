@@ -88,7 +88,11 @@ def remove_demo(clone: Path) -> None:
 
 def run_make(clone: Path, target: str) -> subprocess.CompletedProcess[str]:
     """Run a target in a fresh environment and without a terminal."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("MAKE")} | SETTINGS
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("MAKE", "MARQUEE_"))  # of other tests (isolated_provenance)
+    } | SETTINGS
     if "SSL_CERT_FILE" in environment:
         environment["MARQUEE_BUILD_CA"] = environment["SSL_CERT_FILE"]
     return subprocess.run(

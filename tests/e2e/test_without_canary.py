@@ -14,6 +14,7 @@ import requests
 from tests.conftest import ROOT
 from tests.support.docker import docker
 from tests.support.load import assert_available, attack
+from tests.support.soak import soak_only
 from tests.support.stack import PROJECT, URL, Stack
 from tests.support.waiting import eventually
 
@@ -35,11 +36,29 @@ def test_no_request_fails_without_a_canary_image(stack_without_canary: Stack) ->
     assert set(result.slots) == {"stable-1", "stable-2"}
 
 
+def test_the_stack_serves_again_when_nginx_starts_before_the_slots(
+    stack_without_canary: Stack,
+) -> None:
+    """As after a restart of the machine: NGINX starts while no slot has an address."""
+    services = ("nginx", "stable-1", "stable-2")
+    containers = [stack_without_canary.container(service) for service in services]
+    docker("stop", "--time=5", *containers)
+    for container in containers:
+        docker("start", container)
+    check_serving(stack_without_canary)
+
+
+@soak_only  # the stacks of other processes run in the same daemon
 @pytest.mark.skipif(
     os.environ.get("SYSTEM") != "1", reason="restarts the machine's Docker daemon: SYSTEM=1"
 )
 def test_the_stack_serves_again_after_a_restart_of_docker(stack_without_canary: Stack) -> None:
     restart_docker()
+    check_serving(stack_without_canary)
+
+
+def check_serving(stack: Stack) -> None:
+    """Check that both stable slots respond again."""
 
     def responds() -> bool:
         try:
@@ -47,9 +66,9 @@ def test_the_stack_serves_again_after_a_restart_of_docker(stack_without_canary: 
         except requests.RequestException:
             return False
 
-    eventually(responds, 90, "a response after the restart of Docker")
+    eventually(responds, 90, "a response after the restart")
     for slot in ("stable-1", "stable-2"):
-        stack_without_canary.wait_until_serving(slot)
+        stack.wait_until_serving(slot)
     assert_available(attack(URL, range(100), 100, 2))
 
 

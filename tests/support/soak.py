@@ -35,6 +35,7 @@ PARTS: dict[str, tuple[str, ...]] = {
         "tests/e2e/test_recent_delay.py",
         "tests/e2e/test_recreate_under_load.py",
         "tests/e2e/test_stalls.py",
+        "tests/e2e/test_without_canary.py",
     ),
     "alerts": ("tests/e2e/test_alerts_fire.py",),
     "provenance": (

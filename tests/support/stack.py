@@ -79,7 +79,12 @@ class Stack:
         """Environment of `docker compose`: own names and ports, and this machine's certificates."""
         bundle = os.environ.get("SSL_CERT_FILE", "")
         return {
-            **os.environ,
+            # Not the settings of other tests, such as the database that isolated_provenance sets.
+            **{
+                name: value
+                for name, value in os.environ.items()
+                if not name.startswith("MARQUEE_") or name.startswith("MARQUEE_BUILD_")
+            },
             "COMPOSE_PROJECT_NAME": PROJECT,
             "MARQUEE_IMAGE": PROJECT,
             **{name: str(port) for name, port in PORTS.items()},
