@@ -87,14 +87,17 @@ setup:
 test-shell: ## Run the tests of the shell scripts
 	@scripts/run_shell_tests.sh
 
+# Integration tests with Kafka and MariaDB in containers.
+SERVER_TESTS = tests/integration/ingest/kafka tests/integration/provenance
+
 .PHONY: test-python
-test-python: $(VENV)/.dev ## Run the unit and integration tests
-	@pytest tests/unit tests/integration
+test-python: $(VENV)/.dev ## Run the unit and integration tests, except for those with servers in containers
+	@pytest tests/unit tests/integration $(SERVER_TESTS:%=--ignore=%)
 
 .PHONY: test-containers
-test-containers: setup ## Run the tests of the stack and of its images, if Docker is running
+test-containers: setup ## Run the tests of the stack, its images and servers, if Docker is running
 	@if docker info >/dev/null 2>&1; then $(MAKE) images; fi
-	@pytest tests/images tests/e2e
+	@pytest $(SERVER_TESTS) tests/images tests/e2e
 
 # Jobs of the CI pipeline: parts of `make test`, with reports for GitLab.
 REPORTS = --junitxml=build/junit-$@.xml --cov --cov-report=term --cov-report=xml:build/coverage-$@.xml

@@ -64,10 +64,9 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """
     selected = [config.invocation_params.dir / argument for argument in config.args]
     if any(path.is_dir() for path in selected):
-        for names, processes in ((("unit", "integration"), 3), (("images", "e2e"), 2)):
-            parents = [ROOT / "tests" / name for name in names]
-            if all(any(path.is_relative_to(p) for p in parents) for path in selected):
-                return processes
+        without_stack = [ROOT / "tests" / name for name in ("unit", "integration")]
+        is_without = all(any(path.is_relative_to(p) for p in without_stack) for path in selected)
+        return 3 if is_without else 2
     return 0
 
 
