@@ -16,7 +16,8 @@ class Cause(StrEnum):
     REFUSED = "refused"
     #: The server does not accept this message at the moment (SMTP 4xx, HTTP 500).
     DEFERRED = "deferred"
-    #: The connection ended while the message was sent: by a server that fails, or by the message.
+    #: The connection ended while the message was sent (SMTP 421 included): by a server that fails,
+    #: or because of the message.
     INTERRUPTED = "interrupted"
     #: The server accepts no message at the moment, whatever it contains (HTTP 429 included).
     UNAVAILABLE = "unavailable"
