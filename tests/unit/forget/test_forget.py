@@ -126,6 +126,23 @@ def test_forgetting_again_removes_nothing(world: World) -> None:
     assert content(world.provenance.engine()) == before
 
 
+def test_what_a_killed_process_has_left_in_the_metadata_is_removed(world: World) -> None:
+    (world.store / METADATA_DIR / f".{USERS_FILE}.7").write_bytes(USER.to_bytes(8, "little"))
+    world.forget()
+    assert world.find(USER) == []
+
+
+def test_a_reader_of_sqlite_that_keeps_the_records_in_the_log_is_reported(world: World) -> None:
+    with world.provenance.engine().connect() as reader:
+        reader.exec_driver_sql("BEGIN")
+        reader.execute(sa.text("select count(*) from reccom")).all()
+        done = invoke("forget", USER, stdin=b"", **world.settings)
+    assert done.returncode == 1
+    assert b"repeat the command when that has ended" in done.stderr
+    assert world.forget()["records"] == 0
+    assert world.find(USER) == []
+
+
 def test_nothing_is_changed_while_another_process_has_the_store_or_the_spool(world: World) -> None:
     for lock, reason in (
         (lock_directory(world.store, "the store"), b"is being written by process"),
