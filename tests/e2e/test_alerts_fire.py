@@ -15,7 +15,7 @@ import requests
 
 from tests.support.docker import docker
 from tests.support.soak import soak_only
-from tests.support.stack import PROMETHEUS, Stack
+from tests.support.stack import Stack
 from tests.support.stream import send_lines
 from tests.support.waiting import eventually
 
@@ -105,11 +105,6 @@ GROUPS: dict[str, dict[str, Callable[[Stack], AbstractContextManager[None]]]] = 
 }
 
 
-def firing() -> set[str]:
-    alerts = requests.get(f"{PROMETHEUS}/api/v1/alerts", timeout=5).json()["data"]["alerts"]
-    return {alert["labels"]["alertname"] for alert in alerts if alert["state"] == "firing"}
-
-
 def mails_about(name: str) -> list[str]:
     mails = requests.get(f"{MAILDEV}/api/email", timeout=5).json()
     return [text for mail in mails if name in (text := json.dumps(mail))]
@@ -137,17 +132,22 @@ def test_an_alert_fires_arrives_and_is_resolved(
     demo: Stack, group: str, record_measurement: Callable[[str], None]
 ) -> None:
     causes = GROUPS[group]
-    eventually(lambda: not firing() & causes.keys(), _MAX_SECONDS_TO_RESOLVE, firing, 5)
+    eventually(
+        lambda: not demo.firing_alerts() & causes.keys(), _MAX_SECONDS_TO_RESOLVE,
+        demo.firing_alerts, 5,
+    )  # fmt: skip
     before = {name: len(mails_about(name)) for name in causes}
     with ExitStack() as stack:
         for cause in causes.values():
             stack.enter_context(cause(demo))
-        fired = measure(causes, lambda name: name in firing(), _MAX_SECONDS_TO_FIRE)
+        fired = measure(causes, lambda name: name in demo.firing_alerts(), _MAX_SECONDS_TO_FIRE)
         mailed = measure(causes, lambda name: len(mails_about(name)) > before[name], 300)
     if group == "lost":  # the alert lasts for an hour
         resolved = {"KafkaMessagesLost": float("nan")}
     else:
-        resolved = measure(causes, lambda name: name not in firing(), _MAX_SECONDS_TO_RESOLVE)
+        resolved = measure(
+            causes, lambda name: name not in demo.firing_alerts(), _MAX_SECONDS_TO_RESOLVE
+        )
     for name in causes:
         record_measurement(
             f"{name} ({group}): fired after {fired[name]:.0f} s, mail {mailed[name]:.0f} s later, "

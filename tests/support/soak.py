@@ -37,6 +37,8 @@ PARTS: dict[str, tuple[str, ...]] = {
         "tests/e2e/test_stalls.py",
     ),
     "alerts": ("tests/e2e/test_alerts_fire.py",),
+    "faults": ("tests/e2e/test_faults.py",),
+    "full-disks": ("tests/e2e/test_full_disks.py",),
     "provenance": (
         "tests/e2e/test_provenance.py",
         "tests/unit/provenance/test_remade_lists.py",
