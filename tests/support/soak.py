@@ -37,6 +37,7 @@ PARTS: dict[str, tuple[str, ...]] = {
         "tests/e2e/test_stalls.py",
     ),
     "alerts": ("tests/e2e/test_alerts_fire.py",),
+    "slot-alerts": ("tests/e2e/test_alerts_of_slots.py",),
     "faults": ("tests/e2e/test_faults.py",),
     "full-disks": ("tests/e2e/test_full_disks.py",),
     "provenance": (
