@@ -75,7 +75,7 @@ def test_records_are_shipped_while_a_newer_slot_writes_another_format(stack: Sta
     name = "0000000000000001-canary-1"
     in_canary = ("exec", "-T", "canary", "sh", "-c")
     stack.compose(
-        *in_canary, f"echo later >/spool/.{name} && mv /spool/.{name} /spool/{name}.v2.segment"
+        *in_canary, f"echo later >/spool/.{name} && mv /spool/.{name} /spool/{name}.v9.segment"
     )
     response = requests.get(f"{URL}/recommend/42", timeout=0.6)
     wait_until_shipped()
@@ -84,9 +84,9 @@ def test_records_are_shipped_while_a_newer_slot_writes_another_format(stack: Sta
     metrics = requests.get(f"{SHIPPER_URL}/metrics", timeout=3).text
     labels = '{kind="segment",reason="format"}'
     assert f"marquee_provenance_quarantined_files_total{labels} 1.0" in metrics
-    with pytest.raises(AssertionError, match="format 2; this program reads 1"):
+    with pytest.raises(AssertionError, match="format 9; this program reads 1 and 2"):
         stack.compose("exec", "-T", "shipper", "marquee", "requeue")
-    stack.compose("exec", "-T", "shipper", "rm", f"/spool/quarantine/{name}.v2.segment")
+    stack.compose("exec", "-T", "shipper", "rm", f"/spool/quarantine/{name}.v9.segment")
     assert "0 files" in stack.compose("exec", "-T", "shipper", "marquee", "requeue")
 
 
