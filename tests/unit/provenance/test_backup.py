@@ -309,9 +309,7 @@ def test_the_commands_back_up_to_a_file_and_restore_from_it(
     assert (tmp_path / "again" / "manifest.json").exists()
 
 
-def test_a_backup_that_fails_leaves_the_file_as_it_was(
-    filled: Environment, tmp_path: Path
-) -> None:
+def test_a_backup_that_fails_leaves_the_file_as_it_was(filled: Environment, tmp_path: Path) -> None:
     (tmp_path / "store" / "manifest.json").write_text("damaged")
     file = tmp_path / "files" / "all.tar.gz"
     file.parent.mkdir()
