@@ -26,7 +26,7 @@ _SMTP_CLOSING = 421
 #: Replies to the sender, who is the same in all messages: closing, authentication needed or failed.
 _SMTP_SENDER_UNAVAILABLE = (_SMTP_CLOSING, 454, 530, 534, 535, 538)
 _HTTP_DEFERRED = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY)
-_HTTP_UNAVAILABLE = (
+_HTTP_BUSY = (
     HTTPStatus.TOO_MANY_REQUESTS,
     HTTPStatus.BAD_GATEWAY,
     HTTPStatus.SERVICE_UNAVAILABLE,
@@ -185,7 +185,7 @@ class _SlackSender:
 
 
 def _cause_of_http(status: int) -> Cause:
-    if status in _HTTP_UNAVAILABLE:
-        return Cause.UNAVAILABLE
+    if status in _HTTP_BUSY:
+        return Cause.BUSY
     is_server_error = status >= HTTPStatus.INTERNAL_SERVER_ERROR
     return Cause.DEFERRED if is_server_error or status in _HTTP_DEFERRED else Cause.REFUSED

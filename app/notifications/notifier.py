@@ -144,9 +144,9 @@ class Notifier:
         return self.flush()
 
     def flush(self) -> DeliveryResult:
-        """Send the pending messages that are due; those that failed last come last.
+        """Send the pending messages that are due, oldest first.
 
-        So a message at which a server always fails does not stop the others.
+        One that was answered with an error comes after the others, which it must not stop.
 
         A message that the server refuses, has not accepted in `MAX_TRIES` tries, or whose channel
         or recipient is not configured any more, becomes undeliverable: its file is renamed.
@@ -220,7 +220,7 @@ class Notifier:
             try:
                 channel.send(message.recipient, message.subject, message.body)
             except DeliveryError as error:
-                if error.cause in (Cause.INTERRUPTED, Cause.UNAVAILABLE):
+                if error.cause not in (Cause.REFUSED, Cause.DEFERRED):
                     failed.add(name)
                 self._postpone(path, message, error, result)
                 return
@@ -238,7 +238,7 @@ class Notifier:
     ) -> None:
         """Choose the time of the next try; there is none for a message that is refused for good."""
         tries, wait_seconds = message.tries, min(error.wait_seconds, _MAX_WAIT_SECONDS)
-        if error.cause != Cause.UNAVAILABLE:
+        if error.cause not in (Cause.BUSY, Cause.UNAVAILABLE):
             doubled_seconds = _MIN_WAIT_SECONDS * 2 ** min(tries, MAX_TRIES)
             wait_seconds = max(wait_seconds, min(doubled_seconds, _MAX_WAIT_SECONDS))
             tries += 1
@@ -257,7 +257,8 @@ class Notifier:
             return
         result.count(result.pending, message.channel)
         # Also without a wait: the time of the file is the order in which messages are tried.
-        _update(path, replace(message, not_before=time.time() + wait_seconds))
+        if wait_seconds or error.cause == Cause.BUSY:
+            _update(path, replace(message, not_before=time.time() + wait_seconds))
 
     def _give_up(self, path: Path, message: _Message, result: DeliveryResult) -> None:
         _update(path, message)
