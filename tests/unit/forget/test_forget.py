@@ -133,7 +133,7 @@ def test_a_removal_that_was_killed_is_completed_by_the_next(world: World, tmp_pa
     world.writer.close()
     world.directory.rename(tmp_path / "data")
     command = [sys.executable, "-m", "tests.support.killed_forget", tmp_path, USER, 7]
-    done = subprocess.run(map(str, command), cwd=ROOT, check=True, capture_output=True)
+    done = subprocess.run([*map(str, command)], cwd=ROOT, check=True, capture_output=True)
     result = json.loads(done.stdout)
     assert (result["status"], result["failures"]) == (0, {})
     assert result["tried"] >= 8
