@@ -71,6 +71,26 @@ def open_store_files(store: Path) -> Iterator[list[StoreFile]]:
         yield [*segments, StoreFile(MANIFEST_NAME, BytesIO(text), len(text))]
 
 
+def check_store_file(name: str, content: IO[bytes]) -> None:
+    """Read a file of a backup to its end; of segments, only the name is checked.
+
+    Raises:
+        IngestError: a store has no file of that name, or the manifest is damaged or of another
+            format.
+    """
+    if name == MANIFEST_NAME:
+        parse_manifest(content.read(), f"{name} of the backup")
+        return
+    _check_segment_name(name)
+    while content.read(1 << 20):
+        pass
+
+
+def _check_segment_name(name: str) -> None:
+    if Path(name).name != name or not name.endswith(".parquet"):
+        raise IngestError(f"not a file of a store: {name}")
+
+
 class StoreRestorer:
     """Writes the files of a backup into a store directory; made by `restore_store`."""
 
@@ -88,8 +108,7 @@ class StoreRestorer:
         if name == MANIFEST_NAME:
             self._manifest = parse_manifest(content.read(), f"{name} of the backup")
             return
-        if Path(name).name != name or not name.endswith(".parquet"):
-            raise IngestError(f"not a file of a store: {name}")
+        _check_segment_name(name)
         self._names.add(name)
         with (self._path / name).open("wb") as target:
             shutil.copyfileobj(content, target)

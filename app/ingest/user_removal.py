@@ -20,11 +20,17 @@ def remove_user(writer: StoreWriter, user: int) -> dict[str, int]:
 def remove_metadata(store: Path, user: int) -> int:
     """Remove a user's row of metadata; return the number of rows (0 or 1).
 
+    Unfinished files that a killed process has left are removed: they may have the user.
+
     Raises:
         IngestError: another process writes the metadata, or the file is damaged.
     """
     directory = store / METADATA_DIR
-    if not (directory / USERS_FILE).exists():
+    if not directory.is_dir():
         return 0
     with lock_directory(directory, "the metadata"):
+        for unfinished in directory.glob(f".{USERS_FILE}.*"):
+            unfinished.unlink()
+        if not (directory / USERS_FILE).exists():
+            return 0
         return MetadataTable(directory / USERS_FILE, USERS).remove(user)

@@ -21,11 +21,12 @@ from app.settings import Settings
 
 _TIMEOUT_SECONDS = 10.0
 _SMTPS_PORT = 465
-#: Replies about the server or the account, not about the message: shutting down, authentication
-#: required or failed.
-_SMTP_UNAVAILABLE = (421, 454, 530, 534, 535, 538)
+#: The server ends the connection: because of its own state, or of the message.
+_SMTP_CLOSING = 421
+#: Replies to the sender, who is the same in all messages: closing, authentication needed or failed.
+_SMTP_SENDER_UNAVAILABLE = (_SMTP_CLOSING, 454, 530, 534, 535, 538)
 _HTTP_DEFERRED = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY)
-_HTTP_UNAVAILABLE = (
+_HTTP_BUSY = (
     HTTPStatus.TOO_MANY_REQUESTS,
     HTTPStatus.BAD_GATEWAY,
     HTTPStatus.SERVICE_UNAVAILABLE,
@@ -75,7 +76,7 @@ class _MailSender:
             raise DeliveryError(Cause.REFUSED, str(error)) from error
         try:
             server = self._connect()
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise DeliveryError(Cause.UNAVAILABLE, _describe_smtp(error)) from error
         try:
             server.send_message(mail)
@@ -100,6 +101,7 @@ class _MailSender:
 
         Raises:
             OSError: no connection (`smtplib.SMTPException` is a subclass), no TLS, wrong password.
+            ValueError: the host, user or password has characters that smtplib cannot encode.
         """
         settings, host, port = self._settings, self._host, self._port
         context = ssl.create_default_context() if settings.smtp_tls else None
@@ -130,8 +132,10 @@ def _cause_of_smtp(error: Exception) -> Cause:
             return Cause.REFUSED
         case _:
             return Cause.INTERRUPTED
-    if code in _SMTP_UNAVAILABLE:
+    if isinstance(error, smtplib.SMTPSenderRefused) and code in _SMTP_SENDER_UNAVAILABLE:
         return Cause.UNAVAILABLE
+    if code == _SMTP_CLOSING:
+        return Cause.INTERRUPTED
     return Cause.REFUSED if code >= 500 else Cause.DEFERRED  # noqa: PLR2004 - RFC 5321, 4.2.1
 
 
@@ -142,6 +146,8 @@ def _describe_smtp(error: Exception) -> str:
             ((code, reply),) = error.recipients.values()
         case smtplib.SMTPResponseException():
             code, reply = error.smtp_code, error.smtp_error
+        case UnicodeError():  # its text could contain a part of the password
+            return "the server's name, the user or the password has a character beyond ASCII"
         case _:
             return str(error) or type(error).__name__
     text = reply.decode(errors="replace") if isinstance(reply, bytes) else str(reply)
@@ -179,7 +185,7 @@ class _SlackSender:
 
 
 def _cause_of_http(status: int) -> Cause:
-    if status in _HTTP_UNAVAILABLE:
-        return Cause.UNAVAILABLE
+    if status in _HTTP_BUSY:
+        return Cause.BUSY
     is_server_error = status >= HTTPStatus.INTERNAL_SERVER_ERROR
     return Cause.DEFERRED if is_server_error or status in _HTTP_DEFERRED else Cause.REFUSED

@@ -16,9 +16,13 @@ class Cause(StrEnum):
     REFUSED = "refused"
     #: The server does not accept this message at the moment (SMTP 4xx, HTTP 500).
     DEFERRED = "deferred"
-    #: The connection ended while the message was sent: by a server that fails, or by the message.
+    #: The connection ended while the message was sent (SMTP 421 included): by a server that fails,
+    #: or because of the message.
     INTERRUPTED = "interrupted"
-    #: The server accepts no message at the moment, whatever it contains (HTTP 429 included).
+    #: The server answers that it accepts no message at the moment (HTTP 429, 503), which may be
+    #: because of this one.
+    BUSY = "busy"
+    #: The server does not answer, or accepts no message of this sender, whatever it contains.
     UNAVAILABLE = "unavailable"
 
 

@@ -130,7 +130,7 @@ class Notifier:
         body = _shorten(body)
         if not self._channels:
             _log.info("notification not sent: no channel is configured", subject=subject)
-            return DeliveryResult()
+            return self.flush()  # of messages for channels that were removed
         messages = [
             _Message(name, recipient, subject, body)
             for name, channel in self._channels.items()
@@ -145,6 +145,8 @@ class Notifier:
 
     def flush(self) -> DeliveryResult:
         """Send the pending messages that are due, oldest first.
+
+        One that was answered with an error comes after the others, which it must not stop.
 
         A message that the server refuses, has not accepted in `MAX_TRIES` tries, or whose channel
         or recipient is not configured any more, becomes undeliverable: its file is renamed.
@@ -164,10 +166,12 @@ class Notifier:
 
     def resend(self) -> DeliveryResult:
         """Send the undeliverable messages again, as if they were new."""
-        for path in self._outbox.glob(f"[!.]*{_UNDELIVERABLE_SUFFIX}"):
-            with suppress(ValueError):  # damaged since then
-                replace(_Message.read(path), tries=0, not_before=0.0).write(path)
-                path.rename(path.with_suffix(_SUFFIX))
+        if undeliverable_messages(self._outbox):
+            with exclusive_lock(self._outbox / _LOCK, timeout_seconds=-1):
+                for path in self._outbox.glob(f"[!.]*{_UNDELIVERABLE_SUFFIX}"):
+                    with suppress(ValueError):  # damaged since then
+                        replace(_Message.read(path), tries=0, not_before=0.0).write(path)
+                        path.rename(path.with_suffix(_SUFFIX))
         return self.flush()
 
     def _save(self, messages: list[_Message], key: str) -> None:
@@ -182,7 +186,7 @@ class Notifier:
         for path in pending_messages(self._outbox):
             try:
                 message = _Message.read(path)
-            except ValueError:
+            except (OSError, ValueError):
                 continue  # reported when it is to be delivered
             if not message.recipient and message.channel in self._channels:
                 recipients = self._channels[message.channel].recipients
@@ -203,6 +207,9 @@ class Notifier:
             path.rename(path.with_suffix(_DAMAGED_SUFFIX))
             _log.error("damaged message renamed to .damaged", file=path.name, error=str(error))
             return
+        except OSError as error:
+            _log.error("cannot read a message", file=path.name, error=str(error))
+            return
         name, channel = message.channel, self._channels.get(message.channel)
         if channel is None or message.recipient not in channel.recipients:
             message = replace(message, reason="the channel or recipient is not configured any more")
@@ -213,7 +220,7 @@ class Notifier:
             try:
                 channel.send(message.recipient, message.subject, message.body)
             except DeliveryError as error:
-                if error.cause in (Cause.INTERRUPTED, Cause.UNAVAILABLE):
+                if error.cause not in (Cause.REFUSED, Cause.DEFERRED):
                     failed.add(name)
                 self._postpone(path, message, error, result)
                 return
@@ -231,8 +238,9 @@ class Notifier:
     ) -> None:
         """Choose the time of the next try; there is none for a message that is refused for good."""
         tries, wait_seconds = message.tries, min(error.wait_seconds, _MAX_WAIT_SECONDS)
-        if error.cause != Cause.UNAVAILABLE:
-            wait_seconds = max(wait_seconds, min(_MIN_WAIT_SECONDS * 2**tries, _MAX_WAIT_SECONDS))
+        if error.cause not in (Cause.BUSY, Cause.UNAVAILABLE):
+            doubled_seconds = _MIN_WAIT_SECONDS * 2 ** min(tries, MAX_TRIES)
+            wait_seconds = max(wait_seconds, min(doubled_seconds, _MAX_WAIT_SECONDS))
             tries += 1
         message = replace(message, tries=tries, reason=str(error))
         _log.warning(
@@ -248,7 +256,8 @@ class Notifier:
             self._give_up(path, message, result)
             return
         result.count(result.pending, message.channel)
-        if wait_seconds:
+        # Also without a wait: the time of the file is the order in which messages are tried.
+        if wait_seconds or error.cause == Cause.BUSY:
             _update(path, replace(message, not_before=time.time() + wait_seconds))
 
     def _give_up(self, path: Path, message: _Message, result: DeliveryResult) -> None:

@@ -10,7 +10,10 @@ import base64
 import gzip
 import io
 import json
+import shutil
 import tarfile
+import tempfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -20,7 +23,7 @@ import sqlalchemy as sa
 
 from app import logs
 from app.cli_errors import MarqueeError
-from app.ingest.store_copy import open_store_files, restore_store
+from app.ingest.store_copy import check_store_file, open_store_files, restore_store
 from app.provenance.database import (
     get_revision,
     insert_ignore,
@@ -40,6 +43,11 @@ _STORE = "store"
 #: `reccom` last: the records that an interrupted restore has written can be traced.
 _TABLES = ("tracking", "build", "configuration", "catalogue", "reccom")
 _READ_BYTES = 1 << 20
+#: Errors that a damaged archive raises in its members, its tar format and its compression.
+_DAMAGE = (
+    tarfile.TarError, zlib.error, EOFError, OSError,
+    ValueError, TypeError, KeyError, AttributeError,
+)  # fmt: skip
 
 #: Called with the first and the second part of a member's name and its content; returns how many
 #: rows or files it is.
@@ -79,10 +87,9 @@ def write_backup(engine: sa.Engine, store: Path, out: IO[bytes]) -> dict[str, in
 def restore_backup(engine: sa.Engine, store: Path, source: IO[bytes]) -> dict[str, int]:
     """Restore an archive's rows, and its store unless the store has events already.
 
-    Rows whose key exists are left as they are, so an interrupted restore may be repeated. Where the
-    archive can be read twice (a file, not a pipe), it is checked as a whole before anything is
-    written. Of an archive that was cut, and comes through a pipe, rows are restored until the cut
-    is found, and no store.
+    Rows whose key exists are left as they are, so an interrupted restore may be repeated. The
+    archive is checked as a whole before anything is written. One that comes through a pipe is first
+    copied to a file without a name in the directory of the store.
 
     Returns:
         The number of rows of each table and of files of the store that were restored.
@@ -91,16 +98,31 @@ def restore_backup(engine: sa.Engine, store: Path, source: IO[bytes]) -> dict[st
         BackupError: the archive is incomplete, not a backup, or of a later version, or the tables
             are older than it.
         IngestError: another process writes the store, or it cannot be written.
+        OSError: there is no space for the copy.
     """
-    if engine.dialect.name == "sqlite":
-        upgrade(engine)
-    if source.seekable():
-        start = source.tell()
-        _read_archive(engine, source, _count_member)
-        source.seek(start)
-    counts = dict.fromkeys((*_TABLES, _STORE), 0)
     with ExitStack() as stack:
-        files = stack.enter_context(restore_store(store))
+        if not source.seekable():
+            source = stack.enter_context(_copy_to_file(source, store))
+        start = source.tell()
+        revision = _read_archive(source, _count_member)
+        source.seek(start)
+        if engine.dialect.name == "sqlite":
+            upgrade(engine)
+        _check_tables(engine, revision)
+        return _restore_members(engine, store, source)
+
+
+def _copy_to_file(source: IO[bytes], directory: Path) -> IO[bytes]:
+    directory.mkdir(parents=True, exist_ok=True)
+    file = tempfile.TemporaryFile(dir=directory)  # noqa: SIM115 - the caller closes it
+    shutil.copyfileobj(source, file, _READ_BYTES)
+    file.seek(0)
+    return file
+
+
+def _restore_members(engine: sa.Engine, store: Path, source: IO[bytes]) -> dict[str, int]:
+    counts = dict.fromkeys((*_TABLES, _STORE), 0)
+    with restore_store(store) as files:
         if files is None:
             _log.warning("the store has events already and is not restored", store=str(store))
 
@@ -114,23 +136,25 @@ def restore_backup(engine: sa.Engine, store: Path, source: IO[bytes]) -> dict[st
             counts[folder] += rows
             return rows
 
-        _read_archive(engine, source, restore_member)
+        _read_archive(source, restore_member)
     return counts
 
 
 def _count_member(folder: str, name: str, content: IO[bytes]) -> int:
     if folder == _STORE:
-        while content.read(_READ_BYTES):
-            pass
+        check_store_file(name, content)
         return 1
     return len(_parse_rows(metadata.tables[folder], content))
 
 
-def _read_archive(engine: sa.Engine, source: IO[bytes], handle: _HandleMember) -> None:
+def _read_archive(source: IO[bytes], handle: _HandleMember) -> str:
     """Pass each member of an archive to `handle`, and compare their numbers with its end.
 
+    Returns:
+        The schema revision of the archive.
+
     Raises:
-        BackupError: see `restore_backup`.
+        BackupError: the archive is incomplete, not a backup, or of a later version.
     """
     found = dict.fromkeys((*_TABLES, _STORE), 0)
     try:
@@ -139,57 +163,64 @@ def _read_archive(engine: sa.Engine, source: IO[bytes], handle: _HandleMember) -
             gzip.GzipFile(fileobj=source) as unpacked,
             tarfile.open(fileobj=unpacked, mode="r|") as archive,
         ):
-            archive_format = _read_header(archive, engine)
-            end = None
+            archive_format, revision = _read_header(archive)
+            counts = None
             for member in archive:
                 file = archive.extractfile(member)
                 folder, _, name = member.name.partition("/")
                 if member.name == _END and file is not None:
-                    end = json.load(file)
+                    counts = json.load(file)["counts"]
                 elif file is not None and name and folder in found:
                     found[folder] += handle(folder, name, file)
             while unpacked.read(_READ_BYTES):
                 pass
-    except (tarfile.TarError, EOFError, OSError, ValueError, AttributeError) as error:
+    except _DAMAGE as error:
         raise BackupError(f"cannot restore the backup: {error}") from error
     if archive_format == _OLD_FORMAT:
         _log.warning("a backup of version 0.2.0: whether it is complete cannot be checked")
-    elif end is None:
+    elif counts is None:
         raise BackupError("cannot restore the backup: it was cut, and lacks its end")
-    elif end.get("counts") != found:
-        raise BackupError(
-            f"cannot restore the backup: it has {found}; when it was made, {end.get('counts')}"
-        )
+    elif counts != found:
+        raise BackupError(f"cannot restore the backup: it has {found}; when it was made, {counts}")
+    return revision
 
 
-def _read_header(archive: tarfile.TarFile, engine: sa.Engine) -> int:
-    """Read the first member, and compare its schema revision with that of the tables.
+def _read_header(archive: tarfile.TarFile) -> tuple[int, str]:
+    """Read the first member.
 
     Returns:
-        The format of the archive.
+        The format of the archive and its schema revision.
 
     Raises:
-        BackupError: the header is missing or of another format, or the revision is a later one.
+        BackupError: the header is missing, or of a later version.
     """
     member = archive.next()
     content = archive.extractfile(member) if member and member.name == _HEADER else None
     header = {} if content is None else json.load(content)
-    number = header.get("format")
+    number, revision = header.get("format"), header.get("revision")
     if number not in (_FORMAT, _OLD_FORMAT):
         found = "no backup" if number is None else f"a backup of format {number!r}"
         raise BackupError(f"{found}; this version reads formats {_OLD_FORMAT} and {_FORMAT}")
-    known, revision, present = list_revisions(), header.get("revision"), get_revision(engine)
-    if revision not in known:
+    if revision not in list_revisions():
         raise BackupError(
             f"the backup has tables of revision {revision}, which this version does not know: "
             "restore it with the version that made it"
         )
+    return number, revision
+
+
+def _check_tables(engine: sa.Engine, revision: str) -> None:
+    """Compare the schema revision of the tables with that of an archive.
+
+    Raises:
+        BackupError: the tables are older, or there are none.
+    """
+    known, present = list_revisions(), get_revision(engine)
     if present is None or (present in known and known.index(present) < known.index(revision)):
         raise BackupError(
             f"the tables of the database have revision {present}, older than the backup's "
             f"{revision}: run `marquee migrate` first"
         )
-    return int(number)
 
 
 def _add_json(archive: tarfile.TarFile, name: str, value: object) -> None:

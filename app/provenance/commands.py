@@ -9,7 +9,7 @@ import click
 from app.cli_errors import explain_errors
 from app.json_output import print_json
 from app.settings import Settings
-from app.stream_file import StreamFile
+from app.stream_file import StreamFile, open_output
 
 _STORE = click.Path(path_type=Path, file_okay=False)
 
@@ -160,20 +160,20 @@ def trace(
     epilog="Examples: marquee backup all.tar.gz;"
     "  docker compose run --rm -T archive backup - > all.tar.gz"
 )
-@click.argument("file", type=StreamFile("wb"))
+@click.argument("file", type=click.Path(dir_okay=False, allow_dash=True))
 @click.option("--store", type=_STORE, default=None, help="[default: setting store_dir]")
 @click.pass_obj
-def backup(settings: Settings, file: IO[bytes], store: Path | None) -> None:
+def backup(settings: Settings, file: str, store: Path | None) -> None:
     """Back up the database and the event store to FILE (- for stdout).
 
-    Each is a consistent snapshot; recording and collecting continue meanwhile. Prints the number
-    of rows and files as JSON on stderr.
+    Each is a consistent snapshot; recording and collecting continue meanwhile. A FILE that exists
+    is replaced when the backup is complete. Prints the number of rows and files as JSON on stderr.
     """
     from app.provenance.backup import write_backup
     from app.provenance.database import connect, translate_errors
 
-    with explain_errors(), translate_errors():
-        counts = write_backup(connect(settings), store or settings.store_dir, file)
+    with explain_errors(), translate_errors(), open_output(file) as out:
+        counts = write_backup(connect(settings), store or settings.store_dir, out)
     click.echo(json.dumps(counts), err=True)
 
 
@@ -186,6 +186,9 @@ def backup(settings: Settings, file: IO[bytes], store: Path | None) -> None:
 @click.pass_obj
 def restore_backup(settings: Settings, file: IO[bytes], store: Path | None) -> None:
     """Restore a backup's rows to the database, and its event store unless that has events.
+
+    A backup that was cut or damaged is refused before anything is written. One from a pipe needs
+    its size in the directory of the store meanwhile.
 
     Existing rows and events are left as they are, so that an interrupted restore can be repeated.
     Stop the collector first: no other process may write to the store. Prints the number of rows

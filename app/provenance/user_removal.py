@@ -103,6 +103,8 @@ def delete_records(engine: sa.Engine, user: int) -> int:
 
     Raises:
         SQLAlchemyError: the database is unreachable or refuses.
+        DatabaseError: the records are deleted, but another process reads the database of SQLite,
+            and so its write-ahead log, which still has them.
     """
     in_sqlite = engine.dialect.name == "sqlite"
     with engine.connect() as connection:
@@ -111,5 +113,10 @@ def delete_records(engine: sa.Engine, user: int) -> int:
         deleted = connection.execute(sa.delete(reccom).where(reccom.c.user_id == user)).rowcount
         connection.commit()
         if in_sqlite:
-            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+            is_busy, *_ = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
+            if is_busy:
+                raise DatabaseError(
+                    "the records are deleted, but the write-ahead log of the database still has "
+                    "them while another process reads it: repeat the command when that has ended"
+                )
     return deleted

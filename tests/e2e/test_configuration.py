@@ -11,6 +11,7 @@ from ruamel.yaml import YAML
 from app.provisioning.alertmanager import provision_alertmanager
 from app.settings import Settings
 from tests.conftest import ROOT
+from tests.support.images import TAGS
 from tests.support.stack import Stack
 
 PROMETHEUS = ROOT / "monitoring" / "prometheus"
@@ -86,7 +87,7 @@ def test_the_configuration_of_alertmanager_is_valid_with_and_without_receivers(
 
 
 def test_the_configuration_of_nginx_is_valid(stack: Stack) -> None:
-    output = run_in("nginx:1.30", "nginx", "-t", mounts={ROOT / "nginx": "/etc/nginx"})
+    output = run_in(TAGS["nginx"], "nginx", "-t", mounts={ROOT / "nginx": "/etc/nginx"})
     assert "test is successful" in output
 
 

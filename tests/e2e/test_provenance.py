@@ -1,19 +1,14 @@
 """Every response that a client received is in the database exactly once, unchanged."""
 
-import base64
 import random
 import time
-import zlib
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
 
-import numpy as np
 import pytest
 import requests
 
-from app.model.recommendation_lists import movie_number_dtype
+from tests.support.delivered import Delivered, compare
 from tests.support.docker import docker
 from tests.support.load import Result, assert_available, attack
 from tests.support.shipper import count_spooled_records, wait_until_shipped
@@ -34,54 +29,6 @@ JOIN = (
     "from reccom A, tracking B where A.version_number = B.version_number "
     "order by A.version_number desc limit 2"
 )
-
-
-@dataclass
-class Delivered:
-    """The responses that clients received.
-
-    Attributes:
-        responses: (request id, slot) -> (version, user id, text).
-    """
-
-    responses: dict[tuple[str, str], tuple[str, int, str]] = field(default_factory=dict)
-
-    def __call__(self, hit: dict[str, Any]) -> None:
-        if hit["code"] != 200:
-            return
-        headers = {name: values[0] for name, values in hit["headers"].items()}
-        key = headers["X-Request-Id"], headers["X-Slot"]
-        assert key not in self.responses
-        user = int(hit["url"].rsplit("/", 1)[1])
-        text = base64.b64decode(hit["body"]).decode()
-        self.responses[key] = headers["X-Model-Version"], user, text
-
-
-def compare(stack: Stack, delivered: Delivered) -> str:
-    """Check that every delivered response has a row with its content; return a summary."""
-    wait_until_shipped()
-    catalogue = dict(stack.sql("select model_hash, hex(movie_ids) from catalogue"))
-    (model_hash,) = {row[0] for row in stack.sql("select distinct model_hash from build")}
-    packed = bytes.fromhex(catalogue[model_hash])
-    movie_ids = zlib.decompress(packed).decode().split("\n")
-    rows = stack.sql(
-        "select request_id, slot, version_number, user_id, hex(movie_numbers), client_gone "
-        "from reccom"
-    )
-    found = {(row[0], row[1]): row for row in rows}
-    assert len(found) == len(rows), "a key occurs twice"
-    lost = delivered.responses.keys() - found.keys()
-    assert not lost, f"{len(lost)} of {len(delivered.responses)} responses are not in reccom"
-    dtype = movie_number_dtype(len(movie_ids))
-    for key, (version, user, text) in delivered.responses.items():
-        row = found[key]
-        numbers = np.frombuffer(bytes.fromhex(row[4]), dtype).tolist()
-        assert (row[2], row[3], row[5]) == (version, str(user), "0"), key
-        assert ",".join(movie_ids[number] for number in numbers) == text, key
-    attempts = Counter(key[0] for key in found)
-    sent = {request_id for request_id, _ in delivered.responses}
-    retried = sum(count > 1 for request_id, count in attempts.items() if request_id in sent)
-    return f"{len(delivered.responses)} delivered, 0 lost, 0 duplicated, {retried} retried"
 
 
 @pytest.fixture(autouse=True)
@@ -128,7 +75,7 @@ def test_records_are_shipped_while_a_newer_slot_writes_another_format(stack: Sta
     name = "0000000000000001-canary-1"
     in_canary = ("exec", "-T", "canary", "sh", "-c")
     stack.compose(
-        *in_canary, f"echo later >/spool/.{name} && mv /spool/.{name} /spool/{name}.v2.segment"
+        *in_canary, f"echo later >/spool/.{name} && mv /spool/.{name} /spool/{name}.v9.segment"
     )
     response = requests.get(f"{URL}/recommend/42", timeout=0.6)
     wait_until_shipped()
@@ -137,9 +84,9 @@ def test_records_are_shipped_while_a_newer_slot_writes_another_format(stack: Sta
     metrics = requests.get(f"{SHIPPER_URL}/metrics", timeout=3).text
     labels = '{kind="segment",reason="format"}'
     assert f"marquee_provenance_quarantined_files_total{labels} 1.0" in metrics
-    with pytest.raises(AssertionError, match="format 2; this program reads 1"):
+    with pytest.raises(AssertionError, match="format 9; this program reads 1 and 2"):
         stack.compose("exec", "-T", "shipper", "marquee", "requeue")
-    stack.compose("exec", "-T", "shipper", "rm", f"/spool/quarantine/{name}.v2.segment")
+    stack.compose("exec", "-T", "shipper", "rm", f"/spool/quarantine/{name}.v9.segment")
     assert "0 files" in stack.compose("exec", "-T", "shipper", "marquee", "requeue")
 
 
@@ -176,7 +123,7 @@ def test_no_request_fails_and_no_record_is_lost_while_the_database_is_stopped(
             lambda: count_spooled_records() > OUTAGE_REQUESTS, MAX_SECONDS, "spooled records"
         )
         stack.compose("start", "mysql")
-        eventually(lambda: accepts_statements(stack), 60, "the database", 0.5)
+        eventually(stack.accepts_statements, 60, "the database", 0.5)
 
     result, delivered = measure_under_load(stop_database)
     assert_available(result)
@@ -184,14 +131,6 @@ def test_no_request_fails_and_no_record_is_lost_while_the_database_is_stopped(
         f"database stopped for {OUTAGE_REQUESTS} requests at {RATE}/s: 0 failed, "
         f"{compare(stack, delivered)}; {result}"
     )
-
-
-def accepts_statements(stack: Stack) -> bool:
-    """Whether the database is up."""
-    try:
-        return bool(stack.sql("select 1"))
-    except AssertionError:
-        return False
 
 
 def test_no_record_is_lost_or_duplicated_when_processes_are_killed(

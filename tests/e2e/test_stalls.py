@@ -3,19 +3,18 @@
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 
-from tests.conftest import ROOT
 from tests.support.docker import docker
+from tests.support.faulty import faulty_canary
 from tests.support.load import assert_available, attack
 from tests.support.soak import IS_SOAK
-from tests.support.stack import PROJECT, SLOTS, URL, Stack
+from tests.support.stack import SLOTS, URL, Stack
 from tests.support.waiting import eventually
 
-FAULTY = ROOT / "tests" / "e2e" / "faulty"
 RATE = 100
 RULE = 'url_rule="/recommend/<user_id>"'
 STALLS = 20 if IS_SOAK else 3
@@ -23,22 +22,6 @@ MAX_SECONDS = 120
 #: Durations of the faults. With its default `max_fails` NGINX would return 502s from the end of a
 #: stall on, for ten seconds.
 PAUSE_SECONDS, STALL_SECONDS, AFTER_STALL_SECONDS = 5, 0.4, 2
-
-
-@contextmanager
-def faulty_canary(stack: Stack, fault: str) -> Iterator[None]:
-    """Deploy an image with a fault to the canary slot, by its tag as a release does."""
-    original = docker("image", "inspect", "--format", "{{.Id}}", f"{PROJECT}:canary").strip()
-    docker(
-        "build", "--quiet", f"--build-arg=BASE={PROJECT}:stable-1", f"--build-arg=FAULT={fault}",
-        f"--tag={PROJECT}:canary", str(FAULTY),
-    )  # fmt: skip
-    try:
-        stack.recreate("canary")
-        yield
-    finally:
-        docker("tag", original, f"{PROJECT}:canary")
-        stack.recreate("canary")
 
 
 def send_signal(pids: list[int], number: signal.Signals) -> None:

@@ -13,6 +13,8 @@ import requests
 
 from tests.conftest import ROOT
 from tests.support.deployment import Deployment
+from tests.support.docker import docker, missing_image
+from tests.support.images import TAGS
 from tests.support.load import Result, assert_available, attack
 from tests.support.releases import SETTINGS as DEFAULTS
 from tests.support.releases import TIMEOUT_SECONDS, NotificationReceivers, Releases, git
@@ -94,6 +96,7 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
     releases.defaults = {
         name: value for name, value in DEFAULTS.items() if f"\n{name}=" in settings
     }
+    tag_images(clone)
     try:
         stack.compose("up", "-d", "--wait", timeout=1500)
         deployment = Deployment(releases, tmp_path_factory.mktemp("remotes"), TOPIC, {})
@@ -105,6 +108,14 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
         receivers.close()
         stack.save_logs()
         stack.remove()
+
+
+def tag_images(clone: Path) -> None:
+    """Give the images of others the tags that version 0.2.0 uses, where it has other ones."""
+    for line in (clone / "tests" / "images" / "images.env").read_text().splitlines():
+        name, _, tag = line.partition("=")
+        if name in TAGS and missing_image(tag):
+            docker("tag", TAGS[name], tag)
 
 
 def deploy(deployment: Deployment) -> None:

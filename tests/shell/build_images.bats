@@ -34,7 +34,7 @@ built() { [[ -e $BATS_TEST_TMPDIR/built ]]; }
 
 @test "an original image is never replaced" {
     IMAGE_EXISTS=yes run "$script" nginx
-    [[ $status == 0 && $output == *"nginx:1.30"*"original image, kept"* ]]
+    [[ $status == 0 && $output == *"nginx:1.30.6"*"original image, kept"* ]]
     ! built
 }
 
@@ -42,7 +42,7 @@ built() { [[ -e $BATS_TEST_TMPDIR/built ]]; }
     IMAGE_EXISTS=yes STANDIN=true INPUTS=old run "$script" --one nginx
     [[ $status == 0 && $output == *"built in"* ]]
     grep -q -- '--label org.marquee.standin=true --label org.marquee.standin.inputs=' "$BATS_TEST_TMPDIR/built"
-    grep -q -- '--build-arg VERSION=1.30 ' "$BATS_TEST_TMPDIR/built"
+    grep -q -- '--build-arg VERSION=1.30.6 ' "$BATS_TEST_TMPDIR/built"
 }
 
 @test "an image with the same inputs is not rebuilt" {
@@ -56,5 +56,5 @@ built() { [[ -e $BATS_TEST_TMPDIR/built ]]; }
 
 @test "a failed build gives exit status 1" {
     BUILD_FAILS=1 run "$script" --one nginx
-    [[ $status == 1 && $output == *"nginx:1.30 failed"* ]]
+    [[ $status == 1 && $output == *"nginx:1.30.6 failed"* ]]
 }

@@ -45,7 +45,9 @@ class Mailbox:
         return reply
 
     def start(self) -> None:
-        self._controller = Controller(self, hostname="127.0.0.1", port=self.port)
+        self._controller = Controller(
+            self, hostname="127.0.0.1", port=self.port, auth_require_tls=False
+        )
         self._controller.start()
 
     def stop(self) -> None:

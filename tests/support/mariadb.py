@@ -15,10 +15,11 @@ from app.provisioning.database import provision_database
 from app.settings import Settings
 from tests.conftest import ROOT
 from tests.support.docker import docker, missing_image
+from tests.support.images import TAGS
 from tests.support.service import free_port
 from tests.support.waiting import eventually
 
-IMAGE = "mariadb:11.8"
+IMAGE = TAGS["mariadb"]
 
 
 @dataclass

@@ -38,6 +38,9 @@ PARTS: dict[str, tuple[str, ...]] = {
         "tests/e2e/test_without_canary.py",
     ),
     "alerts": ("tests/e2e/test_alerts_fire.py",),
+    "slot-alerts": ("tests/e2e/test_alerts_of_slots.py",),
+    "faults": ("tests/e2e/test_faults.py",),
+    "full-disks": ("tests/e2e/test_full_disks.py",),
     "provenance": (
         "tests/e2e/test_provenance.py",
         "tests/unit/provenance/test_remade_lists.py",

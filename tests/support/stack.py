@@ -114,6 +114,13 @@ class Stack:
         )  # fmt: skip
         return [line.split("\t") for line in output.splitlines()]
 
+    def accepts_statements(self) -> bool:
+        """Return whether the database is up."""
+        try:
+            return bool(self.sql("select 1"))
+        except AssertionError:
+            return False
+
     def services(self) -> dict[str, dict[str, Any]]:
         """Return every container of the project by service, exited ones included."""
         output = repeat_during_replacement(lambda: self.compose("ps", "--all", "--format", "json"))
@@ -175,6 +182,14 @@ class Stack:
             60, "a scrape of every slot",
         )  # fmt: skip
 
+    def has_new_samples(self) -> bool:
+        """Return whether every slot was up at a scrape of the last 15 s; no without Prometheus."""
+        try:
+            up = self.query('up{job="marquee"} and timestamp(up{job="marquee"}) > time() - 15')
+        except (requests.RequestException, AssertionError):
+            return False
+        return [row["value"][1] for row in up] == ["1"] * len(SLOTS)
+
     def query(self, expression: str) -> list[dict[str, Any]]:
         """Run an instant query; return the result vector of Prometheus."""
         response = requests.get(
@@ -188,6 +203,14 @@ class Stack:
         """Run an instant query; return the first value, 0 without one."""
         result = self.query(expression)
         return float(result[0]["value"][1]) if result else 0.0
+
+    def firing_alerts(self) -> set[str]:
+        """Return the names of the alerts that fire; none while Prometheus does not respond."""
+        try:
+            found = requests.get(f"{PROMETHEUS}/api/v1/alerts", timeout=5).json()["data"]["alerts"]
+        except requests.RequestException:
+            return set()
+        return {alert["labels"]["alertname"] for alert in found if alert["state"] == "firing"}
 
     def save_logs(self) -> None:
         """Save the containers' logs, to explain failures: build/<project>.log."""

@@ -7,6 +7,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from tests.conftest import ROOT
+from tests.support.images import TAGS
 
 PIPELINE: dict[str, Any] = YAML(typ="safe").load(ROOT / ".gitlab-ci.yml")
 #: Final stages of the Dockerfile; each is an image.
@@ -18,6 +19,17 @@ def test_the_pipeline_audits_dependencies_and_keeps_a_bill_of_materials() -> Non
     assert job["script"] == ["make audit"]
     assert job["artifacts"]["reports"] == {"cyclonedx": "build/audit/*.cdx.json"}
     assert job["artifacts"]["when"] == "always"
+
+
+def test_images_of_others_are_named_down_to_the_patch_release() -> None:
+    """tests/images has the same tags, and tests/images/test_images.py compares the versions."""
+    files = ("docker-compose.yml", "app/Dockerfile")
+    text = "\n".join((ROOT / name).read_text() for name in files)
+    used = set(re.findall(r"(?m)^(?: +image:|FROM) ([a-z./-]+:\S+)", text))
+    assert len(used) == 10
+    for image in used:
+        assert re.search(r":v?\d+\.\d+\.\d+(-slim)?(@sha256:[0-9a-f]{64})?$", image), image
+    assert {image.partition("@")[0] for image in used} <= set(TAGS.values())
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "requirements").glob("*.txt")))

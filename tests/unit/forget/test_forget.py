@@ -2,6 +2,8 @@
 
 import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import polars as pl
@@ -18,6 +20,7 @@ from app.locks import exclusive_lock
 from app.provenance.backup import write_backup
 from app.provenance.shipper import LOCK_FILE
 from app.recent_activity.table_format import TABLE_NAME
+from tests.conftest import ROOT
 from tests.support.commands import invoke
 from tests.support.provenance import Environment, content, encoded
 from tests.support.store_contents import read_store
@@ -124,6 +127,33 @@ def test_forgetting_again_removes_nothing(world: World) -> None:
     before = content(world.provenance.engine())
     assert set(world.forget().values()) == {0}
     assert content(world.provenance.engine()) == before
+
+
+def test_a_removal_that_was_killed_is_completed_by_the_next(world: World, tmp_path: Path) -> None:
+    world.writer.close()
+    world.directory.rename(tmp_path / "data")
+    command = [sys.executable, "-m", "tests.support.killed_forget", tmp_path, USER, 7]
+    done = subprocess.run([*map(str, command)], cwd=ROOT, check=True, capture_output=True)
+    result = json.loads(done.stdout)
+    assert (result["status"], result["failures"]) == (0, {})
+    assert result["tried"] >= 8
+
+
+def test_what_a_killed_process_has_left_in_the_metadata_is_removed(world: World) -> None:
+    (world.store / METADATA_DIR / f".{USERS_FILE}.7").write_bytes(USER.to_bytes(8, "little"))
+    world.forget()
+    assert world.find(USER) == []
+
+
+def test_a_reader_of_sqlite_that_keeps_the_records_in_the_log_is_reported(world: World) -> None:
+    with world.provenance.engine().connect() as reader:
+        reader.exec_driver_sql("BEGIN")
+        reader.execute(sa.text("select count(*) from reccom")).all()
+        done = invoke("forget", USER, stdin=b"", **world.settings)
+    assert done.returncode == 1
+    assert b"repeat the command when that has ended" in done.stderr
+    assert world.forget()["records"] == 0
+    assert world.find(USER) == []
 
 
 def test_nothing_is_changed_while_another_process_has_the_store_or_the_spool(world: World) -> None:

@@ -107,6 +107,53 @@ def test_a_recipient_that_is_refused_does_not_stop_the_others(
     assert [mail["To"] for mail in mailbox.mails] == ["team@localhost", "boss@localhost"]
 
 
+@pytest.mark.parametrize(
+    "reply", ["421 4.7.0 closing", "454 4.7.1 relay denied", "530 5.7.1 log in", "535 5.7.8 no"]
+)
+def test_a_recipient_whose_reply_is_one_about_the_server_does_not_stop_the_others(
+    reply: str, mailbox: Mailbox, mail_only: Path
+) -> None:
+    mailbox.replies["team@localhost"] = reply
+    send("hello")
+    notify("--flush")
+    assert [mail["To"] for mail in mailbox.mails] == ["boss@localhost"]
+
+
+@pytest.mark.parametrize("reply", ["421 4.7.0 closing", "454 4.7.0 try again later"])
+def test_a_mail_at_which_the_server_gives_a_reply_about_itself_does_not_stop_the_others(
+    reply: str, mailbox: Mailbox, mail_only: Path
+) -> None:
+    refuse("poison", reply, mailbox)
+    send("poison", "next")
+    notify("--flush")
+    assert mailbox.subjects == ["next"] * 2
+    for _ in range(24):  # one of the two is tried each time
+        end_waits(mail_only)
+        notify("--flush")
+    assert (waiting(mail_only), waiting(mail_only, ".undeliverable")) == ([], ["mail"] * 2)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"SMTP_HOST": "a..b:25"}, {"SMTP_USER": "me", "SMTP_PASSWORD": "pässwörter"}],
+    ids=["host", "password"],
+)
+def test_settings_that_smtp_cannot_encode_leave_the_message_pending(
+    changes: dict[str, str], mail_only: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in changes.items():
+        monkeypatch.setenv(f"MARQUEE_{name}", value)
+    done = notify("--subject", "hello")
+    assert (done.exit_code, done.stdout) == (0, "mail: 2 pending\n")
+    assert "beyond ASCII" in done.stderr
+    assert "\\xe4" not in done.stderr + done.stdout
+
+
+def test_what_is_no_file_does_not_stop_the_messages(mailbox: Mailbox, mail_only: Path) -> None:
+    (mail_only / "0-mail.message").mkdir(parents=True)
+    assert send("hello")["delivered"] == {"mail": 2}
+
+
 def test_resend_sends_undeliverable_messages_again(mailbox: Mailbox, mail_only: Path) -> None:
     refuse("poison", "554 5.7.1 refused", mailbox)
     send("poison")
@@ -143,6 +190,9 @@ def test_the_webhook_refuses_for_good_or_for_now(
     if status in (429, 503):  # about the webhook, not about the message
         end_waits(outbox)
         assert send("next")["pending"] == {"slack": 2}, "not tried after the first has failed"
+        notify("--flush")
+        assert waiting(outbox) == ["slack"], "what has failed last comes last"
+        assert "*next*" in slack_texts(httpserver)
     else:
         assert send("next")["delivered"] == {"mail": 2, "slack": 1}
         assert slack_texts(httpserver) == ["*poison*", "*next*"]
@@ -189,6 +239,16 @@ def test_a_channel_or_recipient_that_is_removed_leaves_nothing_waiting(
     monkeypatch.delenv("MARQUEE_SMTP_HOST")
     assert notify("--resend").exit_code == 0
     assert (waiting(outbox), len(list(outbox.glob("*.undeliverable")))) == ([], 2)
+
+
+def test_a_message_that_is_not_sent_without_channels_leaves_nothing_waiting(
+    mailbox: Mailbox, mail_only: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mailbox.stop()
+    assert send("hello")["pending"] == {"mail": 2}
+    monkeypatch.delenv("MARQUEE_SMTP_HOST")
+    assert send("again")["undeliverable"] == {"mail": 2}
+    assert waiting(mail_only) == []
 
 
 def test_a_message_of_version_0_2_0_goes_to_every_recipient(mailbox: Mailbox, outbox: Path) -> None:

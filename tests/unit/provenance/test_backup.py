@@ -11,7 +11,7 @@ from app.cli import marquee
 from app.ingest.errors import IngestError
 from app.ingest.ingest_files import ingest_log_files
 from app.ingest.log_parser import RatingScale
-from app.ingest.store_files import LOCK_NAME, Manifest, lock_directory, write_manifest
+from app.ingest.store_files import Manifest, lock_directory, write_manifest
 from app.provenance.backup import BackupError, restore_backup, write_backup
 from app.provenance.database import connect, upgrade
 from app.provenance.lineage import Lineage
@@ -100,8 +100,7 @@ def test_a_backup_that_was_cut_is_refused(
     write_backup(filled.engine(), tmp_path / "store", archive)
     for share in (0, 0.001, 0.1, 0.3, 0.5, 0.7, 0.9, 0.95, 0.99, 0.9999):
         size = int(len(archive.getvalue()) * share)
-        cut = Pipe(archive.getvalue()[:size], seekable)
-        check_refused(tmp_path, cut, changes_nothing=seekable)
+        check_refused(tmp_path, Pipe(archive.getvalue()[:size], seekable))
 
 
 def test_a_backup_that_was_cut_between_two_members_is_refused(
@@ -119,7 +118,7 @@ def test_a_backup_that_was_cut_between_two_members_is_refused(
             with tarfile.open(fileobj=cut, mode="w:gz") as target:
                 for member in members[:count]:
                     target.addfile(member, source.extractfile(member))
-            check_refused(tmp_path, Pipe(cut.getvalue(), seekable=True), changes_nothing=True)
+            check_refused(tmp_path, Pipe(cut.getvalue(), seekable=True))
 
 
 def test_a_backup_with_fewer_rows_than_it_says_is_refused(
@@ -137,7 +136,7 @@ def test_a_backup_with_fewer_rows_than_it_says_is_refused(
                 lines = lines[: lines.index(b"\n") + 1]
             member.size = len(lines)
             out.addfile(member, io.BytesIO(lines))
-    check_refused(tmp_path, Pipe(changed.getvalue(), seekable=True), changes_nothing=True)
+    check_refused(tmp_path, Pipe(changed.getvalue(), seekable=True))
 
 
 class Pipe(io.BytesIO):
@@ -151,13 +150,50 @@ class Pipe(io.BytesIO):
         return self._seekable
 
 
-def check_refused(tmp_path: Path, archive: Pipe, *, changes_nothing: bool) -> None:
+def check_refused(tmp_path: Path, archive: Pipe) -> None:
+    """Check that an archive is refused before anything is written."""
     empty = connect(Settings(database=f"sqlite:///{tmp_path}/empty.db"))
-    with pytest.raises(BackupError):
+    with pytest.raises((BackupError, IngestError)):  # the second: a damaged manifest
         restore_backup(empty, tmp_path / "new", archive)
-    assert {file.name for file in (tmp_path / "new").glob("*")} <= {LOCK_NAME}
-    if changes_nothing:
-        assert not any(content(empty).values())
+    assert list((tmp_path / "new").glob("*")) == []
+    assert not (tmp_path / "empty.db").exists()
+
+
+def test_a_damaged_backup_is_refused_in_a_sentence(filled: Environment, tmp_path: Path) -> None:
+    archive = io.BytesIO()
+    write_backup(filled.engine(), tmp_path / "store", archive)
+    whole = archive.getvalue()
+    for position in range(10, len(whole), len(whole) // 40):  # after the header of gzip
+        damaged = bytearray(whole)
+        damaged[position] ^= 0x55
+        check_refused(tmp_path, Pipe(bytes(damaged), seekable=True))
+
+
+def test_a_backup_whose_store_is_of_a_later_version_is_refused_before_anything_is_written(
+    tmp_path: Path,
+) -> None:
+    members = {
+        "backup.json": {"format": 2, "revision": "0001"},
+        "store/manifest.json": {"format": 9},
+        "end.json": {"counts": {}},
+    }
+    empty = connect(Settings(database=f"sqlite:///{tmp_path}/empty.db"))
+    with pytest.raises(IngestError, match="a store of format 9"):
+        restore_backup(empty, tmp_path / "new", add_members(**members))
+    assert not (tmp_path / "empty.db").exists()
+
+
+def test_a_backup_that_comes_through_a_pipe_is_restored(
+    filled: Environment, tmp_path: Path
+) -> None:
+    archive = io.BytesIO()
+    counts = write_backup(filled.engine(), tmp_path / "store", archive)
+    empty = connect(Settings(database=f"sqlite:///{tmp_path}/empty.db"))
+    pipe = Pipe(archive.getvalue(), seekable=False)
+    assert restore_backup(empty, tmp_path / "new", pipe) == counts
+    assert content(empty) == content(filled.engine())
+    names = {file.name for file in (tmp_path / "store").iterdir()}
+    assert {file.name for file in (tmp_path / "new").iterdir()} == names
 
 
 def test_a_backup_of_sqlite_is_one_snapshot(filled: Environment, tmp_path: Path) -> None:
@@ -271,3 +307,19 @@ def test_the_commands_back_up_to_a_file_and_restore_from_it(
     assert result.exit_code == 0, result.stderr
     assert json.loads(result.stderr)["reccom"] == 500
     assert (tmp_path / "again" / "manifest.json").exists()
+
+
+def test_a_backup_that_fails_leaves_the_file_as_it_was(filled: Environment, tmp_path: Path) -> None:
+    (tmp_path / "store" / "manifest.json").write_text("damaged")
+    file = tmp_path / "files" / "all.tar.gz"
+    file.parent.mkdir()
+    file.write_text("the backup before")
+    variables = {
+        "MARQUEE_DATABASE": filled.settings.database,
+        "MARQUEE_STORE_DIR": str(tmp_path / "store"),
+    }
+    result = CliRunner().invoke(marquee, ["backup", str(file)], env=variables)
+    assert result.exit_code == 1
+    assert "manifest" in result.stderr
+    assert file.read_text() == "the backup before"
+    assert list(file.parent.iterdir()) == [file]
