@@ -70,16 +70,10 @@ def _has_enough_evidence(checks: list[Check], shape: tuple[int, ...]) -> NDArray
 
 
 def make_checks(observations: Observations, limits: Limits) -> list[Check]:
-    """Return all checks in the order in which they are reported."""
-    checks = [
-        evidence_checks.check_requests(observations, limits),
-        evidence_checks.check_scraped(observations, limits),
-        evidence_checks.check_traffic(observations, limits),
-        evidence_checks.check_reached(observations, limits),
-    ]
+    """Return all checks in the order in which they are reported: the mean latency first."""
     failures = share_checks.select_failures(observations)
-    checks += _latency_fence(observations, limits)
-    checks += [
+    checks = [
+        *_latency_fence(observations, limits),
         fence_checks.fence_share(
             "failure_ratio",
             "share of failed requests",
@@ -94,6 +88,10 @@ def make_checks(observations: Observations, limits: Limits) -> list[Check]:
             1 - limits.guard_min_success_ratio,
             limits,
         ),
+        evidence_checks.check_requests(observations, limits),
+        evidence_checks.check_scraped(observations, limits),
+        evidence_checks.check_traffic(observations, limits),
+        evidence_checks.check_reached(observations, limits),
     ]
     return checks if observations.stables.slots == 0 else checks + _compare(observations, limits)
 

@@ -36,7 +36,9 @@ def test_the_least_requests_promote_a_healthy_canary_and_not_one_at_the_margin()
 
 
 @pytest.mark.parametrize("stables", [0.0, 0.001])
-def test_with_more_requests_the_error_at_the_margin_is_little_more_than_half(stables: float) -> None:
+def test_with_more_requests_the_error_at_the_margin_is_little_more_than_half(
+    stables: float,
+) -> None:
     healthy, margin = promotion_probabilities(14_000, stables, (stables, 0.003 + 2 * stables))
     assert healthy >= 0.999
     assert margin <= 0.006

@@ -42,6 +42,10 @@ def test_a_canary_like_the_stables_is_promoted() -> None:
     assert "share of failed requests 0 %" in result["reason"]
 
 
+def test_the_mean_latency_is_the_first_check() -> None:
+    assert analyze(make_lines(100))["checks"][0]["name"] == "mean_seconds"
+
+
 def test_before_the_deadline_the_analysis_continues() -> None:
     result = analyze(make_lines(80), window=720)
     assert (result["verdict"], result["minute"]) == ("CONTINUE", 79)
