@@ -72,7 +72,7 @@ def run_cell(
         limits: limits of the verdict.
         with_kayenta: whether Kayenta's rule, which is slow, judges the first releases too.
     """
-    path = directory / f"{_slug(cell.name)}.json" if directory else None
+    path = directory / _file_name(cell) if directory else None
     counts = (
         _load(path, _key(cell, limits))
         if path
@@ -84,6 +84,11 @@ def run_cell(
         if path:
             write_file(path, json.dumps(_key(cell, limits) | {"counts": asdict(counts)}).encode())
     return counts
+
+
+def read_cell(cell: Cell, directory: Path, limits: Limits) -> Counts:
+    """Return the stored counts of a cell; none if the cell, the limits or the code have changed."""
+    return _load(directory / _file_name(cell), _key(cell, limits))
 
 
 def _add_batch(
@@ -145,5 +150,6 @@ def _load(path: Path, key: dict[str, Any]) -> Counts:
     return Counts(minutes=[], flagger_minutes=[], argo_minutes=[])
 
 
-def _slug(name: str) -> str:
-    return "".join(c if c.isalnum() else "-" for c in name.lower().replace("%", "pct"))
+def _file_name(cell: Cell) -> str:
+    name = cell.name.lower().replace("%", "pct")
+    return "".join(c if c.isalnum() else "-" for c in name) + ".json"

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from app.canary_analysis.intervals import jeffreys_bounds
-from bench.operating_curves.cells import BAD, HEALTHY, MARGIN, Cell
+from bench.operating_curves.cells import BAD, HEALTHY, MARGIN, RELEASES, Cell, list_cells
 from bench.operating_curves.run import Counts
 
 Results = list[tuple[Cell, Counts]]
@@ -19,7 +19,7 @@ share of wrong verdicts. Behind the share of releases that a rule of Flagger or 
 stands the median minute in which it does; Kayenta judges once, at the end. The last column says
 where one of them does better.
 
-The largest share of wrong verdicts is {largest:.2%}, in "{worst}".
+{missing}The largest share of wrong verdicts is {largest:.2%}, in "{worst}".
 
 ![Wrong verdicts and minutes of detection by cell](operating-curves.png)
 
@@ -44,8 +44,16 @@ def write_table(results: Results) -> str:
 def write_page(results: Results) -> str:
     """Return docs/operating-curves.md."""
     worst, counts = max(results, key=lambda result: error_of(*result)[0])
+    required, releases = len(list_cells()), [counts.releases for _, counts in results]
+    missing = ""
+    if len(results) < required or any(c.releases < RELEASES[cell.group] for cell, c in results):
+        missing = (
+            f"**Incomplete**: {len(results)} of {required} cells, with {min(releases):,} to"
+            f" {max(releases):,} releases each.\n\n"
+        )
     page = _PAGE.format(
-        releases=sum(counts.releases for _, counts in results),
+        missing=missing,
+        releases=sum(releases),
         largest=error_of(worst, counts)[0],
         worst=worst.name,
     )

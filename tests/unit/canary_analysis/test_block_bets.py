@@ -12,7 +12,7 @@ from app.canary_analysis.block_bets import log_wealth, sum_blocks
 def test_the_expected_wealth_of_a_mean_at_the_limit_is_at_most_one(
     max_ratio: float, expected: float
 ) -> None:
-    # A block is at four times the limit with probability 1/4, otherwise at 0: the mean is the limit.
+    # A block is at four times the limit with probability 1/4, otherwise at 0.
     blocks = np.array(list(product([0.0, 4.0], repeat=4)))
     probability = np.prod(np.where(blocks > 0, 0.25, 0.75), axis=-1)
     wealth = np.exp(log_wealth(blocks, max_ratio, 4, 1))

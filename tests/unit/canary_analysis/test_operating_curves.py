@@ -86,6 +86,7 @@ def test_the_page_names_the_largest_error() -> None:
     counts = Counts(releases=1000, promoted=990, aborted=10, minutes=[3] * 10)
     page = write_page([(cell, counts)])
     assert 'The largest share of wrong verdicts is 1.00%, in "healthy, ten minutes".' in page
+    assert f"**Incomplete**: 1 of {len(list_cells())} cells, with 1,000 to 1,000 releases" in page
     assert "| healthy, ten minutes | 1,000 | 99.00% | 0.00% | 1.00% |" in page
 
 
