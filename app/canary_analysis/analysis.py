@@ -227,7 +227,10 @@ def _judge_mean(value: float, limits: Limits, result: dict[str, Any]) -> dict[st
     sentence = f"mean latency in Prometheus {number}, must be below {limit * 1000:g} ms"
     check: dict[str, Any] = {"name": "prometheus_mean_seconds", "kind": "fence", "unit": "seconds"}
     check |= {"title": "mean latency in Prometheus", "outcome": outcome}
-    check |= {"value": value, "limit": limit, "sentence": sentence}
+    # The same keys as those of all other checks.
+    check |= {"stables": None, "interval": None, "interval_of": "value", "needed": None}
+    check |= {"aborted_at": None, "evidence": None}
+    check |= {"value": value if isfinite(value) else None, "limit": limit, "sentence": sentence}
     result = result | {"checks": [check, *result["checks"]]}
     if outcome == "passed" or result["verdict"] == "ABORT":
         return result

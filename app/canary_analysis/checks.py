@@ -76,8 +76,10 @@ def requests_needed(
 
     The distance of a bound from the value shrinks with the square root of the number of requests.
     """
-    distance = np.where(value < limit, bounds[1] - value, value - bounds[0])
-    gap = np.maximum(np.abs(limit - value), 1e-12)
-    more = requests * ((distance / gap) ** 2 - 1)
+    # A quantile may be infinite or unknown.
+    with np.errstate(invalid="ignore"):
+        distance = np.where(value < limit, bounds[1] - value, value - bounds[0])
+        gap = np.maximum(np.abs(limit - value), 1e-12)
+        more = requests * ((distance / gap) ** 2 - 1)
     result: Floats = np.where((more > 0) & (more < _MAX_NEEDED), np.ceil(more), np.nan)
     return result

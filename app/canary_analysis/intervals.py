@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
 
+inverse_normal = np.vectorize(NormalDist().inv_cdf, otypes=[float])
+
 #: A ratio of variances counts if it exceeds this quantile (standard normal) of chance.
 _SIGNIFICANT_Z = 3.5
 
@@ -140,9 +142,9 @@ def _largest_by_chance(freedom: int) -> float:
     return float((1 - spread + _SIGNIFICANT_Z * spread**0.5) ** 3)
 
 
-def t_quantile(error_rate: float, freedom: Floats) -> Floats:
+def t_quantile(error_rate: Floats | float, freedom: Floats) -> Floats:
     """Quantile of Student's t distribution, from its expansion (Abramowitz and Stegun 26.7.5)."""
-    z = NormalDist().inv_cdf(1 - error_rate)
+    z = inverse_normal(1 - np.asarray(error_rate))
     first = (z**3 + z) / 4
     second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
     third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
@@ -154,8 +156,8 @@ def t_quantile(error_rate: float, freedom: Floats) -> Floats:
 class ErrorRates(NamedTuple):
     """One-sided error rates of the lower and of the upper bound."""
 
-    lower: float
-    upper: float
+    lower: Floats | float
+    upper: Floats | float
 
 
 def share_interval(shares: Shares, effect: DesignEffect, errors: ErrorRates) -> Interval:
@@ -191,8 +193,9 @@ def difference_interval(
     c = share_interval(canary, effects[0], errors)
     s = share_interval(stables, effects[0], ErrorRates(errors.upper, errors.lower))
     # A bound that rests on few bursts is skewed: it gets the smaller error rate.
+    smaller = np.minimum(errors.lower, errors.upper)
     own = share_interval(stables, effects[1], ErrorRates(errors.upper, errors.lower))
-    strict = share_interval(stables, effects[1], ErrorRates(min(errors), min(errors)))
+    strict = share_interval(stables, effects[1], ErrorRates(smaller, smaller))
     bursts = effects[1].ratio > 1
     own = Interval(*(np.where(bursts, b, a) for a, b in zip(own, strict, strict=True)))
     below = np.hypot(c.value - c.lower, (s.upper - s.value) + multiple * (own.upper - s.value))

@@ -4,18 +4,17 @@ What lies within a bucket is unknown. A canary is called slower only if it is so
 responses lie in their buckets, and not slower only if three ways to interpolate agree.
 """
 
-from statistics import NormalDist
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from app.canary_analysis.intervals import inverse_normal
+
 Floats = NDArray[np.float64]
 
 Scheme = Literal["linear", "logarithmic", "lognormal"]
 SCHEMES: tuple[Scheme, ...] = ("linear", "logarithmic", "lognormal")
-
-_inverse_normal = np.vectorize(NormalDist().inv_cdf, otypes=[float])
 
 
 def bucket_edges(bounds: Floats) -> tuple[Floats, Floats]:
@@ -80,7 +79,7 @@ def quantile_seconds(counts: Floats, bounds: Floats, level: Floats, scheme: Sche
         if scheme == "lognormal":
             tiny = 0.5 / np.maximum(total, 1)
             low_z, high_z, level_z = (
-                _inverse_normal(np.clip(share, tiny, 1 - tiny).clip(1e-9, 1 - 1e-9))
+                inverse_normal(np.clip(share, tiny, 1 - tiny).clip(1e-9, 1 - 1e-9))
                 for share in (below, above, level)
             )
             fraction = (level_z - low_z) / np.maximum(high_z - low_z, 1e-12)

@@ -3,12 +3,14 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from app.canary_analysis.block_bets import log_wealth, sum_blocks
 from app.canary_analysis.checks import (
     FAILED,
     PASSED,
     UNDECIDED,
     Check,
     first_minute,
+    requests_needed,
 )
 from app.canary_analysis.intervals import (
     ErrorRates,
@@ -29,13 +31,14 @@ from app.canary_analysis.latency import (
 from app.canary_analysis.limits import Limits
 from app.canary_analysis.observations import Floats, Observations, SlotCounts
 from app.canary_analysis.rate_guard import Allowance, allowed_share
-from app.canary_analysis.share_checks import Compared, GuardInput, design_effects
+from app.canary_analysis.share_checks import Compared, GuardInput, design_effects, error_rates
 
 _LEVEL = 0.99
 #: Responses of the stables from which their percentile is known well enough for a guard.
 _MIN_RESPONSES = 100
-#: Fractions of the wealth that the guard of the mean bets (a mixture of three strategies).
-_BETS = np.array([0.25, 0.5, 0.9])
+#: How many times its limit a block of minutes counts for at most, in the bets on the mean and on
+#: the share of slow responses. The first is low: a few responses may put a mean far out.
+_MAX_MEAN_RATIO, _MAX_SLOW_RATIO = 2.0, 10.0
 
 
 def compare_p99(observations: Observations, evidence: Floats, limits: Limits) -> Check:
@@ -50,13 +53,14 @@ def compare_p99(observations: Observations, evidence: Floats, limits: Limits) ->
         observations.bounds,
         (limits.max_latency_ratio, limits.max_latency_increase_seconds),
     )
-    errors = ErrorRates(limits.abort_error_rate, limits.promote_error_rate)
+    requests = canary.sum((-1, -2)).astype(float)
+    errors = error_rates(requests, limits)
     index = slower_bound_index(stables.sum(-2), bounds, _LEVEL, allowed)
     beyond = _select_beyond(observations, index[..., None])
     lengths = block_lengths(observations.minutes, limits.max_burst_minutes)
     effect = design_effects(beyond, limits)[0].max(share_design_effect(beyond.canary, lengths))
     slower = share_interval(beyond.canary, effect, errors)
-    tail = _tail_interval(observations, limits)
+    tail = _tail_interval(observations, errors.upper, limits)
     counts = canary.sum(-2)
     level_low, level_high = 1 - tail[0].upper, 1 - tail[0].lower
     passed = np.ones(index.shape, dtype=bool)
@@ -69,6 +73,11 @@ def compare_p99(observations: Observations, evidence: Floats, limits: Limits) ->
     level = np.full(index.shape, _LEVEL)
     value = quantile_seconds(counts, bounds, level, "linear")
     reference = quantile_seconds(stables.sum(-2), bounds, level, "linear")
+    interval = (
+        quantile_seconds(counts, bounds, level_low, "linear"),
+        quantile_seconds(counts, bounds, level_high, "linear"),
+    )
+    limit = np.maximum(allowed[0] * reference, reference + allowed[1])
     return Check(
         name="p99",
         title="99th percentile of the latency",
@@ -76,10 +85,10 @@ def compare_p99(observations: Observations, evidence: Floats, limits: Limits) ->
         outcome=np.where(known, outcome, UNDECIDED),
         value=value,
         reference=reference,
-        lower=quantile_seconds(counts, bounds, level_low, "linear"),
-        upper=quantile_seconds(counts, bounds, level_high, "linear"),
-        limit=np.maximum(allowed[0] * reference, reference + allowed[1]),
-        needed=np.full(index.shape, np.nan),
+        lower=interval[0],
+        upper=interval[1],
+        limit=limit,
+        needed=requests_needed(requests, value, interval, limit),
         aborted_at=first_minute(evidence > np.log(1 / limits.guard_error_rate)),
         evidence=evidence[..., -1],
     )
@@ -108,14 +117,14 @@ def _select_beyond(observations: Observations, index: NDArray[np.int64]) -> Comp
     return Compared(Shares(one.bad[..., 0, :], one.total[..., 0, :]), count(stables))
 
 
-def _tail_interval(observations: Observations, limits: Limits) -> tuple:  # type: ignore[type-arg]
+def _tail_interval(observations: Observations, error: Floats | float, limits: Limits) -> tuple:  # type: ignore[type-arg]
     """Intervals of the share of 1 % beyond the quantile, of the canary and of the stables."""
     _, stables = _totals(observations)
     index = np.maximum(quantile_bucket(stables.sum(-2), _LEVEL) - 1, 0)
     lengths = block_lengths(observations.minutes, limits.max_burst_minutes)
     compared = _select_beyond(observations, index[..., None])
     effect = design_effects(compared, limits)[0]
-    errors = ErrorRates(limits.promote_error_rate, limits.promote_error_rate)
+    errors = ErrorRates(error, error)
     intervals = []
     for shares in (compared.canary, compared.together):
         own = effect.max(share_design_effect(shares, lengths))
@@ -143,6 +152,23 @@ def p99_guard_input(observations: Observations, limits: Limits) -> GuardInput:
     return GuardInput(*beyond.canary, share)
 
 
+def add_slow_blocks(evidence: Floats, slow: GuardInput, limits: Limits) -> Floats:
+    """Add the evidence of bets on the share of slow responses to that of the p99's guard.
+
+    The guard takes a slow minute for a burst, as long as bursts are no more frequent than assumed.
+    The bets count how many blocks of minutes have too many slow responses: they find a canary that
+    is slow in one minute of twenty. The mean of two e-processes is one.
+    """
+    length = limits.max_burst_minutes
+    bad, total, allowed = (
+        sum_blocks(x, length) for x in (slow.bad, slow.total, slow.total * slow.allowed)
+    )
+    ratios = np.where(total > 0, bad / np.maximum(allowed, 1e-9), np.nan)
+    bets = log_wealth(ratios, _MAX_SLOW_RATIO, slow.total.shape[-1], length)
+    result: Floats = np.logaddexp(evidence, bets) - np.log(2)
+    return result
+
+
 # -- mean -----------------------------------------------------------------------------------------
 
 
@@ -154,14 +180,14 @@ def compare_mean(observations: Observations, limits: Limits) -> Check:
     """
     exact = observations.canary.seconds is not None and observations.stables.seconds is not None
     ratio, increase = limits.max_latency_ratio, limits.max_latency_increase_seconds
-    z = (limits.abort_error_rate, limits.promote_error_rate)
     canary_low = _Means(observations.canary, observations.bounds, "lowest" if not exact else None)
+    errors = error_rates(canary_low.total.astype(float), limits)
     stables_high = _Means(
         observations.stables, observations.bounds, "highest" if not exact else None
     )
     failed = np.ones(canary_low.mean.shape, dtype=bool)
     for multiple, constant in ((ratio, 0.0), (1.0, increase)):
-        lower, _ = _contrast(canary_low, stables_high, multiple, limits, z)
+        lower, _ = _contrast(canary_low, stables_high, multiple, limits, errors)
         failed &= lower > constant
     passed = np.ones(canary_low.mean.shape, dtype=bool)
     for scheme in (None,) if exact else SCHEMES[:2]:
@@ -169,15 +195,17 @@ def compare_mean(observations: Observations, limits: Limits) -> Check:
         stables = _Means(observations.stables, observations.bounds, scheme)
         below = np.zeros(passed.shape, dtype=bool)
         for multiple, constant in ((ratio, 0.0), (1.0, increase)):
-            below |= _contrast(canary, stables, multiple, limits, z)[1] < constant
+            below |= _contrast(canary, stables, multiple, limits, errors)[1] < constant
         passed &= below
     scheme = None if exact else "linear"
     canary = _Means(observations.canary, observations.bounds, scheme)
     stables = _Means(observations.stables, observations.bounds, scheme)
-    lower, upper = _contrast(canary, stables, 1.0, limits, z)
+    lower, upper = _contrast(canary, stables, 1.0, limits, errors)
     known = (canary.total > 0) & (stables.total > 0)
     outcome = np.where(failed, FAILED, np.where(passed, PASSED, UNDECIDED))
     evidence = _mean_evidence(canary_low, stables_high, limits)
+    limit = np.maximum((ratio - 1) * stables.mean, increase)
+    difference = canary.mean - stables.mean
     return Check(
         name="mean",
         title="mean latency",
@@ -188,8 +216,8 @@ def compare_mean(observations: Observations, limits: Limits) -> Check:
         difference=True,
         lower=lower,
         upper=upper,
-        limit=np.maximum((ratio - 1) * stables.mean, increase),
-        needed=np.full(canary.mean.shape, np.nan),
+        limit=limit,
+        needed=requests_needed(canary.total.astype(float), difference, (lower, upper), limit),
         aborted_at=first_minute(evidence > np.log(1 / limits.guard_error_rate)),
         evidence=evidence[..., -1],
     )
@@ -212,7 +240,7 @@ class _Means:
 
 
 def _contrast(
-    canary: _Means, stables: _Means, multiple: float, limits: Limits, errors: tuple[float, float]
+    canary: _Means, stables: _Means, multiple: float, limits: Limits, errors: ErrorRates
 ) -> tuple[Floats, Floats]:
     """Bounds of canary's mean - multiple * stables' mean, from the variance between blocks."""
     value = canary.mean - multiple * stables.mean
@@ -237,31 +265,15 @@ def _residuals(means: _Means) -> Floats:
 
 
 def _mean_evidence(canary: _Means, stables: _Means, limits: Limits) -> Floats:
-    """Log wealth of bets on each block of minutes that the canary's mean is beyond its limit.
-
-    A block as long as the longest burst is one bet, and no block counts for more than twice the
-    limit: the wealth at most doubles however far out a few points are (betting on a bounded mean:
-    Waudby-Smith and Ramdas 2024).
-    """
+    """Return the log evidence after each minute that the canary's mean is beyond its limit."""
     length = limits.max_burst_minutes
-    blocks = canary.counts.shape[-1] // length
-    end = blocks * length
-    evidence = np.zeros(canary.counts.shape)
-    if blocks == 0:
-        return evidence
-    seconds, counts = (block_sums(x[..., :end], length) for x in (canary.seconds, canary.counts))
-    s_seconds, s_counts = (
-        block_sums(x[..., :end], length) for x in (stables.seconds, stables.counts)
-    )
+    seconds, counts = (sum_blocks(x, length) for x in (canary.seconds, canary.counts))
+    s_seconds, s_counts = (sum_blocks(x, length) for x in (stables.seconds, stables.counts))
     so_far = s_seconds.cumsum(-1) / np.maximum(s_counts.cumsum(-1), 1)
     reference = np.maximum(so_far, s_seconds / np.maximum(s_counts, 1))
     limit = np.maximum(
         limits.max_latency_ratio * reference, reference + limits.max_latency_increase_seconds
     )
     known = (counts > 0) & (s_counts.cumsum(-1) > 0)
-    gain = np.where(known, np.minimum(seconds / np.maximum(counts, 1) / limit, 2.0) - 1, 0.0)
-    wealth = np.cumsum(np.log1p(_BETS * gain[..., None]), axis=-2)
-    log_mean = np.logaddexp.reduce(wealth, axis=-1) - np.log(len(_BETS))
-    index = np.minimum(np.arange(evidence.shape[-1] - length + 1) // length, blocks - 1)
-    evidence[..., length - 1 :] = log_mean[..., index]
-    return evidence
+    ratios = np.where(known, seconds / np.maximum(counts, 1) / limit, np.nan)
+    return log_wealth(ratios, _MAX_MEAN_RATIO, canary.counts.shape[-1], length)

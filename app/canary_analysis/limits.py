@@ -51,7 +51,8 @@ class Limits:
     guard_min_reached_ratio: float = 0.5
 
     # Errors of one check: a healthy canary aborted by its guard, aborted at the deadline, and a
-    # canary at the margin promoted.
+    # canary at the margin promoted with the least number of requests. With more requests the last
+    # one falls, to half from four times that number on.
     guard_error_rate: float = 0.001
     abort_error_rate: float = 0.001
     promote_error_rate: float = 0.009

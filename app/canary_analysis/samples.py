@@ -17,8 +17,10 @@ from app.canary_analysis.observations import Counts, Floats, Observations, SlotC
 from app.text_files import TextError, decode_text
 
 CANARY = "canary"
-_MAX_MINUTE = 1_000_000
-_MAX_COUNT = 10**15
+#: The longest window of the command.
+_MAX_MINUTE = 100_000
+#: Sums over the longest window and all statuses of a slot stay below 2**63.
+_MAX_COUNT = 10**12
 _MAX_BOUNDS = 500
 
 
@@ -54,6 +56,11 @@ class Sample:
     scrapes: int
     recent_unused: int | None = None
 
+    @property
+    def key(self) -> tuple[str, int, str]:
+        """Slot, minute and version, of which there is one sample."""
+        return self.slot, self.minute, self.version
+
     def to_json(self) -> str:
         """Return the line without its end."""
         content = {key: value for key, value in vars(self).items() if value is not None}
@@ -68,20 +75,27 @@ def parse_samples(data: bytes) -> list[Sample]:
     """Parse lines of samples.
 
     Raises:
-        AnalysisInputError: a line that is no sample; the message has its number.
+        AnalysisInputError: a line that is no sample, or differs from another line of its slot,
+            minute and version; the message has its number.
     """
     try:
         text = decode_text(data)
     except TextError as error:
         raise AnalysisInputError(f"samples: {error}") from error
     samples = []
+    first: dict[tuple[str, int, str], tuple[int, Sample]] = {}
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         try:
-            samples.append(_parse_sample(json.loads(line)))
+            sample = _parse_sample(json.loads(line))
+            earlier, same = first.setdefault(sample.key, (number, sample))
+            if same != sample:
+                what = f"minute {sample.minute} of slot {sample.slot[:40]!r}"
+                raise ValueError(f"{what} differs from line {earlier}")
         except (ValueError, RecursionError) as error:
             raise AnalysisInputError(f"samples, line {number}: {error}") from error
+        samples.append(sample)
     return samples
 
 
@@ -94,11 +108,11 @@ def _parse_sample(line: Any) -> Sample:
     slot, version = line["slot"], line.get("version", "")
     if not isinstance(slot, str) or not slot:
         raise ValueError("slot is not a name")
-    if not isinstance(version, str | int):
+    if not isinstance(version, str | int) or isinstance(version, bool):
         raise ValueError("version is neither text nor a number")
     minute = _parse_count("minute", line["minute"])
-    if minute > _MAX_MINUTE:
-        raise ValueError(f"minute {minute} is too large")
+    if minute >= _MAX_MINUTE:
+        raise ValueError(f"minute {minute} is too large: a window has at most {_MAX_MINUTE}")
     scrapes = _parse_count("scrapes", line.get("scrapes", 1))
     up = _parse_count("up", line.get("up", scrapes))
     if up > scrapes:
@@ -109,7 +123,7 @@ def _parse_sample(line: Any) -> Sample:
         slot=slot,
         version=str(version),
         status=_parse_status(line["status"]),
-        buckets=_parse_buckets(line.get("buckets") or {}),
+        buckets={} if line.get("buckets") is None else _parse_buckets(line["buckets"]),
         source=_parse_counts("source", line["source"]) if line.get("source") is not None else None,
         started=None if started is None else _parse_count("started", started),
         seconds=None if seconds is None else _parse_seconds(seconds),
@@ -143,17 +157,18 @@ def _parse_status(counts: Any) -> dict[str, int]:
 def _parse_seconds(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
         raise ValueError("seconds is not a number")
-    if value < 0:
-        raise ValueError(f"seconds is {value}, below 0")
+    if not 0 <= value <= _MAX_COUNT:
+        raise ValueError(f"seconds is {value:g}, not from 0 to {_MAX_COUNT:g}")
     return float(value)
 
 
 def _parse_buckets(counts: Any) -> dict[float, int]:
     """Parse cumulative counts by upper bound, sorted by the bound."""
+    counts = _parse_counts("buckets", counts)
     if len(counts) > _MAX_BOUNDS:
         raise ValueError(f"more than {_MAX_BOUNDS} buckets")
     buckets = {}
-    for key, value in _parse_counts("bucket", counts).items():
+    for key, value in counts.items():
         try:
             bound = float(key)
         except ValueError:
@@ -191,8 +206,7 @@ class SampleTable:
         """
         new: dict[tuple[str, int, str], Sample] = {}
         for sample in samples:
-            key = (sample.slot, sample.minute, sample.version)
-            if new.setdefault(key, sample) != sample:
+            if new.setdefault(sample.key, sample) != sample:
                 raise AnalysisInputError(
                     f"{source}: two samples of minute {sample.minute}, slot {sample.slot!r}"
                 )

@@ -100,9 +100,9 @@ def compare_shares(comparison: Comparison, evidence: NDArray[np.float64], limits
     compared, bounds = comparison.compared, comparison.bounds
     canary, stables = compared.canary, compared.together
     effects = design_effects(compared, limits)
-    errors = ErrorRates(limits.abort_error_rate, limits.promote_error_rate)
-    interval = difference_interval(canary, stables, bounds.margin.multiple, effects, errors)
     requests = canary.total.sum(-1).astype(float)
+    errors = error_rates(requests, limits)
+    interval = difference_interval(canary, stables, bounds.margin.multiple, effects, errors)
     reference = stables.bad.sum(-1) / np.maximum(stables.total.sum(-1), 1)
     limit = bounds.margin.constant + bounds.margin.multiple * reference
     outcome = outcome_of(interval.lower, interval.upper, limit)
@@ -122,6 +122,17 @@ def compare_shares(comparison: Comparison, evidence: NDArray[np.float64], limits
         aborted_at=first_minute(evidence > np.log(1 / limits.guard_error_rate)),
         evidence=evidence[..., -1],
     )
+
+
+def error_rates(requests: NDArray[np.float64], limits: Limits) -> ErrorRates:
+    """Return the error rates of a comparison with this number of canary requests.
+
+    With the least number of requests, promoting a healthy canary takes nearly all of the error that
+    is allowed. With more it does not: the error falls to half, so that a canary at the margin is
+    promoted less often than allowed.
+    """
+    share = np.sqrt(np.clip(limits.min_requests / np.maximum(requests, 1), 0.25, 1.0))
+    return ErrorRates(limits.abort_error_rate, limits.promote_error_rate * share)
 
 
 def show_share(name: str, title: str, compared: Compared) -> Check:

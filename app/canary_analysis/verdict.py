@@ -70,16 +70,10 @@ def _has_enough_evidence(checks: list[Check], shape: tuple[int, ...]) -> NDArray
 
 
 def make_checks(observations: Observations, limits: Limits) -> list[Check]:
-    """Return all checks in the order in which they are reported."""
-    checks = [
-        evidence_checks.check_requests(observations, limits),
-        evidence_checks.check_scraped(observations, limits),
-        evidence_checks.check_traffic(observations, limits),
-        evidence_checks.check_reached(observations, limits),
-    ]
+    """Return all checks in the order in which they are reported: the mean latency first."""
     failures = share_checks.select_failures(observations)
-    checks += _latency_fence(observations, limits)
-    checks += [
+    checks = [
+        *_latency_fence(observations, limits),
         fence_checks.fence_share(
             "failure_ratio",
             "share of failed requests",
@@ -94,6 +88,10 @@ def make_checks(observations: Observations, limits: Limits) -> list[Check]:
             1 - limits.guard_min_success_ratio,
             limits,
         ),
+        evidence_checks.check_requests(observations, limits),
+        evidence_checks.check_scraped(observations, limits),
+        evidence_checks.check_traffic(observations, limits),
+        evidence_checks.check_reached(observations, limits),
     ]
     return checks if observations.stables.slots == 0 else checks + _compare(observations, limits)
 
@@ -106,6 +104,8 @@ def _compare(observations: Observations, limits: Limits) -> list[Check]:
     if has_latency:
         inputs.append(latency_checks.p99_guard_input(observations, limits))
     evidence = share_checks.guard_evidence(inputs, limits)
+    if has_latency:
+        evidence[-1] = latency_checks.add_slow_blocks(evidence[-1], inputs[-1], limits)
     checks = [
         share_checks.compare_shares(comparison, log, limits)
         for comparison, log in zip(comparisons, evidence, strict=False)
@@ -120,7 +120,7 @@ def _compare(observations: Observations, limits: Limits) -> list[Check]:
     if not _missing(observations, "recent"):
         recent = share_checks.select_recent(observations)
         checks.append(share_checks.show_share("recent_share", _TITLES["recent_share"], recent))
-    return checks + _missing_checks(observations) + _timeout_fence(comparisons, limits)
+    return checks + _missing_checks(observations, limits) + _timeout_fence(comparisons, limits)
 
 
 def _comparisons(observations: Observations, limits: Limits) -> list[Comparison]:
@@ -145,15 +145,21 @@ def _comparisons(observations: Observations, limits: Limits) -> list[Comparison]
         comparisons.append(
             Comparison("recent_unused", _TITLES["recent_unused"], unused, popular_bounds)
         )
-    edge = np.flatnonzero(np.isclose(observations.bounds, limits.edge_timeout_seconds))
-    if not _missing(observations, "buckets") and len(edge):
-        slower = share_checks.select_slower(observations, int(edge[0]))
+    edge = _edge_bound(observations, limits)
+    if not _missing(observations, "buckets") and edge is not None:
+        slower = share_checks.select_slower(observations, edge)
         comparisons.append(Comparison("timeouts", _TITLES["timeouts"], slower, bounds))
     return comparisons
 
 
-def _missing_checks(observations: Observations) -> list[Check]:
-    """Return checks for which canary or stables export no series."""
+def _edge_bound(observations: Observations, limits: Limits) -> int | None:
+    """Return the index of the bucket bound that equals the edge's timeout."""
+    found = np.flatnonzero(np.isclose(observations.bounds, limits.edge_timeout_seconds))
+    return int(found[0]) if len(found) else None
+
+
+def _missing_checks(observations: Observations, limits: Limits) -> list[Check]:
+    """Return checks for which canary or stables export no series, or not with the bounds needed."""
     needs = {
         "unanswered": "started",
         "popular_share": "popular",
@@ -163,7 +169,11 @@ def _missing_checks(observations: Observations) -> list[Check]:
         "timeouts": "buckets",
     }
     missing = {name: _missing(observations, series) for name, series in needs.items()}
-    return [_missing_check(name, side) for name, side in missing.items() if side]
+    checks = [_missing_check(name, side) for name, side in missing.items() if side]
+    if not missing["timeouts"] and _edge_bound(observations, limits) is None:
+        reason = f"no bucket that all slots have ends at {limits.edge_timeout_seconds * 1000:g} ms"
+        checks.append(Check("timeouts", _TITLES["timeouts"], skipped=reason))
+    return checks
 
 
 def _timeout_fence(comparisons: list[Comparison], limits: Limits) -> list[Check]:

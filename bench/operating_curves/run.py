@@ -1,14 +1,18 @@
 """Compute cells in batches, resume after an interruption, and count verdicts."""
 
+import hashlib
 import json
 import time
 import zlib
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from app.atomic_files import write_file
+from app.canary_analysis import checks
 from app.canary_analysis.checks import NEVER
 from app.canary_analysis.limits import Limits
 from app.canary_analysis.verdict import ABORT, INCONCLUSIVE, PROMOTE, decide
@@ -21,6 +25,8 @@ BATCH = 100
 #: Releases of a cell that Kayenta's rule judges: it sorts half a million differences for each.
 KAYENTA_RELEASES = 100
 _SEED = 20_260_901
+#: Modules of the analysis that only read and print.
+_NOT_JUDGING = {"analysis", "commands", "errors", "history", "prometheus", "report", "samples"}
 
 
 @dataclass
@@ -66,15 +72,23 @@ def run_cell(
         limits: limits of the verdict.
         with_kayenta: whether Kayenta's rule, which is slow, judges the first releases too.
     """
-    path = directory / f"{_slug(cell.name)}.json" if directory else None
-    counts = _load(path, cell) if path else Counts(minutes=[], flagger_minutes=[], argo_minutes=[])
+    path = directory / _file_name(cell) if directory else None
+    counts = (
+        _load(path, _key(cell, limits))
+        if path
+        else Counts(minutes=[], flagger_minutes=[], argo_minutes=[])
+    )
     while counts.releases < releases:
         batch = min(BATCH, releases - counts.releases)
         _add_batch(counts, cell, batch, limits, KAYENTA_RELEASES if with_kayenta else 0)
         if path:
-            content = {"cell": asdict(cell), "seed": _SEED, "counts": asdict(counts)}
-            write_file(path, json.dumps(content).encode())
+            write_file(path, json.dumps(_key(cell, limits) | {"counts": asdict(counts)}).encode())
     return counts
+
+
+def read_cell(cell: Cell, directory: Path, limits: Limits) -> Counts:
+    """Return the stored counts of a cell; none if the cell, the limits or the code have changed."""
+    return _load(directory / _file_name(cell), _key(cell, limits))
 
 
 def _add_batch(
@@ -106,18 +120,36 @@ def _add_batch(
     counts.seconds += time.process_time() - started
 
 
-def _load(path: Path, cell: Cell) -> Counts:
-    """Return the stored counts, or none if the cell has changed."""
+def _key(cell: Cell, limits: Limits) -> dict[str, Any]:
+    """Return what the counts depend on, so that those of another method are not continued."""
+    return {"cell": asdict(cell), "seed": _SEED, "limits": asdict(limits), "code": hash_code()}
+
+
+@cache
+def hash_code() -> str:
+    """Return a hash of the code that simulates and judges."""
+    here = Path(__file__).parent
+    judging = Path(checks.__file__).parent.glob("*.py")
+    paths = [path for path in judging if path.stem not in _NOT_JUDGING]
+    digest = hashlib.sha256()
+    for path in sorted([*paths, here / "streams.py", here / "peers.py"]):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _load(path: Path, key: dict[str, Any]) -> Counts:
+    """Return the stored counts, or none if the cell, the limits or the code have changed."""
     try:
         content = json.loads(path.read_bytes())
     except FileNotFoundError:
         content = {}
-    if content.get("cell") == asdict(cell) and content.get("seed") == _SEED:
+    if {name: content.get(name) for name in key} == key:
         counts = Counts(**content["counts"])
         counts.kayenta = (counts.kayenta[0], counts.kayenta[1])
         return counts
     return Counts(minutes=[], flagger_minutes=[], argo_minutes=[])
 
 
-def _slug(name: str) -> str:
-    return "".join(c if c.isalnum() else "-" for c in name.lower().replace("%", "pct"))
+def _file_name(cell: Cell) -> str:
+    name = cell.name.lower().replace("%", "pct")
+    return "".join(c if c.isalnum() else "-" for c in name) + ".json"

@@ -143,6 +143,12 @@ def test_the_mean_that_prometheus_has_computed_is_the_first_check(
     assert before["verdict"] == "CONTINUE"
 
 
+@pytest.mark.parametrize("mean", ["0.01", "nan"])
+def test_all_checks_have_the_same_keys(mean: str) -> None:
+    result = run("--samples", "-", "--mean-seconds", mean, text=encode(make_lines(100)))
+    assert len({frozenset(check) for check in result["checks"]}) == 1
+
+
 def test_a_state_that_cannot_be_written_does_not_end_the_analysis(tmp_path: Path) -> None:
     arguments = ("--prometheus", "http://127.0.0.1:1", "--version", "7", "--start", "1000")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -1,5 +1,6 @@
 """Six cells of the operating curves with 1,000 simulated releases each; `make curves` has all."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from app.canary_analysis.limits import Limits
 from bench.operating_curves.cells import BAD, HEALTHY, MARGIN, Cell, list_cells
 from bench.operating_curves.run import Counts, run_cell
 from bench.operating_curves.streams import Stream
-from bench.operating_curves.table import write_table
+from bench.operating_curves.table import write_page, write_table
 
 _RELEASES = 1000
 _FEW = Stream(requests=3500, minutes=73, client_errors=0.0)
@@ -64,6 +65,29 @@ def test_an_interrupted_cell_goes_on_where_it_was(tmp_path: Path) -> None:
         at_once.aborted,
     )
     assert "| healthy, 5 % of 4 minutes | 200 |" in write_table([(cell, both)])
+
+
+def test_counts_of_other_limits_or_of_another_method_are_not_continued(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell = Cell("healthy, ten minutes", HEALTHY, Stream(minutes=10))
+    run_cell(cell, 3, tmp_path, Limits(), with_kayenta=False)
+    (path,) = tmp_path.iterdir()
+    content = json.loads(path.read_bytes())
+    other_code = {**content, "code": "another", "counts": content["counts"] | {"aborted": 99}}
+    path.write_text(json.dumps(other_code))
+    assert run_cell(cell, 3, tmp_path, Limits(), with_kayenta=False).aborted == 0
+    other = Limits(min_requests=1)
+    assert run_cell(cell, 2, tmp_path, other, with_kayenta=False).releases == 2
+
+
+def test_the_page_names_the_largest_error() -> None:
+    cell = Cell("healthy, ten minutes", HEALTHY, Stream(minutes=10))
+    counts = Counts(releases=1000, promoted=990, aborted=10, minutes=[3] * 10)
+    page = write_page([(cell, counts)])
+    assert 'The largest share of wrong verdicts is 1.00%, in "healthy, ten minutes".' in page
+    assert f"**Incomplete**: 1 of {len(list_cells())} cells, with 1,000 to 1,000 releases" in page
+    assert "| healthy, ten minutes | 1,000 | 99.00% | 0.00% | 1.00% |" in page
 
 
 def test_every_cell_has_a_name_of_its_own() -> None:

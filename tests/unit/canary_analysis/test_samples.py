@@ -57,7 +57,15 @@ def test_a_line_survives_being_stored() -> None:
         ({"started": "many"}, "started is"),
         ({"source": [1]}, "source is not a JSON object"),
         ({"recent_unused": -1}, "recent_unused is -1"),
-        ({"seconds": -0.1}, "below 0"),
+        ({"seconds": -0.1}, "seconds is -0.1, not from 0"),
+        ({"seconds": 1e300}, "seconds is 1e+300, not from 0"),
+        ({"buckets": 5}, "buckets is not a JSON object"),
+        ({"buckets": False}, "buckets is not a JSON object"),
+        ({"version": True}, "version is neither"),
+        ({"minute": 100_000}, "minute 100000 is too large"),
+        ({"status": {"200": 10**13}}, "status 200 is 10000000000000"),
+        ({"status": {"200": float("nan")}}, "status 200 is NaN"),
+        ({"status": {"200": float("inf")}}, "status 200 is Infinity"),
     ],
 )
 def test_a_wrong_line_is_named(change: dict[str, object], message: str) -> None:
@@ -76,8 +84,14 @@ def test_what_is_no_json_object_is_refused(text: bytes) -> None:
 
 def test_two_different_samples_of_a_minute_are_refused() -> None:
     lines = [make_line(0, "canary"), make_line(0, "canary", requests=3)]
-    with pytest.raises(AnalysisInputError, match="two samples of minute 0"):
-        SampleTable().add(parse_samples(encode(lines)))
+    with pytest.raises(AnalysisInputError, match=r"line 2: .* 'canary' differs from line 1"):
+        parse_samples(encode(lines))
+
+
+def test_the_same_line_twice_counts_once() -> None:
+    table = SampleTable()
+    table.add(parse_samples(encode([make_line(0, "canary"), make_line(0, "canary")])))
+    assert table.observations(1).canary.answered.tolist() == [[48]]
 
 
 def test_a_known_sample_stays() -> None:
@@ -124,4 +138,8 @@ def test_numbers_beyond_64_bits_are_refused() -> None:
     line = make_line(0, "canary") | {"started": 10**30}
     with pytest.raises(AnalysisInputError, match="started"):
         parse_samples(json.dumps(line).encode())
-    assert np.iinfo(np.int64).max > 10**15
+
+
+def test_the_largest_counts_of_the_longest_window_do_not_overflow() -> None:
+    # At most 10**12 of each of a few statuses in each of 100,000 minutes.
+    assert np.iinfo(np.int64).max > 10**12 * 100_000 * 60

@@ -42,6 +42,10 @@ def test_a_canary_like_the_stables_is_promoted() -> None:
     assert "share of failed requests 0 %" in result["reason"]
 
 
+def test_the_mean_latency_is_the_first_check() -> None:
+    assert analyze(make_lines(100))["checks"][0]["name"] == "mean_seconds"
+
+
 def test_before_the_deadline_the_analysis_continues() -> None:
     result = analyze(make_lines(80), window=720)
     assert (result["verdict"], result["minute"]) == ("CONTINUE", 79)
@@ -252,6 +256,39 @@ def test_spinnaker_6278_a_few_points_far_out_are_seen() -> None:
     experiment, control = [100.0] * 7 + [1.0] * 3, [1.0] * 10
     assert not mann_whitney_is_high(np.array(experiment), np.array(control))
     assert analyze(latency_lines(experiment, control))["verdict"] == "ABORT"
+
+
+def test_a_canary_that_is_slow_in_one_minute_of_twenty_is_aborted_before_the_deadline() -> None:
+    experiment = [300.0 if minute % 20 == 7 else 3.0 for minute in range(720)]
+    result = analyze(latency_lines(experiment, [3.0] * 720, repetitions=1))
+    assert result["verdict"] == "ABORT"
+    assert result["minute"] <= 360
+    assert "guard" in result["reason"]
+
+
+def test_slow_minutes_of_all_slots_are_no_reason_to_abort() -> None:
+    # Below the edge's timeout, which is an absolute limit.
+    points = [200.0 if minute % 20 == 7 else 3.0 for minute in range(400)]
+    assert analyze(latency_lines(points, points, repetitions=1))["verdict"] != "ABORT"
+
+
+def test_undecided_latency_says_how_many_requests_are_needed() -> None:
+    canary, stables = [9.0, 1.0, 1.0, 14.0], [1.0]
+    lines = latency_lines(canary, stables * 4, repetitions=20)
+    (mean,) = (check for check in analyze(lines)["checks"] if check["name"] == "mean")
+    assert mean["outcome"] == "undecided"
+    assert mean["needed"] > 0
+
+
+def test_a_share_of_slow_responses_that_no_bucket_gives_is_reported_as_skipped() -> None:
+    lines = make_lines(100)
+    for line in lines:
+        line["buckets"] = {b: n for b, n in line["buckets"].items() if b != "0.25"}
+    result = analyze(lines)
+    (timeouts,) = (check for check in result["checks"] if check["name"] == "timeouts")
+    assert timeouts["outcome"] == "skipped"
+    assert "no bucket that all slots have ends at 250 ms" in timeouts["sentence"]
+    assert result["verdict"] == "PROMOTE"
 
 
 def test_one_minute_far_out_does_not_abort() -> None:
