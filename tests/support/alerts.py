@@ -7,10 +7,9 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 import requests
 
-from tests.support.stack import Stack
+from tests.support.stack import MAILDEV, Stack
 from tests.support.waiting import eventually
 
-MAILDEV = "http://127.0.0.1:1080"
 Cause = Callable[[Stack], AbstractContextManager[None]]
 _MAX_SECONDS_TO_FIRE = 1500
 _MAX_SECONDS_TO_RESOLVE = 1500
