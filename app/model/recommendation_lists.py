@@ -1,7 +1,7 @@
 """Look up precomputed recommendations: the `lists` artifact that the service reads."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -193,7 +193,11 @@ class RecommendationLists:
         return self._fallback(user_id)
 
     def rank_recent(
-        self, user_id: int, events: Sequence[RecentEvent], now: float
+        self,
+        user_id: int,
+        events: Sequence[RecentEvent],
+        now: float,
+        watched_before: Collection[int] = (),
     ) -> tuple[Recommendation, RankedMovies] | None:
         """Blend the user's list, or the popular movies, with what goes with recent movies.
 
@@ -201,6 +205,8 @@ class RecommendationLists:
             user_id: the user, known to the model or not.
             events: the user's recent movies, newest first.
             now: time of the request, in seconds since 1970 as the events have it.
+            watched_before: numbers of other movies that are left out; they are not packed, so
+                `remake` does not know them.
 
         Returns:
             The recommendation, and the recent movies that had an effect; None where the list stays
@@ -215,7 +221,7 @@ class RecommendationLists:
             return None
         moment = round(now)
         rounded = self._packer.round(events, moment)
-        ranked = ranking.rank(user_id, rounded, moment, self._length)
+        ranked = ranking.rank(user_id, rounded, moment, self._length, watched_before)
         packed = self._packer.pack(rounded, moment, [movie for movie, _ in ranked.used])
         return self._to_recent(ranked, packed), ranked
 
