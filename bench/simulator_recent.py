@@ -157,7 +157,7 @@ def format_tables(result: dict[str, Any]) -> str:
         lines.append(f"| {row['users']} | {row['watched']} | {row['number']:,} | {shares} |")
     lines += [
         "",
-        "| run | choices | mean utility | share of best | gain |",
+        "| run | choices | utility of the chosen movie | share of best | gain |",
         "|---|---|---|---|---|",
     ]
     for name, run in result["runs"].items():
