@@ -149,7 +149,7 @@ class RecentRanking:
                 them have an effect; all of them are left out of the result.
             now: time of the request in seconds since 1970.
             n: number of movies.
-            watched_before: numbers of other movies that are left out.
+            watched_before: numbers of the user's other movies, which are left out.
         """
         row = _find(self._users, user_id)
         seen = self._get_seen(row)

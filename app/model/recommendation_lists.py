@@ -1,9 +1,9 @@
 """Look up precomputed recommendations: the `lists` artifact that the service reads."""
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Literal
 
@@ -197,7 +197,7 @@ class RecommendationLists:
         user_id: int,
         events: Sequence[RecentEvent],
         now: float,
-        watched_before: Collection[int] = (),
+        earlier: Sequence[RecentEvent] = (),
     ) -> tuple[Recommendation, RankedMovies] | None:
         """Blend the user's list, or the popular movies, with what goes with recent movies.
 
@@ -205,8 +205,8 @@ class RecommendationLists:
             user_id: the user, known to the model or not.
             events: the user's recent movies, newest first.
             now: time of the request, in seconds since 1970 as the events have it.
-            watched_before: numbers of other movies that are left out; they are not packed, so
-                `remake` does not know them.
+            earlier: the user's other movies, which are left out without an effect; they are not
+                packed, so `remake` does not know them.
 
         Returns:
             The recommendation, and the recent movies that had an effect; None where the list stays
@@ -217,11 +217,12 @@ class RecommendationLists:
         if ranking is None:
             return None
         newest = ranking.newest
-        if not any(time > newest and movie >= 0 for movie, _, _, time in events):
+        if not any(time > newest and movie >= 0 for movie, _, _, time in chain(events, earlier)):
             return None
         moment = round(now)
         rounded = self._packer.round(events, moment)
-        ranked = ranking.rank(user_id, rounded, moment, self._length, watched_before)
+        others = [movie for movie, _, _, _ in earlier]
+        ranked = ranking.rank(user_id, rounded, moment, self._length, others)
         packed = self._packer.pack(rounded, moment, [movie for movie, _ in ranked.used])
         return self._to_recent(ranked, packed), ranked
 

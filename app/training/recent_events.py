@@ -37,12 +37,12 @@ class UserEvents:
 
     Attributes:
         kept: those that the service keeps, the newest first.
-        earlier: numbers of the user's other movies.
+        earlier: those of the user's other movies.
         now: time of the recommendation, in seconds since 1970.
     """
 
     kept: list[RecentEvent]
-    earlier: list[int]
+    earlier: list[RecentEvent]
     now: float
 
 
@@ -74,8 +74,7 @@ class RecentEvents:
             reference = newest
         min_time = reference - self.retention_seconds
         kept = [event for event in events[:KEPT_MOVIES] if event.time >= min_time]
-        earlier = [event.movie for event in events[len(kept) :]]
-        return UserEvents(kept, earlier, max(reference, newest))
+        return UserEvents(kept, events[len(kept) :], max(reference, newest))
 
 
 def read_recent_events(

@@ -117,6 +117,17 @@ def test_only_the_last_movies_have_an_effect_but_no_watched_movie_is_recommended
     assert [used["movie_id"] for used in row["recent"]] == MOVIES[39:23:-1]
 
 
+def test_no_watched_movie_is_recommended_after_movies_that_the_model_does_not_have(
+    model: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    lines = [f"2026-05-02T00:01:00,43,GET /rate/{MOVIES[59]}=5"]
+    lines += [f"2026-05-02T00:{m + 2}:00,43,GET /rate/new+movie+{m}+2026=5" for m in range(10, 30)]
+    log.write_text("\n".join(lines))
+    assert recommend(model, "--n", 20, 43)[43][0] == MOVIES[59]
+    assert recommend(model, "--n", 20, "--recent", log)[43] == MOVIES[58:38:-1]
+
+
 def test_events_that_the_service_has_removed_count_as_of_their_own_time(
     model: Path, tmp_path: Path
 ) -> None:
