@@ -1,10 +1,16 @@
 """A user's recent events, as the file of recent activity has them and as models rank by them."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
+from heapq import nlargest
 from typing import NamedTuple
 
 #: Number of a movie that the model does not have.
 UNKNOWN_MOVIE = -1
+#: A user's last movies that the service keeps, unless set otherwise.
+KEPT_MOVIES = 16
+#: Events of a batch whose median is the time of its newest events.
+_NEWEST_EVENTS = 101
 
 
 class RecentEvent(NamedTuple):
@@ -26,3 +32,12 @@ class RecentEvent(NamedTuple):
 def to_seconds(time: datetime) -> float:
     """Return the seconds since 1970 of a time without a zone, which counts as UTC."""
     return time.replace(tzinfo=UTC).timestamp()
+
+
+def newest_time(times: Iterable[float]) -> float | None:
+    """Return the time of the newest events: the median of the newest 101; None without times.
+
+    The newest time itself would be that of a corrupted line, if there is one.
+    """
+    newest = nlargest(_NEWEST_EVENTS, times)
+    return newest[(len(newest) - 1) // 2] if newest else None

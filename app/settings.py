@@ -293,7 +293,10 @@ class RecentActivitySettings(BaseModel):
         description="Directory of the file with each user's last movies.",
     )
     recent_movies: int = Field(
-        16, ge=1, le=50, description="Number of a user's last movies that are kept."
+        16,
+        ge=1,
+        le=50,
+        description="Number of a user's last movies that are kept; the service uses 17 at most.",
     )
     recent_days: int = Field(
         7,

@@ -31,6 +31,7 @@ BENCHES: dict[str, tuple[list[str], list[str]]] = {
     "retrain": ([], ["--quick"]),
     "simulator_rate": ([], ["--quick"]),
     "simulator_cold_start": ([], ["--quick"]),
+    "simulator_recent": ([], ["--quick"]),
 }
 
 

@@ -15,6 +15,7 @@ import sys
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
@@ -58,6 +59,7 @@ class LineReader:
         """
         self.name = name
         self._opened = ExitStack()
+        self._peeked: Iterator[bytes] | None = None
         try:
             self._is_regular = name != STDIN and stat.S_ISREG(Path(name).stat().st_mode)
             if name != STDIN:
@@ -91,6 +93,17 @@ class LineReader:
     def position_bytes(self) -> int:
         """Bytes of `size_bytes` read so far."""
         return self._raw.tell() if self._is_regular else 0
+
+    def peek_lines(self) -> list[str]:
+        """Return the first batch of lines, which stay to be read, also those of a pipe.
+
+        Raises:
+            IngestError: the file cannot be read.
+        """
+        chunks = self.read_chunks()
+        first = next(chunks, b"")
+        self._peeked = chain([first] if first else [], chunks)
+        return split_lines(first.decode("utf-8", errors="replace"))
 
     def read_lines(self) -> Iterator[list[str]]:
         """Yield batches of lines without their ends (LF, CR LF or CR), decoded as UTF-8.
@@ -127,6 +140,9 @@ class LineReader:
         Raises:
             IngestError: the file cannot be read to its end.
         """
+        if self._peeked is not None:
+            yield from self._peeked
+            return
         rest, is_first, has_cr_ends = b"", True, False
         # What decodes UTF-16 has no such method of its own.
         can_read1 = as_available and isinstance(self._file, io.BufferedIOBase)

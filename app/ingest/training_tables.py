@@ -38,22 +38,33 @@ def read_ratings(
     Raises:
         IngestError: the file is missing, is no such table, or is a text table without a valid row.
     """
-    possible = (times or TimeLimits()).table_range()
     if is_parquet(path):
+        possible = (times or TimeLimits()).table_range()
         return _drop_impossible(path, _read_parquet(path, RATINGS), "time", possible)
     with LineReader(str(path)) as reader:
-        table = RatingsTable(reader, scale, possible)
-        table.warn_of_ignored_time()
-        batches = list(table.read_batches())
+        return read_text_ratings(reader, scale, times)
+
+
+def read_text_ratings(
+    reader: LineReader, scale: RatingScale, times: TimeLimits | None = None
+) -> pl.DataFrame:
+    """Read `RATINGS` from an open text table, as `read_ratings` does.
+
+    Raises:
+        IngestError: it cannot be read to its end, is no such table, or has no valid row.
+    """
+    table = RatingsTable(reader, scale, (times or TimeLimits()).table_range())
+    table.warn_of_ignored_time()
+    batches = list(table.read_batches())
     rows = merge_ratings([pl.DataFrame(schema=RATING_EVENTS), *(b.ratings for b in batches)])
     counted, users = rows.group_by("movie_id").len(), MovieCounts()
     users.add(counted["movie_id"], counted["len"])
     ratings, _ = clean_ratings(rows, users)
     if reasons := sum((batch.reasons for batch in batches), Counter[str]()):
-        _log.warning("rows rejected", file=str(path), reasons=dict(reasons))
+        _log.warning("rows rejected", file=reader.name, reasons=dict(reasons))
     if ratings.is_empty():
         limits = f"{scale.min_rating} to {scale.max_rating}"
-        raise IngestError(f"{path}: no row is a rating from {limits}")
+        raise IngestError(f"{reader.name}: no row is a rating from {limits}")
     return ratings
 
 

@@ -4,7 +4,7 @@ It runs in the request's path, so it is pure, needs NumPy only, and takes tens o
 arrays are parts of the `lists` artifact (docs/artifact.md); docs/model.md has the formula.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 from math import exp2, inf, log1p, sqrt
@@ -131,7 +131,14 @@ class RecentRanking:
             raise ArtifactError(f"manifest: no parameters for recent events: {reason}") from error
         return cls(artifact.arrays, params, (lowest, highest), seconds, hidden)
 
-    def rank(self, user_id: int, events: Sequence[RecentEvent], now: float, n: int) -> RankedMovies:
+    def rank(
+        self,
+        user_id: int,
+        events: Sequence[RecentEvent],
+        now: float,
+        n: int,
+        watched_before: Collection[int] = (),
+    ) -> RankedMovies:
         """Return the best `n` movies that are neither hidden nor watched.
 
         The same arguments give the same result.
@@ -142,16 +149,19 @@ class RecentRanking:
                 them have an effect; all of them are left out of the result.
             now: time of the request in seconds since 1970.
             n: number of movies.
+            watched_before: numbers of the user's other movies, which are left out.
         """
         row = _find(self._users, user_id)
         seen = self._get_seen(row)
         used = self._weigh(events, now, seen)
-        base = self._get_base(user_id, row, used, n + len(events))
+        left_out = len(events) + len(watched_before)
+        base = self._get_base(user_id, row, used, n + left_out)
         movies, scores = self._add_related(*base, used) if used else (base[0], None)
         watched = {event.movie for event in events} | self._hidden
+        watched.update(watched_before)
         chosen: list[int] = []
         # Most often the best few are enough; they are all where too many of those were watched.
-        for count in (n + len(events) + _MARGIN, len(movies)):
+        for count in (n + left_out + _MARGIN, len(movies)):
             ranked = _get_best(movies, scores, count)
             if len(seen):
                 ranked = ranked[seen.take(seen.searchsorted(ranked), mode="clip") != ranked]

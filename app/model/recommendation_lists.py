@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Literal
 
@@ -193,7 +193,11 @@ class RecommendationLists:
         return self._fallback(user_id)
 
     def rank_recent(
-        self, user_id: int, events: Sequence[RecentEvent], now: float
+        self,
+        user_id: int,
+        events: Sequence[RecentEvent],
+        now: float,
+        earlier: Sequence[RecentEvent] = (),
     ) -> tuple[Recommendation, RankedMovies] | None:
         """Blend the user's list, or the popular movies, with what goes with recent movies.
 
@@ -201,6 +205,8 @@ class RecommendationLists:
             user_id: the user, known to the model or not.
             events: the user's recent movies, newest first.
             now: time of the request, in seconds since 1970 as the events have it.
+            earlier: the user's other movies, which are left out without an effect; they are not
+                packed, so `remake` does not know them.
 
         Returns:
             The recommendation, and the recent movies that had an effect; None where the list stays
@@ -211,11 +217,12 @@ class RecommendationLists:
         if ranking is None:
             return None
         newest = ranking.newest
-        if not any(time > newest and movie >= 0 for movie, _, _, time in events):
+        if not any(time > newest and movie >= 0 for movie, _, _, time in chain(events, earlier)):
             return None
         moment = round(now)
         rounded = self._packer.round(events, moment)
-        ranked = ranking.rank(user_id, rounded, moment, self._length)
+        others = [movie for movie, _, _, _ in earlier]
+        ranked = ranking.rank(user_id, rounded, moment, self._length, others)
         packed = self._packer.pack(rounded, moment, [movie for movie, _ in ranked.used])
         return self._to_recent(ranked, packed), ranked
 

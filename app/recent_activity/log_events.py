@@ -18,14 +18,14 @@ def to_stored_time(time: datetime) -> int:
     return max(0, int(to_seconds(time)))
 
 
-def median_time(batch: ParsedBatch) -> int | None:
-    """Return the median time of a batch's events in seconds since 1970; None without events.
+def event_times(batch: ParsedBatch) -> list[int]:
+    """Return the time of each event of a batch, as the file has it."""
+    return to_stored_times(pl.concat([batch.watches["time"], batch.ratings["time"]]))
 
-    The newest time would be that of a corrupted line, if there is one.
-    """
-    times = pl.concat([batch.watches["time"], batch.ratings["time"]]).drop_nulls()
-    median = times.sort()[len(times) // 2] if len(times) else None
-    return None if median is None else to_stored_time(median)
+
+def to_stored_times(times: pl.Series) -> list[int]:
+    """Return what `to_stored_time` does for each time of a column."""
+    return times.drop_nulls().dt.epoch("s").clip(lower_bound=0).to_list()
 
 
 def group_events(
@@ -71,7 +71,9 @@ def _group_ratings(ratings: pl.DataFrame) -> Iterable[tuple[int, str, int, float
     groups = ratings.filter(patterns.is_movie_id(pl.col("movie_id"))).group_by(
         "user_id", "movie_id", maintain_order=True
     )
-    return groups.agg(_seconds(pl.col("time").max()), pl.col("rating").last()).iter_rows()
+    # As in the event store: the newest rating; of several at one time the highest.
+    newest = pl.col("rating").sort_by("time", "rating").last()
+    return groups.agg(_seconds(pl.col("time").max()), newest).iter_rows()
 
 
 def _seconds(time: pl.Expr) -> pl.Expr:

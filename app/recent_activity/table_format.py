@@ -359,9 +359,13 @@ class NewEvents(NamedTuple):
 
 
 def merge_events(
-    stored: Sequence[StoredEvent], added: Sequence[NewEvents], min_time: int, limit: int
+    stored: Sequence[StoredEvent],
+    added: Sequence[NewEvents],
+    min_time: int,
+    limit: int,
+    movie_ids: Sequence[str],
 ) -> list[StoredEvent]:
-    """Return the newest movies of a user, newest first.
+    """Return the newest movies of a user, newest first; those of one time by movie id.
 
     The minutes themselves are not stored. A minute other than the one before counts as another
     one, and there are never more than the highest minute allows: so the number is exact for whoever
@@ -372,13 +376,14 @@ def merge_events(
         added: new events, in the order of the log.
         min_time: movies with no newer event are left out.
         limit: number of movies to return.
+        movie_ids: movie id by number.
     """
     movies = {event.movie: event for event in stored}
     for new in added:
         old = movies.get(new.movie)
         movies[new.movie] = _merge(old, new) if old else _merge(_no_event(new.movie), new)
     newest = [event for event in movies.values() if event.time >= min_time]
-    newest.sort(key=lambda event: (event.time, event.movie), reverse=True)
+    newest.sort(key=lambda event: (-event.time, movie_ids[event.movie]))
     return newest[:limit]
 
 

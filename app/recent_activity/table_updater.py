@@ -10,9 +10,10 @@ from app.ingest.batch_parser import parse_batch
 from app.ingest.log_parser import RatingScale
 from app.ingest.time_limits import TimeLimits
 from app.recent_activity.follower_metrics import FollowerMetrics
-from app.recent_activity.log_events import group_events, median_time
+from app.recent_activity.log_events import event_times, group_events
 from app.recent_activity.removal import remove_requested_users
 from app.recent_activity.table_writer import TableWriter
+from app.recent_events import newest_time
 from app.settings import Settings
 
 #: Lines that are parsed and committed together while the follower catches up.
@@ -102,9 +103,9 @@ class TableUpdater:
         batch = parse_batch(lines, self._scale, self._times.stream_range())
         self.counts.update(batch.counts)
         self._metrics.count_lines(batch)
-        newest_time = median_time(batch)
-        if newest_time is not None:
-            self.table.advance_time(newest_time)
+        newest = newest_time(event_times(batch))
+        if newest is not None:
+            self.table.advance_time(int(newest))
         for user_id, events in group_events(batch, self.table.number_movie).items():
             self.table.add(user_id, events)
 

@@ -88,9 +88,9 @@ class TableWriter:
         self._descriptor = descriptor
         self._journal = journal
         packed = read_at(descriptor, layout.names_offset, state.name_bytes)
-        names = layout.unpack_names(packed, 0)
-        self._numbers = {name: number for number, name in enumerate(names)}
-        if len(names) != state.movies:
+        self._movie_ids = layout.unpack_names(packed, 0)
+        self._numbers = {name: number for number, name in enumerate(self._movie_ids)}
+        if len(self._movie_ids) != state.movies:
             raise TableError("damaged", "the file has other movie ids than its state says")
         self._new_names: list[bytes] = []
         self._users = state.users
@@ -115,7 +115,7 @@ class TableWriter:
     @property
     def movie_ids(self) -> list[str]:
         """All movie ids; the index is the number."""
-        return list(self._numbers)
+        return list(self._movie_ids)
 
     @property
     def min_time(self) -> int:
@@ -150,6 +150,7 @@ class TableWriter:
                 raise NumberingFullError
             number = len(self._numbers)
             self._numbers[movie_id] = number
+            self._movie_ids.append(movie_id)
             self._new_names.append(self.layout.pack_name(number, movie_id))
         return number
 
@@ -165,7 +166,8 @@ class TableWriter:
         """
         found = self._find(user_id)
         stored = self._read_entry(*found, user_id) if found else []
-        merged = merge_events(stored, events, self.min_time, self.layout.movies_per_user)
+        limit = self.layout.movies_per_user
+        merged = merge_events(stored, events, self.min_time, limit, self._movie_ids)
         if not merged:
             return
         bucket, slot = found or self._free_slot(user_id)

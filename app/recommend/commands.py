@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from app.model.recommendation_lists import RecommendationLists
 
 _MAX_USER_ID_DIGITS = 19
+_DAY_SECONDS = 86_400
 Row = dict[str, Any]
 
 
@@ -43,7 +44,7 @@ Row = dict[str, Any]
 @click.option(
     "--recent",
     type=click.Path(path_type=Path),
-    help="Log, or table as `import-ratings` takes: events that the service has seen.",
+    help="Log, or table as `import-ratings` takes: events that the service has seen; - for stdin.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 @click.argument("users", nargs=-1, type=click.IntRange(0, 2**63 - 1))
@@ -59,9 +60,12 @@ def recommend(
 ) -> None:
     """Print recommendations of users.
 
-    Prints one `user_id<TAB>id,id,...` line per user, best movie first. With --recent, they are
-    those that the service gives at the time of the newest event, if it has seen these events;
-    without user ids, of all users of the file.
+    Prints one `user_id<TAB>id,id,...` line per user, best movie first.
+
+    With --recent, they are those that the service gives at the time of the newest events, if it
+    has seen these events; without user ids, of all users of the file. Movies that the service no
+    longer keeps are left out too, and a user whose events are all older than `recent_days` gets the
+    list at the time of the newest of them.
     """
     from app.model.recommendation_lists import RecommendationLists
 
@@ -95,16 +99,18 @@ def _choose_source(
         return recommend_stored, []
     from app.ingest.time_limits import TimeLimits
     from app.training.errors import TrainingError
-    from app.training.recent_events import KEPT_MOVIES, read_recent_events
+    from app.training.recent_events import read_recent_events
 
     if lists.recent is None:
         raise TrainingError("the model lacks the parts for recent events: train it anew")
     scale = (settings.rating_min, settings.rating_max)
     times = TimeLimits.from_settings(settings)
-    events = read_recent_events(recent, lists.movie_ids, scale, KEPT_MOVIES, times)
+    retention_seconds = settings.recent_days * _DAY_SECONDS
+    events = read_recent_events(recent, lists.movie_ids, scale, retention_seconds, times)
 
     def recommend_with_recent(user: int) -> Row:
-        found = lists.rank_recent(user, events.by_user.get(user, ()), events.now)
+        own = events.get(user)
+        found = lists.rank_recent(user, own.kept, own.now, own.earlier)
         if found is None:
             return recommend_stored(user)
         ranked, names = found[1], lists.movie_ids

@@ -14,7 +14,7 @@ from yarl import URL
 
 from app.cli_errors import MarqueeError
 from app.model.recommendation_lists import RecommendationLists
-from app.recent_events import RecentEvent, to_seconds
+from app.recent_events import KEPT_MOVIES, RecentEvent, to_seconds
 from app.shutdown import stop_event
 from app.simulator.arrivals import Arrival
 from app.simulator.exporter import metrics_server
@@ -31,8 +31,6 @@ _KEEPALIVE_TIMEOUT_SECONDS = 15
 _ARRIVALS_PER_REPORT = 1000
 #: Duration of a response from a model directory, which takes no measurable time.
 _MODEL_RESPONSE_SECONDS = 0.001
-#: Movies that are kept of each user, as by `marquee follow`.
-_KEPT_MOVIES = 16
 DEFAULT_DAYS = 1.0
 
 
@@ -104,7 +102,7 @@ class ModelClient:
             events = self._events.setdefault(user_id, {})
             events.pop(number, None)
             events[number] = RecentEvent(number, minutes, rating, time)
-            if len(events) > _KEPT_MOVIES:
+            if len(events) > KEPT_MOVIES:
                 del events[next(iter(events))]
 
     def fetch(self, arrival: Arrival, now: float = 0) -> Response:

@@ -5,12 +5,14 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import floor
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
 from app import logs
+from app.ingest import patterns
 from app.ingest.batch_parser import parse_batch
 from app.ingest.errors import IngestError
 from app.ingest.line_reader import LineReader
@@ -18,12 +20,10 @@ from app.ingest.log_parser import RatingScale
 from app.ingest.merge import merge_ratings, merge_watch_events
 from app.ingest.schemas import RATING_EVENTS, WATCH_EVENTS, WATCHES, conform
 from app.ingest.time_limits import TimeLimits
-from app.ingest.training_tables import is_parquet, read_ratings
-from app.recent_events import RecentEvent, to_seconds
+from app.ingest.training_tables import is_parquet, read_ratings, read_text_ratings
+from app.recent_activity.log_events import event_times, to_stored_times
+from app.recent_events import KEPT_MOVIES, RecentEvent, newest_time, to_seconds
 from app.training.interactions import Interactions, encode_interactions
-from app.training.replay import KEPT_MOVIES
-
-__all__ = ["KEPT_MOVIES", "RecentEvents", "read_recent_events"]
 
 #: What follows the user in a line of the log, damaged lines aside.
 _LOG_LINE = re.compile(r",\s*(GET /|recommendation request )")
@@ -32,91 +32,140 @@ _log = logs.get(__name__)
 
 
 @dataclass(frozen=True)
-class RecentEvents:
-    """The recent events of a file.
+class UserEvents:
+    """The events of one user when a recommendation is made.
 
     Attributes:
-        by_user: each user's movies, the newest first, at most as many as are kept.
-        now: time of the newest event, in seconds since 1970.
+        kept: those that the service keeps, the newest first.
+        earlier: those of the user's other movies.
+        now: time of the recommendation, in seconds since 1970.
+    """
+
+    kept: list[RecentEvent]
+    earlier: list[RecentEvent]
+    now: float
+
+
+@dataclass(frozen=True)
+class RecentEvents:
+    """The events of a file.
+
+    Attributes:
+        by_user: each user's movies, the newest first; those of one time by movie id.
+        newest_time: time of the newest events, in seconds since 1970, as `marquee follow` has it.
+        retention_seconds: age up to which the service keeps events.
     """
 
     by_user: dict[int, list[RecentEvent]]
-    now: float
+    newest_time: float
+    retention_seconds: float
+
+    def get(self, user_id: int) -> UserEvents:
+        """Return the events of a user as the service has them at the time of the newest events.
+
+        Where the service has removed all of them by then: at the time of the user's newest event.
+        """
+        events = self.by_user.get(user_id, [])
+        if not events:
+            return UserEvents([], [], self.newest_time)
+        newest = events[0].time
+        reference = self.newest_time
+        if newest < reference - self.retention_seconds:
+            reference = newest
+        min_time = reference - self.retention_seconds
+        kept = [event for event in events[:KEPT_MOVIES] if event.time >= min_time]
+        return UserEvents(kept, events[len(kept) :], max(reference, newest))
 
 
 def read_recent_events(
     path: Path,
     movie_ids: Sequence[str],
     scale: tuple[float, float],
-    kept_movies: int,
+    retention_seconds: float,
     times: TimeLimits | None = None,
 ) -> RecentEvents:
     """Read a log, or a table as `marquee import-ratings` takes; the content decides which it is.
 
     The order of lines has no effect, and a line that occurs twice counts once. Events without a
-    time are as new as the newest.
+    time are as new as the newest. The file is read once, so that it may be a pipe.
 
     Args:
-        path: the file.
+        path: the file; `-` for standard input.
         movie_ids: movie ids of the model; the index is the movie number.
         scale: lowest and highest rating.
-        kept_movies: the last so many movies of a user are kept.
+        retention_seconds: age up to which the service keeps events.
         times: limits of the possible times; None: the default limits.
 
     Raises:
         IngestError: the file cannot be read, or holds no event.
     """
-    if not is_parquet(path) and _is_log(path):
-        events = _read_log(path, RatingScale(*scale), times or TimeLimits())
+    limits, ratings_scale = times or TimeLimits(), RatingScale(*scale)
+    if is_parquet(path):
+        events, seconds = _encode_ratings(read_ratings(path, ratings_scale, limits))
     else:
-        events = encode_interactions(read_ratings(path, RatingScale(*scale), times), None)
-    now = time.time() if events.newest is None else to_seconds(events.newest)
-    return RecentEvents(_group_by_user(events, movie_ids, now, kept_movies), now)
+        with LineReader(str(path)) as reader:
+            if any(map(_LOG_LINE.search, reader.peek_lines()[:1000])):
+                events, seconds = _read_log(reader, ratings_scale, limits)
+            else:
+                ratings = read_text_ratings(reader, ratings_scale, limits)
+                events, seconds = _encode_ratings(ratings)
+    newest = newest_time(seconds)
+    now = time.time() if newest is None else newest
+    return RecentEvents(_group_by_user(events, movie_ids, now), now, retention_seconds)
 
 
-def _is_log(path: Path) -> bool:
-    """Whether one of the first lines is one of a log."""
-    with LineReader(str(path)) as reader:
-        return any(_LOG_LINE.search(line) for line in next(reader.read_lines(), [])[:1000])
+def _encode_ratings(ratings: pl.DataFrame) -> tuple[Interactions, list[int]]:
+    return encode_interactions(ratings, None), to_stored_times(ratings["time"])
 
 
-def _read_log(path: Path, scale: RatingScale, times: TimeLimits) -> Interactions:
-    possible, reasons = times.stream_range(), Counter[str]()
+def _read_log(
+    reader: LineReader, scale: RatingScale, times: TimeLimits
+) -> tuple[Interactions, list[int]]:
+    """Return the events of a log, and the times of its lines."""
+    possible, reasons, seconds = times.stream_range(), Counter[str](), list[int]()
+    is_valid = patterns.is_movie_id(pl.col("movie_id"))  # `marquee follow` repairs no id either
     watches, ratings = [pl.DataFrame(schema=WATCH_EVENTS)], [pl.DataFrame(schema=RATING_EVENTS)]
-    with LineReader(str(path)) as reader:
-        for lines in reader.read_lines():
-            batch = parse_batch(lines, scale, possible)
-            watches.append(batch.watches)
-            ratings.append(batch.ratings)
-            reasons += batch.reasons
+    for lines in reader.read_lines():
+        batch = parse_batch(lines, scale, possible)
+        watches.append(batch.watches.filter(is_valid))
+        ratings.append(batch.ratings.filter(is_valid))
+        seconds += event_times(batch)
+        reasons += batch.reasons
     if reasons:
-        _log.warning("lines rejected", file=str(path), reasons=dict(reasons))
+        _log.warning("lines rejected", file=reader.name, reasons=dict(reasons))
     watched, rated = merge_watch_events(pl.concat(watches)), merge_ratings(ratings)
     if watched.is_empty() and rated.is_empty():
-        raise IngestError(f"{path}: no line is a watch or a rating")
+        raise IngestError(f"{reader.name}: no line is a watch or a rating")
     watched = watched.with_columns(pl.col("minutes").list.len())
-    return encode_interactions(rated, conform(watched, WATCHES))
+    return encode_interactions(rated, conform(watched, WATCHES)), seconds
 
 
 def _group_by_user(
-    events: Interactions, movie_ids: Sequence[str], now: float, kept_movies: int
+    events: Interactions, movie_ids: Sequence[str], now: float
 ) -> dict[int, list[RecentEvent]]:
+    """Return each user's events, with whole seconds as the service has them.
+
+    Args:
+        events: the events.
+        movie_ids: movie ids of the model.
+        now: time of events without one.
+    """
     numbers = {movie_id: number for number, movie_id in enumerate(movie_ids)}
-    age_days = np.nan_to_num(events.age_days, nan=0)
+    newest = now if events.newest is None else to_seconds(events.newest)
+    # The age in days is not exact.
+    seconds = np.floor(np.round(newest - events.age_days * _DAY_SECONDS, 3))
+    seconds[np.isnan(seconds)] = floor(now)
     columns = (
         events.users[events.user].tolist(),
         [numbers.get(events.movies[movie], -1) for movie in events.movie.tolist()],
         events.minutes.tolist(),
         events.rating.tolist(),
-        age_days.tolist(),
+        seconds.tolist(),
     )
     by_user: dict[int, list[RecentEvent]] = {}
-    order = np.lexsort((events.movie, age_days))
     rows = list(zip(*columns, strict=True))
-    for index in order.tolist():
-        user, movie, minutes, rating, age = rows[index]
-        kept = by_user.setdefault(user, [])
-        if len(kept) < kept_movies:
-            known_rating = None if np.isnan(rating) else rating
-            kept.append(RecentEvent(movie, minutes, known_rating, now - age * _DAY_SECONDS))
+    for index in np.lexsort((events.movie, -seconds)).tolist():
+        user, movie, minutes, rating, event_time = rows[index]
+        known_rating = None if np.isnan(rating) else rating
+        by_user.setdefault(user, []).append(RecentEvent(movie, minutes, known_rating, event_time))
     return by_user

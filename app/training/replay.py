@@ -13,15 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.model.recommendation_lists import RecommendationLists
-from app.recent_events import RecentEvent, to_seconds
+from app.recent_events import KEPT_MOVIES, RecentEvent, to_seconds
 from app.training.interactions import Interactions
 
 #: Time from an event until it is known to the service, in seconds: 1 s, 10 min, 1 h, 12 h, 2 days.
 LAGS = (1.0, 600.0, 3600.0, 43_200.0, 172_800.0)
 #: Movies of a recommendation.
 LENGTH = 20
-#: Movies that are known of each user at most, as by the service.
-KEPT_MOVIES = 16
 #: Number of movies known of the user at the time of an event; the last group has no end.
 MOVIE_GROUPS = ((0, 0), (1, 1), (2, 2), (3, 4), (5, 9), (10, None))
 _DAY_SECONDS = 86_400

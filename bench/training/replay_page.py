@@ -30,9 +30,10 @@ def _head(result: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     yield wrap(
         "Popular movies, EASE and the retrained model leave out all movies that were known to be "
-        "watched. The service knows the last 16 of each user (at most 50 can be set) beside those "
-        "in training: users of MovieLens rate hundreds of movies in an hour, and what is no "
-        "longer known is recommended again. The retrained model is fitted anew 20 times, and "
+        "watched. The service knows the last 16 of each user beside those in training: users of "
+        "MovieLens rate hundreds of movies in an hour, and what is no longer known is recommended "
+        "again. It cannot know 50, since a record holds 17 at most; they are here to show "
+        "what that costs. The retrained model is fitted anew 20 times, and "
         "its factors of a user are computed from all of the user's known events."
     )
     yield ""

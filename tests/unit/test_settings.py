@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from app.settings import SettingsError, read_settings
+from app.settings import Settings, SettingsError, read_settings
+from tests.conftest import ROOT
 
 
 def test_a_setting_is_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,3 +121,13 @@ def test_an_empty_rating_range_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
 def test_valid_values_are_accepted(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(f"MARQUEE_{name}", value)
     assert getattr(read_settings(), name.lower()) == value
+
+
+def test_git_ignores_what_the_commands_write_by_default() -> None:
+    ignored = (ROOT / ".gitignore").read_text().splitlines()
+    defaults = {name: field.default for name, field in Settings.model_fields.items()}
+    directories = {name: path for name, path in defaults.items() if name.endswith("_dir")}
+    assert "recent_dir" in directories
+    for name, path in directories.items():
+        ancestors = [path, *path.parents]
+        assert any(f"/{ancestor}/" in ignored for ancestor in ancestors), name

@@ -119,6 +119,14 @@ def test_a_log_gives_each_users_last_movies(settings: Settings, shared_data: Pat
     } == expected
 
 
+def test_the_newest_rating_of_a_batch_counts(settings: Settings, tmp_path: Path) -> None:
+    lines = [f"2022-11-14T12:2{n},7,GET /rate/up+2009={rating}" for n, rating in ((5, 1), (4, 5))]
+    (tmp_path / "log").write_text("\n".join(lines))
+    follow(settings, tmp_path / "log")
+    users, _ = read_table(settings.recent_dir)
+    assert users[7][0][-1] == 1
+
+
 def test_invalid_input_is_an_error_and_changes_nothing(settings: Settings, tmp_path: Path) -> None:
     follow(settings, write_log(tmp_path / "log", 10))
     (tmp_path / "table").write_text("user,movie\n" * 3)

@@ -1,7 +1,10 @@
 """`marquee recommend --recent`: the lists that the service gives if it has seen these events."""
 
 import json
+import os
 import random
+import shutil
+import subprocess
 from pathlib import Path
 
 import polars as pl
@@ -11,7 +14,7 @@ from app.model.recommendation_lists import RecommendationLists
 from app.recent_events import RecentEvent
 from tests.conftest import MOVIES, write_lists
 from tests.integration.training.conftest import run
-from tests.support.recent import add_recent_parts
+from tests.support.recent import PARAMS, add_recent_parts, write_recent_manifest
 
 SECOND = 1_777_680_000  # 2026-05-02T00:00:00
 LOG = [
@@ -53,7 +56,7 @@ def test_a_log_in_any_order_gives_the_lists_of_the_ranking(model: Path, tmp_path
     }
     found = recommend(model, "--recent", log, "--n", 7)
     assert found == {
-        user: [MOVIES[movie] for movie in ranking.rank(user, events, SECOND + 1200, 7).movies]
+        user: [MOVIES[movie] for movie in ranking.rank(user, events, events[0].time, 7).movies]
         for user, events in expected.items()
     }
     assert MOVIES[1] not in found[42]
@@ -101,13 +104,51 @@ def test_json_names_the_movies_that_had_an_effect(model: Path, tmp_path: Path) -
     assert rows[42]["recent"] == []
 
 
-def test_only_the_last_movies_are_kept(model: Path, tmp_path: Path) -> None:
+def test_only_the_last_movies_have_an_effect_but_no_watched_movie_is_recommended(
+    model: Path, tmp_path: Path
+) -> None:
     log = tmp_path / "events.log"
-    lines = [f"2026-05-02T00:{m:02}:00,43,GET /rate/{MOVIES[m]}=1" for m in range(20, 40)]
+    lines = [f"2026-05-02T00:{m:02}:00,43,GET /rate/{MOVIES[m]}=5" for m in range(20, 40)]
     log.write_text("\n".join(lines))
-    found = recommend(model, "--recent", log, "--n", 50)[43]
-    assert set(MOVIES[20:24]) < set(found)
-    assert not set(MOVIES[24:40]) & set(found)
+    code, out, _ = run("recommend", "--model", model, "--recent", log, "--n", 40, "--json")
+    row = json.loads(out)
+    assert code == 0
+    assert sorted(row["movie_ids"]) == sorted(MOVIES[:20] + MOVIES[40:])
+    assert [used["movie_id"] for used in row["recent"]] == MOVIES[39:23:-1]
+
+
+def test_no_watched_movie_is_recommended_after_movies_that_the_model_does_not_have(
+    model: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    lines = [f"2026-05-02T00:01:00,43,GET /rate/{MOVIES[59]}=5"]
+    lines += [f"2026-05-02T00:{m + 2}:00,43,GET /rate/new+movie+{m}+2026=5" for m in range(10, 30)]
+    log.write_text("\n".join(lines))
+    assert recommend(model, "--n", 20, 43)[43][0] == MOVIES[59]
+    assert recommend(model, "--n", 20, "--recent", log)[43] == MOVIES[58:38:-1]
+
+
+def test_events_that_the_service_has_removed_count_as_of_their_own_time(
+    model: Path, tmp_path: Path
+) -> None:
+    copy, log = tmp_path / "model", tmp_path / "log"
+    shutil.copytree(model, copy)
+    write_recent_manifest(copy / "lists", recent={**PARAMS, "half_life_hours": 0.5})
+    old = [f"2026-05-02T00:00:00,43,GET /rate/{MOVIES[30]}=5"]
+    log.write_text("\n".join([*old, f"2026-05-31T00:00:00,44,GET /rate/{MOVIES[10]}=5"]))
+    assert recommend(copy, "--recent", log)[43][:4] == MOVIES[31:35]
+
+
+@pytest.mark.parametrize("is_log", [True, False])
+def test_a_pipe_is_read_like_a_file(model: Path, tmp_path: Path, is_log: bool) -> None:
+    file, pipe = tmp_path / "events", tmp_path / "pipe"
+    rows = [f"{user},{MOVIES[30]},5,{SECOND}" for user in (43, 44)]
+    file.write_text("\n".join(LOG if is_log else rows) + "\n")
+    expected = recommend(model, "--recent", file)
+    os.mkfifo(pipe)
+    with subprocess.Popen(["cp", file, pipe]) as writer:
+        assert recommend(model, "--recent", pipe) == expected
+    assert writer.returncode == 0
 
 
 def test_ratings_without_a_time_are_as_new_as_can_be(model: Path, tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """A movie that is watched by one line changes the next answer of the running service."""
 
+import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -8,15 +10,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import requests
 
 from app.recent_activity.table_format import TABLE_NAME
-from tests.conftest import MOVIES, ROOT, write_lists
+from tests.conftest import MOVIES, ROOT, USERS, write_lists
+from tests.integration.training.conftest import run
 from tests.support.recent import add_recent_parts
 from tests.support.service import Server, serving
 from tests.support.waiting import eventually
 
 #: `marquee` where there is no Kafka client, as after `make run`.
 MARQUEE = "import sys; sys.modules['kafka'] = None; from app.cli import main; main(sys.argv[1:])"
+
+HIDDEN = MOVIES[50]
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +36,7 @@ def server(directory: Path) -> Iterator[Server]:
     settings = {
         "MARQUEE_RECENT_DIR": str(directory / "recent"),
         "MARQUEE_SPOOL_DIR": str(directory / "spool"),
+        "MARQUEE_HIDDEN_MOVIES": HIDDEN,
         "MARQUEE_WORKERS": "2",
     }
     with serving(model, directory, **settings) as running:
@@ -57,7 +64,7 @@ def watch(user: int, movie: str, minute: int = 60) -> str:
 
 
 def ask(server: Server, user: int) -> tuple[str, list[str]]:
-    response = server.get(f"/recommend/{user}")
+    response = requests.get(f"{server.url}/recommend/{user}", timeout=60)
     assert response.status_code == 200
     return response.headers["X-Recommendation-Source"], response.text.split(",")
 
@@ -113,3 +120,52 @@ def test_a_truncated_file_costs_no_answer_and_a_new_one_is_read(
     assert server.workers() == workers
     unused = [x for x in server.get("/metrics").text.splitlines() if "recent_unused_total{" in x]
     assert any('reason="damaged"' in x and not x.endswith(" 0.0") for x in unused), unused
+
+
+def make_events(chance: random.Random, users: list[int]) -> list[str]:
+    """Return lines of three days in any order: up to 16 movies of each user, some at one time."""
+    lines = []
+    for user in users:
+        for movie in chance.sample([*MOVIES, "unknown+movie+1999"], chance.randint(1, 16)):
+            day, hour = chance.choice([(30, 4), (1, 5), (2, 5), (3, 5)]), chance.randrange(3)
+            start = f"2026-{day[1]:02}-{day[0]:02}T{20 + hour}"
+            for minute in range(chance.choice([0, 1, 5, 40])):
+                lines.append(f"{start}:{minute:02}:00,{user},GET /data/m/{movie}/{minute}.mpg")
+            for rating in chance.sample(range(1, 6), chance.choice([0, 1, 2])):
+                lines.append(f"{start}:{30 + rating}:00,{user},GET /rate/{movie}={rating}")
+    chance.shuffle(lines)
+    return lines
+
+
+def test_the_command_prints_what_the_service_answers(
+    server: Server, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MARQUEE_HIDDEN_MOVIES", HIDDEN)
+    seed = int(os.environ["MARQUEE_TEST_SEED"])
+    users = [*USERS, *range(2000, 2012)]
+    lines = make_events(random.Random(seed), users)
+    users.append(3000)  # has none
+    (directory / "events.log").write_text("\n".join(lines))
+    follow(directory, *lines)
+    arguments = ("--model", directory / "model", "--recent", directory / "events.log", "--json")
+    code, out, err = run("recommend", *arguments, *users)
+    assert code == 0, err
+    rows = [json.loads(line) for line in out.splitlines()]
+    expected = {row["user_id"]: (row["source"], row["movie_ids"]) for row in rows}
+    found: dict[int, list[tuple[str, list[str]]]] = {}
+
+    def is_equal() -> bool:
+        # Each worker may see the commit a second later than the other one.
+        found.update({user: [ask(server, user) for _ in range(4)] for user in users})
+        return all(answer == expected[user] for user in users for answer in found[user])
+
+    eventually(is_equal, 120, lambda: f"seed {seed}: {_differences(found, expected)}")
+    assert {source for source, _ in expected.values()} >= {"recent", "popular"}
+
+
+def _differences(
+    found: dict[int, list[tuple[str, list[str]]]], expected: dict[int, tuple[str, list[str]]]
+) -> list[object]:
+    return [
+        (user, found[user], expected[user]) for user in found if found[user][0] != expected[user]
+    ]

@@ -15,13 +15,16 @@ from app.recent_activity.table_format import (
 )
 from tests.support.recent_activity import NAN, NOW, watched
 
+#: Movie ids by number, not in the order of their numbers.
+MOVIE_IDS = ["g", "f", "e", "d", "c", "b", "a"]
+
 
 def minutes_after(*watches: int) -> int:
     """Merge one event for each minute; return the number of minutes."""
     stored: list[StoredEvent] = []
     for minute in watches:
         new = NewEvents(1, NOW, 1, minute, minute, minute, NAN)
-        stored = merge_events(stored, [new], 0, 4)
+        stored = merge_events(stored, [new], 0, 4, MOVIE_IDS)
     return stored[0].minutes
 
 
@@ -41,24 +44,33 @@ def test_minutes_are_those_watched_in_order(watches: tuple[int, ...], minutes: i
 
 
 def test_minutes_of_one_batch_are_added_to_those_before() -> None:
-    stored = merge_events([], [watched(1, minutes=30)], 0, 4)
-    stored = merge_events(stored, [NewEvents(1, NOW, 31, 59, 29, 59, NAN)], 0, 4)
+    stored = merge_events([], [watched(1, minutes=30)], 0, 4, MOVIE_IDS)
+    stored = merge_events(stored, [NewEvents(1, NOW, 31, 59, 29, 59, NAN)], 0, 4, MOVIE_IDS)
     assert stored[0].minutes == 60
 
 
 def test_a_rating_keeps_the_minutes_and_a_watch_keeps_the_rating() -> None:
-    stored = merge_events([], [watched(1, minutes=30)], 0, 4)
-    stored = merge_events(stored, [watched(1, minutes=0, time=NOW + 5, rating=4.5)], 0, 4)
+    stored = merge_events([], [watched(1, minutes=30)], 0, 4, MOVIE_IDS)
+    stored = merge_events(
+        stored, [watched(1, minutes=0, time=NOW + 5, rating=4.5)], 0, 4, MOVIE_IDS
+    )
     assert stored[0][1:] == (NOW + 5, 30, 29, 29, 4.5)
-    stored = merge_events(stored, [watched(1, minutes=0, rating=2)], 0, 4)
-    stored = merge_events(stored, [NewEvents(1, NOW, 1, 30, 30, 30, NAN)], 0, 4)
+    stored = merge_events(stored, [watched(1, minutes=0, rating=2)], 0, 4, MOVIE_IDS)
+    stored = merge_events(stored, [NewEvents(1, NOW, 1, 30, 30, 30, NAN)], 0, 4, MOVIE_IDS)
     assert stored[0][1:] == (NOW + 5, 31, 30, 30, 2.0)
 
 
 def test_the_newest_movies_stay() -> None:
     added = [watched(movie, time=NOW + movie) for movie in (3, 1, 2, 5, 4)]
-    assert [e.movie for e in merge_events([], added, 0, 3)] == [5, 4, 3]
-    assert [e.movie for e in merge_events([], added, NOW + 5, 3)] == [5]
+    assert [e.movie for e in merge_events([], added, 0, 3, MOVIE_IDS)] == [5, 4, 3]
+    assert [e.movie for e in merge_events([], added, NOW + 5, 3, MOVIE_IDS)] == [5]
+
+
+def test_movies_of_one_time_are_in_the_order_of_their_ids() -> None:
+    added = [watched(movie) for movie in (3, 1, 2, 5)]
+    for events in (added, added[::-1]):
+        found = merge_events([], events, 0, 3, MOVIE_IDS)
+        assert [MOVIE_IDS[event.movie] for event in found] == ["b", "d", "e"]
 
 
 def test_a_bucket_is_read_as_it_was_written() -> None:

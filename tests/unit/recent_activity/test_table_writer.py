@@ -80,9 +80,9 @@ def test_a_commit_killed_within_its_writes_is_complete_after_a_restart(tmp_path:
 def test_a_full_file_removes_the_users_without_events_for_the_longest_time(tmp_path: Path) -> None:
     with closing(make_table(tmp_path, max_users=200)) as table:
         places = table.layout.buckets * table.layout.users_per_bucket
+        movie = table.number_movie("movie")
         for user_id in range(5 * places):
-            table.add(user_id, [watched(0, time=NOW + user_id)])
-        table.number_movie("movie")
+            table.add(user_id, [watched(movie, time=NOW + user_id)])
         table.commit()
         users = describe_users(table)
         assert table.state.users == len(users) <= places
