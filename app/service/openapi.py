@@ -25,7 +25,8 @@ _EDGE_ERRORS = {
     "413": "The request has more than 1 KiB of content.",
     "414": "The URI is longer than 8 KiB.",
     "429": "Too many requests or connections of one client.",
-    "503": "No slot answered in time.",
+    "503": "No slot is available.",
+    "504": "No slot answered in time.",
 }
 
 

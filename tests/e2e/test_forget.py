@@ -21,7 +21,7 @@ LINES = """\
 #: in the files of the database after rows were deleted is free space (docs/personal-data.md).
 SEARCH = """
 import json, pathlib
-needles = [str(USER).encode(), USER.to_bytes(8, "little"), USER.to_bytes(8, "big")]
+needles = [b"USER", (USER).to_bytes(8, "little"), (USER).to_bytes(8, "big")]
 files = [path for path in pathlib.Path("/volumes").rglob("*") if path.is_file()]
 print(json.dumps([str(f) for f in files if any(n in f.read_bytes() for n in needles)]))
 """

@@ -21,17 +21,26 @@ MAX_RETRY_RATIO = 0.02
 def test_every_configured_target_is_up(stack: Stack) -> None:
     file = stack.clone / "monitoring" / "prometheus" / "prometheus.yml"
     jobs = YAML(typ="safe").load(file)["scrape_configs"]
-    configured = sum(
-        len(group["targets"]) for job in jobs for group in job.get("static_configs", [])
-    )
+    configured = {
+        (job["job_name"], target)
+        for job in jobs
+        for group in job.get("static_configs", [])
+        for target in group["targets"]
+    }
+
+    def get_health() -> dict[tuple[str, str], str]:
+        """Health by job and address, also of targets that the profile `demo` has left."""
+        targets = requests.get(f"{PROMETHEUS}/api/v1/targets", timeout=5).json()["data"]
+        return {
+            (target["labels"]["job"], target["discoveredLabels"]["__address__"]): target["health"]
+            for target in targets["activeTargets"]
+        }
 
     def all_up() -> bool:
-        targets = requests.get(f"{PROMETHEUS}/api/v1/targets", timeout=5).json()["data"]
-        health = {t["labels"].get("slot", t["labels"]["job"]): t["health"]
-                  for t in targets["activeTargets"]}  # fmt: skip
-        return len(health) == configured and set(health.values()) == {"up"}
+        health = get_health()
+        return {health.get(target) for target in configured} == {"up"}
 
-    eventually(all_up, 60, f"{configured} targets, all up")
+    eventually(all_up, 60, get_health)
 
 
 def test_slot_and_version_are_labels(stack: Stack) -> None:

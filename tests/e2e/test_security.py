@@ -175,7 +175,11 @@ for method, path in json.load(sys.stdin):
     statuses.append(connection.getresponse().status)
 print(json.dumps(statuses))
 """
-    pairs = [(method, path.replace(ID, container)) for method, path in (*ALLOWED, *REFUSED)]
+    version = docker("version", "--format", "{{.Server.APIVersion}}").strip()
+    pairs = [
+        (method, path.replace(ID, container).replace("/v1.44", f"/v{version}"))
+        for method, path in (*ALLOWED, *REFUSED)
+    ]
     done = subprocess.run(
         ["docker", "run", "--rm", "--interactive", f"--network={PROJECT}_docker",
          f"{PROJECT}:stable-1", "python", "-c", script],

@@ -36,7 +36,7 @@ def test_openapi_describes_the_errors_of_nginx(app: Flask) -> None:
     assert described is not None
     for path, operations in described["paths"].items():
         responses = operations["get"]["responses"]
-        assert {"400", "413", "414", "429", "503"} <= responses.keys(), path
+        assert {"400", "413", "414", "429", "503", "504"} <= responses.keys(), path
         is_internal = path in ("/metrics", "/ready", "/version")
         assert not is_internal or "404" in responses
 
