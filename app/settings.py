@@ -296,7 +296,8 @@ class RecentActivitySettings(BaseModel):
         16,
         ge=1,
         le=50,
-        description="Number of a user's last movies that are kept; the service uses 17 at most.",
+        description="Number of a user's last movies that are kept and not recommended again; the "
+        "newest 16 of them affect the list.",
     )
     recent_days: int = Field(
         7,

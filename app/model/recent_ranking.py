@@ -54,16 +54,36 @@ class UsedMovie(NamedTuple):
     weight: float
 
 
+class EarlierMovies(NamedTuple):
+    """A user's other movies, which are left out of a list and have no other effect on it.
+
+    Attributes:
+        total: their number.
+        movies: their movie numbers; empty when a list is made again.
+        places: when a list is made again: `RankedMovies.left_out` of the first time.
+    """
+
+    total: int
+    movies: Collection[int] = ()
+    places: Collection[int] = ()
+
+
+NO_EARLIER_MOVIES = EarlierMovies(0)
+
+
 class RankedMovies(NamedTuple):
     """The result of a ranking.
 
     Attributes:
         movies: movie numbers, best first.
         used: the recent movies that had an effect, newest first.
+        left_out: places of the earlier movies that would be in the list, from 0, among those that
+            would be in it then.
     """
 
     movies: list[int]
     used: list[UsedMovie]
+    left_out: list[int]
 
 
 class RecentRanking:
@@ -137,7 +157,7 @@ class RecentRanking:
         events: Sequence[RecentEvent],
         now: float,
         n: int,
-        watched_before: Collection[int] = (),
+        earlier: EarlierMovies = NO_EARLIER_MOVIES,
     ) -> RankedMovies:
         """Return the best `n` movies that are neither hidden nor watched.
 
@@ -149,28 +169,30 @@ class RecentRanking:
                 them have an effect; all of them are left out of the result.
             now: time of the request in seconds since 1970.
             n: number of movies.
-            watched_before: numbers of the user's other movies, which are left out.
+            earlier: the user's other movies.
         """
         row = _find(self._users, user_id)
         seen = self._get_seen(row)
         used = self._weigh(events, now, seen)
-        left_out = len(events) + len(watched_before)
-        base = self._get_base(user_id, row, used, n + left_out)
+        watched_movies = len(events) + earlier.total
+        base = self._get_base(user_id, row, used, n + watched_movies)
         movies, scores = self._add_related(*base, used) if used else (base[0], None)
         watched = {event.movie for event in events} | self._hidden
-        watched.update(watched_before)
-        chosen: list[int] = []
+        candidates: list[int] = []
         # Most often the best few are enough; they are all where too many of those were watched.
-        for count in (n + left_out + _MARGIN, len(movies)):
+        for count in (n + watched_movies + _MARGIN, len(movies)):
             ranked = _get_best(movies, scores, count)
             if len(seen):
                 ranked = ranked[seen.take(seen.searchsorted(ranked), mode="clip") != ranked]
-            chosen = [movie for movie in ranked.tolist() if movie not in watched][:n]
+            candidates = [movie for movie in ranked.tolist() if movie not in watched]
+            chosen, left_out = _leave_out(candidates, earlier, n)
             if len(chosen) == n:
-                return RankedMovies(chosen, used)
-        watched.update(chosen, seen.tolist())
+                return RankedMovies(chosen, used, left_out)
+        watched.update(candidates, seen.tolist())
         rest = (movie for movie in self._popular_numbers if movie not in watched)
-        return RankedMovies(chosen + list(islice(rest, n - len(chosen))), used)
+        candidates += islice(rest, n + earlier.total)
+        chosen, left_out = _leave_out(candidates, earlier, n)
+        return RankedMovies(chosen, used, left_out)
 
     def get_seen(self, user_id: int) -> Array:
         """Return the numbers of the movies that the user had watched or rated in training."""
@@ -277,6 +299,24 @@ def _get_best(movies: Array, scores: Array | None, count: int) -> Array:
         movies, scores = movies[chosen], scores[chosen]
     ranked: Array = movies[np.negative(scores).argsort(kind="stable")]
     return ranked
+
+
+def _leave_out(
+    candidates: list[int], earlier: EarlierMovies, n: int
+) -> tuple[list[int], list[int]]:
+    """Return the first `n` candidates that are no earlier movies, and the places of those."""
+    if not earlier.total:
+        return candidates[:n], []
+    chosen: list[int] = []
+    left_out: list[int] = []
+    for place, movie in enumerate(candidates):
+        if movie in earlier.movies or place in earlier.places:
+            left_out.append(place)
+            continue
+        chosen.append(movie)
+        if len(chosen) == n:
+            break
+    return chosen, left_out
 
 
 def _contains(numbers: Array, wanted: int) -> bool:

@@ -12,7 +12,12 @@ import numpy as np
 from app.model.artifact import Array, Artifact, open_artifact, verify_artifact
 from app.model.manifest import ArtifactError, Manifest
 from app.model.packed_events import EventPacker
-from app.model.recent_ranking import RankedMovies, RecentRanking
+from app.model.recent_ranking import (
+    NO_EARLIER_MOVIES,
+    EarlierMovies,
+    RankedMovies,
+    RecentRanking,
+)
 from app.movie_ids import lower_escapes
 from app.recent_events import RecentEvent
 
@@ -203,10 +208,10 @@ class RecommendationLists:
 
         Args:
             user_id: the user, known to the model or not.
-            events: the user's recent movies, newest first.
+            events: the user's recent movies, newest first. The first of them have an effect, as
+                many as a record holds; all of them are left out.
             now: time of the request, in seconds since 1970 as the events have it.
-            earlier: the user's other movies, which are left out without an effect; they are not
-                packed, so `remake` does not know them.
+            earlier: the user's other movies, which are left out without an effect.
 
         Returns:
             The recommendation, and the recent movies that had an effect; None where the list stays
@@ -221,9 +226,13 @@ class RecommendationLists:
             return None
         moment = round(now)
         rounded = self._packer.round(events, moment)
-        others = [movie for movie, _, _, _ in earlier]
+        others = NO_EARLIER_MOVIES
+        if earlier or len(events) > len(rounded):
+            numbers = [movie for movie, _, _, _ in chain(events[len(rounded) :], earlier)]
+            others = EarlierMovies(len(numbers), frozenset(numbers))
         ranked = ranking.rank(user_id, rounded, moment, self._length, others)
-        packed = self._packer.pack(rounded, moment, [movie for movie, _ in ranked.used])
+        used = [movie for movie, _ in ranked.used]
+        packed = self._packer.pack(rounded, moment, used, others.total, ranked.left_out)
         return self._to_recent(ranked, packed), ranked
 
     def remake(self, user_id: int, source: Source, recent_events: bytes) -> Recommendation:
@@ -236,8 +245,10 @@ class RecommendationLists:
             return self.get(user_id)
         if self.recent is None:
             raise ValueError("the model lacks the parts for recent events")
-        events, now, _ = self._packer.unpack(recent_events)
-        return self._to_recent(self.recent.rank(user_id, events, now, self._length), recent_events)
+        events, now, _, total, left_out = self._packer.unpack(recent_events)
+        earlier = EarlierMovies(total, places=frozenset(left_out))
+        ranked = self.recent.rank(user_id, events, now, self._length, earlier)
+        return self._to_recent(ranked, recent_events)
 
     def _to_recent(self, ranked: RankedMovies, packed: bytes) -> Recommendation:
         numbers = np.array(ranked.movies, self._dtype).tobytes()

@@ -173,7 +173,7 @@ def _describe_events(
     movies = len(catalogue_ids)
     packer = EventPacker(movies, movie_number_dtype(movies), (scale[0], scale[1]))
     try:
-        events, _, used = packer.unpack(packed)
+        events, _, used, _, _ = packer.unpack(packed)
     except ValueError:
         return None
     return [

@@ -32,9 +32,9 @@ def _head(result: Mapping[str, Any]) -> Iterator[str]:
         "Popular movies, EASE and the retrained model leave out all movies that were known to be "
         "watched. The service knows the last 16 of each user beside those in training: users of "
         "MovieLens rate hundreds of movies in an hour, and what is no longer known is recommended "
-        "again. It cannot know 50, since a record holds 17 at most; they are here to show "
-        "what that costs. The retrained model is fitted anew 20 times, and "
-        "its factors of a user are computed from all of the user's known events."
+        "again, unless `MARQUEE_RECENT_MOVIES` keeps more: at most 50. The retrained model is "
+        "fitted anew 20 times, and its factors of a user are computed from all of the user's "
+        "known events."
     )
     yield ""
     yield wrap(
