@@ -110,6 +110,7 @@ def test_a_deployment_brings_every_service_to_the_commit_and_changes_no_slot(
     assert get_changed(before, stack) == set()
 
 
+@soak_only
 def test_a_failed_migration_leaves_the_services_as_they_are(
     releases: Releases, developer: Path
 ) -> None:
@@ -131,6 +132,7 @@ def test_a_failed_migration_leaves_the_services_as_they_are(
     assert get_commit(stack, "shipper") == commit
 
 
+@soak_only
 def test_the_scheduler_is_replaced_after_a_retraining(releases: Releases, developer: Path) -> None:
     stack = releases.stack
     commit = push(developer)
