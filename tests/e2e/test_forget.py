@@ -69,7 +69,7 @@ def train_next_version() -> dict[str, Any]:
     result: dict[str, Any] = json.loads(
         docker(
             "run", "--rm", f"--volume={PROJECT}_store:/store:ro", "--tmpfs=/tmp:mode=1777",
-            "--workdir=/tmp", "--entrypoint=python", f"{PROJECT}:deployment", "-c", script,
+            "--env=HOME=/tmp", "--workdir=/tmp", "--entrypoint=python", f"{PROJECT}:deployment", "-c", script,
             timeout_seconds=300,
         )
     )  # fmt: skip
