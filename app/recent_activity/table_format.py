@@ -368,8 +368,8 @@ def merge_events(
     """Return the newest movies of a user, newest first; those of one time by movie id.
 
     The minutes themselves are not stored. A minute other than the one before counts as another
-    one, and there are never more than the highest minute allows: so the number is exact for whoever
-    watches in order, also when a movie is watched again from its beginning.
+    one, and there are never more than the highest minute allows: so the number is exact for
+    a user who watches in order, also when a movie is watched again from its beginning.
 
     Args:
         stored: the events of the entry.

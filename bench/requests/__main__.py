@@ -101,7 +101,7 @@ def _measure(
         )
     }
     ratios |= {
-        "peak, nobody with recent events / switched off": measure.ratio(
+        "peak, no user with recent events / switched off": measure.ratio(
             samples, "peak_rps", "marquee", "marquee-off"
         ).rounded(),
         "peak, everybody with eight recent movies / constant": measure.ratio(

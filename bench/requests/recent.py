@@ -1,4 +1,4 @@
-"""Files of recent activity for the servers: everybody has watched eight movies, or nobody asks."""
+"""Recent activity for the servers: each user has watched eight movies, or only others have."""
 
 import shutil
 from contextlib import closing
@@ -24,7 +24,7 @@ def make_files(model: Path, movies: int) -> dict[str, Path]:
     names = movie_ids(movies)
     return {
         "marquee-recent": _make_file(directory / "everybody", known, names),
-        "marquee": _make_file(directory / "nobody", unknown, names),
+        "marquee": _make_file(directory / "others", unknown, names),
     }
 
 

@@ -53,7 +53,7 @@ def targets(ratios: dict[str, Any]) -> list[tuple[str, str, str, bool]]:
         ("p99 at half of that peak, marquee / constant", "", False, 1.5),
         ("private memory of a second worker", " MB", False, 60),
         ("start to ready, marquee / constant", "", False, 1.5),
-        ("peak, nobody with recent events / switched off", "", True, 0.97),
+        ("peak, no user with recent events / switched off", "", True, 0.97),
         ("peak, everybody with eight recent movies / constant", "", True, 0.8),
         (
             "p99 at half of that peak, everybody with eight recent movies / constant",

@@ -10,7 +10,7 @@ main() {
     /opt/kafka/bin/kafka-storage.sh format --ignore-formatted --cluster-id bWFycXVlZS1kZW1vLWthZg \
         --config "$CONFIGURATION"
     local overrides=()
-    # Clients on the host are told to connect to the published port.
+    # Clients on the host connect to the published port.
     [[ -z ${HOST_PORT:-} ]] ||
         overrides=(--override "advertised.listeners=STACK://kafka:9092,HOST://127.0.0.1:$HOST_PORT")
     exec /opt/kafka/bin/kafka-server-start.sh "$CONFIGURATION" "${overrides[@]}"
