@@ -22,6 +22,7 @@ import numpy as np
 
 from app import logs
 from app.model.recommendation_lists import RecommendationLists
+from app.recent_events import KEPT_MOVIES
 from app.settings import read_settings
 from app.simulator import paired_evaluation
 from app.simulator.environment import Environment, EnvironmentSettings
@@ -78,7 +79,9 @@ def _simulate(*arguments: object) -> dict[str, Any]:
 def _compare(model: Path, log: Path, days: float) -> list[dict[str, Any]]:
     environment = Environment(EnvironmentSettings())
     lists = RecommendationLists.open(model, paired_evaluation.MAX_LIST_LENGTH)
-    events = read_recent_events(log, lists.movie_ids, (1, 5), _RETENTION_DAYS * DAY_SECONDS)
+    events = read_recent_events(
+        log, lists.movie_ids, (1, 5), KEPT_MOVIES, _RETENTION_DAYS * DAY_SECONDS
+    )
     index = [environment.movies.index[movie_id] for movie_id in lists.movie_ids]
     new = {
         user: {index[event.movie] for event in rows if event.movie >= 0}

@@ -5,10 +5,13 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
+from app.canary_analysis.checks import FAILED, PASSED, UNDECIDED, Check
 from app.canary_analysis.errors import AnalysisInputError, PrometheusError
 from app.canary_analysis.history import AnalysisDirectory
 from app.canary_analysis.limits import Limits, parse_limits
-from app.canary_analysis.report import Window, describe_decision
+from app.canary_analysis.report import Window, describe_check, describe_decision
 from app.canary_analysis.samples import Sample, SampleTable, parse_samples
 from app.canary_analysis.verdict import decide
 
@@ -222,20 +225,24 @@ def _without_prometheus(result: dict[str, Any], error: str) -> dict[str, Any]:
 def _judge_mean(value: float, limits: Limits, result: dict[str, Any]) -> dict[str, Any]:
     """Put the seed's check in front: the mean latency of the window, from Prometheus."""
     limit = limits.max_mean_seconds
-    outcome = "passed" if value < limit else "failed" if isfinite(value) else "undecided"
-    number = f"{value * 1000:.3g} ms" if isfinite(value) else "unknown"
-    sentence = f"mean latency in Prometheus {number}, must be below {limit * 1000:g} ms"
-    check: dict[str, Any] = {"name": "prometheus_mean_seconds", "kind": "fence", "unit": "seconds"}
-    check |= {"title": "mean latency in Prometheus", "outcome": outcome}
-    # The same keys as those of all other checks.
-    check |= {"stables": None, "interval": None, "interval_of": "value", "needed": None}
-    check |= {"aborted_at": None, "evidence": None}
-    check |= {"value": value if isfinite(value) else None, "limit": limit, "sentence": sentence}
-    result = result | {"checks": [check, *result["checks"]]}
-    if outcome == "passed" or result["verdict"] == "ABORT":
+    outcome = PASSED if value < limit else FAILED if isfinite(value) else UNDECIDED
+    check = Check(
+        "prometheus_mean_seconds",
+        "mean latency in Prometheus",
+        unit="seconds",
+        outcome=np.array(outcome),
+        value=np.array(value),
+        limit=np.array(limit),
+        limit_text=f"below {limit * 1000:g} ms",
+        kind="fence",
+    )
+    described = describe_check(check)
+    sentence = described["sentence"]
+    result = result | {"checks": [described, *result["checks"]]}
+    if outcome == PASSED or result["verdict"] == "ABORT":
         return result
     evidence = {c["name"]: c["outcome"] for c in result["checks"]}
-    if outcome == "failed" and evidence["requests"] == evidence["scraped_ratio"] == "passed":
+    if outcome == FAILED and evidence["requests"] == evidence["scraped_ratio"] == "passed":
         return result | {"verdict": "ABORT", "reason": sentence}
     reason = sentence if result["verdict"] == "PROMOTE" else f"{sentence}; {result['reason']}"
     return result | {"verdict": "INCONCLUSIVE", "reason": reason}

@@ -38,7 +38,7 @@ def describe_decision(decision: Decision, window: Window) -> dict[str, Any]:
         "verdict": verdict,
         "minute": minute,
         "reason": _explain(decision, verdict, window),
-        "checks": [_describe_check(check) for check in decision.checks],
+        "checks": [describe_check(check) for check in decision.checks],
     }
 
 
@@ -121,7 +121,8 @@ def _number(value: Any) -> float | None:
     return number if np.isfinite(number) else None
 
 
-def _describe_check(check: Check) -> dict[str, Any]:
+def describe_check(check: Check) -> dict[str, Any]:
+    """Return what is reported of a check of one release."""
     outcome = "shown" if check.kind == "shown" else "skipped"
     if check.outcome is not None:
         outcome = _OUTCOMES.get(int(check.outcome), "undecided")

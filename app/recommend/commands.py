@@ -106,7 +106,9 @@ def _choose_source(
     scale = (settings.rating_min, settings.rating_max)
     times = TimeLimits.from_settings(settings)
     retention_seconds = settings.recent_days * _DAY_SECONDS
-    events = read_recent_events(recent, lists.movie_ids, scale, retention_seconds, times)
+    events = read_recent_events(
+        recent, lists.movie_ids, scale, settings.recent_movies, retention_seconds, times
+    )
 
     def recommend_with_recent(user: int) -> Row:
         own = events.get(user)

@@ -22,7 +22,7 @@ from app.ingest.schemas import RATING_EVENTS, WATCH_EVENTS, WATCHES, conform
 from app.ingest.time_limits import TimeLimits
 from app.ingest.training_tables import is_parquet, read_ratings, read_text_ratings
 from app.recent_activity.log_events import event_times, to_stored_times
-from app.recent_events import KEPT_MOVIES, RecentEvent, newest_time, to_seconds
+from app.recent_events import RecentEvent, newest_time, to_seconds
 from app.training.interactions import Interactions, encode_interactions
 
 #: What follows the user in a line of the log, damaged lines aside.
@@ -53,11 +53,13 @@ class RecentEvents:
     Attributes:
         by_user: each user's movies, the newest first; those of one time by movie id.
         newest_time: time of the newest events, in seconds since 1970, as `marquee follow` has it.
+        kept_movies: number of a user's last movies that the service keeps.
         retention_seconds: age up to which the service keeps events.
     """
 
     by_user: dict[int, list[RecentEvent]]
     newest_time: float
+    kept_movies: int
     retention_seconds: float
 
     def get(self, user_id: int) -> UserEvents:
@@ -73,7 +75,7 @@ class RecentEvents:
         if newest < reference - self.retention_seconds:
             reference = newest
         min_time = reference - self.retention_seconds
-        kept = [event for event in events[:KEPT_MOVIES] if event.time >= min_time]
+        kept = [event for event in events[: self.kept_movies] if event.time >= min_time]
         return UserEvents(kept, events[len(kept) :], max(reference, newest))
 
 
@@ -81,6 +83,7 @@ def read_recent_events(
     path: Path,
     movie_ids: Sequence[str],
     scale: tuple[float, float],
+    kept_movies: int,
     retention_seconds: float,
     times: TimeLimits | None = None,
 ) -> RecentEvents:
@@ -93,6 +96,7 @@ def read_recent_events(
         path: the file; `-` for standard input.
         movie_ids: movie ids of the model; the index is the movie number.
         scale: lowest and highest rating.
+        kept_movies: number of a user's last movies that the service keeps.
         retention_seconds: age up to which the service keeps events.
         times: limits of the possible times; None: the default limits.
 
@@ -111,7 +115,7 @@ def read_recent_events(
                 events, seconds = _encode_ratings(ratings)
     newest = newest_time(seconds)
     now = time.time() if newest is None else newest
-    return RecentEvents(_group_by_user(events, movie_ids, now), now, retention_seconds)
+    return RecentEvents(_group_by_user(events, movie_ids, now), now, kept_movies, retention_seconds)
 
 
 def _encode_ratings(ratings: pl.DataFrame) -> tuple[Interactions, list[int]]:

@@ -13,7 +13,7 @@ from xdist.workermanage import WorkerController
 from tests.conftest import ROOT
 from tests.support.docker import docker
 from tests.support.releases import NotificationReceivers, Releases
-from tests.support.stack import PROJECT, Stack, find_missing_engine, find_used_port
+from tests.support.stack import MAIL_SETTINGS, PROJECT, Stack, find_missing_engine, find_used_port
 
 #: Measured values, printed at the end of the output.
 MEASUREMENTS = pytest.StashKey[list[str]]()
@@ -96,11 +96,12 @@ def stack(
 @pytest.fixture(scope="module")
 def demo(stack: Stack) -> Iterator[Stack]:
     """The stack with the profile `demo`, and an Alertmanager that sends mail to maildev."""
-    (stack.clone / ".env").write_text(
-        "MARQUEE_SMTP_HOST=maildev:1025\nMARQUEE_SMTP_TLS=false\n"
-        "MARQUEE_MAIL_FROM=marquee@localhost\nMARQUEE_MAIL_TO=team@localhost\n"
-        "MARQUEE_KAFKA_SERVERS=kafka:9092\n"
-        "MARQUEE_SIMULATOR_OPTIONS=--rate 20 --speed 60 --start 2026-10-31\n"
+    stack.write_settings(
+        {
+            **MAIL_SETTINGS,
+            "MARQUEE_KAFKA_SERVERS": "kafka:9092",
+            "MARQUEE_SIMULATOR_OPTIONS": "--rate 20 --speed 60 --start 2026-10-31",
+        }
     )
     stack.compose("--profile", "demo", "up", "-d", "--wait")
     stack.compose("restart", "alertmanager")

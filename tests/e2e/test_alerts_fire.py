@@ -4,7 +4,6 @@ Those of the slots are in test_alerts_of_slots.py, of full disks in test_full_di
 cannot be made in the stack within an hour have synthetic series in monitoring/prometheus/tests.
 """
 
-import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 
@@ -13,24 +12,17 @@ import pytest
 from tests.support.alerts import Cause, check_alerts, stopped
 from tests.support.soak import soak_only
 from tests.support.stack import Stack
-from tests.support.stream import send_lines
+from tests.support.stream import send_watches
 
 TOPIC = "movielog"
 pytestmark = [soak_only, pytest.mark.timeout(3500)]
-
-_unused_user_ids = itertools.count(2 * 10**9)
-
-
-def send_watches(n_users: int) -> None:
-    line = "2022-11-14T12:24,{},GET /data/m/whiplash+2014/42.mpg"
-    send_lines(TOPIC, (line.format(user) for user in itertools.islice(_unused_user_ids, n_users)))
 
 
 @contextmanager
 def deleted_messages(demo: Stack) -> Iterator[None]:
     """Delete messages of the topic while the collector is away."""
     with stopped(demo, "collector"):
-        send_watches(500)
+        send_watches(TOPIC, 500)
         script = (
             'echo \'{"partitions": [{"topic": "movielog", "partition": 0, "offset": -1}], '
             '"version": 1}\' > /tmp/offsets.json; /opt/kafka/bin/kafka-delete-records.sh '

@@ -65,13 +65,6 @@ def read_tables(stack: Stack) -> dict[str, list[str]]:
     return {name: stack.sql(query.format(columns, name))[0] for name, columns in COLUMNS.items()}
 
 
-def read_stats(stack: Stack) -> dict[str, Any]:
-    """The statistics of the event store."""
-    output = stack.compose("exec", "-T", "collector", "marquee", "data", "stats", "--json")
-    stats: dict[str, Any] = json.loads(output)
-    return stats
-
-
 @pytest.fixture
 def stack_with_kafka(stack: Stack) -> Iterator[Stack]:
     """The stack, to which the test adds a broker; it is removed afterwards."""
@@ -144,7 +137,7 @@ def test_an_empty_stack_is_restored_from_a_backup_and_continues(
     collect = ("exec", "-T", "collector", "marquee", "collect", "--file", "-")
     compose_with_pipes(stack, *collect, stdin="\n".join(watch_lines(10**7, 1000)).encode())
     wait_until_shipped()
-    rows, store = read_tables(stack), read_stats(stack)
+    rows, store = read_tables(stack), stack.read_store_statistics()
     archive = tmp_path / "all.tar.gz"
     started = time.monotonic()
     backup = ("run", "--rm", "-T", "archive", "backup", "-")
@@ -157,13 +150,11 @@ def test_an_empty_stack_is_restored_from_a_backup_and_continues(
 
     stack.compose("down", "--volumes", "--timeout", "5")
     # The new stack's collector has a broker: it creates a store of its own before the restore.
-    (stack.clone / ".env").write_text(
-        f"MARQUEE_KAFKA_SERVERS=kafka:9092\nMARQUEE_KAFKA_TOPIC={TOPIC}\n"
-    )
+    stack.write_settings({"MARQUEE_KAFKA_SERVERS": "kafka:9092", "MARQUEE_KAFKA_TOPIC": TOPIC})
     services = stack.compose("config", "--services").split()
     stack.compose("--profile", "demo", "up", "-d", "--wait", *services, "kafka")
     assert stack.sql("select count(*) from reccom") == [["0"]]
-    eventually(lambda: read_stats(stack)["pairs"] == 0, 60, "an empty store", 0.5)
+    eventually(lambda: stack.read_store_statistics()["pairs"] == 0, 60, "an empty store", 0.5)
     restore = ("run", "--rm", "-T", "archive", "restore-backup", "-")
     with archive.open("rb") as source, pytest.raises(AssertionError, match="being written by"):
         compose_with_pipes(stack, *restore, stdin=source)
@@ -176,7 +167,7 @@ def test_an_empty_stack_is_restored_from_a_backup_and_continues(
     stack.compose("start", "collector")
 
     assert read_tables(stack) == rows
-    assert read_stats(stack) == store
+    assert stack.read_store_statistics() == store
     for response in responses:
         request_id = response.headers["X-Request-Id"]
         traced = requests.get(f"{SHIPPER_URL}/trace/{request_id}", timeout=3).json()["records"]
@@ -188,7 +179,7 @@ def test_an_empty_stack_is_restored_from_a_backup_and_continues(
 
     send_lines(TOPIC, watch_lines(2 * 10**7, 500))
     wait_until_collected(TOPIC)
-    assert read_stats(stack)["pairs"] == store["pairs"] + 500
+    assert stack.read_store_statistics()["pairs"] == store["pairs"] + 500
     newer = requests.get(f"{URL}/recommend/42", timeout=0.6).headers["X-Request-Id"]
     wait_until_shipped()
     assert requests.get(f"{SHIPPER_URL}/trace/{newer}", timeout=3).status_code == 200

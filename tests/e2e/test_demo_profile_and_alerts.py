@@ -1,6 +1,5 @@
 """The compose profile `demo`: simulated users, Kafka and mail; alerts are delivered by mail."""
 
-import itertools
 import json
 import smtplib
 import subprocess
@@ -15,7 +14,12 @@ from tests.e2e.conftest import DEMO_SERVICES
 from tests.support.docker import docker
 from tests.support.shipper import wait_until_shipped
 from tests.support.stack import ALERTMANAGER, MAILDEV, PORTS, PROJECT, URL, Stack
-from tests.support.stream import send_lines, wait_until_collected
+from tests.support.stream import (
+    send_lines,
+    send_watches,
+    unused_user_ids,
+    wait_until_collected,
+)
 from tests.support.waiting import eventually
 
 TOPIC = "movielog"
@@ -75,23 +79,23 @@ def test_the_metadata_api_responds_inside_the_stack(demo: Stack) -> None:
 def test_no_line_is_lost_when_the_collector_is_stopped_or_killed(demo: Stack) -> None:
     demo.compose("stop", "simulator")
     wait_until_collected(TOPIC)
-    before = count_pairs(demo)
+    before = demo.read_store_statistics()["pairs"]
     demo.compose("stop", "collector")
-    send_watches(2000)
+    send_watches(TOPIC, 2000)
     demo.compose("start", "collector")
     wait_until_collected(TOPIC)
-    assert count_pairs(demo) == before + 2000
-    send_watches(1000)
+    assert demo.read_store_statistics()["pairs"] == before + 2000
+    send_watches(TOPIC, 1000)
     demo.compose("kill", "--signal=SIGKILL", "collector")
-    send_watches(1000)
+    send_watches(TOPIC, 1000)
     demo.compose("up", "-d", "collector")
     wait_until_collected(TOPIC)
-    assert count_pairs(demo) == before + 4000
+    assert demo.read_store_statistics()["pairs"] == before + 4000
 
 
 def test_a_line_in_kafka_changes_the_next_answer(demo: Stack) -> None:
     """The line is newer than the sample's events, on which the model was trained."""
-    user = next(_unused_user_ids)
+    user = next(unused_user_ids)
 
     def ask() -> requests.Response:
         return requests.get(f"{URL}/recommend/{user}", timeout=2)
@@ -113,22 +117,6 @@ def test_a_line_in_kafka_changes_the_next_answer(demo: Stack) -> None:
     assert ask().headers["X-Recommendation-Source"] == "recent"
     demo.compose("up", "-d", "--wait", "recent")
     assert demo.query_value("sum(marquee_recent_unused_total{reason='damaged'})") == 0
-
-
-_unused_user_ids = itertools.count(10**9)
-
-
-def send_watches(n_users: int) -> None:
-    """Send one watched minute of each of so many new users."""
-    line = "2022-11-14T12:24,{},GET /data/m/whiplash+2014/42.mpg"
-    send_lines(TOPIC, (line.format(user) for user in itertools.islice(_unused_user_ids, n_users)))
-
-
-def count_pairs(demo: Stack) -> int:
-    """Return the pairs of user and movie in the collector's store."""
-    output = demo.compose("exec", "-T", "collector", "marquee", "data", "stats", "--json")
-    pairs: int = json.loads(output)["pairs"]
-    return pairs
 
 
 def test_maildev_shows_a_mail_on_its_page(demo: Stack) -> None:

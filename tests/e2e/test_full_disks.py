@@ -7,7 +7,6 @@ in test_interrupted_release.py, the workspace while a version is built in
 tests/unit/auto_deployment/test_auto_deploy.py.
 """
 
-import itertools
 import json
 import subprocess
 import time
@@ -22,8 +21,8 @@ from tests.support.docker import docker
 from tests.support.load import assert_available, attack
 from tests.support.shipper import count_spooled_records
 from tests.support.soak import soak_only
-from tests.support.stack import PROJECT, URL, Stack
-from tests.support.stream import send_lines, wait_until_collected
+from tests.support.stack import MAIL_SETTINGS, PROJECT, URL, Stack
+from tests.support.stream import send_watches, wait_until_collected
 from tests.support.waiting import eventually
 
 TOPIC = "disks"
@@ -53,8 +52,6 @@ while True:
             pass  # another process was faster
     time.sleep(0.2)
 """
-_unused_user_ids = itertools.count(3 * 10**9)
-
 pytestmark = [soak_only, pytest.mark.timeout(2400)]
 
 
@@ -99,15 +96,13 @@ def small_disks(stack: Stack) -> Iterator[Stack]:
     volumes = {name: {"driver_opts": found} for name, found in options.items()}
     stack.compose("down", "--volumes", "--timeout", "5")
     override.write_text(json.dumps({"volumes": volumes}))
-    (stack.clone / ".env").write_text(
-        "MARQUEE_SMTP_HOST=maildev:1025\nMARQUEE_SMTP_TLS=false\n"
-        "MARQUEE_MAIL_FROM=marquee@localhost\nMARQUEE_MAIL_TO=team@localhost\n"
-        f"MARQUEE_KAFKA_SERVERS=kafka:9092\nMARQUEE_KAFKA_TOPIC={TOPIC}\n"
+    stack.write_settings(
+        {**MAIL_SETTINGS, "MARQUEE_KAFKA_SERVERS": "kafka:9092", "MARQUEE_KAFKA_TOPIC": TOPIC}
     )
     services = stack.compose("config", "--services").split()
     try:
         stack.compose("--profile", "demo", "up", "-d", "--wait", *services, "kafka", "maildev")
-        send_watches(100)
+        send_watches(TOPIC, 100)
         wait_until_collected(TOPIC)
         for volume in VOLUMES:
             start_filling(volume, 0 if volume == "store" else 0.08)
@@ -130,17 +125,6 @@ def empty_table(small_disks: Stack) -> None:
     small_disks.sql("truncate reccom")
 
 
-def send_watches(n_users: int) -> None:
-    line = "2022-11-14T12:24,{},GET /data/m/whiplash+2014/42.mpg"
-    send_lines(TOPIC, (line.format(user) for user in itertools.islice(_unused_user_ids, n_users)))
-
-
-def count_pairs(stack: Stack) -> int:
-    output = stack.compose("exec", "-T", "collector", "marquee", "data", "stats", "--json")
-    pairs: int = json.loads(output)["pairs"]
-    return pairs
-
-
 def run_under_load(during: Callable[[], object]) -> Delivered:
     """Run something at 200 requests a second, of which none may fail."""
     delivered = Delivered()
@@ -156,7 +140,7 @@ def test_alerts_by_mail_name_the_full_disks_and_the_store_loses_no_line(
     expected = {f"DiskFilling {name}": f"the disk of the volume {name} " for name in VOLUMES}
     expected["CollectorNotCommitting"] = "the last commit to the store was"
     with full("store"):
-        send_watches(50_000)
+        send_watches(TOPIC, 50_000)
         logs = ("logs", "--no-color", "collector")
         eventually(
             lambda: "No space left" in stack.compose(*logs), 300, "a log line of the collector", 2
@@ -166,7 +150,7 @@ def test_alerts_by_mail_name_the_full_disks_and_the_store_loses_no_line(
         ["CollectorNotCommitting"], lambda name: name not in stack.firing_alerts(), 900
     )
     wait_until_collected(TOPIC, 600)
-    assert count_pairs(stack) == 50_100
+    assert stack.read_store_statistics()["pairs"] == 50_100
     for name, seconds in mailed.items():
         record_measurement(f"full disks: mail about {name} after {seconds:.0f} s")
     record_measurement(f"full store: resolved after {resolved['CollectorNotCommitting']:.0f} s")

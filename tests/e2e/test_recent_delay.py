@@ -31,9 +31,7 @@ _users = itertools.count(700_000_000)
 @pytest.fixture(scope="module")
 def producer(stack: Stack) -> Iterator[KafkaProducer]:
     """The stack with Kafka, and a producer."""
-    (stack.clone / ".env").write_text(
-        f"MARQUEE_KAFKA_SERVERS=kafka:9092\nMARQUEE_KAFKA_TOPIC={TOPIC}\n"
-    )
+    stack.write_settings({"MARQUEE_KAFKA_SERVERS": "kafka:9092", "MARQUEE_KAFKA_TOPIC": TOPIC})
     stack.compose("--profile", "demo", "up", "-d", "--wait", "kafka", "collector", "recent")
     with closing(KafkaProducer(bootstrap_servers=BROKER, linger_ms=5)) as found:
         yield found

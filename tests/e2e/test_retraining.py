@@ -14,18 +14,12 @@ from tests.support.load import assert_available
 from tests.support.releases import Releases, run_under_load
 from tests.support.retraining import USERS, create_log, git
 from tests.support.shipper import wait_until_shipped
-from tests.support.stack import MAILDEV, URL, Stack
+from tests.support.stack import MAIL_SETTINGS, MAILDEV, URL, Stack
 from tests.support.stream import send_lines, wait_until_collected
 from tests.support.waiting import eventually
 
 TOPIC = "retraining"
 SERVICES = ("kafka", "maildev", "collector", "scheduler")
-MAIL_SETTINGS = {
-    "MARQUEE_SMTP_HOST": "maildev:1025",
-    "MARQUEE_SMTP_TLS": "false",
-    "MARQUEE_MAIL_FROM": "marquee@localhost",
-    "MARQUEE_MAIL_TO": "team@localhost",
-}
 
 pytestmark = pytest.mark.timeout(900)
 

@@ -135,8 +135,7 @@ def build_version(deployment: Deployment, first_day: int, days: int) -> int:
 
 def count_events(stack: Stack) -> dict[str, int]:
     """Return how much is in the event store, and where the collector will continue."""
-    output = stack.compose("exec", "-T", "collector", "marquee", "data", "stats", "--json")
-    statistics = json.loads(output)
+    statistics = stack.read_store_statistics()
     return {name: statistics[name] for name in ("pairs", "ratings", "minutes", "users", "offsets")}
 
 

@@ -23,11 +23,11 @@ from app.locks import exclusive_lock
 from app.model.artifact import ModelMetadata, write_manifest
 from app.model.manifest import Manifest, read_manifest
 from tests.conftest import ROOT
+from tests.support.faulty import FAULTY
 from tests.support.load import CLIENT_TIMEOUT_SECONDS, Result, attack
 from tests.support.mailbox import Mailbox
 from tests.support.stack import PROJECT, SLOTS, URL, Stack
 
-FAULTY = ROOT / "tests" / "e2e" / "faulty"
 #: Build section that adds a layer with a fault on top of the image of the commit before.
 FAULTY_BUILD = '{{context: "{context}", network: host, args: {{BASE: "{base}", FAULT: "{fault}"}}}}'
 SLOT_BUILD = "x-slot: &slot\n  <<: *hardened\n  build: "

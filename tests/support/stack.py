@@ -7,13 +7,14 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import requests
 
+from app.settings import StackSettings
 from tests.conftest import ROOT
 from tests.support.docker import docker
 from tests.support.waiting import eventually
@@ -22,23 +23,23 @@ from tests.support.waiting import eventually
 NUMBER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 PROJECT = f"marquee-e2e-{NUMBER}"
 #: Settings of the stack's published ports.
-PORTS = {
-    name: default + 10 * NUMBER
-    for name, default in {
-        "MARQUEE_PORT": 8082,
-        "MARQUEE_SHIPPER_PORT": 8083,
-        "MARQUEE_PROMETHEUS_PORT": 9090,
-        "MARQUEE_ALERTMANAGER_PORT": 9093,
-        "MARQUEE_KAFKA_PORT": 9094,
-        "MARQUEE_MAILDEV_PORT": 1080,
-        "MARQUEE_MAILDEV_SMTP_PORT": 1025,
-    }.items()
+PORTS: dict[str, int] = {
+    f"MARQUEE_{name}".upper(): field.default + 10 * NUMBER
+    for name, field in StackSettings.model_fields.items()
+    if name.endswith("port")
 }
 URL = f"http://127.0.0.1:{PORTS['MARQUEE_PORT']}"
 SHIPPER_URL = f"http://127.0.0.1:{PORTS['MARQUEE_SHIPPER_PORT']}"
 PROMETHEUS = f"http://127.0.0.1:{PORTS['MARQUEE_PROMETHEUS_PORT']}"
 ALERTMANAGER = f"http://127.0.0.1:{PORTS['MARQUEE_ALERTMANAGER_PORT']}"
 MAILDEV = f"http://127.0.0.1:{PORTS['MARQUEE_MAILDEV_PORT']}"
+#: With which containers send mail to maildev.
+MAIL_SETTINGS = {
+    "MARQUEE_SMTP_HOST": "maildev:1025",
+    "MARQUEE_SMTP_TLS": "false",
+    "MARQUEE_MAIL_FROM": "marquee@localhost",
+    "MARQUEE_MAIL_TO": "team@localhost",
+}
 SLOTS = ("stable-1", "stable-2", "canary")
 T = TypeVar("T")
 #: How long the replacement of a container may take.
@@ -120,6 +121,17 @@ class Stack:
             return bool(self.sql("select 1"))
         except AssertionError:
             return False
+
+    def read_store_statistics(self) -> dict[str, Any]:
+        """Return what `marquee data stats` prints of the event store."""
+        output = self.compose("exec", "-T", "collector", "marquee", "data", "stats", "--json")
+        statistics: dict[str, Any] = json.loads(output)
+        return statistics
+
+    def write_settings(self, settings: Mapping[str, str]) -> None:
+        """Write the clone's `.env`."""
+        text = "".join(f"{name}={value}\n" for name, value in settings.items())
+        (self.clone / ".env").write_text(text)
 
     def services(self) -> dict[str, dict[str, Any]]:
         """Return every container of the project by service, exited ones included."""

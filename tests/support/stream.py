@@ -1,5 +1,6 @@
 """The stack's Kafka broker: send lines, and wait until the collector has stored them."""
 
+import itertools
 from collections.abc import Iterable
 from contextlib import closing
 
@@ -13,12 +14,22 @@ from tests.support.waiting import eventually
 BROKER = f"127.0.0.1:{PORTS['MARQUEE_KAFKA_PORT']}"
 
 
+#: Users of whom nothing has been sent yet.
+unused_user_ids = itertools.count(10**9)
+
+
 def send_lines(topic: str, lines: Iterable[str]) -> None:
     """Send lines to a topic; return when the broker has confirmed them."""
     with KafkaProducer(bootstrap_servers=BROKER) as producer:
         for line in lines:
             producer.send(topic, line.encode())
         producer.flush()
+
+
+def send_watches(topic: str, n_users: int) -> None:
+    """Send one watched minute of each of so many new users."""
+    line = "2022-11-14T12:24,{},GET /data/m/whiplash+2014/42.mpg"
+    send_lines(topic, (line.format(user) for user in itertools.islice(unused_user_ids, n_users)))
 
 
 def wait_until_collected(topic: str, timeout_seconds: float = 120) -> None:

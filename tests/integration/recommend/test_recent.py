@@ -104,9 +104,11 @@ def test_json_names_the_movies_that_had_an_effect(model: Path, tmp_path: Path) -
     assert rows[42]["recent"] == []
 
 
+@pytest.mark.parametrize("kept", [16, 3])
 def test_only_the_last_movies_have_an_effect_but_no_watched_movie_is_recommended(
-    model: Path, tmp_path: Path
+    model: Path, tmp_path: Path, kept: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("MARQUEE_RECENT_MOVIES", str(kept))
     log = tmp_path / "events.log"
     lines = [f"2026-05-02T00:{m:02}:00,43,GET /rate/{MOVIES[m]}=5" for m in range(20, 40)]
     log.write_text("\n".join(lines))
@@ -114,7 +116,7 @@ def test_only_the_last_movies_have_an_effect_but_no_watched_movie_is_recommended
     row = json.loads(out)
     assert code == 0
     assert sorted(row["movie_ids"]) == sorted(MOVIES[:20] + MOVIES[40:])
-    assert [used["movie_id"] for used in row["recent"]] == MOVIES[39:23:-1]
+    assert [used["movie_id"] for used in row["recent"]] == MOVIES[39 : 39 - kept : -1]
 
 
 def test_no_watched_movie_is_recommended_after_movies_that_the_model_does_not_have(
