@@ -5,7 +5,8 @@
 The models are trained on the oldest 75 % of the events; every later event is to be found among 20
 recommended movies. Compared are today's lists, popular movies and EASE with all of a user's earlier
 events, and the whole model retrained with them. --tables: prepared tables of a log on which nothing
-was tuned, such as that of a simulation. Writes docs/benchmarks-replay.md and docs/replay.png unless
+was tuned, such as that of a simulation
+(the page has the commands). Writes docs/benchmarks-replay.md and docs/replay.png unless
 --quick, which measures fewer events.
 """
 

@@ -7,6 +7,11 @@ from typing import Any
 from bench.training.page import wrap
 
 _NAMES = {"ml-latest-small": "MovieLens `ml-latest-small`", "simulated": "A simulated log"}
+_COMMANDS = """\
+marquee simulate --days 40 --rate 0.04 --start 2026-10-01 --out simulated.log
+marquee collect --file simulated.log --store store
+marquee prepare --store store --out DIR
+"""
 
 
 def replay_page(result: Mapping[str, Any]) -> str:
@@ -54,6 +59,8 @@ def _section(name: str, measured: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     yield f"## {_NAMES[name]}"
     yield ""
+    if name == "simulated":
+        yield f"```\n{_COMMANDS}```\n"
     counts = " and ".join(f"{lags[index]['events']:,}" for index in (0, 1))
     yield wrap(
         f"{data['users']:,} users, {data['movies']:,} movies, {data['pairs']:,} pairs of both. Of "
