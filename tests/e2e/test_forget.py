@@ -3,6 +3,7 @@
 import gzip
 import json
 import subprocess
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -15,9 +16,12 @@ from tests.support.stack import PROJECT, URL, Stack
 
 USER, OTHER = 7_654_321_098, 7_654_321_099
 LINES = """\
-2022-11-14T12:24,{0},GET /data/m/whiplash+2014/42.mpg
-2022-11-14T12:26,{0},GET /rate/whiplash+2014=5
+{0:%Y-%m-%dT%H}:24,{1},GET /data/m/whiplash+2014/42.mpg
+{0:%Y-%m-%dT%H}:26,{1},GET /rate/whiplash+2014=5
 """
+#: When the user watches: for the event store as other users do, for the recent activity, which
+#: leaves out what is old, an hour ago.
+STORE_TIME = datetime(2022, 11, 14, 12)
 #: Files with the id of a user, as text or as a number of eight bytes, below /volumes. What is left
 #: in the files of the database after rows were deleted is free space (docs/personal-data.md).
 SEARCH = """
@@ -54,8 +58,9 @@ def send_lines(stack: Stack, service: str, command: str, lines: str) -> None:
 
 def collect(stack: Stack, user: int) -> None:
     """Add the user's lines to the store, and to the recent activity."""
-    for service, command in (("collector", "collect"), ("recent", "follow")):
-        send_lines(stack, service, command, LINES.format(user))
+    send_lines(stack, "collector", "collect", LINES.format(STORE_TIME, user))
+    hour_ago = datetime.now(UTC) - timedelta(hours=1)
+    send_lines(stack, "recent", "follow", LINES.format(hour_ago, user))
 
 
 def search_volumes(user: int) -> list[str]:

@@ -109,7 +109,7 @@ def test_a_restart_of_the_scheduler_starts_no_run(deployment: Deployment, versio
     stack = deployment.stack
     with (stack.clone / ".env").open("a") as file:
         file.write(f"MARQUEE_GIT_REMOTE={ORIGIN}\n")
-    stack.compose("up", "-d", "scheduler")
+    stack.compose("up", "-d", "--wait", "scheduler")  # before it is healthy, SIGTERM kills it
     eventually(lambda: metric(stack, "version") == version, 60, "Prometheus has the version")
     runs = count_runs(stack)
     stack.compose("stop", "--timeout", "30", "scheduler")
@@ -129,7 +129,7 @@ def test_a_restart_of_the_scheduler_starts_no_run(deployment: Deployment, versio
 def test_processes_whose_parent_has_ended_are_reaped(deployment: Deployment) -> None:
     """Without an init they stay as zombies: PID 1 would be the scheduler, which does not wait."""
     stack = deployment.stack
-    stack.compose("up", "-d", "scheduler")
+    stack.compose("up", "-d", "--wait", "scheduler")  # before it is healthy, SIGTERM kills it
     in_scheduler = ("exec", "-T", "scheduler", "sh", "-c")
     for _ in range(3):
         stack.compose(*in_scheduler, "sleep 0.1 & exec true")
