@@ -10,6 +10,7 @@ from typing import Any
 
 from app.canary_analysis.errors import AnalysisInputError
 from app.canary_analysis.limits import Limits
+from app.text_files import TextError, parse_json
 
 #: Probability with which the number of answers that is needed tells a difference from none.
 _POWER = 0.8
@@ -87,8 +88,24 @@ def judge_quality(found: QualityDifference, limits: Limits) -> QualityJudgement:
     return QualityJudgement(outcome, lower, upper, limit, needed)
 
 
+def read_difference(data: bytes, version: str | None = None) -> QualityDifference:
+    """Read the output of `marquee quality --json` from a file.
+
+    Args:
+        data: content of the file.
+        version: of the canary; None: not checked.
+
+    Raises:
+        AnalysisInputError: it is none, or is about another version than the canary's.
+    """
+    try:
+        return parse_difference(parse_json(data), version)
+    except TextError as error:
+        raise AnalysisInputError(f"quality: {error}") from error
+
+
 def parse_difference(content: Any, version: str | None = None) -> QualityDifference:
-    """Read the difference from the output of `marquee quality --json`.
+    """Read the difference from the object that `marquee quality --json` prints.
 
     Raises:
         AnalysisInputError: it is none, or is about another version than the canary's.

@@ -35,7 +35,11 @@ class _ModelOption(click.ParamType[tuple[int, Path]]):
     " --start 2026-11-26T12:00 --model 8=model --model 7=/tmp/model-7 --save --json"
 )
 @click.option("--candidate", type=click.IntRange(0), help="Version that is compared.")
-@click.option("--production", type=click.IntRange(0), help="Version that it is compared with.")
+@click.option(
+    "--production",
+    type=click.IntRange(0),
+    help="Version that it is compared with. [default: the one with the most answers]",
+)
 @click.option(
     "--days",
     type=click.FloatRange(0.01, 3650),
@@ -94,15 +98,15 @@ def quality(
     from app.quality.measure import Period, Versions, measure_quality
     from app.quality.results import format_quality, save_quality
 
-    if (candidate is None) != (production is None) or (
-        candidate is not None and candidate == production
-    ):
-        raise click.UsageError("give both --candidate and --production, which differ, or neither")
+    if candidate is None and production is not None:
+        raise click.UsageError("--production needs --candidate")
+    if candidate is not None and candidate == production:
+        raise click.UsageError("--candidate and --production are the same version")
     end = end or datetime.now(UTC).replace(tzinfo=None)
     start = start or end - timedelta(seconds=days * _DAY_SECONDS)
     if start >= end:
         raise click.UsageError("--start must be before the end")
-    versions = None if candidate is None or production is None else Versions(candidate, production)
+    versions = Versions(candidate, production)
     period = Period(start, end, timedelta(seconds=past))
     with explain_errors(), translate_errors():
         engine = connect(settings)

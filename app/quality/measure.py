@@ -41,22 +41,43 @@ class Period:
 
 @dataclass(frozen=True)
 class Versions:
-    """The versions that are compared."""
+    """The versions that are compared; None: chosen by the number of answers.
 
-    candidate: int
-    production: int
+    Without either, they are the two with the most answers, of which the newer one is the candidate.
+    """
 
-    @property
-    def pair(self) -> tuple[int, int]:
-        """Candidate and production."""
-        return self.candidate, self.production
+    candidate: int | None = None
+    production: int | None = None
+
+    def choose(self, answers: pl.DataFrame) -> tuple[int, int]:
+        """Return candidate and production.
+
+        Raises:
+            QualityError: the answers are not of two versions.
+        """
+        found = answers["version"].value_counts(sort=True)["version"].to_list()
+        if self.candidate is not None:
+            others = [version for version in found if version != self.candidate]
+            production = self.production if self.production is not None else next(iter(others), -1)
+            pair = [self.candidate, production]
+        else:
+            pair = sorted(found[: len(_SIDES)], reverse=True)
+        if missing := sorted(set(pair) - set(found)) or pair * (len(pair) < len(_SIDES)):
+            answered = ", ".join(map(str, sorted(found))) or "none"
+            asked = (
+                f"version {missing[0]} has no answer; " if missing[0] not in (-1, *found) else ""
+            )
+            raise QualityError(
+                f"{asked}answers of two versions are needed; in this time answered: {answered}"
+            )
+        return pair[0], pair[1]
 
 
 def measure_quality(
     settings: Settings,
     engine: sa.Engine,
     period: Period,
-    versions: Versions | None = None,
+    versions: Versions,
     models: dict[int, Path] | None = None,
 ) -> dict[str, Any]:
     """Compute what `marquee quality --json` prints.
@@ -65,7 +86,7 @@ def measure_quality(
         settings: of the store and the log's time zone.
         engine: of the database of provenance.
         period: of the answers.
-        versions: None: the two with the most answers, of which the newer one is the candidate.
+        versions: which are compared.
         models: directories of the versions' models, to make the lists of the other one; without
             them the placebo is unknown.
 
@@ -75,11 +96,11 @@ def measure_quality(
     numbers = MovieNumbers()
     recorded = AnswerReader(engine, numbers).read(period.start - period.past, period.end)
     compared = pl.col("time") >= period.start
-    versions = versions or _choose_versions(recorded.filter(compared))
-    is_compared = compared & pl.col("version").is_in(versions.pair)
+    pair = versions.choose(recorded.filter(compared))
+    is_compared = compared & pl.col("version").is_in(pair)
     other = OtherLists(engine, models or {}, numbers)
     now = recorded.filter(is_compared)
-    now = now.with_columns(other.make(now, versions.pair))
+    now = now.with_columns(other.make(now, pair))
     before = recorded.filter(pl.col("time") < period.start)
     answers = pl.concat([before, now], how="diagonal").with_columns(
         unlisted=pl.col("other").list.set_difference("listed")
@@ -89,10 +110,10 @@ def measure_quality(
         if newest is None:
             raise QualityError("the store has no watches")
         credited, unaided = _credit(settings, snapshot, answers, numbers)
-    measured = _Measured(answers, credited, unaided, period, versions)
+    measured = _Measured(answers, credited, unaided, period, pair)
     return {
-        "candidate": versions.candidate,
-        "production": versions.production,
+        "candidate": pair[0],
+        "production": pair[1],
         "start": period.start.isoformat(),
         "end": period.end.isoformat(),
         "watches_until": newest.isoformat(),
@@ -100,15 +121,6 @@ def measure_quality(
             name: measured.describe(horizon, newest) for name, horizon in HORIZONS.items()
         },
     }
-
-
-def _choose_versions(answers: pl.DataFrame) -> Versions:
-    counted = answers["version"].value_counts(sort=True, name="answers")
-    if counted.height < len(_SIDES):
-        found = ", ".join(str(number) for number in counted["version"]) or "none"
-        raise QualityError(f"answers of two versions are needed; in this time answered: {found}")
-    first, second = sorted(counted["version"][: len(_SIDES)].to_list())
-    return Versions(second, first)
 
 
 def _credit(
@@ -142,7 +154,7 @@ class _Measured:
     credited: pl.DataFrame
     unaided: pl.DataFrame
     period: Period
-    versions: Versions
+    pair: tuple[int, int]
 
     def describe(self, horizon: timedelta, newest: datetime) -> dict[str, Any]:
         """Describe one horizon: answers that are younger than it are left out."""
@@ -159,10 +171,10 @@ class _Measured:
         compared = valued.filter(pl.col("time") >= self.period.start)
         by_side = {
             side: compared.filter(pl.col("version") == version)
-            for side, version in zip(_SIDES, self.versions.pair, strict=True)
+            for side, version in zip(_SIDES, self.pair, strict=True)
         }
         if missing := [side for side, rows in by_side.items() if rows.is_empty()]:
-            version = getattr(self.versions, missing[0])
+            version = self.pair[_SIDES.index(missing[0])]
             raise QualityError(f"version {version} has no answer that is older than {horizon}")
         past = valued.filter(pl.col("time") < self.period.start)
         return {
@@ -171,7 +183,7 @@ class _Measured:
             },
             **{
                 value: _describe_difference(
-                    compare(_to_outcomes(compared, past, value, self.versions.candidate))
+                    compare(_to_outcomes(compared, past, value, self.pair[0]))
                 )
                 for value in ("takes", "minutes")
             },

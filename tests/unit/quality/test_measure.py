@@ -66,6 +66,12 @@ def test_watches_are_credited_within_1_and_24_hours(data: QualityData) -> None:
     assert found["judgement"]["outcome"] == "undecided"
 
 
+def test_the_candidate_may_be_the_older_version(data: QualityData) -> None:
+    fill(data)
+    found = measure(data, "--candidate", 7)
+    assert (found["candidate"], found["production"]) == (7, 8)
+
+
 def test_answers_younger_than_the_horizon_are_left_out(data: QualityData) -> None:
     fill(data)
     data.answer(8, 42, 47.5 * HOUR)
@@ -146,8 +152,8 @@ def test_the_table_for_people_names_both_versions(data: QualityData) -> None:
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        (["--candidate", "8"], 2, "give both"),
-        (["--candidate", "8", "--production", "8"], 2, "which differ"),
+        (["--production", "8"], 2, "--production needs --candidate"),
+        (["--candidate", "8", "--production", "8"], 2, "the same version"),
         (["--end", "2023-01-01"], 2, "--start must be before"),
         (["--model", "model"], 2, "is not VERSION=DIRECTORY"),
         (["--candidate", "9", "--production", "7"], 1, "version 9 has no answer"),
