@@ -44,6 +44,8 @@ SECTIONS = {
     },
     "Measure what versions are worth": {
         "quality": "app.quality.commands",
+        "export": "app.telemetry.commands",
+        "query": "app.telemetry.commands",
     },
     "Remove a user": {
         "forget": "app.forget.commands",
@@ -81,6 +83,7 @@ _NEEDS = {
     "app.recent_activity": ("deployment", "deployment"),
     "app.auto_deployment": ("deployment", "deployment"),
     "app.quality": ("deployment", "deployment"),
+    "app.telemetry": ("deployment", "deployment"),
     "app.forget": ("deployment", "deployment"),
     "app.notifications": ("deployment", "deployment"),
     "app.canary_analysis": ("deployment", "training"),
