@@ -25,6 +25,8 @@ BENCHES: dict[str, tuple[list[str], list[str]]] = {
     "requests": ([], ["--quick"]),
     "requests_stack": ([], ["--quick"]),
     "provenance": (["--rows", "100000"], ["--quick"]),
+    "quality_errors": (["--releases", "100"], ["--releases", "20"]),
+    "telemetry": ([], ["--quick"]),
     "training.quality": (["--quick"], ["--quick"]),
     "training.replay": (["--quick"], ["--quick"]),
     "training.scale": (["--quick"], ["--quick"]),

@@ -63,6 +63,13 @@ class _ModelOption(click.ParamType[tuple[int, Path]]):
     multiple=True,
     help="Model of a version, to make the lists that it would have answered. Twice for both.",
 )
+@click.option(
+    "--fetch",
+    "cache",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIRECTORY",
+    help="Fetch both models from the repository of versions into this directory, which keeps 4.",
+)
 @click.option("--save", is_flag=True, help="Insert the result into the database.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
@@ -75,6 +82,7 @@ def quality(
     end: datetime | None,
     past: float,
     models: tuple[tuple[int, Path], ...],
+    cache: Path | None,
     save: bool,
     as_json: bool,
 ) -> None:
@@ -96,8 +104,11 @@ def quality(
     from app.canary_analysis.quality_check import describe_quality, parse_difference
     from app.provenance.database import connect, translate_errors
     from app.quality.measure import Period, Versions, measure_quality
+    from app.quality.model_cache import ModelCache
     from app.quality.results import format_quality, save_quality
 
+    if models and cache:
+        raise click.UsageError("give --model or --fetch")
     if candidate is None and production is not None:
         raise click.UsageError("--production needs --candidate")
     if candidate is not None and candidate == production:
@@ -110,7 +121,8 @@ def quality(
     period = Period(start, end, timedelta(seconds=past))
     with explain_errors(), translate_errors():
         engine = connect(settings)
-        result = measure_quality(settings, engine, period, versions, dict(models))
+        find_models = ModelCache(cache, settings).fetch if cache else lambda _: dict(models)
+        result = measure_quality(settings, engine, period, versions, find_models)
         result["judgement"] = describe_quality(parse_difference(result), Limits())
         if save:
             save_quality(engine, result)

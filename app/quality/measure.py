@@ -1,6 +1,6 @@
 """Compute the online quality of two versions from their answers and what users watched."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -78,7 +78,7 @@ def measure_quality(
     engine: sa.Engine,
     period: Period,
     versions: Versions,
-    models: dict[int, Path] | None = None,
+    find_models: Callable[[tuple[int, int]], dict[int, Path]] = lambda _: {},
 ) -> dict[str, Any]:
     """Compute what `marquee quality --json` prints.
 
@@ -87,8 +87,8 @@ def measure_quality(
         engine: of the database of provenance.
         period: of the answers.
         versions: which are compared.
-        models: directories of the versions' models, to make the lists of the other one; without
-            them the placebo is unknown.
+        find_models: returns the model directories of two versions, to make the lists of the other
+            one; without them the placebo is unknown.
 
     Raises:
         MarqueeError: no answers of two versions, no watches, or a model or the store is damaged.
@@ -98,7 +98,7 @@ def measure_quality(
     compared = pl.col("time") >= period.start
     pair = versions.choose(recorded.filter(compared))
     is_compared = compared & pl.col("version").is_in(pair)
-    other = OtherLists(engine, models or {}, numbers)
+    other = OtherLists(engine, find_models(pair), numbers)
     now = recorded.filter(is_compared)
     now = now.with_columns(other.make(now, pair))
     before = recorded.filter(pl.col("time") < period.start)
