@@ -26,6 +26,7 @@ BENCHES: dict[str, tuple[list[str], list[str]]] = {
     "requests_stack": ([], ["--quick"]),
     "provenance": (["--rows", "100000"], ["--quick"]),
     "quality_errors": (["--releases", "100"], ["--releases", "20"]),
+    "quality_simulated": (["--releases", "50"], ["--releases", "3"]),
     "telemetry": ([], ["--quick"]),
     "training.quality": (["--quick"], ["--quick"]),
     "training.replay": (["--quick"], ["--quick"]),

@@ -108,7 +108,7 @@ def write_store(path: Path, pairs: int) -> None:
             "minute": np.zeros(pairs, np.uint16),
             "time": to_number(FIRST_DAY) * DAY_US + time_us,
         }
-    ).cast(dict(WATCH_EVENTS))
+    ).cast(pl.Schema(WATCH_EVENTS))
     with open_writer(path) as writer:
         writer.commit(watches, pl.DataFrame(schema=RATING_EVENTS))
 

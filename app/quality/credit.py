@@ -12,6 +12,8 @@ from app.ingest.schemas import TIMESTAMP, Schema
 
 #: A watch is credited to an answer that is at most this old: name -> age.
 HORIZONS = {"1h": timedelta(hours=1), "24h": timedelta(hours=24)}
+#: The one that must be known, and that the verdict uses.
+JUDGED_HORIZON = "1h"
 _LONGEST = max(HORIZONS.values())
 
 #: One row per answer. `listed` are the movies answered, best first, and `unlisted` those that only

@@ -12,7 +12,14 @@ import sqlalchemy as sa
 
 from app.ingest.store_reader import StoreSnapshot, open_store
 from app.quality.answers import AnswerReader, MovieNumbers
-from app.quality.credit import ANSWERS, CREDITED, HORIZONS, credit_unaided, credit_watches
+from app.quality.credit import (
+    ANSWERS,
+    CREDITED,
+    HORIZONS,
+    JUDGED_HORIZON,
+    credit_unaided,
+    credit_watches,
+)
 from app.quality.errors import QualityError
 from app.quality.estimate import Difference, Outcomes, compare
 from app.quality.other_lists import OtherLists
@@ -111,15 +118,19 @@ def measure_quality(
             raise QualityError("the store has no watches")
         credited, unaided = _credit(settings, snapshot, answers, numbers)
     measured = _Measured(answers, credited, unaided, period, pair)
+    horizons = {name: measured.describe(horizon, newest) for name, horizon in HORIZONS.items()}
+    if horizons[JUDGED_HORIZON] is None:
+        raise QualityError(
+            f"a version has no answer that is {JUDGED_HORIZON} older than the newest "
+            f"watch ({newest.isoformat(timespec='seconds')} UTC)"
+        )
     return {
         "candidate": pair[0],
         "production": pair[1],
         "start": period.start.isoformat(),
         "end": period.end.isoformat(),
         "watches_until": newest.isoformat(),
-        "horizons": {
-            name: measured.describe(horizon, newest) for name, horizon in HORIZONS.items()
-        },
+        "horizons": horizons,
     }
 
 
@@ -156,8 +167,11 @@ class _Measured:
     period: Period
     pair: tuple[int, int]
 
-    def describe(self, horizon: timedelta, newest: datetime) -> dict[str, Any]:
-        """Describe one horizon: answers that are younger than it are left out."""
+    def describe(self, horizon: timedelta, newest: datetime) -> dict[str, Any] | None:
+        """Describe one horizon: answers that are younger than it are left out.
+
+        None where a version has no other.
+        """
         old_enough = self.answers.filter(pl.col("time") <= newest - horizon)
         credited, unaided = (
             rows.filter(pl.col("delay") <= horizon) for rows in (self.credited, self.unaided)
@@ -173,9 +187,8 @@ class _Measured:
             side: compared.filter(pl.col("version") == version)
             for side, version in zip(_SIDES, self.pair, strict=True)
         }
-        if missing := [side for side, rows in by_side.items() if rows.is_empty()]:
-            version = self.pair[_SIDES.index(missing[0])]
-            raise QualityError(f"version {version} has no answer that is older than {horizon}")
+        if any(rows.is_empty() for rows in by_side.values()):
+            return None
         past = valued.filter(pl.col("time") < self.period.start)
         return {
             "versions": {

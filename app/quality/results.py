@@ -40,6 +40,7 @@ def save_quality(engine: sa.Engine, result: dict[str, Any]) -> None:
     rows = [
         {**common, "horizon": horizon, "value": value, **_get_columns(found[value])}
         for horizon, found in result["horizons"].items()
+        if found
         for value in _VALUES
     ]
     with engine.begin() as connection:
@@ -65,6 +66,9 @@ def format_quality(result: dict[str, Any]) -> Iterator[str]:
     yield f"watches until {result['watches_until']} UTC; younger answers are left out"
     for horizon, found in result["horizons"].items():
         yield ""
+        if found is None:
+            yield f"watches within {horizon}: a version has no answers that are old enough"
+            continue
         yield f"watches within {horizon:<19}{'version ' + str(result['candidate']):>14}" + (
             f"{'version ' + str(result['production']):>14}"
         )

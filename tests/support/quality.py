@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import sqlalchemy as sa
@@ -67,6 +68,23 @@ class QualityData:
         self, version: int, user: int, at: float, request: str = "", *, client_gone: bool = False
     ) -> list[str]:
         """Record an answer some seconds after START; return its movies."""
+        row, movies = self._make_row(version, user, at, request, client_gone)
+        self._insert([row])
+        return movies
+
+    def answer_all(self, answers: Iterable[tuple[int, int, float]]) -> list[list[str]]:
+        """Record answers (version, user, seconds) in one transaction; return their movies."""
+        made = [self._make_row(*answer, "", False) for answer in answers]
+        self._insert([row for row, _ in made])
+        return [movies for _, movies in made]
+
+    def _insert(self, rows: list[dict[str, Any]]) -> None:
+        with self.engine.begin() as connection:
+            insert_ignore(connection, reccom, rows)
+
+    def _make_row(
+        self, version: int, user: int, at: float, request: str, client_gone: bool
+    ) -> tuple[dict[str, Any], list[str]]:
         self._requests += 1
         lists = self.lists[version].get(user)
         time_us = round((START - EPOCH) / timedelta(microseconds=1) + at * 1e6)
@@ -86,9 +104,7 @@ class QualityData:
             **record._asdict(),
             "recent_events": None,
         }
-        with self.engine.begin() as connection:
-            insert_ignore(connection, reccom, [row])
-        return lists.text.split(",")
+        return row, lists.text.split(",")
 
     def watch(self, user: int, movie: str, at: float, minutes: int = 3) -> None:
         """Let a user watch the first minutes of a movie, from some seconds after START."""

@@ -81,6 +81,30 @@ def test_answers_younger_than_the_horizon_are_left_out(data: QualityData) -> Non
     assert counts == [3, 2]
 
 
+def test_answers_that_are_too_young_for_24_hours_are_compared_within_one(
+    data: QualityData,
+) -> None:
+    """As at the deadline of a release of twelve hours."""
+    for version, user in ((7, 42), (8, 42), (7, 1000), (8, 1000)):
+        data.watch(user, data.answer(version, user, version)[0], 60)
+    data.watch(7, "movie+number+59+1969", 3 * HOUR)
+    data.commit_watches()
+    found = measure(data, "--save")
+    assert found["horizons"]["24h"] is None
+    assert found["horizons"]["1h"]["takes"]["candidate_answers"] == 2
+    assert "within 24h: a version has no answers that are old enough" in run(data).output
+    with data.engine.connect() as connection:
+        assert {*connection.scalars(sa.select(quality.c.horizon))} == {"1h"}
+
+
+def test_answers_that_are_younger_than_an_hour_are_not_compared(data: QualityData) -> None:
+    data.watch(42, data.answer(7, 42, 0)[0], 60)
+    data.answer(8, 42, 10)
+    data.commit_watches()
+    result = run(data)
+    assert (result.exit_code, "older than the newest watch" in result.output) == (1, True)
+
+
 def test_of_a_request_at_two_slots_the_delivered_answer_counts(data: QualityData) -> None:
     fill(data)
     data.answer(7, 42, 20 * HOUR, "one", client_gone=True)
