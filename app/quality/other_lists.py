@@ -20,6 +20,8 @@ from app.quality.answers import MovieNumbers
 from app.quality.errors import QualityError
 from app.recent_events import UNKNOWN_MOVIE, RecentEvent
 
+_SLICE_ROWS = 20_000
+
 
 class _Answer(NamedTuple):
     user_id: int
@@ -68,11 +70,12 @@ class OtherLists:
         """
         first, second = versions
         other_of = {first: second, second: first}
-        made = [
-            self._make(_Answer(*row), other_of.get(row[1]))
-            for row in answers.select(_Answer._fields).iter_rows()
-        ]
-        return pl.Series("other", made, dtype=pl.List(pl.Int32))
+        rows = answers.select(_Answer._fields)
+        made = [pl.Series("other", [], dtype=pl.List(pl.Int32))]
+        for part in rows.iter_slices(_SLICE_ROWS):  # lists of Python take ten times as much memory
+            lists = [self._make(_Answer(*row), other_of.get(row[1])) for row in part.iter_rows()]
+            made.append(pl.Series("other", lists, dtype=pl.List(pl.Int32)))
+        return pl.concat(made)
 
     def _make(self, answer: "_Answer", other: int | None) -> list[int] | None:
         if other not in self._models or answer.configuration_id is None:
