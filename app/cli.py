@@ -42,6 +42,11 @@ SECTIONS = {
         "backup": "app.provenance.commands",
         "restore-backup": "app.provenance.commands",
     },
+    "Measure what versions are worth": {
+        "quality": "app.quality.commands",
+        "export": "app.telemetry.commands",
+        "query": "app.telemetry.commands",
+    },
     "Remove a user": {
         "forget": "app.forget.commands",
     },
@@ -77,6 +82,8 @@ _NEEDS = {
     "app.ingest": ("deployment", "deployment"),
     "app.recent_activity": ("deployment", "deployment"),
     "app.auto_deployment": ("deployment", "deployment"),
+    "app.quality": ("deployment", "deployment"),
+    "app.telemetry": ("deployment", "deployment"),
     "app.forget": ("deployment", "deployment"),
     "app.notifications": ("deployment", "deployment"),
     "app.canary_analysis": ("deployment", "training"),

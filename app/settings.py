@@ -176,6 +176,10 @@ class ProvenanceSettings(BaseModel):
     provenance_retention_days: int = Field(
         90, ge=1, le=3650, description="Days for which responses are kept in the database."
     )
+    export_dir: NonEmptyPath = Field(
+        Path("data/exports"),
+        description="Directory of the daily exports of responses, which `marquee query` reads.",
+    )
     shipper_bind: Address = Field(
         "127.0.0.1:8083",
         description="Address and port of the shipper: `/trace/<request_id>`, `/metrics`, "

@@ -1,7 +1,7 @@
 """One look at a release: read samples, decide, remember an abort."""
 
-from dataclasses import dataclass
-from math import isfinite
+from dataclasses import asdict, dataclass
+from math import isfinite, nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,6 +17,7 @@ from app.canary_analysis.verdict import decide
 
 if TYPE_CHECKING:
     from app.canary_analysis.prometheus import Clock
+    from app.canary_analysis.quality_check import QualityDifference
 
 #: Directory with one directory per release, in which `--replay` looks up an id.
 RELEASES = Path("data/release/analysis")
@@ -39,6 +40,7 @@ class Request:
     minute_seconds: int = 60
     scrape_interval: float = 5.0
     mean_seconds: float | None = None
+    quality: "QualityDifference | None" = None
 
     @property
     def clock(self) -> "Clock":
@@ -107,6 +109,7 @@ def _save(
             "notes": result.get("notes", []),
             # As text: JSON has no NaN.
             "mean_seconds": None if request.mean_seconds is None else str(request.mean_seconds),
+            "quality": _store_quality(request.quality),
         }
     )
     if result["verdict"] == "ABORT":
@@ -120,10 +123,12 @@ def _look(
     if request.samples is not None:
         new = table.add(parse_samples(request.samples))
         window = _window(request, table, request.window)
-        return judge(table, window, request.version, limits, request.mean_seconds), new
+        result = judge(table, window, request.version, limits, request.mean_seconds)
+        return judge_quality_too(result, window, limits, request.quality), new
     read = _read_prometheus(request, table)
     window = _window(request, table, request.window)
     result = judge(table, window, request.version, limits, request.mean_seconds)
+    result = judge_quality_too(result, window, limits, request.quality)
     if read.notes:
         result["notes"] = read.notes
     if read.error:
@@ -183,6 +188,8 @@ def _replay(request: Request, release: str) -> dict[str, Any]:
         mean_seconds = float(stored["mean_seconds"])
     version = request.version or stored.get("version")
     result = judge(table, window, version, limits, mean_seconds)
+    quality = request.quality or _restore_quality(stored.get("quality"))
+    result = judge_quality_too(result, window, limits, quality)
     return result | {"notes": stored["notes"]} if stored.get("notes") else result
 
 
@@ -220,6 +227,45 @@ def _without_prometheus(result: dict[str, Any], error: str) -> dict[str, Any]:
         return result
     verdict = "CONTINUE" if result["verdict"] == "CONTINUE" else "INCONCLUSIVE"
     return result | {"verdict": verdict, "reason": error, "query_failed": True}
+
+
+def judge_quality_too(
+    result: dict[str, Any],
+    window: Window,
+    limits: Limits,
+    quality: "QualityDifference | None",
+) -> dict[str, Any]:
+    """Add the check of the online quality at the deadline.
+
+    One that is shown to be worse aborts, if there are enough requests; one that is undecided
+    changes no verdict.
+    """
+    if quality is None or not window.is_over:
+        return result
+    from app.canary_analysis.quality_check import describe_quality  # noqa: PLC0415
+
+    check = describe_quality(quality, limits)
+    result = result | {"checks": [*result["checks"], check]}
+    if check["outcome"] != "failed" or result["verdict"] == "ABORT":
+        return result
+    return result | {"verdict": "ABORT", "reason": check["sentence"]}
+
+
+def _store_quality(quality: "QualityDifference | None") -> dict[str, Any] | None:
+    if quality is None:
+        return None
+    # JSON has no NaN.
+    error = quality.standard_error if isfinite(quality.standard_error) else None
+    return {**asdict(quality), "standard_error": error}
+
+
+def _restore_quality(stored: dict[str, Any] | None) -> "QualityDifference | None":
+    if stored is None:
+        return None
+    from app.canary_analysis.quality_check import QualityDifference  # noqa: PLC0415
+
+    error = stored["standard_error"]
+    return QualityDifference(**{**stored, "standard_error": nan if error is None else error})
 
 
 def _judge_mean(value: float, limits: Limits, result: dict[str, Any]) -> dict[str, Any]:

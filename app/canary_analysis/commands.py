@@ -46,6 +46,11 @@ _MAX_WINDOW = 100_000
     " nan if it has none.",
 )
 @click.option(
+    "--quality",
+    type=StreamFile("rb"),
+    help="File with the output of `marquee quality --json`, a check at the deadline.",
+)
+@click.option(
     "--minute-seconds",
     type=click.IntRange(1, 3600),
     default=60,
@@ -85,6 +90,7 @@ def analyze(
     start: float | None,
     until: float | None,
     mean_seconds: float | None,
+    quality: IO[bytes] | None,
     minute_seconds: int,
     scrape_interval: float,
     window: int | None,
@@ -96,11 +102,15 @@ def analyze(
 
     Reads counts per minute from a file or from Prometheus and prints one JSON object with
     `verdict` (PROMOTE, ABORT, INCONCLUSIVE; CONTINUE before the deadline), `minute`, `reason` and
-    `checks`.
+    `checks`. With --quality, a canary of whose recommendations users watch less is aborted, too
+    (docs/quality.md).
 
     Exit status: 0 for any verdict, 1 a file cannot be read or written, 2 wrong input.
     """
+    from dataclasses import replace
+
     from app.canary_analysis.analysis import Request, run_analysis
+    from app.canary_analysis.quality_check import read_difference
 
     if sum(source is not None for source in (samples, url, replay)) != 1:
         raise click.UsageError("give one of --samples, --prometheus and --replay")
@@ -123,6 +133,8 @@ def analyze(
     )
     try:
         with explain_errors():
+            if quality is not None:
+                request = replace(request, quality=read_difference(quality.read(), version))
             result = run_analysis(request)
     except click.ClickException as error:
         if isinstance(error.__cause__, AnalysisInputError):

@@ -33,6 +33,15 @@ class Limits:
     max_latency_ratio: float = 2.0
     max_latency_increase_seconds: float = 0.005
 
+    # Online quality (takes per answer), relative to production's: shown to be better than the
+    # margin it passes, else shown to be below the tolerance it aborts. Error rate of either, and
+    # with how many credited watches and users the rule is applied.
+    quality_tolerance: float = 0.0
+    quality_margin: float = 0.05
+    quality_error_rate: float = 0.01
+    quality_min_takes: int = 200
+    quality_min_users: int = 100
+
     # Outer fence: absolute limits, whatever the stables do.
     max_mean_seconds: float = 0.5
     max_p99_seconds: float = 0.25
@@ -71,6 +80,7 @@ _RANGES = {
     "failure_margin_ratio": (0.0, 1000.0),
     "guard_error_rate": (1e-9, 0.5),
     "abort_error_rate": (1e-9, 0.5),
+    "quality_error_rate": (1e-9, 0.5),
     "promote_error_rate": (1e-9, 0.5),
     "max_bursts_per_minute": (1e-6, 0.5),
 }
@@ -118,6 +128,7 @@ def _check_order(limits: Limits) -> None:
         ("failure_tolerance", "failure_margin"),
         ("failure_tolerance_ratio", "failure_margin_ratio"),
         ("popular_tolerance", "popular_margin"),
+        ("quality_tolerance", "quality_margin"),
         ("min_traffic_share", "max_traffic_share"),
     )
     for low, high in pairs:

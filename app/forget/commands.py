@@ -17,7 +17,8 @@ def forget(settings: Settings, user: int, as_json: bool) -> None:
     """Remove what is stored of the user with the id USER.
 
     From the event store (watches, ratings, metadata), from the spool (records that wait for the
-    shipper), from the database (records of recommendations) and from the file of recent activity.
+    shipper), from the database and its exports (records of recommendations) and from the file of
+    recent activity.
     Models know the user until the next version, which is trained without the user. Backups and
     earlier versions are not changed; docs/personal-data.md describes how long they last, and what
     else is stored.

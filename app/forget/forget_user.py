@@ -9,12 +9,15 @@ from app.provenance.database import connect, translate_errors
 from app.provenance.user_removal import anonymize_spool, delete_records, has_database, lock_spool
 from app.recent_activity import removal
 from app.settings import Settings
+from app.telemetry.exports import ExportDirectory
+
+_PLACES = ("watches", "ratings", "metadata", "spool_records", "records", "exported")
 
 
 def forget_user(settings: Settings, user: int) -> dict[str, int]:
-    """Remove a user from the event store, the spool, the database and the recent activity.
+    """Remove a user from store, spool, database, exports and recent activity.
 
-    Nothing is changed unless both locks are free. What does not exist (a store, a spool, a database
+    Nothing is changed unless all locks are free. What does not exist (a store, a spool, a database
     of SQLite, a file of recent activity) is left out. A follower of recent activity may be running:
     it is asked to remove the user.
 
@@ -23,16 +26,20 @@ def forget_user(settings: Settings, user: int) -> dict[str, int]:
         its events are those of the store.
 
     Raises:
-        MarqueeError: another process has the store or the spool, the store is damaged, the
-            database is unreachable or refuses, or the follower has not removed the user in time.
+        MarqueeError: another process has the store, the spool or the exports, the store is damaged,
+            the database is unreachable or refuses, or the follower has not removed the user in
+            time.
     """
-    removed = dict.fromkeys(("watches", "ratings", "metadata", "spool_records", "records"), 0)
+    removed = dict.fromkeys(_PLACES, 0)
     with ExitStack() as stack:
         writer = None
         if read_manifest(settings.store_dir) is not None:
             writer = stack.enter_context(open_writer(settings.store_dir))
         if settings.spool_dir.is_dir():
             stack.enter_context(lock_spool(settings.spool_dir))
+        exports = ExportDirectory(settings.export_dir)
+        if exports.path.is_dir():
+            stack.enter_context(exports.lock())
         if writer:
             removed |= remove_user(writer, user)
             removed["metadata"] = remove_metadata(settings.store_dir, user)
@@ -41,6 +48,7 @@ def forget_user(settings: Settings, user: int) -> dict[str, int]:
         if has_database(settings):
             with translate_errors():
                 removed["records"] = delete_records(connect(settings), user)
+        removed["exported"] = exports.remove_user(user)
         # After the store, from which a new file would be filled.
         removal.remove_user(settings.recent_dir, user)
     return removed

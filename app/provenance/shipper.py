@@ -34,6 +34,7 @@ from app.provenance.database import (
     upgrade,
 )
 from app.provenance.lineage import Lineage
+from app.provenance.quality_metrics import QualityCollector
 from app.provenance.quarantine import Quarantine
 from app.provenance.shipper_metrics import DATABASE, SPOOL, ShipperMetrics
 from app.provenance.spool_reader import RecordBatch, SpoolReader
@@ -213,6 +214,7 @@ def run_shipper(settings: Settings, exit_with_parent: bool) -> None:
         reader.clean_up()
         reader.requeue()
         metrics = ShipperMetrics(reader, settings.shipper_volume_paths)
+        metrics.registry.register(QualityCollector(connect(settings)))
         app = create_app(metrics, Lineage(connect(settings)))
         if server := http_server.start_server(settings.shipper_bind, app):
             stack.callback(server.stop)

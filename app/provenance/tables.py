@@ -143,6 +143,32 @@ configuration = Table(
 )
 
 
+#: Online quality (`marquee quality`): one row for each computation, pair of versions, horizon of
+#: the credit (`1h`, `24h`) and value (`takes`, `minutes`). Not part of a backup: it can be computed
+#: again.
+quality = Table(
+    "quality",
+    MetaData(),
+    Column("computed_at_us", BigInteger, nullable=False, autoincrement=False),
+    Column("candidate_version", Integer, nullable=False, autoincrement=False),
+    Column("production_version", Integer, nullable=False, autoincrement=False),
+    Column("horizon", _ascii(8), nullable=False),
+    Column("value", _ascii(16), nullable=False),
+    Column("candidate", Float(53), nullable=False),
+    Column("production", Float(53), nullable=False),
+    Column("difference", Float(53), nullable=False),
+    Column("standard_error", Float(53)),
+    Column("candidate_answers", BigInteger, nullable=False),
+    Column("production_answers", BigInteger, nullable=False),
+    Column("users", BigInteger, nullable=False),
+    Column("start_us", BigInteger, nullable=False),
+    Column("end_us", BigInteger, nullable=False),
+    PrimaryKeyConstraint(
+        "computed_at_us", "candidate_version", "production_version", "horizon", "value"
+    ),
+)
+
+
 #: The tables that an instance describes itself in.
 INSTANCE_TABLES = ("tracking", "build", "catalogue", "configuration")
 

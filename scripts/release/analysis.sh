@@ -9,7 +9,7 @@ readonly ANALYSIS_DIR=$STATE_DIR/analysis # samples of each release, also for `m
 
 # Settings that are limits of `marquee analyze`: RELEASE_MIN_REQUESTS is its min_requests.
 readonly LIMITS=(MIN_REQUESTS MIN_SCRAPED_RATIO {MIN,MAX}_TRAFFIC_SHARE
-    FAILURE_{TOLERANCE,MARGIN}{,_RATIO} POPULAR_{TOLERANCE,MARGIN} MAX_LATENCY_{RATIO,INCREASE_SECONDS}
+    FAILURE_{TOLERANCE,MARGIN}{,_RATIO} {POPULAR,QUALITY}_{TOLERANCE,MARGIN} MAX_LATENCY_{RATIO,INCREASE_SECONDS}
     MAX_MEAN_SECONDS MAX_P99_SECONDS MIN_SUCCESS_RATIO MAX_TIMEOUT_RATIO
     GUARD_MIN_{FAILURES,REQUESTS,SUCCESS_RATIO,REACHED_RATIO} GUARD_MAX_{MEAN_SECONDS,TIMEOUT_RATIO})
 
@@ -77,6 +77,28 @@ check_analysis() {
         fail "the analysis cannot run, or not with these settings: ${output##*$'\n'}"
 }
 
+# Measure the online quality of the answers between two times, once a release. Sets QUALITY_OPTIONS to the
+# options of `marquee analyze`; without a result it has none, and the quality is not judged.
+measure_quality() { # START END VERSION
+    local file status=0
+    local -a command
+    QUALITY_OPTIONS=()
+    [[ $RELEASE_QUALITY_COMMAND != none ]] || return 0
+    read -ra command <<<"$RELEASE_QUALITY_COMMAND"
+    file=$ANALYSIS_DIR/$(get_state .id)/quality.json
+    mkdir -p "${file%/*}"
+    [[ -s $file ]] ||
+        timeout --kill-after=5 "$(duration_seconds "$RELEASE_QUALITY_TIMEOUT")" "${command[@]}" --candidate "$3" \
+            --start "$(date -u -d "@$1" +%FT%T)" --end "$(date -u -d "@$2" +%FT%T)" --json \
+            >"$file" 2>"$file.error" </dev/null 9>&- || status=$?
+    if ((status == 0)) && jq -e .horizons "$file" >/dev/null 2>&1; then
+        QUALITY_OPTIONS=(--quality "$file")
+    else
+        log "the online quality is not judged: $(tail -n 1 "$file.error" | head -c 300) (status $status)"
+        rm -f "$file"
+    fi
+}
+
 # Judge the canary now: guards, and the verdict at the deadline. Prints a line of JSON: what
 # `marquee analyze` prints, with kind and time. Without an answer it is INCONCLUSIVE.
 evaluate() { # guard|verdict
@@ -91,7 +113,8 @@ evaluate() { # guard|verdict
     load_prometheus_url # a changed port arrives by `docker compose up -d`, also during a release
     if [[ $1 == verdict ]]; then
         mean=$(query_mean "$((window * seconds))" "$((start + window * seconds))" "$version")
-        options=(--mean-seconds "$mean")
+        measure_quality "$start" "$((start + window * seconds))" "$version"
+        options=(--mean-seconds "$mean" "${QUALITY_OPTIONS[@]}")
     else
         options=(--now "$time")
         # Guards go on after the deadline, while a promotion waits for disk space.

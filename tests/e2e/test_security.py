@@ -14,7 +14,7 @@ from tests.support.stack import PORTS, PROJECT, Stack
 SERVICES = (
     "init", "stable-1", "stable-2", "canary", "nginx", "nginx-exporter", "mysql", "prometheus",
     "alertmanager", "docker-proxy", "cadvisor", "migrate", "shipper", "collector", "recent",
-    "scheduler", "archive", "forget",
+    "scheduler", "archive", "forget", "quality", "export", "query",
 )  # fmt: skip
 
 #: Services that run as root, and why. None is reachable from outside.
@@ -50,9 +50,10 @@ HOST_PATHS = {
 
 @pytest.fixture(scope="module")
 def containers(stack: Stack) -> Iterator[dict[str, dict[str, Any]]]:
-    stack.compose("up", "--no-start", "--no-deps", "archive", "forget")  # are only run by hand
+    by_hand = ("archive", "forget", "quality", "export", "query")
+    stack.compose("up", "--no-start", "--no-deps", *by_hand)
     yield {service: stack.inspect(service) for service in stack.services()}
-    stack.compose("rm", "--force", "archive", "forget")
+    stack.compose("rm", "--force", *by_hand)
 
 
 def test_every_service_is_covered_here(containers: dict[str, dict[str, Any]]) -> None:

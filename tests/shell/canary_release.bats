@@ -193,6 +193,26 @@ teardown() { [[ -z ${running:-} ]] || kill -9 "$running" 2>/dev/null || true; }
     done
 }
 
+@test "start: measures the online quality at the deadline, and passes it on" {
+    cat >"$FAKES/bin/measure" <<'END'
+#!/bin/bash
+echo "$*" >>"$FAKES/measured"
+[[ ! -e $FAKES/measure_fails ]] || { echo "Error: the store has no watches" >&2; exit 1; }
+echo '{"candidate": 2, "horizons": {}}'
+END
+    chmod +x "$FAKES/bin/measure"
+    export RELEASE_QUALITY_COMMAND="$FAKES/bin/measure quality"
+    release start
+    [[ $status == 0 && $(tail -1 "$FAKES/evaluated") == "window 1 of 1 s, mean 0.01, quality of version 2" ]]
+    start=$(date -u -d "@$(get_state .analysis_started_at)" +%FT%T)
+    end=$(date -u -d "@$(get_state .analysis_deadline)" +%FT%T)
+    [[ $(cat "$FAKES/measured") == "quality --candidate 2 --start $start --end $end --json" ]]
+    touch "$FAKES/measure_fails"
+    release start --again
+    [[ $status == 0 && $(tail -1 "$FAKES/evaluated") == "window 1 of 1 s, mean 0.01" ]]
+    [[ $stderr == *"the online quality is not judged: Error: the store has no watches (status 1)"* ]]
+}
+
 @test "start: the analysis counts in guard intervals, and windows are rounded up to them" {
     RELEASE_ANALYSIS_WINDOW=3s RELEASE_GUARD_INTERVAL=2s release start
     [[ $status == 0 && $(tail -1 "$FAKES/evaluated") == "window 2 of 2 s, "* ]]

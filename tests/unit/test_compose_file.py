@@ -75,7 +75,7 @@ FORBIDDEN_KEYS = {
 }  # fmt: skip
 #: Services without a check of their health.
 NOT_CHECKED = {
-    "init", "migrate", "archive", "forget",  # end by themselves
+    "init", "migrate", "archive", "forget", "quality", "export", "query",  # end by themselves
     "nginx-exporter",  # its image has one program only; Prometheus scrapes it
     "stable-1", "stable-2", "canary",  # their image has the check
 }  # fmt: skip
@@ -102,7 +102,7 @@ def test_ports_are_published_on_loopback_except_for_the_service(service: str) ->
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_service_is_restarted_and_its_health_is_checked(service: str) -> None:
     definition = SERVICES[service]
-    if service in ("init", "migrate", "archive", "forget"):
+    if service in ("init", "migrate", "archive", "forget", "quality", "export", "query"):
         assert definition["restart"] == "no"
     else:
         assert definition["restart"] == "unless-stopped"

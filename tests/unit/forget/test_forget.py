@@ -20,6 +20,7 @@ from app.locks import exclusive_lock
 from app.provenance.backup import write_backup
 from app.provenance.shipper import LOCK_FILE
 from app.recent_activity.table_format import TABLE_NAME
+from app.telemetry.exports import ExportDirectory
 from tests.conftest import ROOT
 from tests.support.commands import invoke
 from tests.support.provenance import Environment, content, encoded
@@ -69,6 +70,7 @@ class World:
             "MARQUEE_RECENT_DIR": str(self.recent),
             "MARQUEE_SPOOL_DIR": str(self.provenance.spool),
             "MARQUEE_DATABASE": self.provenance.settings.database,
+            "MARQUEE_EXPORT_DIR": str(self.directory / "exports"),
         }
 
     def forget(self) -> dict[str, int]:
@@ -95,6 +97,7 @@ def test_nothing_of_the_user_remains(world: World) -> None:
     assert TABLE_NAME in world.find(USER)
     assert world.forget() == {
         "watches": 1, "ratings": 1, "metadata": 1, "spool_records": 10, "records": 5,
+        "exported": 0,
     }  # fmt: skip
     world.append(20, 21)  # the service is still writing to the same file
     watches, ratings = read_store(world.store)
@@ -160,12 +163,13 @@ def test_nothing_is_changed_while_another_process_has_the_store_or_the_spool(wor
     for lock, reason in (
         (lock_directory(world.store, "the store"), b"is being written by process"),
         (exclusive_lock(world.provenance.spool / LOCK_FILE), b"is being read by a shipper"),
+        (ExportDirectory(world.directory / "exports").lock(), b"is being written by"),
     ):
         with lock:
             done = invoke("forget", USER, stdin=b"", **world.settings)
         assert done.returncode == 1
         assert reason in done.stderr
-    assert set(world.forget().values()) == {1, 5, 10}
+    assert set(world.forget().values()) == {0, 1, 5, 10}
 
 
 def test_a_user_without_any_data_is_no_error(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from app.provenance.tables import (
     is_request_id,
     metadata,
     partition_day,
+    quality,
     request_time_us,
     upkeep,
 )
@@ -25,7 +26,7 @@ from tests.support.provenance import RANDOM_PART
 
 MIGRATIONS = [
     importlib.import_module(f"app.provenance.migrations.versions.{name}")
-    for name in ("0001_tables", "0002_recent_events", "0003_upkeep")
+    for name in ("0001_tables", "0002_recent_events", "0003_upkeep", "0004_quality")
 ]
 
 
@@ -43,7 +44,7 @@ def test_the_migrations_create_the_declared_tables(dialect: sa.Dialect) -> None:
         for migration in MIGRATIONS:
             migration.upgrade()
     created = one_line(output.getvalue())
-    for table in (*metadata.tables.values(), upkeep):
+    for table in (*metadata.tables.values(), upkeep, quality):
         assert f"CREATE TABLE {table.name} (" in created
         for column in table.columns:
             assert one_line(CreateColumn(column).compile(dialect=dialect)) in created

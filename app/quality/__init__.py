@@ -1,0 +1,1 @@
+"""How well each version serves people: what users watch of what was recommended to them."""
