@@ -28,6 +28,8 @@ SECTIONS = {
         "train": "app.training.commands",
         "tune": "app.training.commands",
         "evaluate": "app.training.commands",
+        "fairness": "app.fairness.commands",
+        "explain-ranking": "app.fairness.commands",
     },
     "Recommend": {
         "serve": "app.service.commands",
@@ -74,6 +76,7 @@ _NEEDS = {
     "app.provisioning": ("service", "service"),
     "app.provenance": ("provenance", "provenance"),
     "app.training": ("deployment", "training"),
+    "app.fairness": ("deployment", "training"),
     "app.ingest": ("deployment", "deployment"),
     "app.recent_activity": ("deployment", "deployment"),
     "app.auto_deployment": ("deployment", "deployment"),
