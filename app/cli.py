@@ -52,6 +52,7 @@ SECTIONS = {
         "retrain": "app.auto_deployment.commands",
         "schedule": "app.auto_deployment.commands",
         "restore": "app.auto_deployment.commands",
+        "report": "app.auto_deployment.commands",
         "notify": "app.notifications.commands",
     },
     "Release versions": {

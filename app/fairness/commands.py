@@ -101,7 +101,7 @@ def explain_ranking(settings: Settings, model: Path | None, out: Path | None) ->
     from app.model.recommendation_lists import LISTS
 
     with explain_errors():
-        text = write_ranking_page(read_manifest((model or settings.model_dir) / LISTS, LISTS))
+        text = write_ranking_page(read_manifest((model or settings.model_dir) / LISTS, "lists"))
         _write(out, text)
     if out is None:
         click.echo(text, nl=False)

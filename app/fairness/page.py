@@ -115,9 +115,8 @@ def _write_attribute(attribute: dict[str, Any]) -> Iterator[str]:
         yield "| metric | lowest | highest | difference | ratio |"
         yield "|---|---|---|---|---|"
     for metric, row in attribute["worst_to_best"].items():
-        cells = (metric, _name(row["lowest"]), _name(row["highest"]), _span(*row["difference"]),
-                 _span(*row["ratio"]))  # fmt: skip
-        yield f"| {' | '.join(cells)} |"
+        names = f"{_name(row['lowest'])} | {_name(row['highest'])}"
+        yield f"| {metric} | {names} | {_span(*row['difference'])} | {_span(*row['ratio'])} |"
 
 
 def _write_movies(side: dict[str, Any]) -> Iterator[str]:

@@ -86,20 +86,43 @@ def compare_with_model(source: ReportInput, before: Path, max_regression: float)
     """
     measured = measure_users(source.model, source.held_out, source.k)
     other = measure_users(before, source.held_out, source.k)
-    after_ndcg, before_ndcg = measured.metrics.ndcg, other.metrics.ndcg
-    params, rng = source.params, np.random.default_rng(source.seed)
+    rows = compare_groups(
+        np.column_stack([measured.metrics.ndcg, other.metrics.ndcg]),
+        _group(source, measured),
+        max_regression,
+        source.params,
+        source.seed,
+    )
+    return {"format": FORMAT, "max_regression": max_regression, "groups": rows}
+
+
+def compare_groups(
+    pairs: Floats,
+    groups: dict[str, Labels],
+    max_regression: float,
+    params: FairnessParams,
+    seed: int,
+) -> list[dict[str, Any]]:
+    """Compare a metric of two models in each group; see `compare_with_model`.
+
+    Args:
+        pairs: [Q, 2] the metric of each user by the model and by the one before.
+        groups: the group of each user [Q] by attribute.
+        max_regression: how much worse a group's mean may be, relative.
+        params: how groups are compared.
+        seed: of the bootstrap.
+    """
+    rng = np.random.default_rng(seed)
     rows = []
-    for attribute, labels in _group(source, measured).items():
+    for attribute, labels in groups.items():
         for name, size in zip(*np.unique(labels, return_counts=True), strict=True):
             if size >= params.min_users:
-                chosen = labels == name
-                pairs = np.column_stack([after_ndcg[chosen], before_ndcg[chosen]])
-                row = _compare_pairs(pairs, max_regression, params, rng)
+                row = _compare_pairs(pairs[labels == name], max_regression, params, rng)
                 rows.append({"attribute": attribute, "group": str(name), "users": int(size), **row})
     for row, corrected in zip(rows, correct_holm([r["p_value"] for r in rows]), strict=True):
         row["corrected_p_value"] = corrected
         row["worse"] = corrected < params.significance
-    return {"format": FORMAT, "max_regression": max_regression, "groups": rows}
+    return rows
 
 
 def _compare_pairs(

@@ -97,7 +97,8 @@ def compare_within_strata(
     if total == 0:
         return None
     if variance == 0:
-        return Difference(*[difference / total] * 3, float(difference == 0))
+        mean = difference / total
+        return Difference(mean, mean, mean, float(mean == 0))
     degrees = float(min(in_group.sum(), (~in_group).sum()) - 1)
     return _to_difference(difference / total, float(np.sqrt(variance)) / total, degrees,
                           significance)  # fmt: skip

@@ -1,9 +1,10 @@
 """Simulate retrainings on a recommender's own recommendations, and write tables and a picture.
 
 Each part is one system with one seed: 30 simulated days of 1,000 visits, and a training each day
-with the parameters of `params.yaml` and fewer ALS factors (16). The results of a part are kept in build/feedback-loop, so that
-an interrupted run goes on where it was; parts of other code begin anew. A full run writes
-docs/feedback-loop.png, and build/feedback-loop/tables.md with the tables of docs/fairness.md.
+with the parameters of `params.yaml` and fewer ALS factors (16). The results of a part are kept in
+build/feedback-loop, so that an interrupted run goes on where it was; parts of other code begin
+anew. A full run writes docs/feedback-loop.png, and build/feedback-loop/tables.md with the tables of
+docs/fairness.md.
 
     python -m bench.feedback_loop [--seeds N] [--processes N] [--quick] [--json]
 """

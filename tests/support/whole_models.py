@@ -1,10 +1,11 @@
 """Models with given lists, written without training: lists and factors."""
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
-from app.model.artifact import ModelMetadata, write_array, write_manifest
+from app.model.artifact import Array, ModelMetadata, write_array, write_manifest
 from app.model.recommendation_lists import movie_number_dtype, pack_movie_ids
 
 NEWEST = "2026-05-01T12:00:00"
@@ -39,7 +40,7 @@ def write_whole_model(
     counts = [(seen or {}).get(user, 1) for user in users]
     order = popular if popular is not None else list(range(len(movies)))
     shared = {"movies": pack_movie_ids(movies), "users": np.array(users, np.int64)}
-    arrays = {
+    arrays: dict[Literal["lists", "factors"], dict[str, Array]] = {
         "lists": {
             **shared,
             "lists": rows,
