@@ -126,7 +126,7 @@ def draw(parts: Parts, path: Path) -> None:
     }
     figure, axes = plt.subplots(2, 3, figsize=(12, 6.5), constrained_layout=True)
     for axis, (title, read) in zip(axes.ravel(), panels.items(), strict=True):
-        for system in SYSTEMS:
+        for number, system in enumerate(SYSTEMS):
             runs = [
                 [np.nan if read(day) is None else read(day) for day in part["days"]]
                 for part in parts
@@ -134,10 +134,11 @@ def draw(parts: Parts, path: Path) -> None:
             ]
             means = np.array(runs, float).mean(axis=0)
             if np.isfinite(means).any():
-                axis.plot(np.arange(1, len(means) + 1), means, label=system.name)
+                axis.plot(np.arange(1, len(means) + 1), means, f"C{number}", label=system.name)
         axis.set_title(title, fontsize=10)
         axis.set_xlabel("retraining")
         axis.grid(alpha=0.3)
-    axes[1, 0].legend(fontsize=8)
+    handles, names = axes[1, 0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=len(SYSTEMS), fontsize=9)
     figure.savefig(path, dpi=110)
     plt.close(figure)
