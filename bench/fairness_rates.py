@@ -3,20 +3,25 @@
 A model of MovieLens (ml-latest-small, a quarter of each user's ratings held out) is trained twice,
 with two seeds of the model. In each of 100 rounds the users get generated attributes, and a share
 of the places in the lists of one age band is filled with movies drawn at random: that band is
-served worse, and no group of the other attributes is, except those that differ by activity.
+served worse, and no group of the other attributes is, except those that differ by activity. Models
+and finished rounds are kept in build/fairness-rates, so that an interrupted run goes on where it
+was; those of other code begin anew.
 
     python -m bench.fairness_rates [--seeds 100] [--quick] [--json]
 """
 
 import argparse
+import hashlib
 import json
 import sys
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from app.atomic_files import write_file
 from app.fairness.page import find_differences
 from app.fairness.params import FairnessParams
 from app.fairness.report import compare_groups
@@ -30,6 +35,9 @@ from app.training.top_n import SeenMovies, fill_lists
 from app.training.tuning.splits import Split, random_split
 from bench.training.movielens import ROOT, SCALE, find_ratings, read_ratings
 
+DIRECTORY = ROOT / "build" / "fairness-rates"
+#: Modules that only read and print.
+_NOT_JUDGING = {"commands.py", "page.py", "ranking_page.py", "shown_events.py"}
 _K, _MAX_REGRESSION = 10, 0.1
 #: Shares of the places in the lists of the harmed band that are filled at random.
 _STRENGTHS = (0.0, 0.1, 0.25, 0.5)
@@ -63,15 +71,38 @@ def main() -> int:
 def measure(seeds: int) -> dict[str, Any]:
     """Return the rates by strength of the bias."""
     split = random_split(read_ratings(find_ratings()), 0)
-    before, candidate = (recommend(split, seed) for seed in (0, 1))
-    rows = []
-    for strength in _STRENGTHS:
-        found: Counter[str] = Counter()
-        for seed in range(seeds):
-            found.update(run_round(split, before, candidate, strength, seed))
-        rows.append({"strength": strength, **{name: found[name] / seeds for name in _NAMES}})
+    directory = DIRECTORY / _hash_code()
+    before, candidate = (_get_lists(split, seed, directory) for seed in (0, 1))
+    found = {strength: Counter[str]() for strength in _STRENGTHS}
+    for seed in range(seeds):
+        path = directory / f"round-{seed}.json"
+        if not path.is_file():
+            content = {s: run_round(split, before, candidate, s, seed) for s in _STRENGTHS}
+            write_file(path, json.dumps(content).encode())
+        for strength, names in json.loads(path.read_bytes()).items():
+            found[float(strength)].update(names)
+    rows = [
+        {"strength": strength, **{name: counts[name] / seeds for name in _NAMES}}
+        for strength, counts in found.items()
+    ]
     users = len(split.users)
     return {"users": users, "movies": len(split.train.movies), "seeds": seeds, "rows": rows}
+
+
+def _hash_code() -> str:
+    """A hash of the code that a round is a function of."""
+    files = [Path(__file__), *sorted((ROOT / "app" / "fairness").glob("*.py"))]
+    judging = [path for path in files if path.name not in _NOT_JUDGING]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in judging)).hexdigest()[:12]
+
+
+def _get_lists(split: Split, seed: int, directory: Path) -> Shown:
+    path = directory / f"lists-{seed}.npy"
+    if not path.is_file():
+        directory.mkdir(parents=True, exist_ok=True)
+        np.save(path, recommend(split, seed))
+    lists: Shown = np.load(path)
+    return lists
 
 
 def recommend(split: Split, seed: int) -> Shown:
