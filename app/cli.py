@@ -28,6 +28,8 @@ SECTIONS = {
         "train": "app.training.commands",
         "tune": "app.training.commands",
         "evaluate": "app.training.commands",
+        "fairness": "app.fairness.commands",
+        "explain-ranking": "app.fairness.commands",
     },
     "Recommend": {
         "serve": "app.service.commands",
@@ -55,6 +57,7 @@ SECTIONS = {
         "retrain": "app.auto_deployment.commands",
         "schedule": "app.auto_deployment.commands",
         "restore": "app.auto_deployment.commands",
+        "report": "app.auto_deployment.commands",
         "notify": "app.notifications.commands",
     },
     "Release versions": {
@@ -79,6 +82,7 @@ _NEEDS = {
     "app.provisioning": ("service", "service"),
     "app.provenance": ("provenance", "provenance"),
     "app.training": ("deployment", "training"),
+    "app.fairness": ("deployment", "training"),
     "app.ingest": ("deployment", "deployment"),
     "app.recent_activity": ("deployment", "deployment"),
     "app.auto_deployment": ("deployment", "deployment"),

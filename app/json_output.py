@@ -9,14 +9,15 @@ import click
 
 def print_json(content: Any) -> None:
     """Print one line of JSON; numbers that JSON does not have (NaN, infinity) become null."""
-    click.echo(json.dumps(_replace_non_finite(content), allow_nan=False))
+    click.echo(json.dumps(replace_non_finite(content), allow_nan=False))
 
 
-def _replace_non_finite(content: Any) -> Any:
+def replace_non_finite(content: Any) -> Any:
+    """Return a copy with null in place of the numbers that JSON does not have."""
     if isinstance(content, float):
         return content if math.isfinite(content) else None
     if isinstance(content, dict):
-        return {key: _replace_non_finite(value) for key, value in content.items()}
+        return {key: replace_non_finite(value) for key, value in content.items()}
     if isinstance(content, list | tuple):
-        return [_replace_non_finite(value) for value in content]
+        return [replace_non_finite(value) for value in content]
     return content

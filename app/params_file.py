@@ -48,6 +48,10 @@ _RECENT = {
     "list": 0.3, "list_few": 0.1, "popularity": 0.2, "popularity_few": 0.4,
 }  # fmt: skip
 
+#: Likewise, with its limit in the section `gate`.
+_FAIRNESS = {"min_users": 30, "resamples": 1000, "significance": 0.05}
+_MAX_GROUP_REGRESSION = 0.1
+
 
 def read_params_file(path: Path) -> Any:
     """Read the sections of a parameter file, with their present names and without its number.
@@ -61,17 +65,20 @@ def read_params_file(path: Path) -> Any:
         return content
     number = content.pop(_FORMAT, None)
     if number is None:
-        return _add_recent(_convert_old(content) if _is_old(content) else content)
+        return _add_later(_convert_old(content) if _is_old(content) else content)
     if number != PARAMS_FORMAT:
         raise TextError(
             f"format {number!r}; this program reads format {PARAMS_FORMAT}: use the code of the "
             "commit that the file is from"
         )
-    return _add_recent(content)
+    return _add_later(content)
 
 
-def _add_recent(content: dict[Any, Any]) -> dict[Any, Any]:
+def _add_later(content: dict[Any, Any]) -> dict[Any, Any]:
     content.setdefault("recent", _RECENT)
+    content.setdefault("fairness", _FAIRNESS)
+    if isinstance(gate := content.get("gate"), dict):
+        gate.setdefault("max_group_regression", _MAX_GROUP_REGRESSION)
     return content
 
 

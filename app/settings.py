@@ -127,6 +127,12 @@ class ServiceSettings(BaseModel):
         "",
         description="Movie ids that are never recommended, separated by commas or white space.",
     )
+    unprofiled_users: str = Field(
+        "",
+        pattern=r"^(\s*[0-9]{1,18}\s*(,|\s|$))*$",
+        description="Ids of users who always get the popular movies of all users, separated by "
+        "commas or white space.",
+    )
     build_id: str = Field(
         "unknown",
         pattern=r"^[A-Za-z0-9_.:@-]{1,60}$",
@@ -143,6 +149,11 @@ class ServiceSettings(BaseModel):
     def hidden_movie_ids(self) -> frozenset[str]:
         """`hidden_movies` as a set of movie ids."""
         return frozenset(self.hidden_movies.replace(",", " ").split())
+
+    @cached_property
+    def unprofiled_user_ids(self) -> frozenset[int]:
+        """`unprofiled_users` as a set of user ids."""
+        return frozenset(map(int, self.unprofiled_users.replace(",", " ").split()))
 
 
 class ProvenanceSettings(BaseModel):

@@ -35,6 +35,8 @@ BENCHES: dict[str, tuple[list[str], list[str]]] = {
     "simulator_rate": ([], ["--quick"]),
     "simulator_cold_start": ([], ["--quick"]),
     "simulator_recent": ([], ["--quick"]),
+    "fairness_rates": (["--quick"], ["--quick"]),
+    "feedback_loop": (["--quick"], ["--quick"]),
 }
 
 

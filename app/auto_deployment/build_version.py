@@ -35,6 +35,7 @@ from app.auto_deployment.version_commits import (
     read_version,
 )
 from app.auto_deployment.workspace import EXCLUDED_FILE, Workspace
+from app.fairness.page import summarize
 from app.ingest.data_window import ExcludedSpan, read_window
 from app.ingest.retention import newest_event_time
 from app.ingest.store_copy import copy_store
@@ -43,12 +44,21 @@ from app.ingest.store_stats import count_rows_after
 from app.model.manifest import ArtifactError, Manifest
 from app.model.verify import verify_model
 from app.settings import Settings
+from app.yaml_files import read_yaml
 
 PREPARED = Path("data/prepared")
 VALIDATION_MODEL = Path("build/validation")
 COMPARISON_TABLES = Path("build/comparison")
 DATA_REPORT = REPORTS / "data.json"
 METRICS_REPORT = REPORTS / "metrics.json"
+FAIRNESS_REPORT = REPORTS / "fairness.json"
+#: The groups of users beside the model in production, for machines and for people.
+GROUPS_REPORT, GROUPS_PAGE = REPORTS / "groups.json", REPORTS / "groups.md"
+_PAGES = {
+    "fairness.md": "whom this version serves how well, and which movies it shows",
+    "groups.md": "groups of users beside the model in production",
+    "ranking.md": "what the ranking goes by",
+}
 #: Directories of the workspace.
 REJECTED = "rejected"
 PRODUCTION = "production"
@@ -122,16 +132,18 @@ class VersionBuilder:
         if not (force or accept_data or self._has_changes()):
             raise NoVersionError("unchanged", "Nothing has changed", "No version is made.")
         start_step("validate")
-        tree.dvc("repro", "evaluate")
+        tree.dvc("repro", "evaluate", *self._list_stages("fairness"))
         start_step("gate")
         comparison = self._apply_gate(production, reason)
         start_step("train")
         number = read_version(tree) + 1
         write_file(tree.path / VERSION_FILE, f"{number}\n".encode())
-        tree.dvc("repro", "train")
+        tree.dvc("repro", "train", *self._list_stages("explain-ranking"))
         manifest = self._verify_model(number)
         metrics = self._read_json(METRICS_REPORT)
-        body = format_report(metrics, comparison, manifest)
+        body = "\n\n".join(
+            filter(None, (format_report(metrics, comparison, manifest), self._link_pages(number)))
+        )
         return BuiltVersion(number, body, metrics, accept_data)
 
     def _check_version_number(self) -> None:
@@ -295,10 +307,14 @@ class VersionBuilder:
         gate = self._read_limits().gate
         metrics = self._read_json(METRICS_REPORT)
         failed, summary = policy.check_thresholds(metrics, gate), reason
+        for name in (GROUPS_REPORT, GROUPS_PAGE):  # those of the previous version
+            (self.tree.path / name).unlink(missing_ok=True)
         if production is not None:
             ours, theirs = self._evaluate_both(production)
             worse, summary = policy.compare_with_production(ours, theirs, production.version, gate)
             failed += worse
+            if self._list_stages("fairness") and ours.get("events", 0) >= gate.min_compared_events:
+                failed += policy.check_groups(self._compare_groups(production), production.version)
         _log.info("gate", passed=not failed, comparison=summary)
         if failed:
             lines = ["The model did not pass the gate, and no version is made:"]
@@ -326,6 +342,36 @@ class VersionBuilder:
             for model in (self.tree.path / VALIDATION_MODEL, production.path)
         )
         return ours, theirs
+
+    def _compare_groups(self, production: ProductionModel) -> dict[str, Any]:
+        """Compare the groups of users on the events that `_evaluate_both` wrote."""
+        tree = self.tree.path
+        comparison: dict[str, Any] = json.loads(
+            self.tree.marquee(
+                "fairness", "--model", str(tree / VALIDATION_MODEL),
+                "--before", str(production.path), "--tables", str(tree / COMPARISON_TABLES),
+                "--metadata", str(tree / PREPARED), "--params", str(tree / PARAMS_FILE),
+                "--out", str(tree / GROUPS_REPORT), "--page", str(tree / GROUPS_PAGE), "--json",
+            )
+        )  # fmt: skip
+        return comparison
+
+    def _list_stages(self, *names: str) -> list[str]:
+        """Return those of the stages that the clone has: the code of its commit may be older."""
+        stages: dict[str, Any] = read_yaml(self.tree.path / "dvc.yaml")["stages"]
+        return [name for name in names if name in stages]
+
+    def _link_pages(self, number: int) -> str:
+        """Return the result of the fairness report, and the pages that come with a version."""
+        lines = []
+        if (self.tree.path / FAIRNESS_REPORT).exists():
+            lines.append(f"Fairness: {summarize(self._read_json(FAIRNESS_REPORT))}.")
+        lines += [
+            f"- {REPORTS / name}: {text} (git show version-{number}:{REPORTS / name})"
+            for name, text in _PAGES.items()
+            if (self.tree.path / REPORTS / name).exists()
+        ]
+        return "\n".join(lines)
 
     def _verify_model(self, number: int) -> Manifest:
         try:

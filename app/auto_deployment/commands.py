@@ -163,3 +163,53 @@ def restore(settings: Settings, version: int | None, tree: Path, as_json: bool) 
     else:
         paths = " and ".join(restored["restored"])
         click.echo(f"version {restored['version']} in {paths}, hash {restored['model_hash'][:12]}")
+
+
+@click.command(
+    epilog="Examples: marquee report;  marquee report --tables data/prepared --hours 48 --json"
+)
+@click.option(
+    "--tree",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    default=".",
+    help="A clone with the versions' tags. [default: this directory]",
+)
+@click.option(
+    "--tables", type=_PATH, help="Directory of `prepare`: also count what answers caused."
+)
+@click.option(
+    "--hours",
+    type=click.FloatRange(0, min_open=True),
+    default=24.0,
+    show_default=True,
+    help="An event counts as caused so long after an answer that showed the movie.",
+)
+@_JSON
+@click.pass_obj
+def report(
+    settings: Settings, tree: Path, tables: Path | None, hours: float, as_json: bool
+) -> None:
+    """Report how the lists of versions change, and how many events followed our own answers.
+
+    By version, from the reports in its commit: nDCG, coverage, Gini coefficient of exposure,
+    similarity between users' lists, share of the most popular movies. With --tables: the share of
+    the events in these tables whose movie an answer had shown to the user before, by the records
+    of provenance. docs/fairness.md explains both.
+    """
+    from datetime import timedelta
+
+    from app.auto_deployment.feedback_report import count_caused, format_report, read_versions
+    from app.auto_deployment.git_dvc import WorkingTree
+
+    with explain_errors():
+        content = {
+            "versions": read_versions(WorkingTree(tree)),
+            "window_hours": hours,
+            "shown_events": None
+            if tables is None
+            else count_caused(settings, tables, timedelta(hours=hours)),
+        }
+    if as_json:
+        print_json(content)
+    else:
+        click.echo(format_report(content))

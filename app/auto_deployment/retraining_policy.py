@@ -3,7 +3,7 @@
 - `choose_window`: which events a version learns from, is tested with, and excludes;
 - `validate_data`: whether the data is accepted, blocks a version for now, or is rejected for good;
 - `needs_version`: whether anything has changed since the previous version;
-- `check_thresholds` and `compare_with_production`: whether a model passes the gate.
+- `check_thresholds`, `compare_with_production` and `check_groups`: whether a model passes the gate.
 
 The limits are the sections `checks` and `gate` of `params.yaml`, which explains each of them.
 `data_validation` and `marquee evaluate` compute the metrics.
@@ -52,6 +52,7 @@ class ModelGate(_Section):
     min_ndcg: float = Field(ge=0, le=1)
     min_coverage: float = Field(ge=0, le=1)
     max_regression: float = Field(ge=0)
+    max_group_regression: float = Field(ge=0, lt=1)
     min_compared_events: int = Field(ge=1)
 
 
@@ -252,6 +253,22 @@ def _get_metric(metrics: dict[str, Any], name: str) -> float | None:
     for key in name.split():
         value = value.get(key) if isinstance(value, dict) else None
     return None if value is None else float(value)
+
+
+def check_groups(comparison: dict[str, Any], version: int) -> list[str]:
+    """Return the groups of users that a candidate serves worse than the model in production.
+
+    Args:
+        comparison: what `marquee fairness --before` printed.
+        version: the version in production.
+    """
+    return [
+        f"nDCG of {row['users']:,} users ({row['attribute']}: {row['group']}) is "
+        f"{row['after']:.4f}, worse than version {version}'s {row['before']:.4f} by more than "
+        f"{comparison['max_regression']:.0%} beyond chance"
+        for row in comparison["groups"]
+        if row["worse"]
+    ]
 
 
 def compare_with_production(

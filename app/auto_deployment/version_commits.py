@@ -61,9 +61,14 @@ def find_commit(tree: WorkingTree, version: int) -> str | None:
 
 def find_newest_version(tree: WorkingTree) -> int | None:
     """Return the highest number of the versions' tags, None without any."""
+    return max(find_versions(tree), default=None)
+
+
+def find_versions(tree: WorkingTree) -> list[int]:
+    """Return the numbers of the versions' tags, ascending."""
     tags = tree.git("tag", "--list", f"{_TAG_PREFIX}*").split()
     numbers = [tag.removeprefix(_TAG_PREFIX) for tag in tags]
-    return max((int(text) for text in numbers if _is_number(text)), default=None)
+    return sorted(int(text) for text in numbers if _is_number(text))
 
 
 def commit_version(tree: WorkingTree, version: int, body: str) -> None:

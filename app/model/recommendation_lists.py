@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Literal
@@ -24,7 +24,7 @@ from app.recent_events import RecentEvent
 #: Directory of the artifact inside a model directory.
 LISTS = "lists"
 
-Source = Literal["personal", "popular", "recent"]
+Source = Literal["personal", "popular", "recent", "general"]
 _MOVIE_ID = re.compile(r"[^\s,\x00-\x1f\x7f]+")
 #: Rows of `lists` that are checked at a time.
 _CHECKED_ROWS = 100_000
@@ -87,7 +87,8 @@ class Recommendation:
     Attributes:
         text: movie ids, best first, joined by commas; the body of the response.
         source: `personal` for a list of the user's own, `popular` for the fallback, `recent` for a
-            list that depends on recent events.
+            list that depends on recent events, `general` for the popular movies that do not depend
+            on the user.
         movie_numbers: the movies in the same order, packed as `movie_number_dtype`.
         recent_events: those that it depends on, packed (`packed_events`); empty for other sources.
     """
@@ -109,6 +110,7 @@ class RecommendationLists:
     Attributes:
         manifest: the artifact's manifest.
         movie_ids: movie ids; the index is the movie number.
+        general: the popular movies of all users, for those who do not want a profile to be used.
         recent: ranks movies for users with recent events; None where the artifact lacks the arrays
             for it.
         unknown_hidden_ids: ids in `hidden` that the model does not contain, sorted.
@@ -143,6 +145,7 @@ class RecommendationLists:
                 artifact.manifest.movies, self._dtype, self.recent.rating_scale
             )
         self._popular_fallback: Recommendation = self._format(self._popular, "popular")
+        self.general: Recommendation = replace(self._popular_fallback, source="general")
         self._segment_fallbacks: list[Recommendation] = [
             self._format(self._replace_hidden(row), "popular")
             for row in arrays["segment_popular"].tolist()
@@ -241,6 +244,8 @@ class RecommendationLists:
         Raises:
             ValueError: it cannot have been made with this model.
         """
+        if source == "general":
+            return self.general
         if source != "recent":
             return self.get(user_id)
         if self.recent is None:

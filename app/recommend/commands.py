@@ -89,9 +89,10 @@ def _choose_source(
     settings: Settings, lists: "RecommendationLists", recent: Path | None
 ) -> tuple[Callable[[int], Row], list[int]]:
     """Return what recommends to a user, and the users of the recent events."""
+    unprofiled = settings.unprofiled_user_ids
 
     def recommend_stored(user: int) -> Row:
-        found = lists.get(user)
+        found = lists.general if user in unprofiled else lists.get(user)
         movies = found.text.split(",") if found.text else []
         return {"user_id": user, "movie_ids": movies, "source": found.source}
 
@@ -111,6 +112,8 @@ def _choose_source(
     )
 
     def recommend_with_recent(user: int) -> Row:
+        if user in unprofiled:
+            return recommend_stored(user)
         own = events.get(user)
         found = lists.rank_recent(user, own.kept, own.now, own.earlier)
         if found is None:

@@ -83,7 +83,14 @@ def _recommend(list_length: int) -> dict[str, Any]:
                 "in": "path",
                 "required": True,
                 "schema": {"type": "integer", "minimum": 0, "maximum": 10**MAX_USER_ID_DIGITS - 1},
-            }
+            },
+            {
+                "name": "profiling",
+                "in": "query",
+                "required": False,
+                "description": "false: the popular movies of all users, the same for everyone.",
+                "schema": {"type": "boolean", "default": True},
+            },
         ],
         "responses": {
             "200": {
@@ -101,7 +108,7 @@ def _recommend(list_length: int) -> dict[str, Any]:
                     }
                 },
             },
-            "400": _problem("Invalid user id."),
+            "400": _problem("Invalid user id, or `profiling` is neither true nor false."),
             "404": _problem("No user id, or a user id with a slash."),
         },
     }

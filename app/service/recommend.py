@@ -4,6 +4,7 @@ import random
 import re
 import time
 from typing import TYPE_CHECKING, get_args
+from urllib.parse import parse_qs
 
 from flask import Blueprint, Response, request
 from werkzeug.datastructures import Headers
@@ -47,6 +48,18 @@ def parse_user_id(text: str) -> int:
     return int(text)
 
 
+def wants_profiling(query: str) -> bool:
+    """Whether a query string allows a list that depends on the user: not with `profiling=false`.
+
+    Raises:
+        BadRequest: `profiling` is neither `true` nor `false`.
+    """
+    values = parse_qs(query, keep_blank_values=True).get("profiling", [])
+    if any(value not in ("true", "false") for value in values):
+        raise BadRequest("profiling is true or false")
+    return "false" not in values
+
+
 def blueprint(
     lists: RecommendationLists, recommender: RecentRecommender, metrics: Metrics, settings: Settings
 ) -> Blueprint:
@@ -57,7 +70,7 @@ def blueprint(
         else None
     )
     routes = Blueprint("recommend", __name__)
-    get_recommendation = recommender.get
+    get_recommendation, unprofiled = recommender.get, settings.unprofiled_user_ids
     static_headers = {
         source: [
             ("Content-Type", "text/plain; charset=utf-8"),
@@ -71,7 +84,11 @@ def blueprint(
     @routes.get("/recommend/<user_id>")
     def recommend(user_id: str) -> Response:
         user = parse_user_id(user_id)
-        recommendation = get_recommendation(user)
+        query = request.environ.get("QUERY_STRING")
+        if user in unprofiled or (query and not wants_profiling(query)):
+            recommendation = lists.general
+        else:
+            recommendation = get_recommendation(user)
         metrics.recommendations[recommendation.source].inc()
         incoming_id = request.environ.get("HTTP_X_REQUEST_ID", "")
         request_id = incoming_id if _REQUEST_ID.fullmatch(incoming_id) else new_request_id()

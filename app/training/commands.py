@@ -55,7 +55,7 @@ def train(
     At least one of --ratings, --watches and --tables is needed. The model directory is written
     atomically. Same input, parameters and seed on the same machine give the same model hash.
     """
-    ratings, watches, users, movies = _find_tables(tables, ratings, watches, users, movies)
+    ratings, watches, users, movies = find_tables(tables, ratings, watches, users, movies)
     from app.ingest.time_limits import TimeLimits
     from app.training.code_version import read_evaluation, read_version
     from app.training.params import read_params
@@ -214,7 +214,7 @@ def evaluate(
     knows the user's earlier held-out events once they are older than a lag, and prints how often
     the next movie is among 20. docs/model.md defines every metric.
     """
-    ratings, watches, _, _ = _find_tables(tables, ratings, watches)
+    ratings, watches, _, _ = find_tables(tables, ratings, watches)
     from app.ingest.time_limits import TimeLimits
     from app.training.evaluate import evaluate as evaluate_model
     from app.training.load import load_interactions
@@ -265,7 +265,7 @@ def _print_replay(result: dict[str, Any]) -> None:
             click.echo(f"{name:>10} {label:24}{row['events']:>10,}{rates}")
 
 
-def _find_tables(
+def find_tables(
     tables: Path | None,
     ratings: Path | None,
     watches: Path | None,

@@ -1,5 +1,6 @@
 """Evaluate a model on held-out events: its recommendations as served, and its rating estimates."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,31 @@ from app.training.svd import SvdModel
 _QUARTILES = (0.25, 0.5, 0.75)
 
 
-def evaluate(model: Path, held_out: Interactions, k: int) -> dict[str, Any]:
-    """Evaluate the first `k` movies of each user's recommendation.
+@dataclass(frozen=True)
+class MeasuredUsers:
+    """A model's recommendations to `Q` users of held-out events, and their metrics.
 
-    Returns:
-        The metrics that `marquee evaluate` prints; docs/model.md defines each of them.
+    Attributes:
+        factors: the model's artifact of factors; `N` movies.
+        movie_ids: [N] movie ids by movie number.
+        user: [Q] the model's number of each user, -1 for an unknown user.
+        movie: [E] movie number of each held-out pair, -1 for a movie that the model lacks.
+        shown: [Q, k] movie numbers of the first `k` recommended movies; -1 fills up a shorter list.
+        metrics: ranking metrics of the users.
+        activity: [Q] number of the user's movies in the training data.
+    """
+
+    factors: Artifact
+    movie_ids: list[str]
+    user: NDArray[np.int64]
+    movie: NDArray[np.int64]
+    shown: NDArray[np.int64]
+    metrics: PerUserMetrics
+    activity: NDArray[np.int64]
+
+
+def measure_users(model: Path, held_out: Interactions, k: int) -> MeasuredUsers:
+    """Recommend `k` movies to each user of held-out events, as served, and compute the metrics.
 
     Raises:
         ArtifactError: the model lacks its factors or is not valid.
@@ -41,16 +62,31 @@ def evaluate(model: Path, held_out: Interactions, k: int) -> dict[str, Any]:
     metrics = ranking_metrics(_find_hits(shown, held_out.user, movie), np.diff(held_out.start))
     user = _find_users(factors.arrays["users"], held_out.users)
     activity = _count_movies(factors.arrays["seen_start"], user)
+    return MeasuredUsers(factors, movie_ids, user, movie, shown, metrics, activity)
+
+
+def evaluate(model: Path, held_out: Interactions, k: int) -> dict[str, Any]:
+    """Evaluate the first `k` movies of each user's recommendation.
+
+    Returns:
+        The metrics that `marquee evaluate` prints; docs/model.md defines each of them.
+
+    Raises:
+        ArtifactError: the model lacks its factors or is not valid.
+        TrainingError: the model's lists are shorter than `k`.
+    """
+    measured = measure_users(model, held_out, k)
+    user, movie, factors = measured.user, measured.movie, measured.factors
     return {
         "k": k,
         **_rating_metrics(factors, held_out, user[held_out.user], movie),
-        **metrics.mean(),
-        **_exposure_metrics(shown, factors.arrays["movie_users"]),
+        **measured.metrics.mean(),
+        **_exposure_metrics(measured.shown, factors.arrays["movie_users"]),
         "users": len(user),
         "unknown_users": int((user < 0).sum()),
         "events": len(movie),
         "unknown_events": int((movie < 0).sum()),
-        "by_activity": _by_activity(metrics, activity),
+        "by_activity": _by_activity(measured.metrics, measured.activity),
     }
 
 

@@ -14,8 +14,9 @@ from app.params_file import read_params_file
 from app.text_files import TextError, decode_text
 from app.training.errors import TrainingError
 
-#: Sections of the file that limit data and models, and do not shape a model (app/auto_deployment).
-_LIMITS = ("checks", "gate")
+#: Sections of the file that do not shape a model: limits of data and models (app/auto_deployment),
+#: and of its report (app/fairness).
+_LIMITS = ("checks", "gate", "fairness")
 
 
 class _Section(BaseModel):

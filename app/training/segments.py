@@ -128,14 +128,23 @@ def build_segments(
     return Segments(users, segment, names, lists)
 
 
-def _names(table: pl.DataFrame, bands: tuple[int, ...]) -> pl.Series:
+def name_age_bands(ages: NDArray[np.integer], bands: tuple[int, ...]) -> list[str]:
+    """Return the age band of each age in years, such as `25-34`.
+
+    Args:
+        ages: [A] ages in years.
+        bands: first age of each band after the youngest, ascending.
+    """
     labels = [
         f"{low}-{high - 1}" if high else f"{low}+"
         for low, high in zip((0, *bands), (*bands, None), strict=True)
     ]
-    band = np.searchsorted(bands, table["age"].to_numpy(), side="right")
-    labelled = pl.Series([labels[place] for place in band.tolist()], dtype=pl.String)
-    return table["gender"].str.strip_chars() + " " + labelled
+    return [labels[place] for place in np.searchsorted(bands, ages, side="right").tolist()]
+
+
+def _names(table: pl.DataFrame, bands: tuple[int, ...]) -> pl.Series:
+    labels = pl.Series(name_age_bands(table["age"].to_numpy(), bands), dtype=pl.String)
+    return table["gender"].str.strip_chars() + " " + labels
 
 
 def _popular(

@@ -71,6 +71,7 @@ def test_versions_are_built_published_restored_and_traced(
 
     _check_restore(environment)
     _check_dvc_metrics_and_plots(environment)
+    _check_fairness(environment, result["body"])
     _check_tracking_rows(environment)
 
 
@@ -83,6 +84,24 @@ def _check_restore(environment: RetrainingEnvironment) -> None:
         body = commit_body(environment, version)
         assert f"Model {restored['model_hash']}" in body
         assert f"Data  {restored['data_hash']}" in body
+
+
+def _check_fairness(environment: RetrainingEnvironment, message: str) -> None:
+    """The pages of a version are in its commit and linked in its message."""
+    clone = environment.directory / "another"
+    for name, title in (
+        ("fairness", "# Whom this version serves how well"),
+        ("groups", "# Groups of users beside the model in production"),
+        ("ranking", "# How version 3 ranks movies"),
+    ):
+        assert f"git show version-3:reports/{name}.md" in message
+        assert git(clone, "show", f"version-3:reports/{name}.md").startswith(title)
+    assert "groups.md" not in git(clone, "ls-tree", "--name-only", "version-2", "reports/")
+    done = environment.run_marquee("report", "--tree", clone, "--json")
+    assert done.returncode == 0, done.stderr
+    versions = json.loads(done.stdout)["versions"]
+    assert [row["version"] for row in versions] == [2, 3]
+    assert all(0 < row["gini"] < 1 and 0 < row["coverage"] <= 1 for row in versions)
 
 
 def _check_dvc_metrics_and_plots(environment: RetrainingEnvironment) -> None:

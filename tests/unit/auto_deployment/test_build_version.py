@@ -23,6 +23,7 @@ from app.ingest.ingest_files import ingest_log_files
 from app.ingest.log_parser import RatingScale
 from app.ingest.schemas import RATINGS, WATCHES, conform
 from tests.conftest import MOVIES, ROOT, USERS
+from tests.support.whole_models import write_whole_model
 from tests.unit.auto_deployment.conftest import NEWEST, Tree, VersionRepository, write_model
 
 #: `$STAGES` holds the files that the stages copy.
@@ -161,6 +162,40 @@ def test_a_candidate_worse_than_the_model_in_production_is_refused(in_production
     assert failure.value.status == "gate_failed"
     assert in_production.tree.git("status", "--porcelain") == ""
     assert read_version(in_production.tree) == 4
+
+
+def test_a_candidate_that_serves_one_group_worse_is_refused(in_production: Build) -> None:
+    women, men = range(1_000, 1_040), range(2_000, 3_000)
+    users = [*women, *men]
+    # Production knows none of them: they get its most popular movies, which they then watch.
+    prepared = in_production.stages / "prepared"
+    shutil.rmtree(prepared / "test")
+    write_tables(prepared / "test", users, [MOVIES[59]] * len(users), [UNTIL] * len(users))
+    gender = ["F"] * len(women) + ["M"] * len(men)
+    table = pl.DataFrame({"user_id": users, "gender": gender})
+    table.write_parquet(prepared / "users.parquet")
+    validation = in_production.stages / "validation"
+    shutil.rmtree(validation)
+    unpopular, popular = list(range(20)), list(range(60))[::-1]
+    write_whole_model(validation, MOVIES, dict.fromkeys(women, unpopular), popular=popular)
+    with (in_production.repository.directory / "clones" / "desk" / "dvc.yaml").open("a") as file:
+        file.write("  fairness: {cmd: 'true'}\n")
+    desk = Tree(in_production.repository.directory / "clones" / "desk")
+    desk.git("commit", "--quiet", "--all", "-m", "Add the stage of the report")
+    desk.git("push", "--quiet")
+
+    reason = r"nDCG of 40 users \(gender: F\) is 0\.0000, worse than version 4's 0\.9750 by more"
+    with pytest.raises(NoVersionError, match=reason):
+        in_production.builder().build()
+
+    shutil.rmtree(validation)
+    in_production.write("data.json", {**REPORT, "tables_hash": "newer"})
+    shown = popular[:20]
+    write_whole_model(validation, MOVIES, dict.fromkeys(women, shown), popular=popular)
+    built = in_production.builder().build()
+    assert "reports/groups.md: groups of users beside the model in production" in built.body
+    groups = json.loads((in_production.tree.path / "reports" / "groups.json").read_text())
+    assert not any(row["worse"] for row in groups["groups"])
 
 
 def test_a_candidate_as_good_as_the_model_in_production_is_built(in_production: Build) -> None:

@@ -52,7 +52,9 @@ def test_every_source_that_a_stage_depends_on_exists() -> None:
         ),
         ("fit-validation", ["app.training.pipeline", "app.training.params"]),
         ("evaluate", ["app.training.evaluate", "app.training.load"]),
+        ("fairness", ["app.fairness.report", "app.fairness.page", "app.fairness.params"]),
         ("train", ["app.training.pipeline", "app.training.params"]),
+        ("explain-ranking", ["app.fairness.ranking_page"]),
     ],
 )
 def test_a_stage_depends_on_every_package_that_its_command_imports(

@@ -20,7 +20,12 @@ from tests.conftest import ROOT
 NEWEST = datetime(2026, 5, 1, 12)
 SPAN = ExcludedSpan(after=datetime(2026, 4, 1), until=datetime(2026, 4, 3), reason="drift")
 GATE = ModelGate(
-    max_rmse=1.0, min_ndcg=0.02, min_coverage=0.002, max_regression=0.05, min_compared_events=500
+    max_rmse=1.0,
+    min_ndcg=0.02,
+    min_coverage=0.002,
+    max_regression=0.05,
+    max_group_regression=0.1,
+    min_compared_events=500,
 )
 GOOD = {"rmse": 0.9, "ndcg": 0.1, "coverage": 0.3, "events": 1000}
 

@@ -22,7 +22,7 @@ RECORDS = st.builds(
     request_id=st.text("abc0123._-", min_size=1, max_size=64),
     answered_at_us=st.integers(0, 2**63 - 1),
     user_id=st.integers(0, 10**18 - 1),
-    source=st.sampled_from(["personal", "popular", "recent"]),
+    source=st.sampled_from(["personal", "popular", "recent", "general"]),
     duration_us=st.integers(0, 2**63 - 1),
     client_gone=st.booleans(),
     is_retry=st.booleans(),

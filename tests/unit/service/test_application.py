@@ -4,6 +4,7 @@ import pytest
 from flask import Flask
 
 from app.model.manifest import ArtifactError
+from app.model.recommendation_lists import RecommendationLists
 from app.service.application import create_app
 from app.settings import Settings
 from tests.conftest import MOVIES
@@ -51,6 +52,34 @@ def test_hidden_movies_are_never_recommended(shared_model: Path) -> None:
     client = create_app(settings).test_client()
     assert client.get("/recommend/42").text.split(",") == MOVIES[2:22]
     assert client.get("/recommend/43").text.split(",") == MOVIES[:59][::-1][:20]
+
+
+@pytest.mark.parametrize("path", ["/recommend/42?profiling=false", "/recommend/77"])
+def test_without_profiling_everyone_gets_the_same_popular_movies(
+    shared_model: Path, path: str
+) -> None:
+    # User 42 has a list, and 500 a segment; 77 is on the list of users without a profile.
+    settings = Settings(
+        model_dir=shared_model, unprofiled_users="77,\n 500", hidden_movies=MOVIES[59]
+    )
+    client = create_app(settings).test_client()
+    popular = MOVIES[:59][::-1][:20]
+    response = client.get(path)
+    assert response.text.split(",") == popular
+    assert response.headers["X-Recommendation-Source"] == "general"
+    assert client.get("/recommend/500").text.split(",") == popular
+    assert client.get("/recommend/42").headers["X-Recommendation-Source"] == "personal"
+    for query in ("profiling=true", "other=1"):
+        assert client.get(f"/recommend/42?{query}").text.split(",") == MOVIES[1:21]
+    for query in ("profiling=", "profiling=no", "profiling=true&profiling=1"):
+        assert client.get(f"/recommend/42?{query}").status_code == 400, query
+
+
+def test_a_list_without_profiling_is_made_again_from_its_record(shared_model: Path) -> None:
+    lists = RecommendationLists.open(shared_model)
+    assert lists.remake(42, "general", b"") == lists.general
+    assert lists.general.source == "general"
+    assert lists.general.movie_numbers != lists.get(42).movie_numbers
 
 
 def test_list_length_sets_the_number_of_movies(shared_model: Path) -> None:
