@@ -55,6 +55,9 @@ SECTIONS = {
     "Release versions": {
         "analyze": "app.canary_analysis.commands",
     },
+    "Watch the system": {
+        "console": "app.console.commands",
+    },
     "Set up containers": {
         "init": "app.provisioning.commands",
     },
@@ -73,6 +76,7 @@ _NEEDS = {
     "app.recommend": ("deployment", "deployment"),
     "app.provisioning": ("service", "service"),
     "app.provenance": ("provenance", "provenance"),
+    "app.console": ("provenance", "provenance"),
     "app.training": ("deployment", "training"),
     "app.ingest": ("deployment", "deployment"),
     "app.recent_activity": ("deployment", "deployment"),
