@@ -12,6 +12,7 @@ from werkzeug import Request, Response
 from app.console.console import Console, create_console
 from app.console.queries import QUERIES
 from app.settings import Settings
+from tests.support.provenance import Environment, encoded
 
 SLOTS = ("stable-1", "stable-2", "canary")
 
@@ -173,6 +174,17 @@ def default_samples() -> dict[str, list[tuple[Mapping[str, str], float]]]:
     samples["size"] = [({"volume": "store"}, 9e9)]
     samples["retrain_next"] = [({}, time.time() + 86_400)]
     return samples
+
+
+def fill_database(directory: Path, model: Path) -> Environment:
+    """Create a database with five answers to user 42 and one to user 7."""
+    environment = Environment(directory, model)
+    writer = environment.writer()
+    for number in range(5):
+        writer.append(encoded(number))
+    writer.append(encoded(5, user_id=7))
+    environment.shipper(environment.engine()).ship()
+    return environment
 
 
 def settings_of(directory: Path, prometheus_url: str, **changes: Any) -> Settings:

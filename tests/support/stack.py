@@ -27,6 +27,7 @@ PORTS = {
     for name, default in {
         "MARQUEE_PORT": 8082,
         "MARQUEE_SHIPPER_PORT": 8083,
+        "MARQUEE_CONSOLE_PORT": 8090,
         "MARQUEE_PROMETHEUS_PORT": 9090,
         "MARQUEE_ALERTMANAGER_PORT": 9093,
         "MARQUEE_KAFKA_PORT": 9094,

@@ -10,23 +10,13 @@ from app.console.console import Console
 from app.console.server import create_app
 from tests.support.console import (
     AnsweringPrometheus,
+    fill_database,
     open_console,
     settings_of,
     write_release,
     write_workspace,
 )
-from tests.support.provenance import Environment, encoded
-
-
-def fill_database(directory: Path, model: Path) -> Environment:
-    """Create a database with five answers to user 42 and one to user 7."""
-    environment = Environment(directory, model)
-    writer = environment.writer()
-    for number in range(5):
-        writer.append(encoded(number))
-    writer.append(encoded(5, user_id=7))
-    environment.shipper(environment.engine()).ship()
-    return environment
+from tests.support.provenance import Environment
 
 
 def create_console(directory: Path, prometheus: AnsweringPrometheus) -> Console:
