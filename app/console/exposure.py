@@ -9,7 +9,7 @@ records differs is counted again.
 import io
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -85,11 +85,14 @@ class Exposure:
 
     Args:
         engine: of the database; may be one that only reads.
-        directory: of the files; created by the first refresh.
+        directory: of the files; created when there is something to keep.
+        clock: returns the time in nanoseconds since 1970.
     """
 
-    def __init__(self, engine: sa.Engine, directory: Path) -> None:
-        self._engine, self._directory = engine, directory
+    def __init__(
+        self, engine: sa.Engine, directory: Path, clock: Callable[[], int] = time.time_ns
+    ) -> None:
+        self._engine, self._directory, self._clock = engine, directory, clock
         self._days: dict[int, _Day] | None = None
         self._models: dict[str, int] = {}
         self._builds: dict[str, str] = {}
@@ -100,7 +103,7 @@ class Exposure:
         Raises:
             SourceError: the database cannot be read, or the directory cannot be written.
         """
-        now_us = time.time_ns() // 1000
+        now_us = self._clock() // 1000
         today = now_us // US_PER_DAY
         try:
             if self._days is None:
@@ -168,7 +171,7 @@ class Exposure:
                     budget -= 1
                     changed = True
                     self._add(connection, counts, rows)
-                if changed:
+                if changed and counts.rows:
                     self._save(day)
 
     def _complete(self, connection: sa.Connection, day: int, counts: _Day) -> bool:
@@ -286,7 +289,7 @@ def _read_rows(
 
 def _read_day(path: Path) -> Iterator[_Day]:
     try:
-        with np.load(path, allow_pickle=False) as content:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
             meta = json.loads(content["meta"].tobytes())
             responses = {
                 (int(version), str(model)): int(number)

@@ -58,7 +58,9 @@ def age(unix_seconds: float | None) -> str:
     if not unix_seconds or not math.isfinite(unix_seconds):
         return "never"
     seconds = time.time() - unix_seconds
-    return f"in {duration(-seconds)}" if seconds < -1 else f"{duration(max(seconds, 0))} ago"
+    if abs(seconds) < 1:
+        return "just now"
+    return f"in {duration(-seconds)}" if seconds < 0 else f"{duration(seconds)} ago"
 
 
 def moment(unix_seconds: float | None) -> str | Markup:

@@ -42,6 +42,6 @@
     }
   });
   document.body.addEventListener("htmx:afterSwap", showLocalTimes);
-  document.querySelector(".zone").textContent = " in the server; shown in your zone, " + zone;
+  document.querySelector(".zone").textContent = "in your zone, " + zone;
   showLocalTimes();
 })();

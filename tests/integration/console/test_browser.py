@@ -43,7 +43,11 @@ PICTURES = ROOT / "build" / "console"
 RELEASES: dict[str, dict[str, Any]] = {
     "analyzing": {},
     "promoted": {"phase": "completed", "outcome": "promoted", "reason": "all checks passed"},
-    "aborted": {"phase": "completed", "outcome": "aborted", "reason": "guard in minute 4: timeouts"},
+    "aborted": {
+        "phase": "completed",
+        "outcome": "aborted",
+        "reason": "guard in minute 4: timeouts",
+    },
 }
 ADDRESSES = {name: "/" if name == "overview" else f"/{name}" for name, _ in PAGES} | {
     "find-user": "/find?user=42",
@@ -157,7 +161,7 @@ def test_a_page_refreshes_by_itself_and_can_be_paused(
     playwright.expect(page.locator(".verdict")).to_contain_text("Version 9", timeout=60_000)
     page.get_by_role("button", name="Pause refreshing").click()
     requests: list[Any] = []
-    page.on("request", requests.append)
+    page.on("request", lambda request: requests.append(request.url))
     time.sleep(12)  # longer than the interval of ten seconds
     assert requests == []
 
