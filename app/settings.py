@@ -492,6 +492,9 @@ class StackSettings(BaseModel):
         9093, description="Port of the loopback interface for Alertmanager."
     )
     console_port: Port = Field(8090, description="Port of the loopback interface for the console.")
+    grafana_port: Port = Field(
+        3000, description="Port of the loopback interface for Grafana of the profile `grafana`."
+    )
     kafka_port: Port = Field(
         9094, description="Port of the loopback interface for Kafka of the profile `demo`."
     )

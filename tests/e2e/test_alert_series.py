@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.alert_rules import find_named_series
+from tests.support.dashboards import read_panels
 from tests.support.stack import Stack
 from tests.support.waiting import eventually
 
@@ -69,3 +70,13 @@ def test_free_space_of_every_volume_with_data_is_known(failed_release: Stack) ->
     expected = {"spool", "store", "recent", "workspace", "database", "prometheus", "release"}
     volumes = {row["metric"]["volume"] for row in failed_release.query("marquee_volume_free_bytes")}
     assert volumes == expected
+
+
+def test_every_panel_of_the_dashboards_has_data(failed_release: Stack) -> None:
+    """The queries of monitoring/grafana; Grafana itself is not run."""
+    queries = {q: panel.name for panel in read_panels() for q in panel.queries}
+
+    def find_empty() -> dict[str, str]:
+        return {q: name for q, name in queries.items() if not failed_release.query(q)}
+
+    eventually(lambda: not find_empty(), 180, find_empty)

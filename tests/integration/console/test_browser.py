@@ -1,7 +1,7 @@
 """Every page in Chromium: with and without JavaScript, light and dark, checked by axe-core.
 
-Needs Playwright's Python package, Debian's `chromium`, and axe-core's `axe.min.js` at MARQUEE_AXE_FILE
-(docs/testing.md). Pictures of the pages are in `build/console`.
+Needs Playwright's Python package, Debian's `chromium`, and axe-core's `axe.min.js` at
+MARQUEE_AXE_FILE (docs/testing.md). Pictures of the pages are in `build/console`.
 """
 
 import os

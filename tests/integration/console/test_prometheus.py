@@ -9,6 +9,7 @@ from app.console.prometheus import PrometheusClient
 from app.console.queries import QUERIES
 from app.console.sources import SourceError
 from tests.support import scraping_prometheus
+from tests.support.dashboards import read_panels
 from tests.support.waiting import eventually
 
 METRICS = """\
@@ -53,3 +54,11 @@ def test_a_firing_alert_has_its_sentence_time_and_expression(url: str) -> None:
 def test_a_prometheus_that_is_away_is_a_sentence() -> None:
     with pytest.raises(SourceError, match="Prometheus does not respond: "):
         PrometheusClient("http://127.0.0.1:9").read_metrics()
+
+
+def test_prometheus_understands_every_query_of_the_dashboards(url: str) -> None:
+    panels = list(read_panels())
+    assert len(panels) > 40
+    for panel in panels:
+        for query in panel.queries:
+            scraping_prometheus.query(url, query)  # one that is refused is an error
