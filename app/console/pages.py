@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime
+from threading import BoundedSemaphore
 from typing import Any
 from urllib.parse import urlencode
 
@@ -34,6 +35,8 @@ PAGES = (
 #: Versions whose metrics are compared, and metrics that are shown of them.
 _COMPARED_VERSIONS, _MAX_METRICS = 8, 40
 _MAX_USER_ID = 2**63 - 1
+#: At a time, so that the other pages are served while the database is away (of 8 threads).
+MAX_LOOK_UPS = 3
 _ALERT = re.compile(r"[A-Za-z0-9_]{1,80}")
 
 
@@ -177,23 +180,24 @@ def _releases_by_version(past: list[PastRelease]) -> dict[str, list[PastRelease]
 
 def _add_look_ups(pages: Blueprint, console: Console) -> None:
     """Look-ups wait for the database, at most for its time-outs of seconds."""
+    free = BoundedSemaphore(MAX_LOOK_UPS)
+
+    def look_up(user: str, request_id: str, movie: str) -> dict[str, Any]:
+        if not free.acquire(blocking=False):
+            return {"error": "Too many look-ups at a time: try again in some seconds."}
+        try:
+            return _look_up(console, user, request_id, movie)
+        except SourceError as error:
+            return {"error": str(error)}
+        finally:
+            free.release()
 
     @pages.get("/find")
     def find() -> str:
         user, request_id, movie = (
             request.args.get(name, "").strip()[:200] for name in ("user", "request", "movie")
         )
-        found: dict[str, Any] = {}
-        try:
-            if user:
-                found = _find_user(user)
-            elif request_id:
-                records = console.records.find_request(request_id)
-                found = {"records": [explain_events(record) for record in records]}
-            elif movie:
-                found = {"exposure": console.movies.find_movie(movie)}
-        except SourceError as error:
-            found = {"error": str(error)}
+        found = look_up(user, request_id, movie) if user or request_id or movie else {}
         span = console.exposure.get().value
         return render_template(
             "find.html",
@@ -207,11 +211,21 @@ def _add_look_ups(pages: Blueprint, console: Console) -> None:
             **found,
         )
 
-    def _find_user(text: str) -> dict[str, Any]:
-        if not (text.isascii() and text.isdigit()) or int(text) > _MAX_USER_ID:
+
+def _look_up(console: Console, user: str, request_id: str, movie: str) -> dict[str, Any]:
+    """Find by the first text that is not empty; return what the template shows.
+
+    Raises:
+        SourceError: the database cannot be read.
+    """
+    if user:
+        if not (user.isascii() and user.isdigit()) or int(user) > _MAX_USER_ID:
             return {"error": "A user id is a whole number, such as 42."}
-        records = console.records.find_user(int(text))
+        return {"records": [explain_events(one) for one in console.records.find_user(int(user))]}
+    if request_id:
+        records = console.records.find_request(request_id)
         return {"records": [explain_events(record) for record in records]}
+    return {"exposure": console.movies.find_movie(movie)}
 
 
 def _date(day: int | None) -> str | None:

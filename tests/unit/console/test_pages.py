@@ -5,12 +5,15 @@ import re
 import time
 from html.parser import HTMLParser
 from pathlib import Path
+from threading import Event, Semaphore, Thread
+from typing import Any
 
+import pytest
 from flask.testing import FlaskClient
 from pytest_httpserver import HTTPServer
 
 from app.console.console import Console, create_console
-from app.console.pages import PAGES
+from app.console.pages import MAX_LOOK_UPS, PAGES
 from app.console.server import create_app
 from tests.conftest import MOVIES
 from tests.support.console import (
@@ -171,6 +174,33 @@ def test_a_request_is_found_by_its_id(pages: FlaskClient) -> None:
     request_id = make_record(5).request_id
     assert f"Answer to request {request_id}" in get_text(pages, f"/find?request={request_id}")
     assert "No record is known" in get_text(pages, "/find?request=1%27%20or%201=1")
+
+
+def test_look_ups_that_wait_leave_threads_for_the_other_pages(
+    client: FlaskClient, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finish, waiting = Event(), Semaphore(0)
+
+    def find_user(_: int) -> list[dict[str, Any]]:
+        waiting.release()
+        finish.wait(60)
+        return []
+
+    monkeypatch.setattr(console.records, "find_user", find_user)
+    threads = [Thread(target=client.application.test_client().get, args=("/find?user=42",))
+               for _ in range(MAX_LOOK_UPS)]  # fmt: skip
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in threads:
+            assert waiting.acquire(timeout=60)
+        assert "Too many look-ups" in get_text(client, "/find?user=42")
+        assert client.get("/").status_code == 200
+    finally:
+        finish.set()
+        for thread in threads:
+            thread.join()
+    assert "No record is known" in get_text(client, "/find?user=42")
 
 
 HOSTILE = "<script>alert(1)</script>\"'&\x1b[31m\u202etxt\ud800"
