@@ -429,7 +429,7 @@ class RetrainingSettings(BaseModel):
     )
     scheduler_bind: Address = Field(
         "127.0.0.1:8085",
-        description="Address and port of the scheduler's `/metrics` and `/health`.",
+        description="Address and port of the scheduler's `/metrics`, `/health` and `/state`.",
     )
 
 
@@ -454,6 +454,9 @@ class ConsoleSettings(BaseModel):
     prometheus_link: Annotated[Urls, Field(pattern="^[^,]*$")] = Field(
         "",
         description="Base URL of Prometheus in the links of the console; empty: the same.",
+    )
+    scheduler_url: Annotated[Urls, Field(min_length=1, pattern="^[^,]*$")] = Field(
+        "http://127.0.0.1:8085", description="Base URL of the scheduler, which the console reads."
     )
     release_dir: NonEmptyPath = Field(
         Path("data/release"), description="Directory with state and history of releases."

@@ -16,7 +16,7 @@ def console(settings: Settings) -> None:
 
     They show whether all is well, the release, slots, versions, retraining, ingest, alerts and
     storage, and find what was recommended to a user, by a request, or of a movie. They only read:
-    Prometheus, the database, the release's files and the scheduler's workspace. What cannot be
+    Prometheus, the database, the scheduler and the release's files. What cannot be
     reached is named with the time since when; the rest is shown. No login: listen on loopback.
 
     Exit status 1: the address is in use.

@@ -8,7 +8,7 @@ from app.console.exposure import Exposure, ExposureSpan
 from app.console.prometheus import Alert, Metrics, PrometheusClient
 from app.console.records import Records, Version
 from app.console.release_state import ReleaseState, read_release_state
-from app.console.retraining_state import RetrainingState, read_retraining_state
+from app.console.retraining_state import RetrainingState, fetch_retraining_state
 from app.console.sources import Source
 from app.provenance.database import connect_reader
 from app.settings import Settings
@@ -25,7 +25,7 @@ class Console:
         histories: the last hours of some of them.
         alerts: pending and firing ones, from Prometheus.
         release: state and history of releases, from files.
-        retraining: how the last run ended, from files.
+        retraining: how the last run ended, from the scheduler.
         versions: of data and model, from the database.
         exposure: the counts of recommended movies, from the database.
         records: answers look-ups from the database.
@@ -86,8 +86,8 @@ def create_console(settings: Settings) -> Console:
             "The state of a release is not known, or old.",
         ),
         retraining=Source(
-            "State of retraining",
-            lambda: read_retraining_state(settings.workspace_dir),
+            "Scheduler",
+            lambda: fetch_retraining_state(settings.scheduler_url),
             5,
             "How the last retraining ended is not known, or old.",
         ),

@@ -1,14 +1,14 @@
-"""Read how the last retraining ended, from the scheduler's workspace."""
+"""Ask the scheduler how the last retraining ended."""
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
 
 from app.console.sources import SourceError
 
-#: The names that `app.auto_deployment.workspace` gives its files.
-STATE_FILE, RUN_FILE = "state.json", "run.json"
-_MAX_FILE_BYTES = 1_000_000
+_TIMEOUT_SECONDS = 2.0
+_MAX_RESPONSE_BYTES = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -28,30 +28,27 @@ class RetrainingState:
     step: str = ""
 
 
-def read_retraining_state(workspace: Path) -> RetrainingState:
-    """Read the files of the workspace.
+def fetch_retraining_state(url: str) -> RetrainingState:
+    """Fetch `/state` of the scheduler at a base URL.
 
     Raises:
-        SourceError: a file cannot be read or is damaged.
+        SourceError: no response in time, or one that cannot be used.
     """
-    state, run = _read(workspace / STATE_FILE), _read(workspace / RUN_FILE)
-    finished_at = state.get("finished_at")
-    return RetrainingState(
-        status=str(state.get("status") or ""),
-        subject=str(state.get("subject") or "")[:2000],
-        finished_at=float(finished_at) if isinstance(finished_at, int | float) else None,
-        step=str(run.get("step") or "")[:100],
-    )
-
-
-def _read(path: Path) -> dict[str, object]:
     try:
-        with path.open("rb") as file:
-            content = json.loads(file.read(_MAX_FILE_BYTES))
-    except FileNotFoundError:
-        return {}
+        with urlopen(f"{url.rstrip('/')}/state", timeout=_TIMEOUT_SECONDS) as response:  # noqa: S310 - a setting
+            content = json.loads(response.read(_MAX_RESPONSE_BYTES))
+    except URLError as error:
+        raise SourceError(f"the scheduler does not respond: {error.reason}") from error
     except OSError as error:
-        raise SourceError(f"{path.name} cannot be read: {error.strerror or error}") from error
+        raise SourceError(f"the scheduler does not respond: {error}") from error
     except (ValueError, RecursionError) as error:
-        raise SourceError(f"{path.name} is damaged") from error
-    return content if isinstance(content, dict) else {}
+        raise SourceError("the scheduler returned an answer of an unknown form") from error
+    if not isinstance(content, dict):
+        raise SourceError("the scheduler returned an answer of an unknown form")
+    finished_at = content.get("finished_at")
+    return RetrainingState(
+        status=str(content.get("status") or "")[:100],
+        subject=str(content.get("subject") or "")[:2000],
+        finished_at=float(finished_at) if isinstance(finished_at, int | float) else None,
+        step=str(content.get("step") or "")[:100],
+    )

@@ -49,6 +49,7 @@ def test_recommended_movies_are_counted_by_version(stack: Stack) -> None:
     [
         ("prometheus", "/slots", "Prometheus does not respond"),
         ("mysql", "/versions", "the database does not respond"),
+        ("scheduler", "/retraining", "the scheduler does not respond"),
     ],
 )
 def test_every_page_stays_while_a_source_is_away(

@@ -86,16 +86,23 @@ def write_release(directory: Path, **changes: Any) -> dict[str, Any]:
     return state
 
 
-def write_workspace(directory: Path, **changes: Any) -> None:
-    """Write how a retraining ended."""
-    directory.mkdir(parents=True, exist_ok=True)
-    state = {
-        "status": "gate_failed",
-        "subject": "Version 9 is not published: ndcg is 0.1, must be at least 0.2",
-        "finished_at": time.time() - 7200,
-        **changes,
-    }
-    (directory / "state.json").write_text(json.dumps(state))
+class AnsweringScheduler:
+    """The scheduler's `/state`.
+
+    Attributes:
+        state: what it answers.
+    """
+
+    def __init__(self, server: HTTPServer) -> None:
+        self.state: dict[str, Any] = {
+            "status": "gate_failed",
+            "subject": "Version 9 is not published: ndcg is 0.1, must be at least 0.2",
+            "finished_at": time.time() - 7200,
+            "step": None,
+        }
+        server.expect_request("/state").respond_with_handler(
+            lambda _: Response(json.dumps(self.state), mimetype="application/json")
+        )
 
 
 class AnsweringPrometheus:
@@ -188,12 +195,12 @@ def fill_database(directory: Path, model: Path) -> Environment:
 
 
 def settings_of(directory: Path, prometheus_url: str, **changes: Any) -> Settings:
-    """Settings of a console whose files are below a directory."""
+    """Settings of a console whose files are below a directory; the scheduler has the same URL."""
     return Settings(
         prometheus_url=prometheus_url,
+        scheduler_url=prometheus_url,
         database=f"sqlite:///{directory}/provenance.db",
         release_dir=directory / "release",
-        workspace_dir=directory / "workspace",
         console_dir=directory / "console",
         console_bind="127.0.0.1:0",
         **changes,

@@ -21,12 +21,12 @@ from app.console.server import create_app
 from tests.conftest import MOVIES, ROOT
 from tests.support.console import (
     AnsweringPrometheus,
+    AnsweringScheduler,
     fill_database,
     open_console,
     refresh,
     settings_of,
     write_release,
-    write_workspace,
 )
 
 playwright = pytest.importorskip(
@@ -68,9 +68,14 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def console(directory: Path, shared_model: Path, prometheus: AnsweringPrometheus) -> Console:
+def console(
+    directory: Path,
+    shared_model: Path,
+    prometheus: AnsweringPrometheus,
+    make_httpserver: HTTPServer,
+) -> Console:
     fill_database(directory, shared_model)
-    write_workspace(directory / "workspace")
+    AnsweringScheduler(make_httpserver)
     write_release(directory / "release")
     return open_console(settings_of(directory, prometheus.url))
 

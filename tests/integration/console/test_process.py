@@ -10,7 +10,12 @@ import pytest
 import requests
 from pytest_httpserver import HTTPServer
 
-from tests.support.console import AnsweringPrometheus, fill_database, write_release
+from tests.support.console import (
+    AnsweringPrometheus,
+    AnsweringScheduler,
+    fill_database,
+    write_release,
+)
 from tests.support.waiting import eventually
 
 
@@ -19,12 +24,14 @@ def test_the_process_serves_and_outlives_its_sources(
     tmp_path: Path, shared_model: Path, httpserver: HTTPServer, stop: signal.Signals
 ) -> None:
     prometheus = AnsweringPrometheus(httpserver)
+    AnsweringScheduler(httpserver)
     fill_database(tmp_path, shared_model)
     write_release(tmp_path / "release")
     variables = {
         "MARQUEE_CONSOLE_BIND": "127.0.0.1:0",
         "MARQUEE_CONSOLE_DIR": str(tmp_path / "console"),
         "MARQUEE_PROMETHEUS_URL": prometheus.url,
+        "MARQUEE_SCHEDULER_URL": prometheus.url,
         "MARQUEE_DATABASE": f"sqlite:///{tmp_path}/provenance.db",
         "MARQUEE_RELEASE_DIR": str(tmp_path / "release"),
         "MARQUEE_LOG_FORMAT": "json",

@@ -10,18 +10,17 @@ from app.console.console import Console
 from app.console.server import create_app
 from tests.support.console import (
     AnsweringPrometheus,
+    AnsweringScheduler,
     fill_database,
     open_console,
     settings_of,
     write_release,
-    write_workspace,
 )
 from tests.support.provenance import Environment
 
 
 def create_console(directory: Path, prometheus: AnsweringPrometheus) -> Console:
     write_release(directory / "release")
-    write_workspace(directory / "workspace")
     return open_console(settings_of(directory, prometheus.url))
 
 
@@ -36,7 +35,17 @@ def prometheus(httpserver: HTTPServer) -> AnsweringPrometheus:
 
 
 @pytest.fixture
-def console(tmp_path: Path, environment: Environment, prometheus: AnsweringPrometheus) -> Console:
+def scheduler(httpserver: HTTPServer) -> AnsweringScheduler:
+    return AnsweringScheduler(httpserver)
+
+
+@pytest.fixture
+def console(
+    tmp_path: Path,
+    environment: Environment,
+    prometheus: AnsweringPrometheus,
+    scheduler: AnsweringScheduler,
+) -> Console:
     return create_console(tmp_path, prometheus)
 
 
@@ -52,5 +61,6 @@ def pages(
     """A client of a console that no test changes."""
     directory = tmp_path_factory.mktemp("console")
     fill_database(directory, shared_model)
+    AnsweringScheduler(make_httpserver)
     console = create_console(directory, AnsweringPrometheus(make_httpserver))
     return create_app(console, ["localhost"]).test_client()

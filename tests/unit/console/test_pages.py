@@ -18,10 +18,10 @@ from app.console.server import create_app
 from tests.conftest import MOVIES
 from tests.support.console import (
     AnsweringPrometheus,
+    AnsweringScheduler,
     refresh,
     settings_of,
     write_release,
-    write_workspace,
 )
 from tests.support.provenance import make_record
 
@@ -207,11 +207,15 @@ HOSTILE = "<script>alert(1)</script>\"'&\x1b[31m\u202etxt\ud800"
 
 
 def test_hostile_content_is_shown_as_text(
-    client: FlaskClient, console: Console, prometheus: AnsweringPrometheus, tmp_path: Path
+    client: FlaskClient,
+    console: Console,
+    prometheus: AnsweringPrometheus,
+    scheduler: AnsweringScheduler,
+    tmp_path: Path,
 ) -> None:
     write_release(tmp_path / "release", reason=HOSTILE, version=HOSTILE, commit=HOSTILE,
                   phase=HOSTILE, started_by=HOSTILE)  # fmt: skip
-    write_workspace(tmp_path / "workspace", subject=HOSTILE)
+    scheduler.state = {"status": HOSTILE, "subject": HOSTILE, "finished_at": [], "step": HOSTILE}
     prometheus.alerts = [(HOSTILE, "firing", HOSTILE)]
     for name in prometheus.samples:
         labels = dict.fromkeys(("slot", "version", "kind", "reason", "volume", "status"), HOSTILE)
@@ -248,6 +252,7 @@ def test_a_source_that_is_away_is_named_with_the_time_and_the_rest_is_shown(
     (tmp_path / "release" / "state.json").write_text("{")
     (tmp_path / "provenance.db").rename(tmp_path / "elsewhere.db")
     httpserver.clear()
+    httpserver.expect_request("/state").respond_with_data("[]")
     for name in ("query", "query_range", "rules"):
         httpserver.expect_request(f"/api/v1/{name}").respond_with_data("away", status=503)
     refresh(console)
@@ -264,7 +269,8 @@ def test_a_source_that_is_away_is_named_with_the_time_and_the_rest_is_shown(
     assert "Version 8: analyzing" in get_text(client, "/release")  # what was read before
     assert "the database does not respond" in get_text(client, "/versions")
     assert "the database does not respond" in get_text(client, "/find?user=42")
-    assert "gate_failed" in get_text(client, "/retraining")
+    assert "the scheduler returned an answer of an unknown form" in get_text(client, "/retraining")
+    assert "gate_failed" in get_text(client, "/retraining")  # what was read before
 
 
 def test_a_console_that_never_reached_anything_shows_every_page(tmp_path: Path) -> None:
