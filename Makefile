@@ -166,6 +166,18 @@ curves: $(VENV)/.dev ## Simulate how often the verdict of a release is wrong; CE
 	@python -m bench.operating_curves $(if $(CELLS),--cells "$(CELLS)") \
 	    $(if $(RELEASES),--releases $(RELEASES))
 
+# MkDocs has an environment of its own, too.
+DOCS_VENV := build/docs-venv
+$(DOCS_VENV)/.done: $(BIN)/uv requirements/docs.txt
+	@uv venv --quiet --allow-existing $(DOCS_VENV)
+	@uv pip install --quiet --python $(DOCS_VENV)/bin/python --require-hashes \
+	    --requirements requirements/docs.txt
+	@touch $@
+
+.PHONY: docs-site
+docs-site: $(DOCS_VENV)/.done ## Build the documentation site in build/site; fails at a broken link
+	@NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/mkdocs build --quiet --strict
+
 .PHONY: docs
 docs: $(VENV)/.dev ## Generate the reference pages and .env.example
 	@python -m app.docs_generator

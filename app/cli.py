@@ -63,6 +63,9 @@ SECTIONS = {
     "Release versions": {
         "analyze": "app.canary_analysis.commands",
     },
+    "Watch the system": {
+        "console": "app.console.commands",
+    },
     "Set up containers": {
         "init": "app.provisioning.commands",
     },
@@ -81,6 +84,7 @@ _NEEDS = {
     "app.recommend": ("deployment", "deployment"),
     "app.provisioning": ("service", "service"),
     "app.provenance": ("provenance", "provenance"),
+    "app.console": ("provenance", "provenance"),
     "app.training": ("deployment", "training"),
     "app.fairness": ("deployment", "training"),
     "app.ingest": ("deployment", "deployment"),

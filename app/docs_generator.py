@@ -32,8 +32,8 @@ def _settings_page() -> str:
         "Settings are read from environment variables at start. Each can also be given as a\n"
         "file: `NAME_FILE` is the path of a file that contains the value. An invalid value, a\n"
         "missing file or a setting given both ways ends the program with exit status 2 and a\n"
-        "message that names the setting. The shipper, the collector, the follower and the\n"
-        "scheduler restart when the value in such a file has changed.\n\n"
+        "message that names the setting. The shipper, the collector, the follower, the\n"
+        "scheduler and the console restart when the value in such a file has changed.\n\n"
         + "\n".join(_settings_table(group) for group in GROUPS)
         + "\nThe parameters of training are in `params.yaml`.\n"
     )

@@ -444,8 +444,46 @@ class RetrainingSettings(BaseModel):
     )
     scheduler_bind: Address = Field(
         "127.0.0.1:8085",
-        description="Address and port of the scheduler's `/metrics` and `/health`.",
+        description="Address and port of the scheduler's `/metrics`, `/health` and `/state`.",
     )
+
+
+class ConsoleSettings(BaseModel):
+    """The console."""
+
+    console_bind: Address = Field(
+        "127.0.0.1:8090", description="Address and port of the console; it has no login."
+    )
+    console_hosts: str = Field(
+        "localhost,127.0.0.1",
+        pattern=r"^[A-Za-z0-9.-]+(,[A-Za-z0-9.-]+)*$",
+        description="Names by which browsers reach the console, separated by commas; requests for "
+        "others are refused.",
+    )
+    console_dir: NonEmptyPath = Field(
+        Path("data/console"), description="Directory of the counts that the console keeps."
+    )
+    prometheus_url: Annotated[Urls, Field(min_length=1, pattern="^[^,]*$")] = Field(
+        "http://127.0.0.1:9090", description="Base URL of Prometheus, which the console reads."
+    )
+    prometheus_link: Annotated[Urls, Field(pattern="^[^,]*$")] = Field(
+        "",
+        description="Base URL of Prometheus in the links of the console; empty: the same.",
+    )
+    scheduler_url: Annotated[Urls, Field(min_length=1, pattern="^[^,]*$")] = Field(
+        "http://127.0.0.1:8085", description="Base URL of the scheduler, which the console reads."
+    )
+    release_dir: NonEmptyPath = Field(
+        Path("data/release"), description="Directory with state and history of releases."
+    )
+    docs_dir: NonEmptyPath = Field(
+        Path("docs"), description="Directory of `operations.md`, whose sections the console shows."
+    )
+
+    @cached_property
+    def console_host_names(self) -> list[str]:
+        """`console_hosts` as a list."""
+        return self.console_hosts.split(",")
 
 
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -471,6 +509,10 @@ class StackSettings(BaseModel):
     alertmanager_port: Port = Field(
         9093, description="Port of the loopback interface for Alertmanager."
     )
+    console_port: Port = Field(8090, description="Port of the loopback interface for the console.")
+    grafana_port: Port = Field(
+        3000, description="Port of the loopback interface for Grafana of the profile `grafana`."
+    )
     kafka_port: Port = Field(
         9094, description="Port of the loopback interface for Kafka of the profile `demo`."
     )
@@ -487,6 +529,11 @@ class StackSettings(BaseModel):
         "mysql+mysqlconnector://marquee_owner@mysql:3306/marquee",
         description="URL of the stack's database as the user who owns the tables, without a "
         "password; `MARQUEE_DATABASE` is that of the user who records.",
+    )
+    database_reader: str = Field(
+        "mysql+mysqlconnector://marquee_reader@mysql:3306/marquee",
+        description="URL of the stack's database as the user who only reads, for the console, "
+        "without a password.",
     )
     database_internal: bool = Field(
         True,
@@ -529,6 +576,7 @@ GROUPS: tuple[type[BaseModel], ...] = (
     MetadataApiSettings,
     NotificationSettings,
     RetrainingSettings,
+    ConsoleSettings,
     LogSettings,
     StackSettings,
 )
@@ -569,6 +617,7 @@ class Settings(
     MetadataApiSettings,
     NotificationSettings,
     RetrainingSettings,
+    ConsoleSettings,
     LogSettings,
     BaseSettings,
 ):

@@ -32,6 +32,7 @@ main() {
     reject_arguments "$@"
     compile requirements/uv.in --output-file requirements/uv.txt
     compile requirements/audit.in --output-file requirements/audit.txt
+    compile requirements/docs.in --output-file requirements/docs.txt
     # dev.txt contains all other sets: resolve it first, and constrain the others by it.
     compile pyproject.toml --all-extras --group dev --output-file requirements/dev.txt
     compile pyproject.toml --all-extras --constraints requirements/dev.txt \

@@ -11,13 +11,14 @@ from threading import Event
 from typing import get_args
 
 import schedule
+from flask import Flask, Response, jsonify
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from app import logs
 from app.auto_deployment.auto_deploy import Status
-from app.auto_deployment.workspace import STATE_FILE, Workspace
+from app.auto_deployment.workspace import RUN_FILE, STATE_FILE, Workspace
 from app.http_server import create_app, start_server
 from app.notifications.flusher import OutboxFlusher
 from app.notifications.notifier import pending_messages, undeliverable_messages
@@ -168,13 +169,34 @@ def create_registry(settings: Settings, scheduler: Scheduler) -> CollectorRegist
     return registry
 
 
+def create_scheduler_app(settings: Settings, scheduler: Scheduler) -> Flask:
+    """The scheduler's HTTP server: `/metrics`, `/health`, and `/state` for the console.
+
+    `/state` has status, subject and end of the last run (seconds since 1970), and the step of a run
+    in progress or one that was killed; each is null where there is none.
+    """
+    app = create_app(create_registry(settings, scheduler), scheduler.is_alive)
+    workspace = Workspace(settings)
+
+    @app.get("/state")
+    def state() -> Response:
+        last = workspace.read(STATE_FILE)
+        return jsonify(
+            status=last.get("status"),
+            subject=last.get("subject"),
+            finished_at=last.get("finished_at"),
+            step=workspace.read(RUN_FILE).get("step"),
+        )
+
+    return app
+
+
 def run_scheduler(settings: Settings) -> None:
     """Schedule runs until SIGTERM or SIGINT; without a repository only answer `/health`."""
     stop = stop_event()
     watch = SettingsWatch(settings, stop)
     scheduler = Scheduler(settings, lambda stop: run_command(stop, scheduler.record_heartbeat))
-    registry = create_registry(settings, scheduler)
-    server = start_server(settings.scheduler_bind, create_app(registry, scheduler.is_alive))
+    server = start_server(settings.scheduler_bind, create_scheduler_app(settings, scheduler))
     OutboxFlusher(settings, stop).start()
     if settings.git_remote:
         _log.info(

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import sqlalchemy as sa
 from mysql.connector.errorcode import ER_LOCK_WAIT_TIMEOUT
@@ -26,6 +27,8 @@ _log = logs.get(__name__)
 _CONNECT_TIMEOUT_SECONDS = 5
 _STATEMENT_TIMEOUT_SECONDS = 60
 _PARTITION_LOCK_TIMEOUT_SECONDS = 2
+#: Of those that people wait for: to connect, and for a statement.
+_READER_TIMEOUT_SECONDS = 3
 #: More days than this between two upkeeps are a jump of the clock, and so is a step back.
 _MAX_STEP_DAYS = 3
 #: Days after a jump on which no record is deleted.
@@ -55,6 +58,34 @@ def connect(settings: Settings) -> sa.Engine:
     url = make_url(settings.database)
     if url.get_backend_name() == "sqlite":
         return _connect_sqlite(url)
+    return _connect_mysql(url, settings, _CONNECT_TIMEOUT_SECONDS, _STATEMENT_TIMEOUT_SECONDS)
+
+
+def connect_reader(settings: Settings) -> sa.Engine:
+    """An engine that only reads, with time-outs of seconds, for pages that people wait for."""
+    url = make_url(settings.database)
+    if url.get_backend_name() == "sqlite":
+        file = quote(str(Path(url.database or "").absolute()))
+        return sa.create_engine(
+            f"sqlite:///file:{file}?mode=ro&uri=true",
+            connect_args={"timeout": _READER_TIMEOUT_SECONDS},
+            poolclass=sa.NullPool,
+        )
+    engine = _connect_mysql(url, settings, _READER_TIMEOUT_SECONDS, _READER_TIMEOUT_SECONDS)
+
+    @sa.event.listens_for(engine, "connect")
+    def _limit_statements(connection: Any, _: object) -> None:
+        # The server would go on with a statement that nobody waits for any more.
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET SESSION max_statement_time = {_READER_TIMEOUT_SECONDS}")
+            cursor.execute("SET SESSION TRANSACTION READ ONLY")
+
+    return engine
+
+
+def _connect_mysql(
+    url: URL, settings: Settings, connect_timeout: int, statement_timeout: int
+) -> sa.Engine:
     password = settings.database_password.get_secret_value()
     return sa.create_engine(
         url.set(password=password or None),
@@ -62,9 +93,9 @@ def connect(settings: Settings) -> sa.Engine:
         pool_recycle=600,
         isolation_level="READ COMMITTED",
         connect_args={
-            "connection_timeout": _CONNECT_TIMEOUT_SECONDS,
-            "read_timeout": _STATEMENT_TIMEOUT_SECONDS,
-            "write_timeout": _STATEMENT_TIMEOUT_SECONDS,
+            "connection_timeout": connect_timeout,
+            "read_timeout": statement_timeout,
+            "write_timeout": statement_timeout,
             "charset": "utf8mb4",
             "collation": "utf8mb4_bin",
             **_tls_options(settings.database_ca),

@@ -16,6 +16,7 @@ _DIRECTORY = click.Path(path_type=Path, file_okay=False)
 @click.option("--database", type=_DIRECTORY, default="/database", help="The server's init.sql.")
 @click.option("--shipper", type=_DIRECTORY, default="/shipper", help="The shipper's secret.")
 @click.option("--owner", type=_DIRECTORY, default="/owner", help="The table owner's secret.")
+@click.option("--console", type=_DIRECTORY, default="/console", help="The console's secret.")
 @click.option(
     "--alertmanager", type=_DIRECTORY, default="/alertmanager", help="Alertmanager's configuration."
 )
@@ -35,6 +36,7 @@ def init(
     database: Path,
     shipper: Path,
     owner: Path,
+    console: Path,
     alertmanager: Path,
     scheduler: Path,
     collector: Path,
@@ -51,7 +53,7 @@ def init(
     from app.provisioning.secrets import provision_collector, provision_scheduler
 
     with explain_errors():
-        provision_database(generated, operator, database, shipper, owner)
+        provision_database(generated, operator, database, shipper, owner, console)
         channels = provision_alertmanager(template, alertmanager, operator, settings)
         provision_scheduler(operator, scheduler)
         provision_collector(operator, collector)

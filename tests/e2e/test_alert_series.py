@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.alert_rules import find_named_series
+from tests.support.dashboards import read_panels
 from tests.support.stack import Stack
 from tests.support.waiting import eventually
 
@@ -74,3 +75,13 @@ def test_free_space_of_every_volume_with_data_is_known(failed_release: Stack) ->
 
     # The file with that of `release` was written just now, and removed by the test before.
     eventually(lambda: find_volumes() == expected, 60, lambda: f"{find_volumes()}")
+
+
+def test_every_panel_of_the_dashboards_has_data(failed_release: Stack) -> None:
+    """The queries of monitoring/grafana; Grafana itself is not run."""
+    queries = {q: panel.name for panel in read_panels() for q in panel.queries}
+
+    def find_empty() -> dict[str, str]:
+        return {q: name for q, name in queries.items() if not failed_release.query(q)}
+
+    eventually(lambda: not find_empty(), 180, find_empty)

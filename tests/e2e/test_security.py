@@ -14,7 +14,7 @@ from tests.support.stack import PORTS, PROJECT, Stack
 SERVICES = (
     "init", "stable-1", "stable-2", "canary", "nginx", "nginx-exporter", "mysql", "prometheus",
     "alertmanager", "docker-proxy", "cadvisor", "migrate", "shipper", "collector", "recent",
-    "scheduler", "archive", "forget", "quality", "export", "query",
+    "scheduler", "console", "archive", "forget", "quality", "export", "query",
 )  # fmt: skip
 
 #: Services that run as root, and why. None is reachable from outside.
@@ -34,6 +34,7 @@ PUBLISHED = {
     "prometheus": (("127.0.0.1",), "MARQUEE_PROMETHEUS_PORT"),
     "alertmanager": (("127.0.0.1",), "MARQUEE_ALERTMANAGER_PORT"),
     "shipper": (("127.0.0.1",), "MARQUEE_SHIPPER_PORT"),
+    "console": (("127.0.0.1",), "MARQUEE_CONSOLE_PORT"),
 }
 #: Mounted host paths, all read-only.
 HOST_PATHS = {
@@ -42,6 +43,7 @@ HOST_PATHS = {
     "mysql": {"scripts/database", "scripts/containers"},
     "prometheus": {"monitoring/prometheus"},
     "alertmanager": {"monitoring/alertmanager", "scripts/containers"},
+    "console": {"data/release", "docs"},
     # No other service has the socket.
     "docker-proxy": {"/var/run/docker.sock", "monitoring/docker-proxy"},
     "cadvisor": {"/sys", "/proc", "/var/lib/docker/image"},  # cgroups and their containers
@@ -213,7 +215,7 @@ def test_no_secret_is_in_images_containers_configuration_or_logs(
             f"--volume={PROJECT}_database-init:/init:ro", f"{PROJECT}:stable-1", "sh", "-c", read,
         ).split()
     )  # fmt: skip
-    assert len(secrets) == 2
+    assert len(secrets) == 3
     assert all(len(secret) > 40 for secret in secrets)
     readable = "".join(docker("inspect", stack.container(service)) for service in containers)
     for tag in ("stable-1", "stable-2", "canary", "init", "provenance", "deployment"):
@@ -231,6 +233,21 @@ def test_the_database_user_has_only_the_required_grants(stack: Stack) -> None:
     assert "GRANT SELECT, INSERT, EXECUTE ON `marquee`.*" in grants
     assert grants.count("GRANT") == 2
     assert "GRANT USAGE ON *.*" in grants
+
+
+def test_the_consoles_database_user_can_only_select(stack: Stack) -> None:
+    grants = stack.compose(
+        "exec", "-T", "mysql", "mariadb", "--user=mysql", "--skip-column-names",
+        "--socket=/run/mysqld/mysqld.sock", "--execute=SHOW GRANTS FOR 'marquee_reader'@'%'",
+    )  # fmt: skip
+    assert "GRANT SELECT ON `marquee`.* TO" in grants
+    assert grants.count("GRANT") == 2
+    assert "GRANT USAGE ON *.*" in grants
+
+
+def test_the_console_mounts_nothing_writable_but_its_own_counts(stack: Stack) -> None:
+    mounts = {m["Destination"]: m["RW"] for m in stack.inspect("console")["Mounts"]}
+    assert {path for path, is_writable in mounts.items() if is_writable} == {"/console"}
 
 
 def test_secrets_do_not_change_when_init_runs_again(stack: Stack) -> None:

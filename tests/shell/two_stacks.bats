@@ -66,13 +66,13 @@ another_stack() { printf '%s|%s|%s\n' "$@" >"$FAKES/stacks"; } # PROJECT DIRECTO
     cd "$BATS_TEST_TMPDIR"
     cp "$BATS_TEST_DIRNAME/../../docker-compose.yml" .
     list_names() { # what only one stack of a host can have; third-party images are shared
-        docker compose --env-file "$1" --profile demo config --format json | jq -r '.name, (.services[] | (.ports[]?.published, .container_name,
+        docker compose --env-file "$1" --profile demo --profile grafana config --format json | jq -r '.name, (.services[] | (.ports[]?.published, .container_name,
             (select(.build) | .image) | select(.))), (.volumes, .networks | .[].name)' | sort -u
     }
     list_names /dev/null >first
     grep -qx marquee:stable-1 first && grep -qx 8082 first && grep -qx marquee_spool first
     printf '%s\n' COMPOSE_PROJECT_NAME=second MARQUEE_PORT=8182 MARQUEE_SHIPPER_PORT=8183 MARQUEE_PROMETHEUS_PORT=9190 \
-        MARQUEE_ALERTMANAGER_PORT=9193 MARQUEE_KAFKA_PORT=9194 MARQUEE_MAILDEV_PORT=1180 MARQUEE_MAILDEV_SMTP_PORT=1125 >.env
+        MARQUEE_ALERTMANAGER_PORT=9193 MARQUEE_CONSOLE_PORT=8190 MARQUEE_GRAFANA_PORT=3100 MARQUEE_KAFKA_PORT=9194 MARQUEE_MAILDEV_PORT=1180 MARQUEE_MAILDEV_SMTP_PORT=1125 >.env
     list_names .env >second
     [[ $(wc -l <first) == "$(wc -l <second)" && -z $(comm -12 first second) ]]
     # Only the edge is published beyond the loopback interface.

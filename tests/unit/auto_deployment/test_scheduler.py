@@ -19,6 +19,7 @@ from structlog.testing import capture_logs
 from app.auto_deployment.scheduler import (
     RetrainMetrics,
     Scheduler,
+    create_scheduler_app,
     run_command,
     warn_of_local_remote,
 )
@@ -158,6 +159,19 @@ def test_metrics_show_the_state_of_the_workspace(runs: SimulatedRuns) -> None:
     assert "marquee_retrain_last_success_timestamp_seconds 5.0" in metrics
     assert "marquee_retrain_last_duration_seconds 61.5" in metrics
     assert "marquee_retrain_version 7.0" in metrics
+
+
+def test_the_console_is_told_how_the_last_run_ended(runs: SimulatedRuns) -> None:
+    client = create_scheduler_app(runs.settings, runs.scheduler).test_client()
+    nothing = {"status": None, "subject": None, "finished_at": None, "step": None}
+    assert client.get("/state").json == nothing
+    runs.workspace.mkdir()
+    state = {"status": "gate_failed", "subject": "not published", "finished_at": 5.0, "runs": {}}
+    (runs.workspace / "state.json").write_text(json.dumps(state))
+    (runs.workspace / "run.json").write_text(json.dumps({"step": "train"}))
+    assert client.get("/state").json == {
+        "status": "gate_failed", "subject": "not published", "finished_at": 5.0, "step": "train",
+    }  # fmt: skip
 
 
 def read_metric(registry: CollectorRegistry, name: str) -> float:

@@ -54,20 +54,26 @@ def test_the_database_users_have_the_operators_or_generated_passwords(
     tmp_path: Path, operator: Path
 ) -> None:
     (operator / "database_password").write_text("of-the-operator")
-    generated, shipper, owner = (tmp_path / n for n in ("generated", "shipper", "owner"))
-    for directory in (generated, shipper, owner):
+    generated, shipper, owner, reader = (
+        tmp_path / n for n in ("generated", "shipper", "owner", "reader")
+    )
+    for directory in (generated, shipper, owner, reader):
         directory.mkdir()
-    provision_database(generated, operator, tmp_path, shipper, owner)
+    provision_database(generated, operator, tmp_path, shipper, owner, reader)
     sql = (tmp_path / "init.sql").read_text()
     assert "ALTER USER 'marquee'@'%' IDENTIFIED BY 'of-the-operator';" in sql
     assert (generated / "database_owner_password").read_text() in sql
+    reader_password = (reader / "database_reader_password").read_text()
+    assert f"ALTER USER 'marquee_reader'@'%' IDENTIFIED BY '{reader_password}';" in sql
+    assert sql.count("TO 'marquee_reader'@'%'") == 1
+    assert "GRANT SELECT ON marquee.* TO 'marquee_reader'@'%';" in sql
     assert (tmp_path / "init.sql").stat().st_uid == 999
     assert (shipper / "database_password").read_text() == "of-the-operator"
     assert {p.name for p in owner.iterdir()} == {"database_owner_password", "database_ca"}
     assert (owner / "database_ca").read_text() == (shipper / "database_ca").read_text() == ""
     assert (owner / "database_owner_password").stat().st_uid == 10001
     (operator / "database_ca").write_text("-----BEGIN CERTIFICATE-----\n")
-    provision_database(generated, operator, tmp_path, shipper, owner)
+    provision_database(generated, operator, tmp_path, shipper, owner, reader)
     assert (tmp_path / "init.sql").read_text() == sql
     assert (shipper / "database_ca").read_text() == "-----BEGIN CERTIFICATE-----\n"
 

@@ -1,0 +1,73 @@
+"""A real Prometheus, the binary of the host, that scrapes given metrics and has our rules."""
+
+import json
+import shutil
+import socket
+import subprocess
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from pytest_httpserver import HTTPServer
+
+from tests.conftest import ROOT
+from tests.support.waiting import eventually
+
+
+@contextmanager
+def serve(directory: Path, server: HTTPServer, metrics: str) -> Iterator[str]:
+    """Yield the URL of a Prometheus that has scraped these metrics as slot `stable-1`."""
+    if shutil.which("prometheus") is None:
+        pytest.skip("there is no program prometheus (Debian's package of that name has it)")
+    server.expect_request("/metrics").respond_with_data(metrics, content_type="text/plain")
+    scrape = {
+        "job_name": "marquee",
+        "scrape_interval": "1s",
+        "static_configs": [
+            {
+                "targets": [f"{server.host}:{server.port}"],
+                "labels": {"slot": "stable-1", "role": "stable"},
+            }
+        ],
+    }
+    configuration = {
+        "global": {"evaluation_interval": "1s"},
+        "rule_files": [str(ROOT / "monitoring" / "prometheus" / "rules" / "*.yml")],
+        "scrape_configs": [scrape],
+    }
+    (directory / "prometheus.yml").write_text(json.dumps(configuration))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{probe.getsockname()[1]}"
+    command = [
+        "prometheus",
+        f"--config.file={directory / 'prometheus.yml'}",
+        f"--storage.tsdb.path={directory / 'data'}",
+        f"--web.listen-address={url.removeprefix('http://')}",
+    ]
+    with (directory / "log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+    try:
+        eventually(lambda: query(url, "up == 1") != [], 60, "Prometheus has scraped")
+        yield url
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def query(url: str, expression: str) -> list[dict[str, Any]]:
+    """Evaluate an expression; a refused one is an error, no answer an empty list."""
+    address = f"{url}/api/v1/query?{urlencode({'query': expression})}"
+    try:
+        with urllib.request.urlopen(address, timeout=10) as response:
+            return list(json.load(response)["data"]["result"])
+    except urllib.error.HTTPError as error:
+        if error.code == 503:  # it is starting
+            return []
+        raise AssertionError(f"{expression}: {error.read().decode()}") from error
+    except OSError:
+        return []
