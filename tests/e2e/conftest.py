@@ -17,6 +17,8 @@ from tests.support.stack import MAIL_SETTINGS, PROJECT, Stack, find_missing_engi
 
 #: Measured values, printed at the end of the output.
 MEASUREMENTS = pytest.StashKey[list[str]]()
+#: Files whose tests take minutes.
+LONG_FILES = {"test_backup.py", "test_demo_profile_and_alerts.py", "test_retraining.py"}
 #: Services of the compose profile `demo`.
 DEMO_SERVICES = ("simulator", "metadata-api", "kafka", "maildev")
 
@@ -26,7 +28,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     The demo needs the stack's ports, and releases replace the version in its slots. This follows
     from the fixtures of a file's tests, not from its name. Files stay together: a process takes one
-    after the other.
+    after the other. The longest begin, so that all processes end at about the same time.
     """
     order: dict[Path, int] = {}
     for item in items:
@@ -34,7 +36,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         is_here = item.path.is_relative_to(Path(__file__).parent)
         group = 1 + ("stack" in fixtures) + ("shared_releases" in fixtures) if is_here else 0
         order[item.path] = max(group, order.get(item.path, 0))
-    items.sort(key=lambda item: order[item.path])
+    items.sort(key=lambda item: (order[item.path], item.path.name not in LONG_FILES))
 
 
 @pytest.fixture(scope="session")

@@ -26,7 +26,7 @@ write_host_metrics
 """
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def failed_release(demo: Stack) -> Iterator[Stack]:
     """The stack with the profile `demo`, in which a release has failed; it was backed up."""
     directory = demo.clone / "data" / "release"
@@ -73,7 +73,6 @@ def test_free_space_of_every_volume_with_data_is_known(failed_release: Stack) ->
         samples = failed_release.query("marquee_volume_free_bytes")
         return {sample["metric"]["volume"] for sample in samples}
 
-    # The file with that of `release` was written just now, and removed by the test before.
     eventually(lambda: find_volumes() == expected, 60, lambda: f"{find_volumes()}")
 
 

@@ -247,7 +247,7 @@ def test_no_build_by_hand_puts_an_image_into_a_slot(releases: Releases) -> None:
     times = stack.start_times()
     try:
         source.write_text(source.read_text() + "# not judged\n")
-        stack.compose("build", timeout=TIMEOUT_SECONDS)
+        # As `docker compose build`, and then `up -d`.
         stack.compose("up", "-d", "--build", timeout=TIMEOUT_SECONDS)
         assert {slot: stack.inspect(slot)["Image"] for slot in SLOTS} == before
         assert not get_changed(times, stack) & set(SLOTS)
