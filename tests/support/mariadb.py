@@ -105,11 +105,10 @@ def running_database(
         temporary: directory where it sorts while it creates an index; its small `/tmp` without one.
     """
     config.chmod(0o755)
-    for name in ("kept", "shipper", "owner"):
-        (config / name).mkdir()
-    provision_database(
-        config / "kept", config / "none", config, config / "shipper", config / "owner"
-    )
+    secrets = [config / name for name in ("shipper", "owner", "reader")]
+    for directory in (config / "kept", *secrets):
+        directory.mkdir()
+    provision_database(config / "kept", config / "none", config, *secrets)
     volumes = [f"--volume={data}:/var/lib/mysql" if data else "--volume=/var/lib/mysql"]
     if temporary:
         temporary.chmod(0o777)
