@@ -39,7 +39,25 @@ def write_comparison(comparison: dict[str, Any]) -> str:
             "**yes**" if row["worse"] else "no",
         )
         lines.append(f"| {' | '.join(cells)} |")
+    lines += _compare_movies(comparison["movies_side"])
     return "\n".join(lines) + "\n"
+
+
+def _compare_movies(sides: dict[str, Any]) -> Iterator[str]:
+    """What both models show to the same users."""
+    yield from ("", "## Movies", "", "| | before | now |", "|---|---|---|")
+    before, after = sides["before"], sides["after"]
+    yield f"| movies | {before['movies']:,} | {after['movies']:,} |"
+    for key, title in (("never_shown", "shown to none of these users"), ("gini", "Gini")):
+        yield f"| {title} | {_number(before[key])} | {_number(after[key])} |"
+    cells = (_span(*(side["similarity"][end] for end in ("value", "low", "high")))
+             for side in (before, after))  # fmt: skip
+    yield f"| two users' lists have in common | {' | '.join(cells)} |"
+    rows = [side["by_class"]["popularity"] for side in (before, after)]
+    for one, other in zip(*rows, strict=True):
+        shown = (_span(*(row["shown"][end] for end in ("value", "low", "high")))
+                 for row in (one, other))  # fmt: skip
+        yield f"| shown: {one['class']} by popularity | {' | '.join(shown)} |"
 
 
 def summarize(report: dict[str, Any]) -> str:

@@ -87,6 +87,11 @@ def test_a_group_that_a_candidate_serves_worse_is_named(directory: Path) -> None
     page = report(directory, "unfair", *before)
     assert any(line.startswith("| gender | F | 40 |") and "**yes**" in line
                for line in page.splitlines())  # fmt: skip
+    # The candidate shows ten other movies to the women.
+    assert f"| shown to none of these users | {50 / 60:.4f} | {40 / 60:.4f} |" in page
+    shown = {side: row["by_class"]["popularity"] for side, row in content["movies_side"].items()}
+    assert all(sum(row["shown"]["value"] for row in rows) == pytest.approx(1)
+               for rows in shown.values())  # fmt: skip
 
 
 def test_no_group_is_worse_by_an_equal_or_better_candidate(directory: Path) -> None:
