@@ -101,7 +101,7 @@ def _write_report(report: dict[str, Any]) -> Iterator[str]:
     yield ""
     for kind, title in (("difference", "as they are"), ("adjusted", "at equal activity")):
         found = find_differences(report, kind)
-        text = "; ".join(f"{name}: {metric} {value:+.4f}" for name, metric, value in found)
+        text = "; ".join(f"{name}: {metric} {_signed(value)}" for name, metric, value in found)
         yield f"- Beside all other users, {title}: {text or 'none'}"
     for attribute in report["users_side"]:
         yield from _write_attribute(attribute)
@@ -119,8 +119,8 @@ def _write_attribute(attribute: dict[str, Any]) -> Iterator[str]:
         for number, metric in enumerate(METRICS):
             row = group[metric]
             head = (_name(group["group"]), f"{group['users']:,}") if number == 0 else ("", "")
-            cells = (*head, metric, _span(row["value"], row["low"], row["high"]),
-                     _difference(row["difference"]), _difference(row["adjusted"]))  # fmt: skip
+            differences = (format_difference(row[kind]) for kind in ("difference", "adjusted"))
+            cells = (*head, metric, _span(row["value"], row["low"], row["high"]), *differences)
             yield f"| {' | '.join(cells)} |"
     if attribute["groups_not_shown"]:
         yield ""
@@ -164,11 +164,18 @@ def _write_movies(side: dict[str, Any]) -> Iterator[str]:
             yield f"| {' | '.join(cells)} |"
 
 
-def _difference(row: dict[str, Any] | None) -> str:
+def format_difference(row: dict[str, Any] | None) -> str:
+    """Return the cell of a difference, in bold where it is beyond chance."""
     if row is None:
         return "-"
     mark = "**" if row["differs"] else ""
-    return f"{mark}{row['value']:+.4f}{mark} (p {row['corrected_p_value']:.3f})"
+    return f"{mark}{_signed(row['value'])}{mark} (p {row['corrected_p_value']:.3f})"
+
+
+def _signed(value: float) -> str:
+    """A difference; a small one with its first digit, so that none beyond chance reads as 0."""
+    rounded = f"{value:+.4f}"
+    return rounded if float(rounded) or not value else f"{value:+.0e}"
 
 
 def _span(value: float | None, low: float | None, high: float | None) -> str:

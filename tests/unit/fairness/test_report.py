@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from app.cli import marquee
-from app.fairness.page import write_page
+from app.fairness.page import format_difference, write_page
 from app.fairness.ranking_page import compute_shares
 from app.ingest.schemas import RATINGS, conform
 from app.training.params import read_params, replace_params
@@ -68,6 +68,13 @@ def test_a_report_is_written_for_people_and_machines(directory: Path) -> None:
     assert (women["group"], women["users"], women["ndcg"]["value"]) == ("F", 40, 0)
     assert content["movies_side"]["never_shown"] == pytest.approx(1 - 20 / 60)
     assert json.loads(report(directory, "unfair", "--json")) == content, "the same each time"
+
+
+def test_a_small_difference_does_not_read_as_none() -> None:
+    numbers = {0.01234: "+0.0123", -0.00004: "-4e-05", 0.0: "+0.0000", -0.00006: "-0.0001"}
+    test = {"corrected_p_value": 0.5, "differs": False}
+    for value, text in numbers.items():
+        assert format_difference({"value": value, **test}) == f"{text} (p 0.500)"
 
 
 def test_a_report_without_metadata_names_what_is_not_known(directory: Path) -> None:
