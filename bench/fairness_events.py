@@ -7,7 +7,7 @@ that the simulator's metadata API returns for it, which do not depend on these e
 is named by gender, age or occupation is named falsely. How often that happens is counted in 100
 rounds, in each of which the attributes change places among the users.
 
-    python -m bench.fairness_events [--quick] [--json]
+    python -m bench.fairness_events [--rounds 100] [--quick] [--json]
 """
 
 import argparse
@@ -42,6 +42,7 @@ def main() -> int:
     """Make the report and print it."""
     assert __doc__ is not None
     parser = argparse.ArgumentParser("python -m bench.fairness_events", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=_ROUNDS)
     parser.add_argument(
         "--quick", action="store_true", help="fewer factors, and EASE of few movies"
     )
@@ -55,7 +56,7 @@ def main() -> int:
         directory = Path(name)
         params = write_params(directory / "params.yaml", options.quick)
         report = make_report(shared, directory, params)
-        rates = count_false(directory, params, 3 if options.quick else _ROUNDS)
+        rates = count_false(directory, params, 3 if options.quick else options.rounds)
     print(json.dumps({"rates": rates, "report": report}) if options.json
           else f"{format_rates(rates)}\n\n{write_page(report)}")  # fmt: skip
     return 0
