@@ -36,6 +36,7 @@ BENCHES: dict[str, tuple[list[str], list[str]]] = {
     "simulator_cold_start": ([], ["--quick"]),
     "simulator_recent": ([], ["--quick"]),
     "fairness_rates": (["--quick"], ["--quick"]),
+    "fairness_events": (["--quick"], ["--quick"]),
     "feedback_loop": (["--quick"], ["--quick"]),
 }
 
