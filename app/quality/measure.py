@@ -226,6 +226,7 @@ def _describe_difference(found: Difference) -> dict[str, Any]:
         "production": found.production,
         "difference": found.difference,
         "standard_error": found.standard_error,
+        "skewness": found.skewness,
         "interval": [low, high],
         "unpaired_difference": found.unpaired_difference,
         "unpaired_standard_error": found.unpaired_standard_error,
