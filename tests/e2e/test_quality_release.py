@@ -30,7 +30,20 @@ touch "$0.begun"
 until [[ -e $0.ready ]]; do sleep 0.2; done
 exec docker compose run --rm -T quality "$@"
 """
-ANALYSIS_WINDOW_SECONDS = 60
+ANALYSIS_WINDOW_SECONDS, REQUESTS_PER_SECOND = 60, 30
+#: The machine may be slow: what is tested here is what users watch.
+SETTINGS = {
+    "RELEASE_ANALYSIS_WINDOW": f"{ANALYSIS_WINDOW_SECONDS}s",
+    "RELEASE_ANALYSIS_TIMEOUT": "120s",
+    "RELEASE_READINESS_TIMEOUT": "300s",
+    "RELEASE_PROMETHEUS_TIMEOUT": "60s",
+    "RELEASE_MIN_SCRAPED_RATIO": "0.5",
+    "RELEASE_MAX_P99_SECONDS": "2",
+    "RELEASE_MAX_TIMEOUT_RATIO": "0.3",
+    "RELEASE_MIN_SUCCESS_RATIO": "0.9",
+    "RELEASE_MIN_TRAFFIC_SHARE": "0.1",
+    "RELEASE_MAX_TRAFFIC_SHARE": "0.3",
+}
 #: The version that serves before the release.
 Promote = Callable[[bool], tuple[int, Path]]
 
@@ -40,6 +53,7 @@ def promote(releases: Releases, tmp_path: Path) -> Iterator[Promote]:
     """Promotes a version with exchanged lists or not, without a verdict; afterwards a good one."""
 
     def promote(is_worse: bool) -> tuple[int, Path]:
+        releases.settings = dict(SETTINGS)
         version = releases.commit_version("", exchange_lists if is_worse else None)
         process = releases.start()
         releases.wait_for_phase("analyzing")
@@ -49,7 +63,6 @@ def promote(releases: Releases, tmp_path: Path) -> Iterator[Promote]:
         return version, copy_model(releases, tmp_path, version)
 
     yield promote
-    releases.settings = {}
     promote(False)
 
 
@@ -79,10 +92,7 @@ def release_and_watch(
     script = directory / "measure.sh"
     script.write_text(MEASURE)
     script.chmod(0o700)
-    releases.settings = {
-        "RELEASE_ANALYSIS_WINDOW": f"{ANALYSIS_WINDOW_SECONDS}s",
-        "RELEASE_QUALITY_COMMAND": str(script),
-    }
+    releases.settings = {**SETTINGS, "RELEASE_QUALITY_COMMAND": str(script)}
 
     def run() -> None:
         process = releases.start()
@@ -99,7 +109,7 @@ def release_and_watch(
         Path(f"{script}.ready").touch()
         wait(process)
 
-    run_under_load(releases, run)
+    run_under_load(releases, run, rate=REQUESTS_PER_SECOND)
     return releases.state
 
 
