@@ -101,7 +101,8 @@ class Pool:
         hour = (times // 3600).astype(np.int64)
         found = self._cdf.searchsorted(draws + hour[:, None]) - self._starts[hour][:, None]
         last = np.diff(self._starts)[hour][:, None] - 1
-        return np.minimum(found, last)
+        movies: Ints = np.minimum(found, last)
+        return movies
 
     def utilities(self, users: Ints, movies: Ints, times: Floats) -> Floats:
         """`Environment.utilities` of some movies of each user, [users x movies]."""
@@ -136,7 +137,8 @@ def choose_movies(
     # A movie that is listed and discovered looks as it does where it was discovered.
     both = ((listed[:, :, None] == discovered[:, None, :]) & is_new[:, None, :]).any(axis=2)
     worth[:, count:][both] = -np.inf
-    return worth.argmax(axis=1)
+    best: Ints = worth.argmax(axis=1)
+    return best
 
 
 class Plan(NamedTuple):

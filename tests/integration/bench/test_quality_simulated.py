@@ -13,6 +13,7 @@ from bench.quality_simulated import (
     PAST_SECONDS,
     SEED,
     WINDOW_SECONDS,
+    Floats,
     Pool,
     choose_movies,
     credit,
@@ -30,13 +31,13 @@ def pool() -> Pool:
 class GivenDraws:
     """Returns the same draws as the simulation of many users got."""
 
-    def __init__(self, uniform: np.ndarray, gumbel: np.ndarray) -> None:
+    def __init__(self, uniform: Floats, gumbel: Floats) -> None:
         self._uniform, self._gumbel = uniform, gumbel
 
-    def random(self, count: int) -> np.ndarray:
+    def random(self, count: int) -> Floats:
         return self._uniform[:count]
 
-    def gumbel(self, _: float, scale: float, count: int) -> np.ndarray:
+    def gumbel(self, _: float, scale: float, count: int) -> Floats:
         assert scale == NOISE_SCALE
         return np.pad(self._gumbel, (0, count - len(self._gumbel)))
 
