@@ -8,7 +8,7 @@ form, by the commands alone.
 import shutil
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from tests.support.stack import SLOTS
 from tests.support.waiting import eventually
 from tests.support.watching import WatchedMovies, Watching, exchange_lists
 
-pytestmark = pytest.mark.timeout(1800)
+pytestmark = pytest.mark.timeout(2400)
 
 #: Waits until the watches are in the store, as the collector would have them in a longer window.
 MEASURE = """\
@@ -49,8 +49,8 @@ Promote = Callable[[bool], tuple[int, Path]]
 
 
 @pytest.fixture
-def promote(releases: Releases, tmp_path: Path) -> Iterator[Promote]:
-    """Promotes a version with exchanged lists or not, without a verdict; afterwards a good one."""
+def promote(releases: Releases, tmp_path: Path) -> Promote:
+    """Promotes a version with exchanged lists or not, without a verdict."""
 
     def promote(is_worse: bool) -> tuple[int, Path]:
         releases.settings = dict(SETTINGS)
@@ -62,8 +62,7 @@ def promote(releases: Releases, tmp_path: Path) -> Iterator[Promote]:
         releases.read_notifications()
         return version, copy_model(releases, tmp_path, version)
 
-    yield promote
-    promote(False)
+    return promote
 
 
 @pytest.fixture(scope="module")
