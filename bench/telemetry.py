@@ -2,7 +2,7 @@
 
     python -m bench.telemetry [--rows N] [--directory DIR] [--page FILE] [--json] [--quick]
 
-Answers of 100,000 users over 30 days, 20 of 20,000 movies each, in the exports' own format (71
+Answers of 100,000 users over 30 days, 20 of 20,000 movies each, in the exports' own format (63
 bytes an answer); a million watches in an event store. Each question runs in a process of its own,
 `marquee query` with `--memory-mb` and `--timeout`. With `--directory` the exports are kept there,
 and a finished day is not made again. Exit status 1 when a question is not answered within the
