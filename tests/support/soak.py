@@ -50,6 +50,7 @@ PARTS: dict[str, tuple[str, ...]] = {
         "tests/e2e/test_deployment.py",
         "tests/e2e/test_inconclusive_release.py",
         "tests/e2e/test_interrupted_release.py",
+        "tests/e2e/test_quality_release.py",
         "tests/e2e/test_release.py",
     ),
     "upgrade": ("tests/e2e/test_upgrade.py",),
