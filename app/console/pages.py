@@ -1,4 +1,4 @@
-"""The routes of the pages. Each shows what is known now; none changes anything."""
+"""The routes of the pages. Each shows what is known now; only the actions change anything."""
 
 import re
 from datetime import UTC, datetime
@@ -9,6 +9,8 @@ from urllib.parse import urlencode
 from flask import Blueprint, abort, render_template, request
 
 from app.console import pictures
+from app.console.action_pages import add_actions
+from app.console.confirmation import Guard
 from app.console.console import Console
 from app.console.overview import find_problems, link_runbook
 from app.console.prometheus import Metrics
@@ -32,6 +34,8 @@ PAGES = (
     ("find", "Find"),
     ("sources", "Sources"),
 )
+#: Further pages where actions are switched on.
+ACTION_PAGES = (("actions", "Actions"),)
 #: Versions whose metrics are compared, and metrics that are shown of them.
 _COMPARED_VERSIONS, _MAX_METRICS = 8, 40
 _MAX_USER_ID = 2**63 - 1
@@ -40,8 +44,13 @@ MAX_LOOK_UPS = 3
 _ALERT = re.compile(r"[A-Za-z0-9_]{1,80}")
 
 
-def create_blueprint(console: Console) -> Blueprint:
-    """Create the pages of a console."""
+def create_blueprint(console: Console, token: str = "") -> Blueprint:
+    """Create the pages of a console.
+
+    Args:
+        console: its sources.
+        token: who has it may act; without one there are no pages of actions.
+    """
     pages = Blueprint(
         "console",
         __name__,
@@ -53,12 +62,14 @@ def create_blueprint(console: Console) -> Blueprint:
     _add_pages_of_data(pages, console)
     _add_runbook(pages, console)
     _add_look_ups(pages, console)
+    if console.orders and token:
+        add_actions(pages, console, console.orders, Guard(token))
 
     @pages.app_context_processor
     def shared() -> dict[str, Any]:
         return {
             "console": console,
-            "pages": PAGES,
+            "pages": PAGES + ACTION_PAGES if console.orders else PAGES,
             "queries": QUERIES,
             "query_url": lambda name: _query_url(console, QUERIES[name]),
             "expression_url": lambda text: _query_url(console, text),

@@ -106,12 +106,14 @@ class ReleaseState:
         guards: its evaluations, oldest first.
         verdicts: number of its evaluations by verdict.
         past: all releases with a history, newest first.
+        orders: what became of the console's orders: id -> outcome and detail.
     """
 
     release: Release | None = None
     guards: list[Guard] = field(default_factory=list)
     verdicts: dict[str, int] = field(default_factory=dict)
     past: list[PastRelease] = field(default_factory=list)
+    orders: dict[str, tuple[str, str]] = field(default_factory=dict)
 
 
 def read_release_state(directory: Path) -> ReleaseState:
@@ -130,7 +132,17 @@ def read_release_state(directory: Path) -> ReleaseState:
         past.append(_describe_past(path.stem, events))
         if release and path.stem == release.id:
             guards = [_parse_guard(event) for event in events if event.get("event") == "evaluation"]
-    return ReleaseState(release, guards, dict(Counter(guard.verdict for guard in guards)), past)
+    verdicts = dict(Counter(guard.verdict for guard in guards))
+    return ReleaseState(release, guards, verdicts, past, _read_orders(directory / "orders.jsonl"))
+
+
+def _read_orders(path: Path) -> dict[str, tuple[str, str]]:
+    if not path.exists():
+        return {}
+    return {
+        _text(event.get("id")): (_text(event.get("outcome")), _text(event.get("detail")))
+        for event in _read_events(path)
+    }
 
 
 def _read_state(path: Path) -> dict[str, Any] | None:

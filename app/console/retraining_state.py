@@ -1,7 +1,8 @@
 """Ask the scheduler how the last retraining ended."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 from urllib.error import URLError
 from urllib.request import urlopen
 
@@ -20,12 +21,14 @@ class RetrainingState:
         subject: what happened, in one sentence.
         finished_at: when the last run ended, in Unix seconds.
         step: of the run in progress, or of one that was killed.
+        orders: what became of the console's orders: id -> outcome and detail.
     """
 
     status: str = ""
     subject: str = ""
     finished_at: float | None = None
     step: str = ""
+    orders: dict[str, tuple[str, str]] = field(default_factory=dict)
 
 
 def fetch_retraining_state(url: str) -> RetrainingState:
@@ -51,4 +54,15 @@ def fetch_retraining_state(url: str) -> RetrainingState:
         subject=str(content.get("subject") or "")[:2000],
         finished_at=float(finished_at) if isinstance(finished_at, int | float) else None,
         step=str(content.get("step") or "")[:100],
+        orders=dict(_describe_order(one) for one in _objects(content.get("orders"))),
     )
+
+
+def _objects(content: Any) -> list[dict[str, Any]]:
+    """The objects of a list; none of what is no list."""
+    return [one for one in content if isinstance(one, dict)] if isinstance(content, list) else []
+
+
+def _describe_order(order: dict[str, Any]) -> tuple[str, tuple[str, str]]:
+    outcome, detail = (str(order.get(name) or "")[:2000] for name in ("outcome", "detail"))
+    return str(order.get("id")), (outcome, detail)
