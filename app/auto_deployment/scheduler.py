@@ -18,6 +18,7 @@ from prometheus_client.registry import Collector
 
 from app import logs
 from app.auto_deployment.auto_deploy import Status
+from app.auto_deployment.version_reports import FairnessHistory
 from app.auto_deployment.workspace import ORDERS_FILE, RUN_FILE, STATE_FILE, Workspace
 from app.http_server import create_app, start_server
 from app.notifications.flusher import OutboxFlusher
@@ -218,10 +219,11 @@ def create_scheduler_app(settings: Settings, scheduler: Scheduler) -> Flask:
 
     `/state` has status, subject and end of the last run (seconds since 1970), and the step of a run
     in progress or one that was killed, and the console's orders with their outcome; each is null
-    where there is none.
+    where there is none. `fairness` has the figures of the reports of the published versions.
     """
     app = create_app(create_registry(settings, scheduler), scheduler.is_alive)
     workspace = Workspace(settings)
+    fairness = FairnessHistory(workspace)
 
     @app.get("/state")
     def state() -> Response:
@@ -232,6 +234,7 @@ def create_scheduler_app(settings: Settings, scheduler: Scheduler) -> Flask:
             finished_at=last.get("finished_at"),
             step=workspace.read(RUN_FILE).get("step"),
             orders=workspace.read(ORDERS_FILE).get("orders"),
+            fairness=fairness.read(),
         )
 
     return app

@@ -25,6 +25,8 @@ STATE_FILE = "state.json"
 PENDING_FILE = "pending.json"
 #: Spans of rejected batches that no published version excludes yet.
 EXCLUDED_FILE = "excluded.json"
+#: Figures of the fairness reports of published versions.
+FAIRNESS_FILE = "fairness.json"
 #: What became of the console's orders to retrain.
 ORDERS_FILE = "orders.json"
 _LOCK_FILE = "lock"

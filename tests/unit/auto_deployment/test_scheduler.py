@@ -168,16 +168,15 @@ def test_metrics_show_the_state_of_the_workspace(runs: SimulatedRuns) -> None:
 
 def test_the_console_is_told_how_the_last_run_ended(runs: SimulatedRuns) -> None:
     client = create_scheduler_app(runs.settings, runs.scheduler).test_client()
-    nothing = {"status": None, "subject": None, "finished_at": None, "step": None,
-               "orders": None}  # fmt: skip
-    assert client.get("/state").json == nothing
+    names = ("status", "subject", "finished_at", "step", "orders")
+    assert client.get("/state").json == {**dict.fromkeys(names), "fairness": []}
     runs.workspace.mkdir()
     state = {"status": "gate_failed", "subject": "not published", "finished_at": 5.0, "runs": {}}
     (runs.workspace / "state.json").write_text(json.dumps(state))
     (runs.workspace / "run.json").write_text(json.dumps({"step": "train"}))
     assert client.get("/state").json == {
         "status": "gate_failed", "subject": "not published", "finished_at": 5.0, "step": "train",
-        "orders": None,
+        "orders": None, "fairness": [],
     }  # fmt: skip
 
 
