@@ -64,6 +64,7 @@ PARTS: dict[str, tuple[str, ...]] = {
         "tests/integration/provenance",
         "tests/integration/recent_activity",
     ),
+    "browser": ("tests/integration/console/test_browser.py",),
     "generated-input": ("tests/unit/ingest/test_generated_input.py",),
 }
 _USAGE = f"""\
