@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import re
 import time
 from html.parser import HTMLParser
@@ -151,6 +152,23 @@ def test_a_release_that_ended_shows_how_and_why(
         text = get_text(client, "/release")
         assert f"Version 8: {outcome}" in text
         assert reason in text
+
+
+def test_a_history_is_read_again_only_when_it_has_changed(
+    client: FlaskClient, console: Console, tmp_path: Path
+) -> None:
+    history = tmp_path / "release" / "history" / "20261120T120000Z-v7.jsonl"
+    status, text = history.stat(), history.read_text()
+    history.write_text(text.replace("all checks passed", "ALL CHECKS PASSED"))
+    os.utime(history, ns=(status.st_atime_ns, status.st_mtime_ns))
+    refresh(console)
+    assert "all checks passed" in get_text(client, "/release")
+    history.write_text(text.replace("all checks passed", "one check failed"))
+    refresh(console)
+    assert "one check failed" in get_text(client, "/release")
+    history.unlink()
+    refresh(console)
+    assert "v7" not in get_text(client, "/release")
 
 
 def test_versions_show_metrics_data_commit_service_and_releases(pages: FlaskClient) -> None:
