@@ -119,11 +119,11 @@ def test_what_became_of_an_order_is_shown(
     assert promote not in (abort, retrain)
 
 
-@pytest.mark.parametrize("token", ["", "another token of this length", "a token", TOKEN + "ÿ"])
-def test_an_action_without_the_token_is_refused(browser: Browser, orders: Path, token: str) -> None:
-    response = browser.choose("abort", token=token)
-    assert response.status_code == 403
-    assert "seal" not in response.text
+def test_an_action_without_the_token_is_refused(browser: Browser, orders: Path) -> None:
+    for token in ("", "another token of this length", "a token", TOKEN + "ÿ"):
+        response = browser.choose("abort", token=token)
+        assert response.status_code == 403, token
+        assert "seal" not in response.text, token
     assert not orders.exists()
 
 
@@ -143,13 +143,12 @@ FORGED: dict[str, dict[str, str]] = {
 }
 
 
-@pytest.mark.parametrize("headers", FORGED.values(), ids=FORGED)
-def test_a_form_of_another_page_is_refused(
-    browser: Browser, orders: Path, headers: dict[str, str]
-) -> None:
-    assert browser.choose("abort", headers).status_code == 403
+def test_a_form_of_another_page_is_refused(browser: Browser, orders: Path) -> None:
+    for case, headers in FORGED.items():
+        assert browser.choose("abort", headers).status_code == 403, case
     browser.choose("abort")
-    assert browser.confirm(headers).status_code == 403
+    for case, headers in FORGED.items():
+        assert browser.confirm(headers).status_code == 403, case
     assert not orders.exists()
 
 
