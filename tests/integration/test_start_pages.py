@@ -16,6 +16,7 @@ from ruamel.yaml import YAML
 from tests.conftest import ROOT
 from tests.support.params import write_params
 from tests.support.service import serving
+from tests.support.soak import soak_only
 
 #: Lines that others run: the test file, and what stands in it.
 ELSEWHERE = {
@@ -88,6 +89,7 @@ def write_input(directory: Path, shared_data: Path) -> None:
     write_params(directory / "params.yaml", ease={"max_movies": 200}, als={"factors": 8})
 
 
+@soak_only
 def test_the_commands_of_your_data_lead_to_a_served_model(
     tmp_path: Path, shared_data: Path
 ) -> None:
