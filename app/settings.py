@@ -32,6 +32,8 @@ PREFIX = "MARQUEE_"
 
 #: A mail address in a configuration file, within quotes.
 _MAIL_ADDRESS = re.compile(r"[^'\"\\\s@,]+@[^'\"\\\s@,]+")
+#: So that a token cannot be guessed.
+_MIN_TOKEN_LENGTH = 16
 #: What git refuses among the characters that the pattern of `git_branch` allows.
 _NO_BRANCH = re.compile(r"\.\.|//|/\.|\.lock(/|$)|[/.]$")
 
@@ -67,6 +69,12 @@ def _validate_secret_url(secret: SecretStr) -> SecretStr:
     if "," in secret.get_secret_value():
         raise ValueError("not a URL such as https://host/path")
     _validate_urls(secret.get_secret_value())
+    return secret
+
+
+def _validate_token(secret: SecretStr) -> SecretStr:
+    if 0 < len(secret.get_secret_value()) < _MIN_TOKEN_LENGTH:
+        raise ValueError(f"shorter than {_MIN_TOKEN_LENGTH} characters")
     return secret
 
 
@@ -462,6 +470,16 @@ class ConsoleSettings(BaseModel):
     )
     console_dir: NonEmptyPath = Field(
         Path("data/console"), description="Directory of the counts that the console keeps."
+    )
+    console_token: Annotated[SecretStr, AfterValidator(_validate_token)] = Field(
+        SecretStr(""),
+        description="Token of at least 16 characters with which the console accepts actions, "
+        "preferably a file; empty: it has none.",
+    )
+    orders_dir: NonEmptyPath = Field(
+        Path("data/orders/pending"),
+        description="Directory in which the console writes orders, and where the scheduler reads "
+        "them; releases read `data/orders/pending` of the clone.",
     )
     prometheus_url: Annotated[Urls, Field(min_length=1, pattern="^[^,]*$")] = Field(
         "http://127.0.0.1:9090", description="Base URL of Prometheus, which the console reads."

@@ -28,6 +28,7 @@ BENCHES: dict[str, tuple[list[str], list[str]]] = {
     "quality_errors": (["--releases", "100"], ["--releases", "20"]),
     "quality_simulated": (["--releases", "50"], ["--releases", "3"]),
     "telemetry": ([], ["--quick"]),
+    "console": ([], ["--quick"]),
     "training.quality": (["--quick"], ["--quick"]),
     "training.replay": (["--quick"], ["--quick"]),
     "training.scale": (["--quick"], ["--quick"]),

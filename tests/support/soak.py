@@ -65,6 +65,8 @@ PARTS: dict[str, tuple[str, ...]] = {
         "tests/integration/provenance",
         "tests/integration/recent_activity",
     ),
+    "browser": ("tests/integration/console/test_browser.py",),
+    "start-pages": ("tests/integration/test_start_pages.py",),
     "generated-input": ("tests/unit/ingest/test_generated_input.py",),
 }
 _USAGE = f"""\
