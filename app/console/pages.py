@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from threading import BoundedSemaphore
 from typing import Any
@@ -45,6 +46,9 @@ _COMPARED_VERSIONS, _MAX_METRICS = 8, 40
 _MAX_USER_ID = 2**63 - 1
 #: At a time, so that the other pages are served while the database is away (of 8 threads).
 MAX_LOOK_UPS = 3
+#: How long a page waits for one. The time-outs of the database do not cover the resolution of its
+#: name, which takes half a minute while its container is stopped.
+LOOK_UP_SECONDS = 5.0
 _ALERT = re.compile(r"[A-Za-z0-9_]{1,80}")
 
 
@@ -228,18 +232,25 @@ def _releases_by_version(past: list[PastRelease]) -> dict[str, list[PastRelease]
 
 
 def _add_look_ups(pages: Blueprint, console: Console) -> None:
-    """Look-ups wait for the database, at most for its time-outs of seconds."""
+    """Look-ups wait for the database, in threads of their own."""
     free = BoundedSemaphore(MAX_LOOK_UPS)
+    threads = ThreadPoolExecutor(MAX_LOOK_UPS, thread_name_prefix="look-up")
+
+    def find_and_release(user: str, request_id: str, movie: str) -> dict[str, Any]:
+        try:
+            return _look_up(console, user, request_id, movie)
+        finally:
+            free.release()
 
     def look_up(user: str, request_id: str, movie: str) -> dict[str, Any]:
         if not free.acquire(blocking=False):
             return {"error": "Too many look-ups at a time: try again in some seconds."}
         try:
-            return _look_up(console, user, request_id, movie)
+            return threads.submit(find_and_release, user, request_id, movie).result(LOOK_UP_SECONDS)
         except SourceError as error:
             return {"error": str(error)}
-        finally:
-            free.release()
+        except TimeoutError:
+            return {"error": "the database does not respond in time"}
 
     @pages.get("/find")
     def find() -> str:

@@ -255,6 +255,23 @@ def test_look_ups_that_wait_leave_threads_for_the_other_pages(
     assert "No record is known" in get_text(client, "/find?user=42")
 
 
+def test_a_page_waits_for_a_look_up_for_seconds_only(
+    client: FlaskClient, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finish = Event()
+
+    def find_user(_: int) -> list[dict[str, Any]]:
+        finish.wait(60)
+        return []
+
+    monkeypatch.setattr(console.records, "find_user", find_user)
+    monkeypatch.setattr("app.console.pages.LOOK_UP_SECONDS", 0.1)
+    try:
+        assert "does not respond in time" in get_text(client, "/find?user=42")
+    finally:
+        finish.set()
+
+
 HOSTILE = "<script>alert(1)</script>\"'&\x1b[31m\u202etxt\ud800"
 
 
