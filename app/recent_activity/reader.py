@@ -257,7 +257,7 @@ class RecentActivityReader:
                 RecentEvent(numbers[movie], minutes, None if isnan(rating) else rating, event_time)
                 for movie, event_time, minutes, _, _, rating in stored
             ]
-            older_numbers = [number for movie in older if (number := numbers[movie]) >= 0]
+            older_numbers = [n for m in older if (n := numbers[m]) >= 0] if older else ()
         except IndexError:  # a movie that was added since the last check
             self._read_next_commit(_MAX_NAME_BYTES)
             known = [event for event in stored if event[0] < len(numbers)]

@@ -22,7 +22,7 @@ import os
 import struct
 import time
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from math import isnan
 from typing import Any, Literal, NamedTuple
@@ -273,7 +273,7 @@ class TableLayout:
         body = packed.ljust(self.entry_bytes - 4, b"\0")
         return _CHECKSUM.pack(zlib.crc32(body, self.seed)) + body
 
-    def limit(self, events: Sequence[StoredEvent], older: Iterable[int] = ()) -> StoredMovies:
+    def limit(self, events: list[StoredEvent], older: Sequence[int] = ()) -> StoredMovies:
         """Return as many of a user's movies as an entry holds.
 
         Args:
@@ -281,9 +281,11 @@ class TableLayout:
             older: those before them, newest first; the last ones are dropped.
         """
         count = self.movies_per_user
+        if len(events) <= count and not older:
+            return StoredMovies(events, [])
         numbers = [event.movie for event in events[count:]]
         numbers += older
-        return StoredMovies(list(events[:count]), numbers[: self.older_per_user])
+        return StoredMovies(events[:count], numbers[: self.older_per_user])
 
     def newest_time(self, page: bytes | bytearray, slot: int) -> int:
         """Return the time of an entry's newest event without checking the entry."""
@@ -421,8 +423,9 @@ def drop_expired(movies: StoredMovies, min_time: int) -> StoredMovies:
         movies: what is stored.
         min_time: events before it have expired.
     """
-    kept = [event for event in movies.events if event.time >= min_time]
-    return movies if len(kept) == len(movies.events) else StoredMovies(kept, [])
+    if not movies.events or movies.events[-1].time >= min_time:
+        return movies
+    return StoredMovies([event for event in movies.events if event.time >= min_time], [])
 
 
 def merge_events(
@@ -454,10 +457,10 @@ def merge_events(
         movies[new.movie] = _merge(old, new) if old else _merge(_no_event(new.movie), new)
     newest = [event for event in movies.values() if event.time >= min_time]
     newest.sort(key=lambda event: (-event.time, movie_ids[event.movie]))
-    older = drop_expired(stored, min_time).older
+    older = stored.older and drop_expired(stored, min_time).older
     if older:
-        listed = {event.movie for event in newest}
-        older = [movie for movie in older if movie not in listed]
+        again = {event.movie for event in added if event.time >= min_time}
+        older = [movie for movie in older if movie not in again]
     return layout.limit(newest, older)
 
 
