@@ -303,7 +303,8 @@ class RecentActivitySettings(BaseModel):
         OLDER_MOVIES,
         ge=0,
         le=34,
-        description="Number of a user's movies before them that are only not recommended again.",
+        description="Number of a user's movies before them that are not recommended again either, "
+        "and have no other effect.",
     )
     recent_days: int = Field(
         7,
