@@ -26,6 +26,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from app.addresses import parse_address
 from app.cli_errors import MarqueeError
+from app.recent_events import KEPT_MOVIES, OLDER_MOVIES
 from app.text_files import TextError, decode_text
 
 PREFIX = "MARQUEE_"
@@ -316,11 +317,17 @@ class RecentActivitySettings(BaseModel):
         description="Directory of the file with each user's last movies.",
     )
     recent_movies: int = Field(
-        16,
+        KEPT_MOVIES,
         ge=1,
-        le=50,
-        description="Number of a user's last movies that are kept and not recommended again; the "
-        "newest 16 of them affect the list.",
+        le=16,
+        description="Number of a user's last movies that are kept and affect the list.",
+    )
+    recent_older_movies: int = Field(
+        OLDER_MOVIES,
+        ge=0,
+        le=34,
+        description="Number of a user's movies before them that are not recommended again either, "
+        "and have no other effect.",
     )
     recent_days: int = Field(
         7,
