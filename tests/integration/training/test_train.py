@@ -25,7 +25,7 @@ def test_a_model_is_complete_and_verified(trained: Path) -> None:
     assert manifest.data["watches"] > 0
     assert manifest.parameters["als"]["factors"] == 64
     assert manifest.parameters["rating_scale"] == [1, 5]
-    assert manifest.code["implicit"]
+    assert manifest.code["scikit-surprise"]
 
 
 def test_no_list_holds_what_the_user_has_watched_or_rated(tables: Tables, trained: Path) -> None:
