@@ -29,7 +29,7 @@ from app.training.ranking.scorers import (
 )
 from app.training.ranking.transitions import fit_transitions
 from app.training.stages import Stages
-from app.training.svd import SvdModel, fit_svd
+from app.training.svd import SvdModel, fit_ratings, select_ratings
 
 #: From this number of ratings on, fitting the SVD takes longer than starting a process.
 _MIN_RATINGS_FOR_PROCESS = 200_000
@@ -124,13 +124,14 @@ def _fitting_svd(
     Surprise uses one core and holds the interpreter's lock, so a large fit runs in a process of its
     own. The result is the same either way.
     """
-    job = (events, params.svd, scale, params.seed)
-    if np.isfinite(events.rating).sum() < _MIN_RATINGS_FOR_PROCESS:
-        yield lambda: fit_svd(*job)
+    ratings = select_ratings(events, params.svd, params.seed)
+    job = (ratings, params.svd, scale, params.seed)
+    if len(ratings.rating) < _MIN_RATINGS_FOR_PROCESS:
+        yield lambda: fit_ratings(*job)
         return
     # Not forked: a fork copies the locks of other libraries without the threads that hold them.
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as processes:
-        yield processes.submit(fit_svd, *job).result
+        yield processes.submit(fit_ratings, *job).result
 
 
 def blend_scorers(

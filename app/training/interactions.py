@@ -49,6 +49,10 @@ class Interactions:
         """[E] user numbers."""
         return np.repeat(np.arange(len(self.users), dtype=np.int32), np.diff(self.start))
 
+    def find_users(self, pairs: NDArray[np.integer[Any]]) -> NDArray[np.int32]:
+        """Return the user numbers of some pairs, by their indices."""
+        return (np.searchsorted(self.start, pairs, side="right") - 1).astype(np.int32)
+
     def describe(self) -> dict[str, Any]:
         """Return counts, time range, and `data_hash`: SHA-256 of the content of all arrays."""
         digest = hashlib.sha256("\n".join(self.movies).encode())

@@ -37,6 +37,7 @@ class SvdParams(_Section):
     epochs: int = Field(ge=1)
     learning_rate: float = Field(gt=0)
     regularization: float = Field(ge=0)
+    max_ratings: int = Field(ge=1)
 
 
 class ConfidenceParams(_Section):

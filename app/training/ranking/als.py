@@ -1,8 +1,8 @@
 """Implicit-feedback ALS (Hu, Koren and Volinsky, 2008), regularised by the number of events.
 
 The regularisation of a row is `regularization * events ** exponent`; an exponent of 1 is ALS-WR
-(Zhou et al., 2008). Each iteration solves the least-squares problem of every row exactly, in batches
-of rows by NumPy:
+(Zhou et al., 2008). Each iteration solves the least-squares problem of every row exactly, in
+batches of rows by NumPy:
 
 - A row of many events has the usual system of F equations.
 - A row of `n` events, at most half of F, has an equivalent system of `n` equations (the Woodbury
