@@ -20,11 +20,11 @@ from app.training.ranking.popularity import compute_popularity
 from app.training.ranking.recency import compute_recency
 from app.training.ranking.scorers import (
     Blend,
+    BlendScorer,
     FactorScorer,
     Floats,
     MovieWeightScorer,
     SameForAllScorer,
-    Scorer,
     Weight,
 )
 from app.training.ranking.transitions import fit_transitions
@@ -62,7 +62,7 @@ class FittedModels:
     def build_scorer(self, events: Interactions, params: Params) -> Blend:
         """Return the blend that ranks movies for the users of `events`."""
         pairs = (events, self.confidence, self.recency)
-        scorers: dict[str, Scorer] = {}
+        scorers: dict[str, BlendScorer] = {}
         if self.als is not None:
             scorers["als"] = als_scorer(self.als)
         if self.ease is not None:
@@ -135,7 +135,7 @@ def _fitting_svd(
 
 
 def blend_scorers(
-    scorers: dict[str, Scorer],
+    scorers: dict[str, BlendScorer],
     popularity: SameForAllScorer,
     event_counts: NDArray[np.integer[Any]],
     weights: BlendParams,
@@ -145,7 +145,7 @@ def blend_scorers(
     Raises:
         TrainingError: no scorer has a weight above 0.
     """
-    parts: list[tuple[Weight, Scorer]] = [
+    parts: list[tuple[Weight, BlendScorer]] = [
         (compute_popularity_weight(event_counts, weights), popularity)
     ]
     parts += [(getattr(weights, name), scorer) for name, scorer in scorers.items()]

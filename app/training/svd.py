@@ -198,4 +198,5 @@ class ArrayTrainset(Trainset):  # type: ignore[misc] # Surprise has no types
 def _share_objects(values: NDArray[Any], place: NDArray[np.integer[Any]]) -> list[Any]:
     """Return `values[place]` as a list in which equal places are the same object."""
     objects: NDArray[np.object_] = values.astype(object)
-    return objects[place].tolist()
+    shared: list[Any] = objects[place].tolist()
+    return shared
