@@ -6,12 +6,14 @@ The ratings are generated and imported into a store, and `marquee retrain` makes
 snapshot, data checks, validation model, gate, training with lists for every user, commit, and both
 pushes to a bare repository and a directory. The users have generated attributes; the time of the
 fairness report, which is part of the retraining, is measured by making it once more. Surprise fits
-its SVD with its defaults to a training set that is built already. Target: at most 2.5 times as
-long. Exit status 1 when it is missed.
+its SVD with its defaults to a training set that is built already. Target: at most 1.5 times as
+long. Exit status 1 when it is missed. On a machine that others use, compare the processor time,
+which is printed beside.
 """
 
 import argparse
 import json
+import resource
 import sys
 import tempfile
 import time
@@ -28,7 +30,7 @@ from app.simulator.users import OCCUPATIONS
 from bench.training.page import describe_machine
 from tests.support.retraining import RetrainingEnvironment, create_origin
 
-MAX_RATIO = 2.5
+MAX_RATIO = 1.5
 
 
 def main() -> int:
@@ -44,9 +46,10 @@ def main() -> int:
     sizes = [n // divisor for n in (options.ratings, options.users, options.movies)]
     with tempfile.TemporaryDirectory(prefix="marquee-bench-") as directory:
         table = create_ratings(*sizes)
-        fit_seconds = time_svd_fit(table)
+        fit_seconds, fit_cpu_seconds = time_svd_fit(table)
         result = {"machine": describe_machine(), "ratings": len(table), "users": sizes[1],
                   "movies": sizes[2], "svd_fit_seconds": fit_seconds,
+                  "svd_fit_cpu_seconds": fit_cpu_seconds,
                   **time_retrain(Path(directory), table)}  # fmt: skip
     result["ratio"] = round(result["seconds"] / fit_seconds, 2)
     result["passed"] = result["ratio"] <= MAX_RATIO
@@ -78,14 +81,17 @@ def create_ratings(number: int, users: int, movies: int) -> pl.DataFrame:
     )
 
 
-def time_svd_fit(table: pl.DataFrame) -> float:
-    """Return the seconds of Surprise's `SVD.fit`, without building its training set."""
+def time_svd_fit(table: pl.DataFrame) -> tuple[float, float]:
+    """Return the seconds of Surprise's `SVD.fit`, and those of processor time.
+
+    Building its training set is not included.
+    """
     frame = table.select("userId", "movieId", "rating").to_pandas()
     data = surprise.Dataset.load_from_df(frame, surprise.Reader(rating_scale=(1, 5)))
     trainset = data.build_full_trainset()
-    start = time.perf_counter()
+    start, cpu_start = time.perf_counter(), time.process_time()
     surprise.SVD(random_state=0).fit(trainset)
-    return round(time.perf_counter() - start, 1)
+    return round(time.perf_counter() - start, 1), round(time.process_time() - cpu_start, 1)
 
 
 def time_retrain(directory: Path, table: pl.DataFrame) -> dict[str, Any]:
@@ -96,9 +102,10 @@ def time_retrain(directory: Path, table: pl.DataFrame) -> dict[str, Any]:
     done = environment.run_marquee("import-ratings", directory / "ratings.csv")
     assert done.returncode == 0, done.stderr
     write_attributes(directory / "store" / METADATA_DIR / USERS_FILE, table["userId"].unique())
-    start = time.perf_counter()
+    start, cpu_start = time.perf_counter(), _get_children_cpu_seconds()
     run = environment.run_marquee("retrain", "--json", timeout_seconds=None)
     seconds = time.perf_counter() - start
+    cpu_seconds = _get_children_cpu_seconds() - cpu_start
     assert run.returncode == 0, run.stdout + run.stderr
     lines = [json.loads(line) for line in run.stderr.splitlines() if line.startswith("{")]
     steps = [(n["step"], n["timestamp"]) for n in lines if n.get("event") == "step"]
@@ -110,10 +117,16 @@ def time_retrain(directory: Path, table: pl.DataFrame) -> dict[str, Any]:
     metrics = json.loads(run.stdout)["metrics"]
     return {
         "seconds": round(seconds, 1),
+        "cpu_seconds": round(cpu_seconds, 1),
         "steps": durations,
         "report_seconds": time_report(environment),
         "rmse": metrics["rmse"],
     }
+
+
+def _get_children_cpu_seconds() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def write_attributes(path: Path, users: pl.Series) -> None:
@@ -152,7 +165,8 @@ def format_result(result: dict[str, Any]) -> str:
         f"movies on {result['machine']}: `SVD.fit` alone {result['svd_fit_seconds']} s, a complete "
         f"`marquee retrain` {result['seconds']} s, {result['ratio']} times as long "
         f"(target {MAX_RATIO}: {verdict}); the fairness report is {result['report_seconds']} s of "
-        f"it.\n\n| step | |\n|---|---|\n{rows}\n"
+        f"it. Processor time: `SVD.fit` {result['svd_fit_cpu_seconds']} s, the "
+        f"retraining {result['cpu_seconds']} s on all cores.\n\n| step | |\n|---|---|\n{rows}\n"
     )
 
 
