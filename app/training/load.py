@@ -5,8 +5,10 @@ from pathlib import Path
 from app.ingest import training_tables
 from app.ingest.log_parser import RatingScale
 from app.ingest.time_limits import TimeLimits
-from app.training.interactions import Interactions, encode_interactions
+from app.ingest.training_tables import EventTables
+from app.training.interactions import Interactions, encode_interactions, encode_parts
 from app.training.runtimes import read_lengths
+from app.training.stages import Stages
 
 
 def load_interactions(
@@ -15,8 +17,11 @@ def load_interactions(
     scale: tuple[float, float],
     movies: Path | None = None,
     times: TimeLimits | None = None,
+    stages: Stages | None = None,
 ) -> Interactions:
     """Read and encode the events of one or both tables.
+
+    Parquet that is sorted by user is read a range of users at a time.
 
     Args:
         ratings: Parquet as `marquee prepare` writes it, or text as `marquee import-ratings` takes.
@@ -24,14 +29,35 @@ def load_interactions(
         scale: lowest and highest rating.
         movies: table of movie lengths, see `read_lengths`.
         times: limits of the possible times; None: the default limits.
+        stages: receives the progress; None: nothing does.
 
     Raises:
         IngestError: a file is missing or is not such a table.
         TrainingError: there are no events, or one of them is not valid.
     """
+    lengths = None if movies is None else read_lengths(movies)
+    if tables := _open_sorted(ratings, watches, times):
+        advance = _ignore if stages is None else stages.set_total(tables.rows)
+        ids = tables.read_movie_ids()
+        return encode_parts(tables.read_ranges(), tables.rows, ids, lengths, advance)
     rating_scale = RatingScale(*scale)
     return encode_interactions(
         None if ratings is None else training_tables.read_ratings(ratings, rating_scale, times),
         None if watches is None else training_tables.read_watches(watches, times),
-        None if movies is None else read_lengths(movies),
+        lengths,
     )
+
+
+def _open_sorted(
+    ratings: Path | None, watches: Path | None, times: TimeLimits | None
+) -> EventTables | None:
+    """Return the tables to be read by ranges of users; None where they cannot be."""
+    given = [path for path in (ratings, watches) if path is not None]
+    if not given or not all(map(training_tables.is_parquet, given)):
+        return None
+    tables = EventTables(ratings, watches, times)
+    return tables if tables.can_be_split() else None
+
+
+def _ignore(_: int) -> None:
+    pass

@@ -60,7 +60,9 @@ def run_training(job: TrainingJob, params: Params) -> dict[str, Any]:
     check_target(job.out)
     with Stages() as stages:
         with stages.stage("read"):
-            events = load_interactions(job.ratings, job.watches, job.scale, job.movies, job.times)
+            events = load_interactions(
+                job.ratings, job.watches, job.scale, job.movies, job.times, stages
+            )
             params = resolve_auto(params, events)
         models = fit_models(events, params, job.scale, stages)
         segments = _build_segments(job, params, events, models)
@@ -79,6 +81,7 @@ def run_training(job: TrainingJob, params: Params) -> dict[str, Any]:
         "segments": segments.names,
         "metrics": metrics,
         "seconds": stages.seconds,
+        "cpu_seconds": stages.cpu_seconds,
         "peak_mb": stages.peak_mb,
     }
 
