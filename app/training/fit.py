@@ -131,7 +131,14 @@ def _fitting_svd(
         return
     # Not forked: a fork copies the locks of other libraries without the threads that hold them.
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as processes:
-        yield processes.submit(fit_ratings, *job).result
+        fitted = processes.submit(fit_ratings, *job)
+
+        def get_svd() -> SvdModel | None:
+            svd = fitted.result()
+            processes.shutdown()  # so that its processor time is counted in this stage
+            return svd
+
+        yield get_svd
 
 
 def blend_scorers(
@@ -173,16 +180,40 @@ def ease_scorer(
 ) -> MovieWeightScorer:
     """Return a scorer of EASE; `recency.ease_share` of each pair's weight decays."""
     share = np.float32(params.recency.ease_share)
-    watched = confidence * np.asarray(1 - share + share * recency, dtype=np.float32)
-    return MovieWeightScorer(to_matrix(events, watched), ease.movies, ease.weights)
+
+    def compute(pairs: slice) -> Floats:
+        return confidence[pairs] * np.asarray(1 - share + share * recency[pairs], dtype=np.float32)
+
+    return MovieWeightScorer(WatchedPairs(events, compute), ease.movies, ease.weights)
 
 
 def transitions_scorer(
     events: Interactions, confidence: Floats, recency: Floats, transitions: MovieWeights
 ) -> MovieWeightScorer:
     """Return a scorer of transitions; each pair's weight decays wholly."""
-    watched = to_matrix(events, confidence * recency)
+    watched = WatchedPairs(events, lambda pairs: confidence[pairs] * recency[pairs])
     return MovieWeightScorer(watched, transitions.movies, transitions.weights)
+
+
+class WatchedPairs:
+    """How much each watched movie counts, computed for the users whose rows are read.
+
+    Args:
+        events: the training data.
+        compute: returns the values of some pairs.
+    """
+
+    def __init__(self, events: Interactions, compute: Callable[[slice], Floats]) -> None:
+        self._events, self._compute = events, compute
+        self.shape = (len(events.users), len(events.movies))
+
+    def __getitem__(self, rows: slice) -> sparse.csr_array:
+        """Return the rows of some users."""
+        first, last, _ = rows.indices(self.shape[0])
+        start = self._events.start[first : last + 1]
+        pairs = slice(int(start[0]), int(start[-1]))
+        values = (self._compute(pairs), self._events.movie[pairs], start - start[0])
+        return sparse.csr_array(values, shape=(last - first, self.shape[1]))
 
 
 def svd_scorer(svd: SvdModel) -> FactorScorer:

@@ -14,6 +14,7 @@ from app.training.errors import TrainingError
 from app.training.fit import FittedModels
 from app.training.interactions import Interactions
 from app.training.params import Params
+from app.training.ranking.ease import count_movies
 from app.training.ranking.popularity import rank_by_popularity
 from app.training.ranking.related import compute_related
 from app.training.ranking.scorers import SameForAllScorer
@@ -108,7 +109,7 @@ def _write_popular(directory: Path, result: TrainingResult) -> None:
 
 
 def _write_factors(directory: Path, events: Interactions, models: FittedModels) -> None:
-    counts = np.bincount(events.movie, minlength=len(events.movies)).astype(np.int32)
+    counts = count_movies(events.movie, len(events.movies)).astype(np.int32)
     arrays: dict[str, Array] = {
         "movie_users": counts,
         "popularity": models.popularity,

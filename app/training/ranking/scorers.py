@@ -74,6 +74,19 @@ class FactorScorer:
         total += scores
 
 
+class Watched(Protocol):
+    """How much each watched movie counts, as a matrix [U, N] of which rows can be read."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of users and of movies."""
+        ...
+
+    def __getitem__(self, rows: slice) -> sparse.csr_array:
+        """Return the rows of some users."""
+        ...
+
+
 class MovieWeightScorer:
     """Weighted sums over the movies that a user has watched, by weights between movies.
 
@@ -85,12 +98,11 @@ class MovieWeightScorer:
         weights: [M, M] the score of the movie `movies[j]` is `watched[:, movies] @ weights[:, j]`.
     """
 
-    def __init__(
-        self, watched: sparse.csr_array, movies: NDArray[np.int32], weights: Floats
-    ) -> None:
+    def __init__(self, watched: Watched, movies: NDArray[np.int32], weights: Floats) -> None:
         self._size = watched.shape[1]
-        self._watched = watched[:, movies]
-        self._movies, self._weights = movies, weights
+        self._index = np.full(self._size, -1, np.int32)
+        self._index[movies] = np.arange(len(movies))
+        self._watched, self._movies, self._weights = watched, movies, weights
 
     def scores(self, first: int, last: int) -> Floats:
         """See `Scorer.scores`."""
@@ -104,11 +116,21 @@ class MovieWeightScorer:
 
     def _compute_part(self, first: int, last: int) -> Floats:
         """Return the scores [last - first, M] of the movies in the model."""
-        part = self._watched[first:last] @ self._weights
+        part = self._select(self._watched[first:last]) @ self._weights
         mean = part.sum(axis=1) / self._size
         variance = np.einsum("uf,uf->u", part, part) / self._size - mean**2
         part *= _invert(np.sqrt(np.maximum(variance, 0)))[:, None]
         return np.asarray(part)
+
+    def _select(self, rows: sparse.csr_array) -> sparse.csr_array:
+        """Return the columns of the movies in the model; no more rows are copied than needed."""
+        columns = self._index[rows.indices]
+        inside = columns >= 0
+        counts = np.concatenate([[0], np.cumsum(inside, dtype=np.int32)])
+        return sparse.csr_array(
+            (rows.data[inside], columns[inside], counts[rows.indptr]),
+            shape=(rows.shape[0], len(self._movies)),
+        )
 
 
 class SameForAllScorer:
