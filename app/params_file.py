@@ -49,7 +49,10 @@ _RECENT = {
 }  # fmt: skip
 
 #: Keys of sections that files of earlier commits lack, with the values that change nothing.
-_LATER_KEYS: dict[str, dict[str, Any]] = {"svd": {"max_ratings": 2**62}}
+_LATER_KEYS: dict[str, dict[str, Any]] = {
+    "lists": {"active_days": "all"},
+    "svd": {"max_ratings": 2**62},
+}
 
 #: The section `fairness` likewise, with its limit in the section `gate`.
 _FAIRNESS = {"min_users": 30, "resamples": 1000, "significance": 0.05}

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from typing import Any
 
@@ -58,6 +58,25 @@ class FittedModels:
     als: AlsFactors | None
     ease: MovieWeights | None
     transitions: MovieWeights | None
+
+    def select_users(self, chosen: NDArray[np.bool_], pairs: NDArray[np.bool_]) -> "FittedModels":
+        """Return the models for some users.
+
+        Args:
+            chosen: [U] whether a user is one of them.
+            pairs: [E] whether a pair is of one of them.
+        """
+        als, svd = self.als, self.svd
+        return replace(
+            self,
+            confidence=self.confidence[pairs],
+            matrix=self.matrix[chosen],
+            recency=self.recency[pairs],
+            als=None if als is None else replace(als, users=als.users[chosen]),
+            svd=None
+            if svd is None
+            else replace(svd, users=svd.users[chosen], user_bias=svd.user_bias[chosen]),
+        )
 
     def build_scorer(self, events: Interactions, params: Params) -> Blend:
         """Return the blend that ranks movies for the users of `events`."""

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -49,6 +49,36 @@ class Interactions:
     def user(self) -> NDArray[np.int32]:
         """[E] user numbers."""
         return np.repeat(np.arange(len(self.users), dtype=np.int32), np.diff(self.start))
+
+    def find_active_users(self, days: float) -> NDArray[np.bool_]:
+        """Return whether each user [U] has a pair of at most this age; all without any times."""
+        if self.newest is None:
+            return np.ones(len(self.users), bool)
+        active = np.zeros(len(self.users), bool)
+        for first, last in self.split_users():
+            ages = self.age_days[self.start[first] : self.start[last]]
+            begin = self.start[first:last] - self.start[first]
+            active[first:last] = np.logical_or.reduceat(ages <= days, begin)
+        return active
+
+    def select_users(self, chosen: NDArray[np.bool_]) -> "tuple[Interactions, NDArray[np.bool_]]":
+        """Return the pairs of some users, of the same movies, and which [E] of all pairs they are.
+
+        Args:
+            chosen: [U] whether a user is one of them.
+        """
+        counts = np.diff(self.start)
+        pairs = np.repeat(chosen, counts)
+        selected = replace(
+            self,
+            users=self.users[chosen],
+            start=np.concatenate([[0], np.cumsum(counts[chosen])]),
+            movie=self.movie[pairs],
+            rating=self.rating[pairs],
+            minutes=self.minutes[pairs],
+            age_days=self.age_days[pairs],
+        )
+        return selected, pairs
 
     def find_users(self, pairs: NDArray[np.integer[Any]]) -> NDArray[np.int32]:
         """Return the user numbers of some pairs, by their indices."""

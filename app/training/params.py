@@ -27,6 +27,7 @@ class ListParams(_Section):
     """Computation of the recommendation lists."""
 
     depth: int = Field(ge=1, le=1000)
+    active_days: Annotated[float, Field(gt=0)] | Literal["all"]
     block_size: int = Field(ge=1)
 
 

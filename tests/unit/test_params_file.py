@@ -49,11 +49,14 @@ def test_a_file_without_the_section_of_recent_events_is_read(path: Path) -> None
     assert read_params(path).recent.max_movies == 16
 
 
-def test_a_file_of_before_ratings_were_sampled_uses_all_of_them(path: Path) -> None:
+def test_a_file_of_before_users_and_ratings_were_limited_has_no_limit(path: Path) -> None:
     content = YAML(typ="safe").load(ROOT / "params.yaml")
     content["svd"].pop("max_ratings")
+    content["lists"].pop("active_days")
     path.write_text(json.dumps(content))
-    assert read_params(path).svd.max_ratings > 10**15
+    params = read_params(path)
+    assert params.svd.max_ratings > 10**15
+    assert params.lists.active_days == "all"
 
 
 @pytest.mark.parametrize(

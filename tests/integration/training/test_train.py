@@ -2,11 +2,13 @@ import json
 import os
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+from ruamel.yaml import YAML
 
 from app.model.artifact import open_artifact
 from app.model.recommendation_lists import RecommendationLists
@@ -41,6 +43,43 @@ def test_no_list_holds_what_the_user_has_watched_or_rated(tables: Tables, traine
         listed = recommendation.text.split(",")
         assert not movies & set(listed)
         assert len(set(listed)) == len(listed) == min(50, 110 - len(movies))
+
+
+def test_only_users_with_events_in_the_last_days_have_a_list(
+    tables: Tables, trained: Path, tmp_path: Path
+) -> None:
+    expected = open_artifact(trained / "lists", "lists")
+    parameters = dict(expected.manifest.parameters)
+    parameters.pop("rating_scale")
+    parameters["lists"] = {**parameters["lists"], "active_days": 1.5}
+    YAML().dump(parameters, tmp_path / "params.yaml")
+    arguments = ["--ratings", tables.ratings, "--watches", tables.watches, "--users", tables.users]
+    model = tmp_path / "model"
+    code, _, err = run("train", *arguments, "--params", tmp_path / "params.yaml", "--out", model)
+    assert code == 0, err
+    manifests = verify_model(model)
+    newest = pl.concat(
+        [
+            pl.read_parquet(tables.ratings).select("user_id", "time"),
+            pl.read_parquet(tables.watches).select("user_id", time="last_time"),
+        ]
+    )
+    oldest = newest["time"].max() - timedelta(days=1.5)  # type: ignore[operator]
+    active = newest.filter(pl.col("time") >= oldest)["user_id"].unique().sort().to_numpy()
+    everybody = expected.arrays["users"]
+    assert 0 < len(active) < len(everybody)
+    assert manifests["lists"].users == len(active)
+    assert manifests["factors"].users == len(everybody)
+    found = open_artifact(model / "lists", "lists").arrays
+    assert found["users"].tolist() == active.tolist()
+    same = found["lists"] == expected.arrays["lists"][np.isin(everybody, active)]
+    assert same.mean() > 0.99  # where rounding orders equal scores otherwise
+    lists = RecommendationLists.open(model)
+    assert lists.get(int(np.setdiff1d(everybody, active)[0])).source == "popular"
+    assert lists.get(int(active[0])).source == "personal"
+    code, out, err = run("evaluate", "--model", model, "--ratings", tables.later_ratings, "--json")
+    assert code == 0, err
+    assert json.loads(out)["ndcg"] > 0
 
 
 def test_a_user_without_events_gets_the_movies_of_the_segment(trained: Path) -> None:
@@ -134,7 +173,8 @@ def test_each_stage_reports_its_time_and_peak_memory(tables: Tables, tmp_path: P
     code, out, _ = run("train", "--ratings", tables.ratings, "--out", tmp_path / "m", "--json")
     assert code == 0
     summary = json.loads(out)
-    assert set(summary["peak_mb"]) == set(summary["seconds"])
+    assert set(summary["peak_mb"]) == set(summary["cpu_seconds"]) == set(summary["seconds"])
+    assert sum(summary["cpu_seconds"].values()) > 0
     assert min(summary["peak_mb"].values()) > 50
 
 

@@ -113,3 +113,18 @@ def test_the_newest_time_is_that_of_all_ranges(paths: tuple[Path, Path]) -> None
         {"time": pl.Datetime("us")}
     ).write_parquet(paths[0])
     assert load_interactions(*paths, (1, 5)).newest == later
+
+
+def test_active_users_have_a_pair_of_at_most_that_age() -> None:
+    data = encode_interactions(
+        ratings((1, "a", 3, 9), (1, "b", 3, 2), (2, "a", 3, 9), (3, "b", 3, None), (4, "a", 3, 0)),
+        None,
+    )
+    active = data.find_active_users(2)
+    assert active.tolist() == [True, False, False, True]
+    selected, pairs = data.select_users(active)
+    assert selected.users.tolist() == [1, 4]
+    assert selected.start.tolist() == [0, 2, 3]
+    assert selected.movie.tolist() == [0, 1, 0]
+    assert pairs.tolist() == [True, True, False, False, True]
+    assert encode_interactions(ratings((1, "a", 3, None)), None).find_active_users(1).all()
