@@ -126,7 +126,9 @@ def _scale_head(result: Mapping[str, Any]) -> Iterator[str]:
         f"`python -m bench.training.scale` on {result['machine']}, shared with other work, with "
         "`params.yaml`, on generated events, half of them ratings. Each size is trained in a "
         "process of its own. Memory is the highest resident memory during the stage, pages of "
-        "mapped files included. SVD runs on one core; ALS, EASE and lists on all."
+        "mapped files included. In parentheses: processor time on all cores. The SVD is fitted in "
+        "a process of its own beside ALS, EASE and transitions: its duration is what is left of it "
+        "after them, its processor time is all of it."
     )
 
 
@@ -138,13 +140,21 @@ def _scale_tables(result: Mapping[str, Any]) -> Iterator[str]:
     for name in ("users", "movies"):
         yield _row(name, [f"{run['data'][name]:,}" for run in runs])
     for stage in runs[0]["seconds"]:
-        cells = [f"{run['seconds'][stage]:,.1f} s, {run['peak_mb'][stage]:,} MB" for run in runs]
+        cells = [
+            f"{run['seconds'][stage]:,.1f} s ({run['cpu_seconds'][stage]:,.1f} s), "
+            f"{run['peak_mb'][stage]:,} MB"
+            for run in runs
+        ]
         yield _row(stage, cells)
-    totals = [f"{sum(run['seconds'].values()):,.0f} s" for run in runs]
+    totals = [
+        f"{sum(run['seconds'].values()):,.0f} s ({sum(run['cpu_seconds'].values()):,.0f} s)"
+        for run in runs
+    ]
     yield _row("all", totals)
     rates = [f"{run['data']['users'] / run['seconds']['lists']:,.0f}" for run in runs]
     yield _row("lists: users a second", rates)
     yield _row("model on disk", [f"{run['model_mb']:,} MB" for run in runs])
+    yield _row("verify", [f"{run['verify_seconds']:,.1f} s" for run in runs])
     yield ""
 
 
