@@ -1,10 +1,12 @@
 """Fit all models to the events, and build the scorer that ranks movies."""
 
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -29,7 +31,7 @@ from app.training.ranking.scorers import (
 )
 from app.training.ranking.transitions import fit_transitions
 from app.training.stages import Stages
-from app.training.svd import SvdModel, fit_ratings, select_ratings
+from app.training.svd import Ratings, SvdModel, fit_ratings, select_ratings
 
 #: From this number of ratings on, fitting the SVD takes longer than starting a process.
 _MIN_RATINGS_FOR_PROCESS = 200_000
@@ -105,10 +107,12 @@ def fit_models(
         scale: lowest and highest rating.
         stages: receives the progress.
     """
-    confidence = compute_confidence(events, params.confidence, scale)
-    matrix = to_matrix(events, confidence)
+    with stages.stage("confidence"):
+        confidence = compute_confidence(events, params.confidence, scale)
+        matrix = to_matrix(events, confidence)
+        ratings = select_ratings(events, params.svd, params.seed)
     als, ease, transitions = None, None, None
-    with _fitting_svd(events, params, scale) as get_svd:
+    with _fitting_svd(ratings, params, scale) as get_svd:
         if params.blend.als > 0:
             with stages.stage("als", params.als.iterations) as advance:
                 als = fit_als(matrix, params.als, params.seed, lambda: advance(1))
@@ -122,11 +126,14 @@ def fit_models(
                 )
         with stages.stage("svd"):
             svd = get_svd()
+    with stages.stage("recency"):
+        recency = compute_recency(events, params.recency.half_life_events)
+        popularity = compute_popularity(events, params.popularity)
     return FittedModels(
         confidence=confidence,
         matrix=matrix,
-        recency=compute_recency(events, params.recency.half_life_events),
-        popularity=compute_popularity(events, params.popularity),
+        recency=recency,
+        popularity=popularity,
         svd=svd,
         als=als,
         ease=ease,
@@ -136,20 +143,20 @@ def fit_models(
 
 @contextmanager
 def _fitting_svd(
-    events: Interactions, params: Params, scale: tuple[float, float]
+    ratings: Ratings, params: Params, scale: tuple[float, float]
 ) -> Iterator[Callable[[], SvdModel | None]]:
     """Start to fit the SVD; yield a function that waits for it and returns the model.
 
     Surprise uses one core and holds the interpreter's lock, so a large fit runs in a process of its
     own. The result is the same either way.
     """
-    ratings = select_ratings(events, params.svd, params.seed)
     job = (ratings, params.svd, scale, params.seed)
     if len(ratings.rating) < _MIN_RATINGS_FOR_PROCESS:
         yield lambda: fit_ratings(*job)
         return
     # Not forked: a fork copies the locks of other libraries without the threads that hold them.
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as processes:
+    context = get_context("spawn")
+    with ProcessPoolExecutor(1, context, initializer=_exit_with_parent) as processes:
         fitted = processes.submit(fit_ratings, *job)
 
         def get_svd() -> SvdModel | None:
@@ -158,6 +165,17 @@ def _fitting_svd(
             return svd
 
         yield get_svd
+
+
+def _exit_with_parent() -> None:
+    """End this process when its parent has ended; one that is killed cannot stop it."""
+
+    def wait() -> None:
+        if parent := parent_process():
+            parent.join()
+            os._exit(1)
+
+    Thread(target=wait, daemon=True).start()
 
 
 def blend_scorers(

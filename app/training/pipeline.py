@@ -65,12 +65,13 @@ def run_training(job: TrainingJob, params: Params) -> dict[str, Any]:
             )
             params = resolve_auto(params, events)
         models = fit_models(events, params, job.scale, stages)
-        segments = _build_segments(job, params, events, models)
-        metrics = {**(job.evaluation or {}), "svd": _describe_svd(events, models, params)}
-        parameters = {**params.model_dump(mode="json"), "rating_scale": list(job.scale)}
-        metadata = ModelMetadata(
-            job.version, parameters, metrics, events.describe(), describe_code()
-        )
+        with stages.stage("metrics"):
+            segments = _build_segments(job, params, events, models)
+            metrics = {**(job.evaluation or {}), "svd": _describe_svd(events, models, params)}
+            parameters = {**params.model_dump(mode="json"), "rating_scale": list(job.scale)}
+            metadata = ModelMetadata(
+                job.version, parameters, metrics, events.describe(), describe_code()
+            )
         result = TrainingResult(events, models, segments, params)
         manifest = write_model(job.out, result, metadata, stages)
     return {

@@ -24,9 +24,8 @@ def fit_transitions(
         return None
     movies = most_watched(confidence, max_movies)
     size = len(movies)
-    index = np.full(len(events.movies), -1, np.int64)
+    index = np.full(len(events.movies), -1, np.int32)
     index[movies] = np.arange(size)
-    index = index.astype(np.int32)
     # By user as the pairs are, and each user's newest first.
     ordered = np.empty(len(events.movie), np.int32)
     for first, last in events.split_users():

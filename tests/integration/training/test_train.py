@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
 from datetime import timedelta
@@ -18,6 +19,7 @@ from app.training.load import load_interactions
 from app.training.stages import Stages
 from tests.integration.training.conftest import Tables, run
 from tests.support.params import make_params, write_params
+from tests.support.waiting import eventually
 
 
 def test_a_model_is_complete_and_verified(trained: Path) -> None:
@@ -164,9 +166,10 @@ def test_ratings_alone_are_enough(tables: Tables, tmp_path: Path) -> None:
     summary = json.loads(out)
     assert summary["metrics"]["svd"]["training_rmse"] < 1
     assert summary["data"]["watches"] == 0
-    assert {"read", "svd", "als", "ease", "transitions", "lists", "write"} == set(
-        summary["seconds"]
-    )
+    assert list(summary["seconds"]) == [
+        "read", "confidence", "als", "ease", "transitions", "svd", "recency", "metrics", "lists",
+        "write",
+    ]  # fmt: skip
 
 
 def test_each_stage_reports_its_time_and_peak_memory(tables: Tables, tmp_path: Path) -> None:
@@ -298,3 +301,46 @@ def test_a_separate_process_fits_the_same_svd(
     assert beside is not None
     for name, array in here.to_arrays().items():
         assert np.array_equal(array, beside.to_arrays()[name]), name
+
+
+#: `marquee train` that fits the SVD in a process of its own, whatever the number of ratings.
+_TRAIN_BESIDE = """
+import sys
+from app.cli import main
+from app.training import fit
+fit._MIN_RATINGS_FOR_PROCESS = 0
+main(sys.argv[1:])
+"""
+
+
+def test_a_training_that_is_killed_leaves_no_process_and_the_model_of_before(
+    tables: Tables, trained: Path, tmp_path: Path
+) -> None:
+    model = tmp_path / "m"
+    shutil.copytree(trained, model)
+    before = verify_model(model)
+    params = write_params(tmp_path / "params.yaml", svd={"epochs": 1_000_000})
+    command = ["train", "--ratings", tables.ratings, "--params", params, "--out", model]
+    arguments = [sys.executable, "-c", _TRAIN_BESIDE, *map(str, command)]
+    with subprocess.Popen(arguments, stderr=subprocess.DEVNULL) as training:
+        eventually(lambda: _find_workers(training.pid), 300, "a process that fits the SVD")
+        workers = _find_workers(training.pid)
+        training.kill()
+    eventually(lambda: not any(map(_computes, workers)), 120, "the end of that process")
+    assert verify_model(model) == before
+    assert {path.name for path in tmp_path.iterdir()} == {"m", "params.yaml"}
+    assert run("train", "--ratings", tables.ratings, "--out", model)[0] == 0
+
+
+def _find_workers(parent: int) -> list[int]:
+    """Return the children of a process that compute for it."""
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text(encoding="ascii")
+    return [child for child in map(int, children.split()) if _computes(child)]
+
+
+def _computes(process: int) -> bool:
+    """Whether a process is a running worker: one that has ended has no arguments."""
+    try:
+        return b"spawn_main" in Path(f"/proc/{process}/cmdline").read_bytes()
+    except OSError:
+        return False
