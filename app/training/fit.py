@@ -1,11 +1,10 @@
 """Fit all models to the events, and build the scorer that ranks movies."""
 
-import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from threading import Thread
 from typing import Any
 
@@ -13,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from app.training.errors import TrainingError
 from app.training.interactions import Interactions
+from app.training.mapped_arrays import CreateArray
 from app.training.params import BlendParams, Params
 from app.training.ranking.als import AlsFactors, fit_als
 from app.training.ranking.confidence import compute_confidence, to_matrix
@@ -30,7 +31,7 @@ from app.training.ranking.scorers import (
     Weight,
 )
 from app.training.ranking.transitions import fit_transitions
-from app.training.stages import Stages
+from app.training.stages import Advance, Stages
 from app.training.svd import Ratings, SvdModel, fit_ratings, select_ratings
 
 #: From this number of ratings on, fitting the SVD takes longer than starting a process.
@@ -115,7 +116,9 @@ def fit_models(
     with _fitting_svd(ratings, params, scale) as get_svd:
         if params.blend.als > 0:
             with stages.stage("als", params.als.iterations) as advance:
-                als = fit_als(matrix, params.als, params.seed, lambda: advance(1))
+                als = fit_als(
+                    matrix, params.als, params.seed, lambda: advance(1), events.create_array
+                )
         if params.blend.ease > 0:
             with stages.stage("ease"):
                 ease = fit_ease(matrix, params.ease)
@@ -124,8 +127,9 @@ def fit_models(
                 transitions = fit_transitions(
                     events, matrix, params.transitions, params.ease.max_movies
                 )
-        with stages.stage("svd"):
-            svd = get_svd()
+        with stages.stage("svd", params.svd.epochs) as advance:
+            if svd := get_svd(advance):
+                svd = replace(svd, users=_copy(svd.users, events.create_array))
     with stages.stage("recency"):
         recency = compute_recency(events, params.recency.half_life_events)
         popularity = compute_popularity(events, params.popularity)
@@ -141,10 +145,16 @@ def fit_models(
     )
 
 
+def _copy(array: Floats, create_array: CreateArray) -> Floats:
+    copy = create_array(array.shape, array.dtype)
+    copy[:] = array
+    return copy
+
+
 @contextmanager
 def _fitting_svd(
     ratings: Ratings, params: Params, scale: tuple[float, float]
-) -> Iterator[Callable[[], SvdModel | None]]:
+) -> Iterator[Callable[[Advance], SvdModel | None]]:
     """Start to fit the SVD; yield a function that waits for it and returns the model.
 
     Surprise uses one core and holds the interpreter's lock, so a large fit runs in a process of its
@@ -152,30 +162,50 @@ def _fitting_svd(
     """
     job = (ratings, params.svd, scale, params.seed)
     if len(ratings.rating) < _MIN_RATINGS_FOR_PROCESS:
-        yield lambda: fit_ratings(*job)
+        yield lambda advance: fit_ratings(*job, lambda: advance(1))
         return
     # Not forked: a fork copies the locks of other libraries without the threads that hold them.
     context = get_context("spawn")
-    with ProcessPoolExecutor(1, context, initializer=_exit_with_parent) as processes:
-        fitted = processes.submit(fit_ratings, *job)
+    connection, remote = context.Pipe()
+    process = context.Process(target=_fit_and_send, args=(remote,))
+    process.start()
+    remote.close()
+    # Not by this thread: the other process starts to read after some seconds.
+    Thread(target=_send, args=(connection, job), daemon=True).start()
 
-        def get_svd() -> SvdModel | None:
-            svd = fitted.result()
-            processes.shutdown()  # so that its processor time is counted in this stage
-            return svd
+    def get_svd(advance: Advance) -> SvdModel | None:
+        try:
+            while isinstance(message := connection.recv(), int):
+                advance(message)
+        except (EOFError, ConnectionError) as error:
+            process.join()
+            reason = f"the process that fits the rating predictor ended: {process.exitcode}"
+            raise TrainingError(reason) from error
+        process.join()  # so that its processor time is counted in this stage
+        model: SvdModel | None = message
+        return model
 
+    try:
         yield get_svd
+    finally:
+        process.kill()
+        process.join()
+        connection.close()
 
 
-def _exit_with_parent() -> None:
-    """End this process when its parent has ended; one that is killed cannot stop it."""
+def _fit_and_send(connection: Connection) -> None:
+    """Receive what the SVD is fitted to; send 1 for each epoch, and the model.
 
-    def wait() -> None:
-        if parent := parent_process():
-            parent.join()
-            os._exit(1)
+    Ends in the next epoch when the other process has ended.
+    """
+    with suppress(ConnectionError, EOFError):
+        job = connection.recv()
+        connection.send(fit_ratings(*job, advance=lambda: connection.send(1)))
 
-    Thread(target=wait, daemon=True).start()
+
+def _send(connection: Connection, message: object) -> None:
+    with suppress(OSError):  # the other process has ended, which is an error when it is awaited
+        connection.send(message)
 
 
 def blend_scorers(

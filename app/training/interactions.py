@@ -11,6 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from app.training.errors import TrainingError
+from app.training.mapped_arrays import CreateArray
 
 _DAY_US = 86_400_000_000
 _EPOCH = datetime(1970, 1, 1)
@@ -33,6 +34,7 @@ class Interactions:
         age_days: [E] age in days, counted from the newest pair; NaN without a time.
         length_minutes: [N] float32, NaN for a movie of unknown length; None without lengths.
         newest: UTC time of the newest pair; None when no pair has a time.
+        create_array: creates the arrays of all pairs or users that are computed from these.
     """
 
     users: NDArray[np.int64]
@@ -44,6 +46,7 @@ class Interactions:
     age_days: NDArray[np.float64]
     length_minutes: NDArray[np.float32] | None
     newest: datetime | None
+    create_array: CreateArray = np.empty
 
     @property
     def user(self) -> NDArray[np.int32]:
@@ -156,6 +159,7 @@ def encode_parts(
     movie_ids: pl.Series,
     lengths: pl.DataFrame | None = None,
     advance: Callable[[int], None] = lambda _: None,
+    create_array: CreateArray = np.empty,
 ) -> Interactions:
     """Join and number tables as `encode_interactions` does, a range of users at a time.
 
@@ -166,17 +170,18 @@ def encode_parts(
         movie_ids: the different movie ids of all parts.
         lengths: movie_id, length in minutes.
         advance: called with the number of rows that are done.
+        create_array: creates the arrays of all pairs.
 
     Raises:
         TrainingError: as `encode_interactions`.
     """
     movies = movie_ids.drop_nulls().sort()
     _check_movie_ids(movies)
-    # Memory that is not written to is not taken, so the arrays may be larger than needed.
-    movie = np.empty(max_pairs, np.int32)
-    rating = np.empty(max_pairs, np.float32)
-    minutes = np.empty(max_pairs, np.uint16)
-    time_us = np.empty(max_pairs, np.float64)
+    # Pages that are not written to take no memory, so the arrays may be larger than needed.
+    movie = create_array(max_pairs, np.int32)
+    rating = create_array(max_pairs, np.float32)
+    minutes = create_array(max_pairs, np.uint16)
+    time_us = create_array(max_pairs, np.float64)
     users, counts, size = [np.empty(0, np.int64)], [np.zeros(1, np.int64)], 0
     for ratings, watches in parts:
         pairs = _number(_join(ratings, watches), movies)
@@ -206,6 +211,7 @@ def encode_parts(
         age_days=time_us,
         length_minutes=_encode_lengths(movies, lengths),
         newest=_EPOCH + timedelta(microseconds=int(newest_us)) if has_time else None,
+        create_array=create_array,
     )
 
 

@@ -1,5 +1,6 @@
 """Load the tables of events that `marquee prepare` writes."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from app.ingest import training_tables
@@ -7,8 +8,23 @@ from app.ingest.log_parser import RatingScale
 from app.ingest.time_limits import TimeLimits
 from app.ingest.training_tables import EventTables
 from app.training.interactions import Interactions, encode_interactions, encode_parts
+from app.training.mapped_arrays import CreateArray
 from app.training.runtimes import read_lengths
 from app.training.stages import Stages
+
+
+@dataclass(frozen=True)
+class LoadContext:
+    """What the events of a training are loaded with.
+
+    Attributes:
+        stages: receives the progress.
+        create_array: creates the arrays of all pairs where Parquet is read by ranges of users, and
+            those that are computed from them.
+    """
+
+    stages: Stages
+    create_array: CreateArray
 
 
 def load_interactions(
@@ -17,7 +33,7 @@ def load_interactions(
     scale: tuple[float, float],
     movies: Path | None = None,
     times: TimeLimits | None = None,
-    stages: Stages | None = None,
+    context: LoadContext | None = None,
 ) -> Interactions:
     """Read and encode the events of one or both tables.
 
@@ -29,7 +45,7 @@ def load_interactions(
         scale: lowest and highest rating.
         movies: table of movie lengths, see `read_lengths`.
         times: limits of the possible times; None: the default limits.
-        stages: receives the progress; None: nothing does.
+        context: progress and memory; None: no progress, arrays in memory.
 
     Raises:
         IngestError: a file is missing or is not such a table.
@@ -37,9 +53,12 @@ def load_interactions(
     """
     lengths = None if movies is None else read_lengths(movies)
     if tables := _open_sorted(ratings, watches, times):
-        advance = _ignore if stages is None else stages.set_total(tables.rows)
-        ids = tables.read_movie_ids()
-        return encode_parts(tables.read_ranges(), tables.rows, ids, lengths, advance)
+        ids, rows = tables.read_movie_ids(), tables.rows
+        if context is None:
+            return encode_parts(tables.read_ranges(), rows, ids, lengths)
+        advance = context.stages.set_total(rows)
+        parts = tables.read_ranges()
+        return encode_parts(parts, rows, ids, lengths, advance, context.create_array)
     rating_scale = RatingScale(*scale)
     return encode_interactions(
         None if ratings is None else training_tables.read_ratings(ratings, rating_scale, times),
@@ -57,7 +76,3 @@ def _open_sorted(
         return None
     tables = EventTables(ratings, watches, times)
     return tables if tables.can_be_split() else None
-
-
-def _ignore(_: int) -> None:
-    pass

@@ -12,7 +12,8 @@ from app.model.artifact import ModelMetadata
 from app.training.code_version import describe_code
 from app.training.fit import FittedModels, fit_models
 from app.training.interactions import Interactions
-from app.training.load import load_interactions
+from app.training.load import LoadContext, load_interactions
+from app.training.mapped_arrays import MappedArrays
 from app.training.model_writer import TrainingResult, check_target, write_model
 from app.training.params import Params
 from app.training.ranking.popularity import resolve_auto
@@ -59,9 +60,10 @@ def run_training(job: TrainingJob, params: Params) -> dict[str, Any]:
     """
     check_target(job.out)
     with Stages() as stages:
+        context = LoadContext(stages, MappedArrays(job.out.absolute().parent))
         with stages.stage("read"):
             events = load_interactions(
-                job.ratings, job.watches, job.scale, job.movies, job.times, stages
+                job.ratings, job.watches, job.scale, job.movies, job.times, context
             )
             params = resolve_auto(params, events)
         models = fit_models(events, params, job.scale, stages)

@@ -1,6 +1,6 @@
 """The rating predictor: Surprise's SVD, fitted without Surprise's own training set in memory."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -115,9 +115,21 @@ def fit_svd(
 
 
 def fit_ratings(
-    ratings: Ratings, params: SvdParams, scale: tuple[float, float], seed: int
+    ratings: Ratings,
+    params: SvdParams,
+    scale: tuple[float, float],
+    seed: int,
+    advance: Callable[[], None] = lambda: None,
 ) -> SvdModel | None:
-    """Fit Surprise's SVD to these ratings; None without any."""
+    """Fit Surprise's SVD to these ratings; None without any.
+
+    Args:
+        ratings: the ratings.
+        params: parameters of the SVD.
+        scale: lowest and highest rating.
+        seed: seed of the initial factors.
+        advance: called at the start of each epoch.
+    """
     if not len(ratings.rating):
         return None
     users, user = _renumber(ratings.user, ratings.users)
@@ -129,7 +141,7 @@ def fit_ratings(
         reg_all=params.regularization,
         random_state=seed,
     )
-    algorithm.fit(ArrayTrainset(user, movie, ratings.rating, scale))
+    algorithm.fit(ArrayTrainset(user, movie, ratings.rating, scale, advance))
     return SvdModel(
         mean=float(algorithm.trainset.global_mean),
         user_bias=_scatter(algorithm.bu, users, ratings.users),
@@ -165,6 +177,7 @@ class ArrayTrainset(Trainset):  # type: ignore[misc] # Surprise has no types
         movie: [R] movie numbers, each of 0 to the largest present.
         rating: [R] ratings.
         scale: lowest and highest rating.
+        advance: called whenever all ratings are read.
     """
 
     def __init__(
@@ -173,11 +186,13 @@ class ArrayTrainset(Trainset):  # type: ignore[misc] # Surprise has no types
         movie: NDArray[np.int32],
         rating: NDArray[np.float32],
         scale: tuple[float, float],
+        advance: Callable[[], None] = lambda: None,
     ) -> None:
         users, movies = int(user.max()) + 1, int(movie.max()) + 1
         # Surprise only tests membership in the first two arguments.
         super().__init__(range(users), range(movies), users, movies, len(rating), scale, {}, {})
         values, place = np.unique(rating, return_inverse=True)
+        self._advance = advance
         self._mean = float(rating.mean(dtype=np.float64))
         self._columns = (
             _share_objects(np.arange(users), user),
@@ -187,6 +202,7 @@ class ArrayTrainset(Trainset):  # type: ignore[misc] # Surprise has no types
 
     def all_ratings(self) -> Iterator[tuple[int, int, float]]:
         """Return all ratings as (user number, movie number, rating), by user."""
+        self._advance()
         return zip(*self._columns, strict=True)
 
     @property

@@ -14,7 +14,7 @@ _MIN_SECONDS = 0.2
 
 
 def fit_exponents(runs: Sequence[Mapping[str, Any]], values: Sequence[float]) -> list[float]:
-    """Fit `value = c * events**a * users**b * movies**c` by least squares of the logarithms.
+    """Fit `value = k * events**a * users**b * movies**c` by least squares of the logarithms.
 
     Args:
         runs: measured runs, with their sizes.
@@ -43,10 +43,11 @@ def _head() -> Iterator[str]:
     yield wrap(
         f"`python -m bench.training.scale --growth` on {describe_machine()}, shared with other "
         "work, with `params.yaml`, on generated events, half of them ratings. Processor time is "
-        "that of all cores; memory is the highest resident memory, pages of mapped files included."
+        "that of all cores; memory is the highest resident memory of all processes, pages of "
+        "mapped files included."
     )
     yield ""
-    yield "![processor time and memory by number of events](training-growth.png)"
+    yield "![processor time and memory by number of events, users and movies](training-growth.png)"
     yield ""
 
 
@@ -64,7 +65,7 @@ def _runs(runs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 def _exponents(runs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     yield wrap(
-        "Exponents of `cost = c * events^a * users^b * movies^c`, fitted to these runs by least "
+        "Exponents of `cost = k * events^a * users^b * movies^c`, fitted to these runs by least "
         "squares of the logarithms. Stages that take less than "
         f"{_MIN_SECONDS} s in a run are left out. They hold between the measured sizes: what is "
         "constant, such as the inverse of EASE's matrix at 4,000 movies, makes them smaller than "
@@ -88,25 +89,30 @@ def _exponents(runs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def write_picture(runs: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Draw processor time and memory by number of events."""
+    """Draw processor time and memory by each size, the two others as in the first run."""
     import matplotlib as mpl  # noqa: PLC0415 - only for the page
 
     mpl.use("Agg")
     from matplotlib import pyplot as plt  # noqa: PLC0415
 
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.5), layout="constrained")
-    runs = sorted(runs, key=lambda run: run["events"])
-    events = [run["events"] for run in runs]
-    for stage in runs[0]["cpu_seconds"]:
-        left.plot(events, [run["cpu_seconds"][stage] for run in runs], ".", label=stage)
-    left.plot(events, [sum(run["cpu_seconds"].values()) for run in runs], "k.", label="all")
-    left.set(xscale="log", yscale="log", xlabel="events", ylabel="processor time in seconds")
-    left.legend(fontsize="x-small", ncols=2)
-    right.plot(events, [_peak(run) for run in runs], "k.")
-    right.set(xscale="log", yscale="log", xlabel="events", ylabel="peak memory in MB")
+    figure, axes = plt.subplots(2, 3, figsize=(10, 6), sharey="row", layout="constrained")
+    for (upper, lower), size in zip(axes.T, _SIZES, strict=True):
+        others = [name for name in _SIZES if name != size]
+        chosen = [run for run in runs if all(run[name] == runs[0][name] for name in others)]
+        chosen.sort(key=lambda run, size=size: run[size])  # type: ignore[misc]
+        x = [run[size] for run in chosen]
+        for stage in runs[0]["cpu_seconds"]:
+            upper.plot(x, [run["cpu_seconds"][stage] for run in chosen], ".-", label=stage)
+        upper.plot(x, [sum(run["cpu_seconds"].values()) for run in chosen], "k.-", label="all")
+        lower.plot(x, [_peak(run) for run in chosen], "k.-")
+        for axis in (upper, lower):
+            axis.set(xscale="log", yscale="log", xlabel=size)
+    axes[0, 0].set(ylabel="processor time in seconds")
+    axes[1, 0].set(ylabel="peak memory in MB")
+    axes[0, 2].legend(fontsize="x-small", loc="upper left", bbox_to_anchor=(1, 1))
     figure.savefig(path, dpi=110)
     plt.close(figure)
 
 
 def _peak(run: Mapping[str, Any]) -> int:
-    return int(max(run["peak_mb"].values()))
+    return int(run["all_mb"])

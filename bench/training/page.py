@@ -125,10 +125,12 @@ def _scale_head(result: Mapping[str, Any]) -> Iterator[str]:
     yield wrap(
         f"`python -m bench.training.scale` on {result['machine']}, shared with other work, with "
         "`params.yaml`, on generated events, half of them ratings. Each size is trained in a "
-        "process of its own. Memory is the highest resident memory during the stage, pages of "
-        "mapped files included. In parentheses: processor time on all cores. The SVD is fitted in "
-        "a process of its own beside ALS, EASE and transitions: its duration is what is left of it "
-        "after them, its processor time is all of it."
+        "process of its own. In parentheses: processor time on all cores. Other work makes a stage "
+        "take longer than that; on idle cores it takes at least half of it. Memory is the highest "
+        "resident memory during the stage, pages of mapped files included. The SVD is fitted in a "
+        "process of its own beside ALS, EASE and transitions: its duration is what is left of it "
+        "after them, its processor time is all of it, and its memory is only in the row of all "
+        "processes, where pages that both have are counted twice."
     )
 
 
@@ -151,6 +153,9 @@ def _scale_tables(result: Mapping[str, Any]) -> Iterator[str]:
         for run in runs
     ]
     yield _row("all", totals)
+    yield _row("command", [f"{run['command_seconds']:,.0f} s" for run in runs])
+    yield _row("all processes", [f"{run['all_mb']:,} MB" for run in runs])
+    yield _row("without mapped files", [f"{run['anonymous_mb']:,} MB" for run in runs])
     rates = [f"{run['data']['users'] / run['seconds']['lists']:,.0f}" for run in runs]
     yield _row("lists: users a second", rates)
     yield _row("model on disk", [f"{run['model_mb']:,} MB" for run in runs])

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from threadpoolctl import threadpool_limits
 
+from app.training.mapped_arrays import CreateArray
 from app.training.params import AlsParams
 from app.training.ranking.scorers import Floats
 
@@ -51,6 +52,7 @@ def fit_als(
     params: AlsParams,
     seed: int,
     advance: Callable[[], None] = lambda: None,
+    create_array: CreateArray = np.empty,
 ) -> AlsFactors:
     """Fit to confidence values [U, N], each above 0; a pair's weight is `1 + alpha * confidence`.
 
@@ -61,12 +63,13 @@ def fit_als(
         params: parameters of ALS.
         seed: seed of the initial factors.
         advance: called after each iteration.
+        create_array: creates the arrays of the factors.
     """
     random = np.random.default_rng(seed)
-    users, movies = (
-        np.divide(random.standard_normal((size, params.factors), dtype=np.float32), params.factors)
-        for size in confidence.shape
-    )
+    users, movies = (create_array((size, params.factors), np.float32) for size in confidence.shape)
+    for factors in (users, movies):
+        random.standard_normal(dtype=np.float32, out=factors)
+        np.divide(factors, params.factors, out=factors)
     user_side, movie_side = _Side(confidence, params), _Side(confidence.T.tocsr(), params)
     # One thread of BLAS in each of ours: nested threads take ten times as long.
     with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as threads:

@@ -20,7 +20,7 @@ def compute_confidence(
     length for a movie of unknown length), else on a logarithmic scale that reaches 1 at
     `full_minutes`.
     """
-    confidence = np.empty(len(events.movie), np.float32)
+    confidence: NDArray[np.float32] = events.create_array(len(events.movie), np.float32)
     length = events.length_minutes
     if length is not None:
         known = np.isfinite(length)

@@ -14,7 +14,7 @@ def compute_recency(events: Interactions, half_life_events: float) -> NDArray[np
     """
     if events.newest is None:
         return np.ones(len(events.movie), np.float32)
-    recency = np.empty(len(events.movie), np.float32)
+    recency: NDArray[np.float32] = events.create_array(len(events.movie), np.float32)
     for first, last in events.split_users():
         pairs = slice(events.start[first], events.start[last])
         counts = np.diff(events.start[first : last + 1])

@@ -27,7 +27,7 @@ def fit_transitions(
     index = np.full(len(events.movies), -1, np.int32)
     index[movies] = np.arange(size)
     # By user as the pairs are, and each user's newest first.
-    ordered = np.empty(len(events.movie), np.int32)
+    ordered = events.create_array(len(events.movie), np.int32)
     for first, last in events.split_users():
         pairs = slice(events.start[first], events.start[last])
         ordered[pairs] = index[events.movie[pairs][order_by_time(events, first, last)]]
