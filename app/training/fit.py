@@ -15,7 +15,7 @@ from scipy import sparse
 from app.training.errors import TrainingError
 from app.training.interactions import Interactions
 from app.training.mapped_arrays import CreateArray
-from app.training.params import BlendParams, Params
+from app.training.params import BlendParams, Params, SvdParams
 from app.training.ranking.als import AlsFactors, fit_als
 from app.training.ranking.confidence import compute_confidence, to_matrix
 from app.training.ranking.ease import MovieWeights, fit_ease
@@ -36,6 +36,8 @@ from app.training.svd import Ratings, SvdModel, fit_ratings, select_ratings
 
 #: From this number of ratings on, fitting the SVD takes longer than starting a process.
 _MIN_RATINGS_FOR_PROCESS = 200_000
+#: What the SVD is fitted to: the ratings, its parameters, the rating scale, and the seed.
+_Job = tuple[Ratings, SvdParams, tuple[float, float], int]
 
 
 @dataclass(frozen=True)
@@ -160,7 +162,7 @@ def _fitting_svd(
     Surprise uses one core and holds the interpreter's lock, so a large fit runs in a process of its
     own. The result is the same either way.
     """
-    job = (ratings, params.svd, scale, params.seed)
+    job: _Job = (ratings, params.svd, scale, params.seed)
     if len(ratings.rating) < _MIN_RATINGS_FOR_PROCESS:
         yield lambda advance: fit_ratings(*job, lambda: advance(1))
         return
@@ -171,7 +173,8 @@ def _fitting_svd(
     process.start()
     remote.close()
     # Not by this thread: the other process starts to read after some seconds.
-    Thread(target=_send, args=(connection, job), daemon=True).start()
+    sender = Thread(target=_send, args=(connection, job), daemon=True)
+    sender.start()
 
     def get_svd(advance: Advance) -> SvdModel | None:
         try:
@@ -190,6 +193,7 @@ def _fitting_svd(
     finally:
         process.kill()
         process.join()
+        sender.join()
         connection.close()
 
 
@@ -199,7 +203,7 @@ def _fit_and_send(connection: Connection) -> None:
     Ends in the next epoch when the other process has ended.
     """
     with suppress(ConnectionError, EOFError):
-        job = connection.recv()
+        job: _Job = connection.recv()
         connection.send(fit_ratings(*job, advance=lambda: connection.send(1)))
 
 
