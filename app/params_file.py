@@ -48,7 +48,13 @@ _RECENT = {
     "list": 0.3, "list_few": 0.1, "popularity": 0.2, "popularity_few": 0.4,
 }  # fmt: skip
 
-#: Likewise, with its limit in the section `gate`.
+#: Keys of sections that files of earlier commits lack, with the values that change nothing.
+_LATER_KEYS: dict[str, dict[str, Any]] = {
+    "lists": {"active_days": "all"},
+    "svd": {"max_ratings": 2**62},
+}
+
+#: The section `fairness` likewise, with its limit in the section `gate`.
 _FAIRNESS = {"min_users": 30, "resamples": 1000, "significance": 0.05}
 _MAX_GROUP_REGRESSION = 0.1
 
@@ -79,6 +85,9 @@ def _add_later(content: dict[Any, Any]) -> dict[Any, Any]:
     content.setdefault("fairness", _FAIRNESS)
     if isinstance(gate := content.get("gate"), dict):
         gate.setdefault("max_group_regression", _MAX_GROUP_REGRESSION)
+    for name, keys in _LATER_KEYS.items():
+        if isinstance(section := content.get(name), dict):
+            content[name] = {**keys, **section}
     return content
 
 

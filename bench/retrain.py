@@ -8,7 +8,7 @@ pushes to a bare repository and a directory. The users have generated attributes
 report is part of the retraining; the comparison with a model in production is not, because there is
 none: both are made once more, and their processor time is printed beside that of the retraining,
 which does not depend on what else runs. Surprise fits its SVD with its defaults to a training set
-that is built already. Target: at most 2.5 times as long. Exit status 1 when it is missed.
+that is built already. Target: at most 1.5 times as long. Exit status 1 when it is missed.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from app.simulator.users import OCCUPATIONS
 from bench.training.page import describe_machine
 from tests.support.retraining import RetrainingEnvironment, create_origin
 
-MAX_RATIO = 2.5
+MAX_RATIO = 1.5
 
 
 def main() -> int:
@@ -46,9 +46,10 @@ def main() -> int:
     sizes = [n // divisor for n in (options.ratings, options.users, options.movies)]
     with tempfile.TemporaryDirectory(prefix="marquee-bench-") as directory:
         table = create_ratings(*sizes)
-        fit_seconds = time_svd_fit(table)
+        fit_seconds, fit_cpu_seconds = time_svd_fit(table)
         result = {"machine": describe_machine(), "ratings": len(table), "users": sizes[1],
                   "movies": sizes[2], "svd_fit_seconds": fit_seconds,
+                  "svd_fit_cpu_seconds": fit_cpu_seconds,
                   **time_retrain(Path(directory), table)}  # fmt: skip
     result["ratio"] = round(result["seconds"] / fit_seconds, 2)
     result["passed"] = result["ratio"] <= MAX_RATIO
@@ -80,14 +81,17 @@ def create_ratings(number: int, users: int, movies: int) -> pl.DataFrame:
     )
 
 
-def time_svd_fit(table: pl.DataFrame) -> float:
-    """Return the seconds of Surprise's `SVD.fit`, without building its training set."""
+def time_svd_fit(table: pl.DataFrame) -> tuple[float, float]:
+    """Return the seconds of Surprise's `SVD.fit`, and those of processor time.
+
+    Building its training set is not included.
+    """
     frame = table.select("userId", "movieId", "rating").to_pandas()
     data = surprise.Dataset.load_from_df(frame, surprise.Reader(rating_scale=(1, 5)))
     trainset = data.build_full_trainset()
-    start = time.perf_counter()
+    start, cpu_start = time.perf_counter(), time.process_time()
     surprise.SVD(random_state=0).fit(trainset)
-    return round(time.perf_counter() - start, 1)
+    return round(time.perf_counter() - start, 1), round(time.process_time() - cpu_start, 1)
 
 
 def time_retrain(directory: Path, table: pl.DataFrame) -> dict[str, Any]:
@@ -112,8 +116,8 @@ def time_retrain(directory: Path, table: pl.DataFrame) -> dict[str, Any]:
     metrics = json.loads(run.stdout)["metrics"]
     return {
         "seconds": round(seconds, 1),
-        "steps": durations,
         "cpu_seconds": round(cpu_seconds, 1),
+        "steps": durations,
         "report_cpu_seconds": time_report(environment),
         "rmse": metrics["rmse"],
     }
@@ -165,7 +169,8 @@ def format_result(result: dict[str, Any]) -> str:
         f"movies on {result['machine']}: `SVD.fit` alone {result['svd_fit_seconds']} s, a complete "
         f"`marquee retrain` {result['seconds']} s, {result['ratio']} times as long "
         f"(target {MAX_RATIO}: {verdict}).\n\n| step | |\n|---|---|\n{rows}\n\nProcessor time: "
-        f"retraining {result['cpu_seconds']} s, of it the fairness report {report['report']} s; a "
+        f"`SVD.fit` {result['svd_fit_cpu_seconds']} s, retraining {result['cpu_seconds']} s, of it "
+        f"the fairness report {report['report']} s; a "
         f"comparison of groups with a model in production adds {report['comparison']} s.\n"
     )
 

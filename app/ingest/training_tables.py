@@ -5,9 +5,14 @@ one row per user and movie, sorted by these.
 """
 
 from collections import Counter
+from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import polars as pl
+import pyarrow.parquet as pq
+from pyarrow.lib import ArrowException
 
 from app import logs
 from app.ingest.errors import IngestError
@@ -22,6 +27,8 @@ from app.ingest.schemas import RATING_EVENTS, RATINGS, WATCHES, Schema
 from app.ingest.time_limits import TimeLimits, TimeRange
 
 _PARQUET_MAGIC = b"PAR1"
+#: Every how many rows a user id is sampled to find ranges of equal size.
+_SAMPLE_EVERY = 500
 _log = logs.get(__name__)
 
 
@@ -78,6 +85,121 @@ def read_watches(path: Path, times: TimeLimits | None = None) -> pl.DataFrame:
     return _drop_impossible(path, _read_parquet(path, WATCHES), "last_time", possible)
 
 
+class EventTables:
+    """Ratings and watches as Parquet, read a range of users at a time.
+
+    So memory holds one range, however large the tables are. Rows are filtered as by `read_ratings`
+    and `read_watches`.
+
+    Args:
+        ratings: table of ratings, or None.
+        watches: table of watches, or None.
+        times: limits of the possible times; None: the default limits.
+
+    Attributes:
+        rows: number of rows in both tables.
+
+    Raises:
+        IngestError: a file is missing or is no such table.
+    """
+
+    def __init__(
+        self, ratings: Path | None, watches: Path | None, times: TimeLimits | None = None
+    ) -> None:
+        self._possible = (times or TimeLimits()).table_range()
+        self._tables = (
+            None if ratings is None else _ParquetTable(ratings, RATINGS, "time"),
+            None if watches is None else _ParquetTable(watches, WATCHES, "last_time"),
+        )
+        self.rows = sum(table.rows for table in self._tables if table is not None)
+
+    def can_be_split(self) -> bool:
+        """Whether both tables are sorted by user, as `marquee prepare` writes them."""
+        return all(table.is_sorted for table in self._tables if table is not None)
+
+    def read_movie_ids(self) -> pl.Series:
+        """Return the different movie ids."""
+        ids = [table.read_movie_ids(self._possible) for table in self._tables if table is not None]
+        return pl.concat(ids).unique()
+
+    def read_ranges(
+        self, range_rows: int = 500_000
+    ) -> Iterator[tuple[pl.DataFrame | None, pl.DataFrame | None]]:
+        """Yield ratings and watches of ranges of users, in ascending order of users.
+
+        Args:
+            range_rows: approximate number of rows of a range; those of one user stay together.
+        """
+        tables = [table for table in self._tables if table is not None]
+        samples = np.sort(np.concatenate([table.sampled_users for table in tables]))
+        starts = np.unique(samples[:: max(1, range_rows // _SAMPLE_EVERY)])[1:]
+        dropped = Counter[int]()
+        for low, high in pairwise([None, *starts.tolist(), None]):
+            parts: list[pl.DataFrame | None] = []
+            for number, table in enumerate(self._tables):
+                rows = None if table is None else table.read_users(low, high)
+                if rows is not None and table is not None:
+                    time = pl.col(table.time)
+                    kept = rows.filter(self._possible.contains(time).fill_null(True))
+                    dropped[number] += rows.height - kept.height
+                    rows = kept
+                parts.append(rows)
+            yield parts[0], parts[1]
+        for number, table in enumerate(self._tables):
+            if table is not None and dropped[number]:
+                _warn_of_dropped(table.path, dropped[number])
+
+
+class _ParquetTable:
+    """A table that is read by ranges of users.
+
+    Attributes:
+        path: the file.
+        time: name of the column whose times must be possible.
+        rows: number of rows.
+        sampled_users: every `_SAMPLE_EVERY`th user id.
+        is_sorted: whether the rows are sorted by user, none without one.
+    """
+
+    def __init__(self, path: Path, schema: Schema, time: str) -> None:
+        self.path, self.time, self._schema = path, time, schema
+        try:
+            _check_schema(path, _open_parquet(path).collect_schema(), schema)
+            self._sample_users()
+        except (OSError, pl.exceptions.PolarsError, ArrowException) as error:
+            raise IngestError(f"{path} is not a Parquet file: {error}") from error
+
+    def _sample_users(self) -> None:
+        samples, self.is_sorted, self.rows = [np.empty(0, np.int64)], True, 0
+        previous = np.empty(0, np.int64)
+        for batch in pq.ParquetFile(self.path).iter_batches(columns=["user_id"]):
+            if batch.column(0).null_count:
+                self.is_sorted = False
+                break
+            users = batch.column(0).to_numpy()
+            if (np.diff(np.concatenate([previous, users])) < 0).any():
+                self.is_sorted = False
+                break
+            samples.append(users[-self.rows % _SAMPLE_EVERY :: _SAMPLE_EVERY])
+            self.rows += len(users)
+            previous = users[-1:]
+        self.sampled_users = np.concatenate(samples)
+
+    def read_movie_ids(self, possible: TimeRange) -> pl.Series:
+        """Return the different movie ids of the rows with a possible time or none."""
+        rows = _open_parquet(self.path).filter(possible.contains(pl.col(self.time)).fill_null(True))
+        ids = rows.select(pl.col("movie_id").unique()).collect(engine="streaming")
+        return lower_escapes_in(ids)["movie_id"].unique()
+
+    def read_users(self, low: int | None, high: int | None) -> pl.DataFrame:
+        """Return the rows of the users from `low` on and below `high`."""
+        user = pl.col("user_id")
+        above = pl.lit(True) if low is None else user >= low
+        below = pl.lit(True) if high is None else user < high
+        rows = _open_parquet(self.path).filter(above & below).select(list(self._schema)).collect()
+        return lower_escapes_in(rows)
+
+
 def is_parquet(path: Path) -> bool:
     """Whether the content of a file, whatever its name, is Parquet; false for a pipe."""
     try:
@@ -94,8 +216,12 @@ def _drop_impossible(
 ) -> pl.DataFrame:
     kept = frame.filter(possible.contains(pl.col(column)).fill_null(True))
     if dropped := frame.height - kept.height:
-        _log.warning("rows with an impossible time dropped", file=str(path), rows=dropped)
+        _warn_of_dropped(path, dropped)
     return kept
+
+
+def _warn_of_dropped(path: Path, rows: int) -> None:
+    _log.warning("rows with an impossible time dropped", file=str(path), rows=rows)
 
 
 def _read_parquet(path: Path, schema: Schema) -> pl.DataFrame:
@@ -105,9 +231,17 @@ def _read_parquet(path: Path, schema: Schema) -> pl.DataFrame:
         raise IngestError(f"{path}: no such file") from error
     except (OSError, pl.exceptions.PolarsError) as error:
         raise IngestError(f"{path} is not a Parquet file: {error}") from error
-    for name, kind in schema.items():
-        if name not in frame.columns:
-            raise IngestError(f"{path} has no column {name}")
-        if frame.schema[name] != kind:
-            raise IngestError(f"{path}: column {name} is {frame.schema[name]}, not {kind}")
+    _check_schema(path, frame.schema, schema)
     return lower_escapes_in(frame.select(list(schema)))
+
+
+def _open_parquet(path: Path) -> pl.LazyFrame:
+    return pl.scan_parquet(path, glob=False)
+
+
+def _check_schema(path: Path, found: pl.Schema, schema: Schema) -> None:
+    for name, kind in schema.items():
+        if name not in found:
+            raise IngestError(f"{path} has no column {name}")
+        if found[name] != kind:
+            raise IngestError(f"{path}: column {name} is {found[name]}, not {kind}")

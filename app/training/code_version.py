@@ -11,7 +11,7 @@ from app import logs
 from app.text_files import TextError, decode_text, parse_json
 from app.training.errors import TrainingError
 
-_LIBRARIES = ("numpy", "scipy", "polars", "scikit-surprise", "implicit")
+_LIBRARIES = ("numpy", "scipy", "polars", "scikit-surprise")
 #: Paths that a model depends on; other modified files do not make it `dirty`.
 _CODE = ("app", "params.yaml", "requirements")
 _MAX_VERSION_DIGITS = 9

@@ -1,18 +1,21 @@
 """Fit all models to the events, and build the scorer that ranks movies."""
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from threading import Thread
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from app.training.errors import TrainingError
 from app.training.interactions import Interactions
-from app.training.params import BlendParams, Params
+from app.training.mapped_arrays import CreateArray
+from app.training.params import BlendParams, Params, SvdParams
 from app.training.ranking.als import AlsFactors, fit_als
 from app.training.ranking.confidence import compute_confidence, to_matrix
 from app.training.ranking.ease import MovieWeights, fit_ease
@@ -20,19 +23,21 @@ from app.training.ranking.popularity import compute_popularity
 from app.training.ranking.recency import compute_recency
 from app.training.ranking.scorers import (
     Blend,
+    BlendScorer,
     FactorScorer,
     Floats,
     MovieWeightScorer,
     SameForAllScorer,
-    Scorer,
     Weight,
 )
 from app.training.ranking.transitions import fit_transitions
-from app.training.stages import Stages
-from app.training.svd import SvdModel, fit_svd
+from app.training.stages import Advance, Stages
+from app.training.svd import Ratings, SvdModel, fit_ratings, select_ratings
 
 #: From this number of ratings on, fitting the SVD takes longer than starting a process.
 _MIN_RATINGS_FOR_PROCESS = 200_000
+#: What the SVD is fitted to: the ratings, its parameters, the rating scale, and the seed.
+_Job = tuple[Ratings, SvdParams, tuple[float, float], int]
 
 
 @dataclass(frozen=True)
@@ -59,10 +64,29 @@ class FittedModels:
     ease: MovieWeights | None
     transitions: MovieWeights | None
 
+    def select_users(self, chosen: NDArray[np.bool_], pairs: NDArray[np.bool_]) -> "FittedModels":
+        """Return the models for some users.
+
+        Args:
+            chosen: [U] whether a user is one of them.
+            pairs: [E] whether a pair is of one of them.
+        """
+        als, svd = self.als, self.svd
+        return replace(
+            self,
+            confidence=self.confidence[pairs],
+            matrix=self.matrix[chosen],
+            recency=self.recency[pairs],
+            als=None if als is None else replace(als, users=als.users[chosen]),
+            svd=None
+            if svd is None
+            else replace(svd, users=svd.users[chosen], user_bias=svd.user_bias[chosen]),
+        )
+
     def build_scorer(self, events: Interactions, params: Params) -> Blend:
         """Return the blend that ranks movies for the users of `events`."""
         pairs = (events, self.confidence, self.recency)
-        scorers: dict[str, Scorer] = {}
+        scorers: dict[str, BlendScorer] = {}
         if self.als is not None:
             scorers["als"] = als_scorer(self.als)
         if self.ease is not None:
@@ -86,13 +110,17 @@ def fit_models(
         scale: lowest and highest rating.
         stages: receives the progress.
     """
-    confidence = compute_confidence(events, params.confidence, scale)
-    matrix = to_matrix(events, confidence)
+    with stages.stage("confidence"):
+        confidence = compute_confidence(events, params.confidence, scale)
+        matrix = to_matrix(events, confidence)
+        ratings = select_ratings(events, params.svd, params.seed)
     als, ease, transitions = None, None, None
-    with _fitting_svd(events, params, scale) as get_svd:
+    with _fitting_svd(ratings, params, scale) as get_svd:
         if params.blend.als > 0:
             with stages.stage("als", params.als.iterations) as advance:
-                als = fit_als(matrix, params.als, params.seed, lambda: advance(1))
+                als = fit_als(
+                    matrix, params.als, params.seed, lambda: advance(1), events.create_array
+                )
         if params.blend.ease > 0:
             with stages.stage("ease"):
                 ease = fit_ease(matrix, params.ease)
@@ -101,13 +129,17 @@ def fit_models(
                 transitions = fit_transitions(
                     events, matrix, params.transitions, params.ease.max_movies
                 )
-        with stages.stage("svd"):
-            svd = get_svd()
+        with stages.stage("svd", params.svd.epochs) as advance:
+            if svd := get_svd(advance):
+                svd = replace(svd, users=_copy(svd.users, events.create_array))
+    with stages.stage("recency"):
+        recency = compute_recency(events, params.recency.half_life_events)
+        popularity = compute_popularity(events, params.popularity)
     return FittedModels(
         confidence=confidence,
         matrix=matrix,
-        recency=compute_recency(events, params.recency.half_life_events),
-        popularity=compute_popularity(events, params.popularity),
+        recency=recency,
+        popularity=popularity,
         svd=svd,
         als=als,
         ease=ease,
@@ -115,26 +147,73 @@ def fit_models(
     )
 
 
+def _copy(array: Floats, create_array: CreateArray) -> Floats:
+    copy = create_array(array.shape, array.dtype)
+    copy[:] = array
+    return copy
+
+
 @contextmanager
 def _fitting_svd(
-    events: Interactions, params: Params, scale: tuple[float, float]
-) -> Iterator[Callable[[], SvdModel | None]]:
+    ratings: Ratings, params: Params, scale: tuple[float, float]
+) -> Iterator[Callable[[Advance], SvdModel | None]]:
     """Start to fit the SVD; yield a function that waits for it and returns the model.
 
     Surprise uses one core and holds the interpreter's lock, so a large fit runs in a process of its
     own. The result is the same either way.
     """
-    job = (events, params.svd, scale, params.seed)
-    if np.isfinite(events.rating).sum() < _MIN_RATINGS_FOR_PROCESS:
-        yield lambda: fit_svd(*job)
+    job: _Job = (ratings, params.svd, scale, params.seed)
+    if len(ratings.rating) < _MIN_RATINGS_FOR_PROCESS:
+        yield lambda advance: fit_ratings(*job, lambda: advance(1))
         return
     # Not forked: a fork copies the locks of other libraries without the threads that hold them.
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as processes:
-        yield processes.submit(fit_svd, *job).result
+    context = get_context("spawn")
+    connection, remote = context.Pipe()
+    process = context.Process(target=_fit_and_send, args=(remote,))
+    process.start()
+    remote.close()
+    # Not by this thread: the other process starts to read after some seconds.
+    sender = Thread(target=_send, args=(connection, job), daemon=True)
+    sender.start()
+
+    def get_svd(advance: Advance) -> SvdModel | None:
+        try:
+            while isinstance(message := connection.recv(), int):
+                advance(message)
+        except (EOFError, ConnectionError) as error:
+            process.join()
+            reason = f"the process that fits the rating predictor ended: {process.exitcode}"
+            raise TrainingError(reason) from error
+        process.join()  # so that its processor time is counted in this stage
+        model: SvdModel | None = message
+        return model
+
+    try:
+        yield get_svd
+    finally:
+        process.kill()
+        process.join()
+        sender.join()
+        connection.close()
+
+
+def _fit_and_send(connection: Connection) -> None:
+    """Receive what the SVD is fitted to; send 1 for each epoch, and the model.
+
+    Ends in the next epoch when the other process has ended.
+    """
+    with suppress(ConnectionError, EOFError):
+        job: _Job = connection.recv()
+        connection.send(fit_ratings(*job, advance=lambda: connection.send(1)))
+
+
+def _send(connection: Connection, message: object) -> None:
+    with suppress(OSError):  # the other process has ended, which is an error when it is awaited
+        connection.send(message)
 
 
 def blend_scorers(
-    scorers: dict[str, Scorer],
+    scorers: dict[str, BlendScorer],
     popularity: SameForAllScorer,
     event_counts: NDArray[np.integer[Any]],
     weights: BlendParams,
@@ -144,7 +223,7 @@ def blend_scorers(
     Raises:
         TrainingError: no scorer has a weight above 0.
     """
-    parts: list[tuple[Weight, Scorer]] = [
+    parts: list[tuple[Weight, BlendScorer]] = [
         (compute_popularity_weight(event_counts, weights), popularity)
     ]
     parts += [(getattr(weights, name), scorer) for name, scorer in scorers.items()]
@@ -172,16 +251,40 @@ def ease_scorer(
 ) -> MovieWeightScorer:
     """Return a scorer of EASE; `recency.ease_share` of each pair's weight decays."""
     share = np.float32(params.recency.ease_share)
-    watched = confidence * np.asarray(1 - share + share * recency, dtype=np.float32)
-    return MovieWeightScorer(to_matrix(events, watched), ease.movies, ease.weights)
+
+    def compute(pairs: slice) -> Floats:
+        return confidence[pairs] * np.asarray(1 - share + share * recency[pairs], dtype=np.float32)
+
+    return MovieWeightScorer(WatchedPairs(events, compute), ease.movies, ease.weights)
 
 
 def transitions_scorer(
     events: Interactions, confidence: Floats, recency: Floats, transitions: MovieWeights
 ) -> MovieWeightScorer:
     """Return a scorer of transitions; each pair's weight decays wholly."""
-    watched = to_matrix(events, confidence * recency)
+    watched = WatchedPairs(events, lambda pairs: confidence[pairs] * recency[pairs])
     return MovieWeightScorer(watched, transitions.movies, transitions.weights)
+
+
+class WatchedPairs:
+    """How much each watched movie counts, computed for the users whose rows are read.
+
+    Args:
+        events: the training data.
+        compute: returns the values of some pairs.
+    """
+
+    def __init__(self, events: Interactions, compute: Callable[[slice], Floats]) -> None:
+        self._events, self._compute = events, compute
+        self.shape = (len(events.users), len(events.movies))
+
+    def __getitem__(self, rows: slice) -> sparse.csr_array:
+        """Return the rows of some users."""
+        first, last, _ = rows.indices(self.shape[0])
+        start = self._events.start[first : last + 1]
+        pairs = slice(int(start[0]), int(start[-1]))
+        values = (self._compute(pairs), self._events.movie[pairs], start - start[0])
+        return sparse.csr_array(values, shape=(last - first, self.shape[1]))
 
 
 def svd_scorer(svd: SvdModel) -> FactorScorer:

@@ -1,7 +1,8 @@
 """Events encoded as arrays: one row per pair of user and movie, both numbered from 0."""
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from app.training.errors import TrainingError
+from app.training.mapped_arrays import CreateArray
 
 _DAY_US = 86_400_000_000
 _EPOCH = datetime(1970, 1, 1)
@@ -32,6 +34,7 @@ class Interactions:
         age_days: [E] age in days, counted from the newest pair; NaN without a time.
         length_minutes: [N] float32, NaN for a movie of unknown length; None without lengths.
         newest: UTC time of the newest pair; None when no pair has a time.
+        create_array: creates the arrays of all pairs or users that are computed from these.
     """
 
     users: NDArray[np.int64]
@@ -43,11 +46,59 @@ class Interactions:
     age_days: NDArray[np.float64]
     length_minutes: NDArray[np.float32] | None
     newest: datetime | None
+    create_array: CreateArray = np.empty
 
     @property
     def user(self) -> NDArray[np.int32]:
         """[E] user numbers."""
         return np.repeat(np.arange(len(self.users), dtype=np.int32), np.diff(self.start))
+
+    def find_active_users(self, days: float) -> NDArray[np.bool_]:
+        """Return whether each user [U] has a pair of at most this age; all without any times."""
+        if self.newest is None:
+            return np.ones(len(self.users), bool)
+        active = np.zeros(len(self.users), bool)
+        for first, last in self.split_users():
+            ages = self.age_days[self.start[first] : self.start[last]]
+            begin = self.start[first:last] - self.start[first]
+            active[first:last] = np.logical_or.reduceat(ages <= days, begin)
+        return active
+
+    def select_users(self, chosen: NDArray[np.bool_]) -> "tuple[Interactions, NDArray[np.bool_]]":
+        """Return the pairs of some users, of the same movies, and which [E] of all pairs they are.
+
+        Args:
+            chosen: [U] whether a user is one of them.
+        """
+        counts = np.diff(self.start)
+        pairs = np.repeat(chosen, counts)
+        selected = replace(
+            self,
+            users=self.users[chosen],
+            start=np.concatenate([[0], np.cumsum(counts[chosen])]),
+            movie=self.movie[pairs],
+            rating=self.rating[pairs],
+            minutes=self.minutes[pairs],
+            age_days=self.age_days[pairs],
+        )
+        return selected, pairs
+
+    def find_users(self, pairs: NDArray[np.integer[Any]]) -> NDArray[np.int32]:
+        """Return the user numbers of some pairs, by their indices."""
+        return (np.searchsorted(self.start, pairs, side="right") - 1).astype(np.int32)
+
+    def split_users(self, max_pairs: int = 2_000_000) -> Iterator[tuple[int, int]]:
+        """Yield ranges of users, first and last + 1, of at most so many pairs or of one user."""
+        first, users = 0, len(self.users)
+        while first < users:
+            reached = int(np.searchsorted(self.start, self.start[first] + max_pairs, side="right"))
+            last = min(max(reached - 1, first + 1), users)
+            yield first, last
+            first = last
+
+    def split_pairs(self, max_pairs: int = 2_000_000) -> Iterator[slice]:
+        """Return slices of at most so many pairs."""
+        return _split(len(self.movie), max_pairs)
 
     def describe(self) -> dict[str, Any]:
         """Return counts, time range, and `data_hash`: SHA-256 of the content of all arrays."""
@@ -96,22 +147,87 @@ def encode_interactions(
         TrainingError: there are no events, a rating is not a finite number, or a movie id cannot
             be part of a recommendation.
     """
-    pairs = _join(ratings, watches)
-    if pairs.is_empty():
-        raise TrainingError("no events: neither ratings nor watches")
-    movies = pairs["movie_id"].unique().sort()
+    ids = [table["movie_id"] for table in (ratings, watches) if table is not None]
+    movies = pl.concat([pl.Series("movie_id", [], pl.String), *ids]).unique()
+    rows = sum(len(column) for column in ids)
+    return encode_parts([(ratings, watches)], rows, movies, lengths)
+
+
+def encode_parts(
+    parts: Iterable[tuple[pl.DataFrame | None, pl.DataFrame | None]],
+    max_pairs: int,
+    movie_ids: pl.Series,
+    lengths: pl.DataFrame | None = None,
+    advance: Callable[[int], None] = lambda _: None,
+    create_array: CreateArray = np.empty,
+) -> Interactions:
+    """Join and number tables as `encode_interactions` does, a range of users at a time.
+
+    Args:
+        parts: ratings and watches of ranges of users, in ascending order of users; all rows of a
+            user are in one of them.
+        max_pairs: at least the number of rows of all parts.
+        movie_ids: the different movie ids of all parts.
+        lengths: movie_id, length in minutes.
+        advance: called with the number of rows that are done.
+        create_array: creates the arrays of all pairs.
+
+    Raises:
+        TrainingError: as `encode_interactions`.
+    """
+    movies = movie_ids.drop_nulls().sort()
     _check_movie_ids(movies)
-    users = pairs["user_id"].unique().sort()
-    pairs = pairs.select(
-        user=pl.col("user_id").replace_strict(
-            users, pl.int_range(len(users), dtype=pl.Int32, eager=True)
-        ),
+    # Pages that are not written to take no memory, so the arrays may be larger than needed.
+    movie = create_array(max_pairs, np.int32)
+    rating = create_array(max_pairs, np.float32)
+    minutes = create_array(max_pairs, np.uint16)
+    time_us = create_array(max_pairs, np.float64)
+    users, counts, size = [np.empty(0, np.int64)], [np.zeros(1, np.int64)], 0
+    for ratings, watches in parts:
+        pairs = _number(_join(ratings, watches), movies)
+        place, size = slice(size, size + pairs.height), size + pairs.height
+        movie[place] = pairs["movie"].to_numpy()
+        rating[place] = _to_floats(pairs["rating"])
+        minutes[place] = pairs["minutes"].to_numpy()
+        time_us[place] = _to_floats(pairs["time"])
+        found = pairs["user_id"].rle().struct.unnest()
+        users.append(found["value"].to_numpy())
+        counts.append(found["len"].to_numpy().astype(np.int64))
+        advance(sum(len(table) for table in (ratings, watches) if table is not None))
+    if size == 0:
+        raise TrainingError("no events: neither ratings nor watches")
+    time_us = time_us[:size]
+    has_time = any(np.isfinite(time_us[part]).any() for part in _split(size))
+    newest_us = float(np.nanmax(time_us)) if has_time else np.nan
+    np.subtract(newest_us, time_us, out=time_us)
+    time_us /= _DAY_US
+    return Interactions(
+        users=np.concatenate(users),
+        movies=movies.to_list(),
+        start=np.cumsum(np.concatenate(counts)),
+        movie=movie[:size],
+        rating=rating[:size],
+        minutes=minutes[:size],
+        age_days=time_us,
+        length_minutes=_encode_lengths(movies, lengths),
+        newest=_EPOCH + timedelta(microseconds=int(newest_us)) if has_time else None,
+        create_array=create_array,
+    )
+
+
+def _split(size: int, length: int = 2_000_000) -> Iterator[slice]:
+    return (slice(first, min(first + length, size)) for first in range(0, size, length))
+
+
+def _number(pairs: pl.DataFrame, movies: pl.Series) -> pl.DataFrame:
+    """Return user_id, movie (number), rating, minutes and time, sorted by user and movie."""
+    return pairs.select(
+        pl.col("user_id"),
         movie=pl.col("movie_id").cast(pl.Enum(movies)).to_physical().cast(pl.Int32),
         rating=pl.col("rating"),
         minutes=pl.col("minutes").fill_null(0).cast(pl.UInt16),
         time=pl.col("time").cast(pl.Int64),
-    ).sort("user", "movie")
-    return _to_arrays(pairs, users.to_numpy(), movies.to_list(), _encode_lengths(movies, lengths))
+    ).sort("user_id", "movie")
 
 
 def _join(ratings: pl.DataFrame | None, watches: pl.DataFrame | None) -> pl.DataFrame:
@@ -154,29 +270,6 @@ def _encode_lengths(movies: pl.Series, lengths: pl.DataFrame | None) -> NDArray[
         lengths, on="movie_id", how="left", maintain_order="left"
     )
     return _to_floats(table["length"]).astype(np.float32)
-
-
-def _to_arrays(
-    pairs: pl.DataFrame,
-    users: NDArray[np.int64],
-    movies: list[str],
-    length_minutes: NDArray[np.float32] | None,
-) -> Interactions:
-    counts = np.bincount(pairs["user"].to_numpy(), minlength=len(users))
-    time_us = _to_floats(pairs["time"])
-    has_time = bool(np.isfinite(time_us).any())
-    newest_us = float(np.nanmax(time_us)) if has_time else np.nan
-    return Interactions(
-        users=users,
-        movies=movies,
-        start=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-        movie=pairs["movie"].to_numpy(),
-        rating=_to_floats(pairs["rating"]).astype(np.float32),
-        minutes=pairs["minutes"].to_numpy(),
-        age_days=(newest_us - time_us) / _DAY_US,
-        length_minutes=length_minutes,
-        newest=_EPOCH + timedelta(microseconds=int(newest_us)) if has_time else None,
-    )
 
 
 def _to_floats(column: pl.Series) -> NDArray[np.float64]:

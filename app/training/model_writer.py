@@ -1,6 +1,6 @@
 """Write a model directory: the lists to be served and the factors they were computed from."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from app.training.errors import TrainingError
 from app.training.fit import FittedModels
 from app.training.interactions import Interactions
 from app.training.params import Params
+from app.training.ranking.ease import count_movies
 from app.training.ranking.popularity import rank_by_popularity
 from app.training.ranking.related import compute_related
 from app.training.ranking.scorers import SameForAllScorer
@@ -47,22 +48,34 @@ def check_target(target: Path) -> None:
 def write_model(
     target: Path, result: TrainingResult, metadata: ModelMetadata, stages: Stages
 ) -> Manifest:
-    """Write `target/lists` and `target/factors`, both or neither; return the lists' manifest."""
-    events = result.events
-    users, movies = len(events.users), len(events.movies)
+    """Write `target/lists` and `target/factors`, both or neither; return the lists' manifest.
+
+    The lists are those of the users with events in the last `lists.active_days` days.
+    """
+    events, listed = result.events, _select_active(result)
+    users, movies = len(listed.events.users), len(events.movies)
     with staged_directory(target) as staged:
         (staged / LISTS).mkdir()
         (staged / FACTORS).mkdir()
         with stages.stage("lists", users) as advance:
-            _write_ids(staged / LISTS, events)
-            _write_popular(staged / LISTS, result)
-            _write_lists(staged / LISTS, result, advance)
-            _write_recent_parts(staged / LISTS, result)
+            _write_ids(staged / LISTS, listed.events)
+            _write_popular(staged / LISTS, listed)
+            _write_lists(staged / LISTS, listed, advance)
+            _write_recent_parts(staged / LISTS, listed)
         with stages.stage("write"):
             _write_ids(staged / FACTORS, events)
             _write_factors(staged / FACTORS, events, result.models)
-            write_manifest(staged / FACTORS, "factors", users, movies, metadata)
+            write_manifest(staged / FACTORS, "factors", len(events.users), movies, metadata)
             return write_manifest(staged / LISTS, "lists", users, movies, metadata)
+
+
+def _select_active(result: TrainingResult) -> TrainingResult:
+    """Return the result for the users that get a list; the same where all do."""
+    days = result.params.lists.active_days
+    if days == "all" or (active := result.events.find_active_users(days)).all():
+        return result
+    events, pairs = result.events.select_users(active)
+    return replace(result, events=events, models=result.models.select_users(active, pairs))
 
 
 def _write_ids(directory: Path, events: Interactions) -> None:
@@ -108,7 +121,7 @@ def _write_popular(directory: Path, result: TrainingResult) -> None:
 
 
 def _write_factors(directory: Path, events: Interactions, models: FittedModels) -> None:
-    counts = np.bincount(events.movie, minlength=len(events.movies)).astype(np.int32)
+    counts = count_movies(events.movie, len(events.movies)).astype(np.int32)
     arrays: dict[str, Array] = {
         "movie_users": counts,
         "popularity": models.popularity,

@@ -27,6 +27,7 @@ class ListParams(_Section):
     """Computation of the recommendation lists."""
 
     depth: int = Field(ge=1, le=1000)
+    active_days: Annotated[float, Field(gt=0)] | Literal["all"]
     block_size: int = Field(ge=1)
 
 
@@ -37,6 +38,7 @@ class SvdParams(_Section):
     epochs: int = Field(ge=1)
     learning_rate: float = Field(gt=0)
     regularization: float = Field(ge=0)
+    max_ratings: int = Field(ge=1)
 
 
 class ConfidenceParams(_Section):

@@ -1,5 +1,6 @@
 """`marquee train`: read tables, fit the models, write a model directory."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,16 @@ from app.model.artifact import ModelMetadata
 from app.training.code_version import describe_code
 from app.training.fit import FittedModels, fit_models
 from app.training.interactions import Interactions
-from app.training.load import load_interactions
+from app.training.load import LoadContext, load_interactions
+from app.training.mapped_arrays import MappedArrays
 from app.training.model_writer import TrainingResult, check_target, write_model
 from app.training.params import Params
 from app.training.ranking.popularity import resolve_auto
 from app.training.segments import Segments, build_segments, empty_segments, read_users
 from app.training.stages import Stages
+
+#: Ratings whose errors are computed at a time.
+_CHUNK = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -55,16 +60,20 @@ def run_training(job: TrainingJob, params: Params) -> dict[str, Any]:
     """
     check_target(job.out)
     with Stages() as stages:
+        context = LoadContext(stages, MappedArrays(job.out.absolute().parent))
         with stages.stage("read"):
-            events = load_interactions(job.ratings, job.watches, job.scale, job.movies, job.times)
+            events = load_interactions(
+                job.ratings, job.watches, job.scale, job.movies, job.times, context
+            )
             params = resolve_auto(params, events)
         models = fit_models(events, params, job.scale, stages)
-        segments = _build_segments(job, params, events, models)
-        metrics = {**(job.evaluation or {}), "svd": _describe_svd(events, models)}
-        parameters = {**params.model_dump(mode="json"), "rating_scale": list(job.scale)}
-        metadata = ModelMetadata(
-            job.version, parameters, metrics, events.describe(), describe_code()
-        )
+        with stages.stage("metrics"):
+            segments = _build_segments(job, params, events, models)
+            metrics = {**(job.evaluation or {}), "svd": _describe_svd(events, models, params)}
+            parameters = {**params.model_dump(mode="json"), "rating_scale": list(job.scale)}
+            metadata = ModelMetadata(
+                job.version, parameters, metrics, events.describe(), describe_code()
+            )
         result = TrainingResult(events, models, segments, params)
         manifest = write_model(job.out, result, metadata, stages)
     return {
@@ -75,6 +84,7 @@ def run_training(job: TrainingJob, params: Params) -> dict[str, Any]:
         "segments": segments.names,
         "metrics": metrics,
         "seconds": stages.seconds,
+        "cpu_seconds": stages.cpu_seconds,
         "peak_mb": stages.peak_mb,
     }
 
@@ -91,10 +101,19 @@ def _build_segments(
     )
 
 
-def _describe_svd(events: Interactions, models: FittedModels) -> dict[str, Any] | None:
-    """Return the SVD's error on its training data; None without ratings."""
+def _describe_svd(
+    events: Interactions, models: FittedModels, params: Params
+) -> dict[str, Any] | None:
+    """Return the SVD's error on all ratings, and to how many it was fitted; None without any."""
     if models.svd is None:
         return None
-    rated = np.isfinite(events.rating)
-    error = models.svd.estimate(events.user[rated], events.movie[rated]) - events.rating[rated]
-    return {"ratings": int(rated.sum()), "training_rmse": float(np.sqrt(np.mean(error**2)))}
+    rated = np.flatnonzero(np.isfinite(events.rating))
+    total = 0.0
+    for pairs in np.array_split(rated, len(rated) // _CHUNK + 1):
+        estimate = models.svd.estimate(events.find_users(pairs), events.movie[pairs])
+        total += float(np.square(estimate - events.rating[pairs]).sum())
+    return {
+        "ratings": len(rated),
+        "fitted_ratings": min(len(rated), params.svd.max_ratings),
+        "training_rmse": math.sqrt(total / len(rated)),
+    }

@@ -15,7 +15,7 @@ from app.ingest.training_tables import is_parquet
 from app.training.errors import TrainingError
 from app.training.interactions import Interactions
 from app.training.params import PopularityParams, SegmentParams
-from app.training.ranking.popularity import decay_by_age, rank_by_popularity
+from app.training.ranking.popularity import Decay, rank_by_popularity
 
 _COLUMNS = {"user_id": pl.Int64, "age": pl.Int64, "gender": pl.String}
 #: Accepted names of the columns, as `table_layout.plain_name` returns them.
@@ -157,11 +157,14 @@ def _popular(
 ) -> NDArray[np.intp]:
     place = np.searchsorted(users, events.users).clip(max=len(users) - 1)
     of_user = np.where(users[place] == events.users, segment[place].astype(np.int64), -1)
-    of_pair = of_user[events.user]
-    weights, movies = decay_by_age(events, params), len(events.movies)
-    known = of_pair >= 0
-    score = np.bincount(
-        of_pair[known] * movies + events.movie[known], weights[known], minlength=count * movies
-    ).reshape(count, movies)
+    decay, movies = Decay(events, params), len(events.movies)
+    score = np.zeros(count * movies)
+    for pairs in events.split_pairs():
+        of_pair = of_user[events.find_users(np.arange(pairs.start, pairs.stop))]
+        known = of_pair >= 0
+        cells = of_pair[known] * movies + events.movie[pairs][known]
+        np.add.at(score, cells, decay.compute_weights(pairs)[known])
     order = rank_by_popularity(overall)
-    return np.stack([order[np.argsort(-row[order], kind="stable")] for row in score])
+    return np.stack(
+        [order[np.argsort(-row[order], kind="stable")] for row in score.reshape(count, movies)]
+    )

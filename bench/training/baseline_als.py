@@ -7,7 +7,7 @@ from scipy import sparse
 from threadpoolctl import threadpool_limits
 
 from app.training.params import Params
-from app.training.ranking.scorers import FactorScorer, Scorer
+from app.training.ranking.scorers import BlendScorer, FactorScorer
 from app.training.tuning.search import Distribution
 from app.training.tuning.split_evaluator import ModelCache
 
@@ -24,7 +24,7 @@ START = {"als.factors": 64, "als.regularization": 20, "als.alpha": 2, "als.expon
 class BaselineAlsCache(ModelCache):
     """Fits `implicit`'s model in place of ours."""
 
-    def build_scorer(self, name: str, params: Params) -> Scorer | None:
+    def build_scorer(self, name: str, params: Params) -> BlendScorer | None:
         """See `ModelCache.build_scorer`."""
         assert name == "als"
         events, als = self.events, params.als

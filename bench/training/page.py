@@ -125,8 +125,12 @@ def _scale_head(result: Mapping[str, Any]) -> Iterator[str]:
     yield wrap(
         f"`python -m bench.training.scale` on {result['machine']}, shared with other work, with "
         "`params.yaml`, on generated events, half of them ratings. Each size is trained in a "
-        "process of its own. Memory is the highest resident memory during the stage, pages of "
-        "mapped files included. SVD runs on one core; ALS, EASE and lists on all."
+        "process of its own. In parentheses: processor time on all cores. Other work makes a stage "
+        "take longer than that; on idle cores it takes at least half of it. Memory is the highest "
+        "resident memory during the stage, pages of mapped files included. The SVD is fitted in a "
+        "process of its own beside ALS, EASE and transitions: its duration is what is left of it "
+        "after them, its processor time is all of it, and its memory is only in the row of all "
+        "processes, where pages that both have are counted twice."
     )
 
 
@@ -138,13 +142,24 @@ def _scale_tables(result: Mapping[str, Any]) -> Iterator[str]:
     for name in ("users", "movies"):
         yield _row(name, [f"{run['data'][name]:,}" for run in runs])
     for stage in runs[0]["seconds"]:
-        cells = [f"{run['seconds'][stage]:,.1f} s, {run['peak_mb'][stage]:,} MB" for run in runs]
+        cells = [
+            f"{run['seconds'][stage]:,.1f} s ({run['cpu_seconds'][stage]:,.1f} s), "
+            f"{run['peak_mb'][stage]:,} MB"
+            for run in runs
+        ]
         yield _row(stage, cells)
-    totals = [f"{sum(run['seconds'].values()):,.0f} s" for run in runs]
+    totals = [
+        f"{sum(run['seconds'].values()):,.0f} s ({sum(run['cpu_seconds'].values()):,.0f} s)"
+        for run in runs
+    ]
     yield _row("all", totals)
+    yield _row("command", [f"{run['command_seconds']:,.0f} s" for run in runs])
+    yield _row("all processes", [f"{run['all_mb']:,} MB" for run in runs])
+    yield _row("without mapped files", [f"{run['anonymous_mb']:,} MB" for run in runs])
     rates = [f"{run['data']['users'] / run['seconds']['lists']:,.0f}" for run in runs]
     yield _row("lists: users a second", rates)
     yield _row("model on disk", [f"{run['model_mb']:,} MB" for run in runs])
+    yield _row("verify", [f"{run['verify_seconds']:,.1f} s" for run in runs])
     yield ""
 
 

@@ -24,7 +24,7 @@ from app.training.params import Params
 from app.training.ranking.als import AlsFactors, solve_users
 from app.training.ranking.confidence import compute_confidence, to_matrix
 from app.training.ranking.recency import compute_recency
-from app.training.ranking.scorers import Floats, SameForAllScorer, Scorer
+from app.training.ranking.scorers import BlendScorer, Floats, SameForAllScorer
 from app.training.stages import Stages
 from app.training.tuning.splits import select_pairs
 
@@ -173,7 +173,7 @@ def score_model(models: FittedModels, params: Params) -> ScoreUsers:
 
     def score(prefixes: Prefixes) -> Floats:
         pairs = (prefixes.events, prefixes.confidence, prefixes.recency)
-        scorers: dict[str, Scorer] = {}
+        scorers: dict[str, BlendScorer] = {}
         if als is not None:
             users = solve_users(prefixes.matrix, als.movies, params.als)
             scorers["als"] = als_scorer(AlsFactors(users, als.movies))

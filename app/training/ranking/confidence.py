@@ -20,25 +20,42 @@ def compute_confidence(
     length for a movie of unknown length), else on a logarithmic scale that reaches 1 at
     `full_minutes`.
     """
-    low, high = scale
-    share = np.clip((events.rating - low) / (high - low), 0, 1)
-    rated = params.lowest_rating + (1 - params.lowest_rating) * share
-    confidence = np.where(np.isfinite(events.rating), rated, _from_minutes(events, params))
-    return np.asarray(confidence, dtype=np.float32)
-
-
-def _from_minutes(events: Interactions, params: ConfidenceParams) -> NDArray[np.floating[Any]]:
+    confidence: NDArray[np.float32] = events.create_array(len(events.movie), np.float32)
     length = events.length_minutes
-    if length is None or not np.isfinite(length).any():
-        scaled = np.log1p(events.minutes) / np.log1p(params.full_minutes)
-        return np.asarray(np.minimum(scaled, 1))
-    length = np.where(np.isfinite(length), length, np.nanmedian(length))
-    return np.asarray(np.minimum(events.minutes / length[events.movie], 1))
+    if length is not None:
+        known = np.isfinite(length)
+        length = np.where(known, length, np.nanmedian(length)) if known.any() else None
+    low, high = scale
+    for pairs in events.split_pairs():
+        rating = events.rating[pairs]
+        share = np.clip((rating - low) / (high - low), 0, 1)
+        rated = params.lowest_rating + (1 - params.lowest_rating) * share
+        watched = _from_minutes(events.minutes[pairs], events.movie[pairs], length, params)
+        confidence[pairs] = np.where(np.isfinite(rating), rated, watched)
+    return confidence
+
+
+def _from_minutes(
+    minutes: NDArray[np.uint16],
+    movie: NDArray[np.int32],
+    length: NDArray[np.float32] | None,
+    params: ConfidenceParams,
+) -> NDArray[np.floating[Any]]:
+    if length is None:
+        return np.asarray(np.minimum(np.log1p(minutes) / np.log1p(params.full_minutes), 1))
+    return np.asarray(np.minimum(minutes / length[movie], 1))
 
 
 def to_matrix(events: Interactions, values: NDArray[np.float32]) -> sparse.csr_array:
-    """Return values [E] of the pairs as a matrix [U, N]; zeros are not stored."""
+    """Return values [E] of the pairs as a matrix [U, N]; zeros are not stored.
+
+    Without zeros the matrix shares the memory of the values and of the movie numbers.
+    """
     shape = (len(events.users), len(events.movies))
-    matrix = sparse.csr_array((values, events.movie, events.start), shape=shape, copy=True)
-    matrix.eliminate_zeros()
+    has_zeros = np.count_nonzero(values) < len(values)
+    # With 64 bits in one of them, SciPy copies the movie numbers to 64 bits.
+    start = events.start.astype(np.int32) if len(values) < 2**31 else events.start
+    matrix = sparse.csr_array((values, events.movie, start), shape=shape, copy=has_zeros)
+    if has_zeros:
+        matrix.eliminate_zeros()
     return matrix

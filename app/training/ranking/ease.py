@@ -13,6 +13,9 @@ from scipy import linalg, sparse
 from app.training.params import EaseParams
 from app.training.ranking.scorers import Floats
 
+#: Movie numbers that are counted at a time.
+_CHUNK = 4_000_000
+
 
 @dataclass(frozen=True)
 class MovieWeights:
@@ -42,6 +45,14 @@ def fit_ease(confidence: sparse.csr_array, params: EaseParams) -> MovieWeights:
 
 def most_watched(confidence: sparse.csr_array, limit: int) -> NDArray[np.int32]:
     """Return the numbers of the most watched movies, ascending; at most `limit`, none unwatched."""
-    counts = np.bincount(confidence.indices, minlength=confidence.shape[1])
+    counts = count_movies(confidence.indices, confidence.shape[1])
     watched = int((counts > 0).sum())
     return np.sort(np.argsort(-counts, kind="stable")[: min(limit, watched)]).astype(np.int32)
+
+
+def count_movies(numbers: NDArray[np.integer], movies: int) -> NDArray[np.int64]:
+    """Count how often each movie number occurs; `np.bincount` alone copies all of them."""
+    counts = np.zeros(movies, np.int64)
+    for first in range(0, len(numbers), _CHUNK):
+        counts += np.bincount(numbers[first : first + _CHUNK], minlength=movies)
+    return counts

@@ -14,20 +14,33 @@ _TEST_SHARE, _LIST_LENGTH = 0.1, 20
 
 def compute_popularity(events: Interactions, params: PopularityParams) -> NDArray[np.float64]:
     """Compute the popularity [N] of each movie: the sum of its pairs' weights."""
-    weights = decay_by_age(events, params)
-    return np.bincount(events.movie, weights, len(events.movies)).astype(np.float64)
+    decay, popularity = Decay(events, params), np.zeros(len(events.movies))
+    for pairs in events.split_pairs():
+        # In the order of the pairs, so that the sums do not depend on the size of a slice.
+        np.add.at(popularity, events.movie[pairs], decay.compute_weights(pairs))
+    return popularity
 
 
-def decay_by_age(events: Interactions, params: PopularityParams) -> NDArray[np.float64]:
-    """Compute the weight [E] of each pair in popularity: halved for every `half_life_days` of age.
+class Decay:
+    """The weight of each pair in popularity: halved for every `half_life_days` of age.
 
     A pair without a time is as old as the oldest; without any times all weights are 1.
     """
-    if events.newest is None:
-        return np.ones(len(events.movie))
-    days = params.half_life_days
-    half_life = find_half_life(events) if days == "auto" else days
-    return np.asarray(np.exp2(-_ages_days(events) / half_life))
+
+    def __init__(self, events: Interactions, params: PopularityParams) -> None:
+        self._ages = events.age_days
+        self._has_times = events.newest is not None
+        if self._has_times:
+            days = params.half_life_days
+            self._half_life = find_half_life(events) if days == "auto" else days
+            self._oldest = float(np.nanmax(events.age_days))
+
+    def compute_weights(self, pairs: slice) -> NDArray[np.float64]:
+        """Compute the weights of these pairs."""
+        ages = self._ages[pairs]
+        if not self._has_times:
+            return np.ones(len(ages))
+        return np.asarray(np.exp2(-np.nan_to_num(ages, nan=self._oldest) / self._half_life))
 
 
 def resolve_auto(params: Params, events: Interactions) -> Params:
@@ -46,30 +59,34 @@ def find_half_life(events: Interactions) -> float:
     """
     if events.newest is None:
         return HALF_LIVES[-1]
-    ages, users = _ages_days(events), events.user
-    cut = float(np.quantile(ages, _TEST_SHARE))
-    new = ages < cut
-    relevant = np.bincount(users[new], minlength=len(events.users))
+    oldest = float(np.nanmax(events.age_days))
+    ages = np.nan_to_num(events.age_days, nan=oldest)
+    cut = float(np.quantile(ages, _TEST_SHARE, overwrite_input=True))
+    del ages  # of which a large input has gigabytes
+    # A pair without a time is as old as the oldest, which is never among the newest.
+    new = events.age_days < cut
     if not new.any():
         return HALF_LIVES[-1]
+    newest = np.flatnonzero(new)
+    users, movies = events.find_users(newest), events.movie[newest]
+    relevant = np.bincount(users, minlength=len(events.users))
     discount = 1 / np.log2(np.arange(_LIST_LENGTH) + 2)
     ideal = np.concatenate([[np.inf], np.cumsum(discount)])[np.minimum(relevant, _LIST_LENGTH)]
 
     def sum_ndcg(half_life_days: float) -> float:
-        weights = np.exp2((cut - ages[~new]) / half_life_days)
-        popular = np.bincount(events.movie[~new], weights, len(events.movies)).astype(np.float64)
+        popular = np.zeros(len(events.movies))
+        for pairs in events.split_pairs():
+            old = ~new[pairs]
+            old_ages = np.nan_to_num(events.age_days[pairs][old], nan=oldest)
+            weights = np.exp2((cut - old_ages) / half_life_days)
+            np.add.at(popular, events.movie[pairs][old], weights)
         gain = np.zeros(len(events.movies))
         shown = rank_by_popularity(popular)[:_LIST_LENGTH]
         gain[shown] = discount[: len(shown)]
-        dcg = np.bincount(users[new], gain[events.movie[new]], len(events.users))
+        dcg = np.bincount(users, gain[movies], len(events.users))
         return float((dcg / ideal).sum())
 
     return max(reversed(HALF_LIVES), key=sum_ndcg)
-
-
-def _ages_days(events: Interactions) -> NDArray[np.float64]:
-    """Ages [E] in days before the newest pair; a pair without a time is as old as the oldest."""
-    return np.nan_to_num(events.age_days, nan=float(np.nanmax(events.age_days)))
 
 
 def rank_by_popularity(popularity: NDArray[np.float64]) -> NDArray[np.intp]:

@@ -14,17 +14,21 @@ def compute_recency(events: Interactions, half_life_events: float) -> NDArray[np
     """
     if events.newest is None:
         return np.ones(len(events.movie), np.float32)
-    return np.exp2(-_count_newer(events) / half_life_events).astype(np.float32)
+    recency: NDArray[np.float32] = events.create_array(len(events.movie), np.float32)
+    for first, last in events.split_users():
+        pairs = slice(events.start[first], events.start[last])
+        counts = np.diff(events.start[first : last + 1])
+        newer = np.empty(int(counts.sum()), np.int64)
+        begin = np.repeat(events.start[first:last] - pairs.start, counts)
+        newer[order_by_time(events, first, last)] = np.arange(len(newer)) - begin
+        recency[pairs] = np.exp2(-newer / half_life_events)
+    return recency
 
 
-def order_by_time(events: Interactions) -> NDArray[np.intp]:
-    """Return indices [E] of the pairs by user, each user's newest first."""
-    return np.lexsort((events.age_days, events.user))
+def order_by_time(events: Interactions, first: int, last: int) -> NDArray[np.intp]:
+    """Order the pairs of the users `first` to `last - 1` by user, each user's newest first.
 
-
-def _count_newer(events: Interactions) -> NDArray[np.int64]:
-    """Count the newer pairs [E] of the same user; pairs without a time are the oldest."""
-    order = order_by_time(events)
-    newer = np.empty(len(order), np.int64)
-    newer[order] = np.arange(len(order)) - np.repeat(events.start[:-1], np.diff(events.start))
-    return newer
+    Pairs without a time are the oldest. The indices are counted from the first of these pairs.
+    """
+    user = np.repeat(np.arange(last - first), np.diff(events.start[first : last + 1]))
+    return np.lexsort((events.age_days[events.start[first] : events.start[last]], user))

@@ -29,6 +29,21 @@ class Scorer(Protocol):
         ...
 
 
+class BlendScorer(Scorer, Protocol):
+    """A scorer that can be part of a blend."""
+
+    def add_scores(self, first: int, last: int, weight: Floats, total: Floats) -> None:
+        """Add the scores of the users `first` to `last - 1` to `total`, each times a weight.
+
+        Args:
+            first: number of the first user.
+            last: number after the last user.
+            weight: [last - first, 1] or [1, 1].
+            total: [last - first, N].
+        """
+        ...
+
+
 class FactorScorer:
     """Products of user and movie factors, from a matrix factorisation.
 
@@ -51,6 +66,26 @@ class FactorScorer:
         scores: Floats = (users * _invert(spread)[:, None]).astype(np.float32) @ self._movies.T
         return scores
 
+    def add_scores(self, first: int, last: int, weight: Floats, total: Floats) -> None:
+        """See `BlendScorer.add_scores`."""
+        scores = self.scores(first, last)
+        if not (weight == 1).all():
+            scores *= weight
+        total += scores
+
+
+class Watched(Protocol):
+    """How much each watched movie counts, as a matrix [U, N] of which rows can be read."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of users and of movies."""
+        ...
+
+    def __getitem__(self, rows: slice) -> sparse.csr_array:
+        """Return the rows of some users."""
+        ...
+
 
 class MovieWeightScorer:
     """Weighted sums over the movies that a user has watched, by weights between movies.
@@ -63,21 +98,39 @@ class MovieWeightScorer:
         weights: [M, M] the score of the movie `movies[j]` is `watched[:, movies] @ weights[:, j]`.
     """
 
-    def __init__(
-        self, watched: sparse.csr_array, movies: NDArray[np.int32], weights: Floats
-    ) -> None:
+    def __init__(self, watched: Watched, movies: NDArray[np.int32], weights: Floats) -> None:
         self._size = watched.shape[1]
-        self._watched = watched[:, movies]
-        self._movies, self._weights = movies, weights
+        self._index = np.full(self._size, -1, np.int32)
+        self._index[movies] = np.arange(len(movies))
+        self._watched, self._movies, self._weights = watched, movies, weights
 
     def scores(self, first: int, last: int) -> Floats:
         """See `Scorer.scores`."""
-        part = self._watched[first:last] @ self._weights
+        scores = np.zeros((last - first, self._size), np.float32)
+        scores[:, self._movies] = self._compute_part(first, last)
+        return scores
+
+    def add_scores(self, first: int, last: int, weight: Floats, total: Floats) -> None:
+        """See `BlendScorer.add_scores`."""
+        total[:, self._movies] += self._compute_part(first, last) * weight
+
+    def _compute_part(self, first: int, last: int) -> Floats:
+        """Return the scores [last - first, M] of the movies in the model."""
+        part = self._select(self._watched[first:last]) @ self._weights
         mean = part.sum(axis=1) / self._size
         variance = np.einsum("uf,uf->u", part, part) / self._size - mean**2
-        scores = np.zeros((last - first, self._size), np.float32)
-        scores[:, self._movies] = part * _invert(np.sqrt(np.maximum(variance, 0)))[:, None]
-        return scores
+        part *= _invert(np.sqrt(np.maximum(variance, 0)))[:, None]
+        return np.asarray(part)
+
+    def _select(self, rows: sparse.csr_array) -> sparse.csr_array:
+        """Return the columns of the movies in the model; no more rows are copied than needed."""
+        columns = self._index[rows.indices]
+        inside = columns >= 0
+        counts = np.concatenate([[0], np.cumsum(inside, dtype=np.int32)])
+        return sparse.csr_array(
+            (rows.data[inside], columns[inside], counts[rows.indptr]),
+            shape=(rows.shape[0], len(self._movies)),
+        )
 
 
 class SameForAllScorer:
@@ -96,6 +149,10 @@ class SameForAllScorer:
         """See `Scorer.scores`."""
         return np.tile(self._scores, (last - first, 1))
 
+    def add_scores(self, first: int, last: int, weight: Floats, total: Floats) -> None:
+        """See `BlendScorer.add_scores`."""
+        total += weight * self._scores
+
 
 class Blend:
     """The weighted sum of several scorers.
@@ -107,23 +164,26 @@ class Blend:
         TrainingError: no scorer has a weight above 0.
     """
 
-    def __init__(self, parts: Sequence[tuple[Weight, Scorer]]) -> None:
+    def __init__(self, parts: Sequence[tuple[Weight, BlendScorer]]) -> None:
         self._parts = [(weight, scorer) for weight, scorer in parts if np.any(weight)]
         if not self._parts:
             raise TrainingError("blend: every scorer that this input allows has weight 0")
 
     def scores(self, first: int, last: int) -> Floats:
         """Return scores [last - first, N] for the users numbered `first` to `last - 1`."""
-        total: Floats | None = None
-        for weight, scorer in self._parts:
-            part = scorer.scores(first, last)
-            if isinstance(weight, np.ndarray):
-                part *= weight[first:last, None]
-            else:
-                part *= np.float32(weight)
-            total = part if total is None else np.add(total, part, out=total)
-        assert total is not None  # noqa: S101 - there is at least one part
+        (weight, scorer), *others = self._parts
+        total = scorer.scores(first, last)
+        total *= _get_weights(weight, first, last)
+        for weight, scorer in others:
+            scorer.add_scores(first, last, _get_weights(weight, first, last), total)
         return total
+
+
+def _get_weights(weight: Weight, first: int, last: int) -> Floats:
+    """Return the weights [last - first, 1] of some users, or the one [1, 1] of all."""
+    if isinstance(weight, np.ndarray):
+        return weight[first:last, None]
+    return np.full((1, 1), weight, np.float32)
 
 
 def _invert(spread: NDArray[np.floating]) -> NDArray[np.floating]:

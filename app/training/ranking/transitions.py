@@ -1,12 +1,16 @@
 """Transitions: movies that users watch or rate soon after each other."""
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 
 from app.training.interactions import Interactions
 from app.training.params import TransitionParams
 from app.training.ranking.ease import MovieWeights, most_watched
 from app.training.ranking.recency import order_by_time
+
+#: Pairs whose neighbours are counted at a time.
+_BLOCK_PAIRS = 8_000_000
 
 
 def fit_transitions(
@@ -20,18 +24,43 @@ def fit_transitions(
         return None
     movies = most_watched(confidence, max_movies)
     size = len(movies)
-    index = np.full(len(events.movies), -1, np.int64)
+    index = np.full(len(events.movies), -1, np.int32)
     index[movies] = np.arange(size)
-    order = order_by_time(events)
-    movie, user = index[events.movie[order]], events.user[order]
-    counts = np.zeros(size * size, np.float32)
+    # By user as the pairs are, and each user's newest first.
+    ordered = events.create_array(len(events.movie), np.int32)
+    for first, last in events.split_users():
+        pairs = slice(events.start[first], events.start[last])
+        ordered[pairs] = index[events.movie[pairs][order_by_time(events, first, last)]]
+    weights = np.zeros((size, size), np.float32)
     for steps in range(1, params.window + 1):
-        near = (user[steps:] == user[:-steps]) & (movie[steps:] >= 0) & (movie[:-steps] >= 0)
-        cells = movie[steps:][near] * size + movie[:-steps][near]
-        counts += (np.bincount(cells, minlength=size * size) / np.sqrt(steps)).astype(np.float32)
-    weights = counts.reshape(size, size)
+        counts = _count_neighbours(events, ordered, steps, size)
+        weights += (counts / np.sqrt(steps)).astype(np.float32).reshape(size, size)
     weights = weights + weights.T
-    damping = 1 / np.sqrt(np.bincount(movie[movie >= 0], minlength=size) + params.damping)
+    events_of = np.bincount(ordered[ordered >= 0], minlength=size)
+    damping = 1 / np.sqrt(events_of + params.damping)
     weights *= damping[:, None].astype(np.float32)
     weights *= damping.astype(np.float32)
     return MovieWeights(movies, weights)
+
+
+def _count_neighbours(
+    events: Interactions, movie: NDArray[np.int32], steps: int, size: int
+) -> NDArray[np.int64]:
+    """Count how often each pair of movies [size * size] is `steps` apart in a user's order.
+
+    Args:
+        events: the training data.
+        movie: [E] numbers of the movies in the model by user, newest first; -1: not in it.
+        steps: the distance.
+        size: number of movies in the model.
+    """
+    counts = np.zeros(size * size, np.int64)
+    for first, last in events.split_users(_BLOCK_PAIRS):
+        here = movie[events.start[first] : events.start[last]]
+        user = np.repeat(
+            np.arange(last - first, dtype=np.int32), np.diff(events.start[first : last + 1])
+        )
+        near = (user[steps:] == user[:-steps]) & (here[steps:] >= 0) & (here[:-steps] >= 0)
+        cells = here[steps:][near].astype(np.int64) * size + here[:-steps][near]
+        counts += np.bincount(cells, minlength=size * size)
+    return counts

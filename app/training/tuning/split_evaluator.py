@@ -21,7 +21,7 @@ from app.training.ranking.confidence import compute_confidence, to_matrix
 from app.training.ranking.ease import MovieWeights, fit_ease
 from app.training.ranking.popularity import compute_popularity, find_half_life
 from app.training.ranking.recency import compute_recency
-from app.training.ranking.scorers import Floats, SameForAllScorer, Scorer
+from app.training.ranking.scorers import BlendScorer, Floats, SameForAllScorer
 from app.training.ranking.transitions import fit_transitions
 from app.training.ranking_metrics import PerUserMetrics, ranking_metrics
 from app.training.svd import fit_svd
@@ -57,7 +57,7 @@ class ModelCache:
         self.events, self.scale = events, scale
         self._weights: dict[str, MovieWeights | None] = {}
 
-    def build_scorer(self, name: str, params: Params) -> Scorer | None:
+    def build_scorer(self, name: str, params: Params) -> BlendScorer | None:
         """Return the scorer of one model; None where the data do not allow it."""
         events = self.events
         if name == "svd":
@@ -173,7 +173,7 @@ class SplitEvaluator:
     def _half_life_days(self) -> float:
         return find_half_life(self.split.train)
 
-    def _get_scorer(self, name: str, params: Params) -> Scorer | None:
+    def _get_scorer(self, name: str, params: Params) -> BlendScorer | None:
         key = _key(name, _SECTIONS[name], params)
         if key not in self._scores:
             scorer = self._models.build_scorer(name, params)
@@ -181,7 +181,7 @@ class SplitEvaluator:
         scores = self._scores[key]
         return None if scores is None else _CachedScorer(scores)
 
-    def _score_users(self, scorer: Scorer) -> Floats:
+    def _score_users(self, scorer: BlendScorer) -> Floats:
         """Compute scores [Q, N] of the users."""
         return np.concatenate([scorer.scores(user, user + 1) for user in self.users.tolist()])
 
@@ -195,6 +195,10 @@ class _CachedScorer:
     def scores(self, first: int, last: int) -> Floats:
         """See `Scorer.scores`."""
         return self._scores[first:last].copy()
+
+    def add_scores(self, first: int, last: int, weight: Floats, total: Floats) -> None:
+        """See `BlendScorer.add_scores`."""
+        total += self._scores[first:last] * weight
 
 
 def _key(name: str, sections: tuple[str, ...], params: Params) -> str:

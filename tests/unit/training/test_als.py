@@ -5,6 +5,7 @@ import pytest
 from scipy import sparse
 
 from app.training.params import AlsParams
+from app.training.ranking import als
 from app.training.ranking.als import AlsFactors, fit_als, solve_users
 from tests.support.params import make_params
 
@@ -95,3 +96,27 @@ def test_users_are_solved_for_fitted_movies(confidence: sparse.csr_array) -> Non
             system = (movies.T * weights) @ movies + penalty * np.eye(6)
             expected = np.linalg.solve(system, movies.T @ (weights * (values > 0)))
             assert found[row] == pytest.approx(expected, abs=2e-3)
+
+
+@pytest.mark.parametrize("users", [60, 2000])
+@pytest.mark.parametrize("block_events", [7, 2048])
+def test_rows_of_any_length_are_solved_by_the_normal_equations(
+    users: int, block_events: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of few and of many events, in one block and in several, and of few or many equal rows."""
+    monkeypatch.setattr(als, "_BLOCK_EVENTS", block_events)
+    random = np.random.default_rng(3)
+    events = random.permutation(np.arange(users) % 61)
+    values = np.zeros((users, 60), np.float32)
+    for row, count in enumerate(events.tolist()):
+        values[row, random.permutation(60)[:count]] = random.uniform(0.01, 1, count)
+    movies = random.standard_normal((60, 24)).astype(np.float32)
+    params = make_params(als={"factors": 24}).als
+    found = solve_users(sparse.csr_array(values), movies, params)
+    assert not found[events == 0].any()
+    for row in random.permutation(users)[:100].tolist():
+        weights = np.where(values[row] > 0, 1 + params.alpha * values[row].astype(float), 1)
+        penalty = params.regularization * max(1, int(events[row])) ** params.exponent
+        system = (movies.T * weights) @ movies + penalty * np.eye(24)
+        expected = np.linalg.solve(system, movies.T @ (weights * (values[row] > 0)))
+        assert found[row] == pytest.approx(expected, abs=1e-4), events[row]

@@ -23,9 +23,7 @@ def test_anything_but_a_number_is_an_error(tmp_path: Path, content: bytes) -> No
 
 
 def test_the_description_names_the_libraries() -> None:
-    assert {"commit", "dirty", "python", "numpy", "scikit-surprise", "implicit"} <= set(
-        describe_code()
-    )
+    assert {"commit", "dirty", "python", "numpy", "scikit-surprise"} <= set(describe_code())
 
 
 def test_without_git_there_is_no_commit(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,10 +6,10 @@ from app.training.errors import TrainingError
 from app.training.ranking.ease import fit_ease
 from app.training.ranking.scorers import (
     Blend,
+    BlendScorer,
     FactorScorer,
     MovieWeightScorer,
     SameForAllScorer,
-    Scorer,
     Weight,
 )
 from tests.support.params import make_params
@@ -89,7 +89,7 @@ def test_ease_keeps_the_most_watched_movies() -> None:
 
 @pytest.mark.parametrize("order", [1, -1])
 def test_a_blend_is_the_weighted_sum(order: int) -> None:
-    parts: list[tuple[Weight, Scorer]] = [
+    parts: list[tuple[Weight, BlendScorer]] = [
         (0.5, SameForAllScorer(np.arange(float(MOVIES)))),
         (2.0, factor_scorer()),
     ]
@@ -107,6 +107,9 @@ def test_a_weight_may_differ_from_user_to_user() -> None:
 def test_a_blend_does_not_compute_a_scorer_of_weight_0() -> None:
     class Broken:
         def scores(self, first: int, last: int) -> np.ndarray:
+            raise AssertionError
+
+        def add_scores(self, first: int, last: int, weight: np.ndarray, total: np.ndarray) -> None:
             raise AssertionError
 
     blend = Blend([(0.0, Broken()), (1.0, factor_scorer())])

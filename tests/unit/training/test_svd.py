@@ -6,7 +6,7 @@ import pytest
 from surprise import SVD, Dataset, Reader
 
 from app.training.interactions import encode_interactions
-from app.training.svd import SvdModel, fit_svd
+from app.training.svd import ArrayTrainset, SvdModel, fit_svd, select_ratings
 from tests.support.params import make_params
 from tests.unit.training.tables import Row, events, ratings, watches
 
@@ -70,3 +70,25 @@ def test_a_model_is_restored_from_its_arrays(model: SvdModel) -> None:
     again = SvdModel.from_arrays(model.to_arrays())
     user, item = np.array([0, 5]), np.array([1, 2])
     assert again.estimate(user, item).tolist() == model.estimate(user, item).tolist()
+
+
+def test_more_ratings_than_the_limit_are_sampled_by_the_seed(rows: list[Row]) -> None:
+    data = events(*rows)
+    params = PARAMS.model_copy(update={"max_ratings": 100})
+    found, again, other = (select_ratings(data, params, seed) for seed in (1, 1, 2))
+    known = dict(zip(zip(data.user, data.movie, strict=True), data.rating, strict=True))
+    pairs = list(zip(found.user, found.movie, strict=True))
+    assert len(set(pairs)) == 100
+    assert [known[pair] for pair in pairs] == found.rating.tolist()
+    assert (np.diff(found.user) >= 0).all()
+    assert again.movie.tolist() == found.movie.tolist() != other.movie.tolist()
+    model = fit_svd(data, params, SCALE, 1)
+    assert model is not None
+    assert len(model.user_bias) == len(data.users)
+
+
+def test_all_ratings_are_those_of_the_arrays(rows: list[Row]) -> None:
+    found = select_ratings(events(*rows), PARAMS, 0)
+    trainset = ArrayTrainset(found.user, found.movie, found.rating, SCALE)
+    expected = zip(found.user.tolist(), found.movie.tolist(), found.rating.tolist(), strict=True)
+    assert list(trainset.all_ratings()) == list(expected)
