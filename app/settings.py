@@ -431,6 +431,13 @@ class RetrainingSettings(BaseModel):
         le=1000,
         description="Number of versions kept in the workspace; the remote keeps all.",
     )
+    train_block_pairs: int = Field(
+        2_000_000,
+        ge=1000,
+        le=1_000_000_000,
+        description="Pairs of user and movie that training computes at a time: fewer take less "
+        "memory and more time. The model is the same.",
+    )
     service_urls: Urls = Field(
         "http://127.0.0.1:8082",
         description="Base URLs of the service, separated by commas; `/version` of the first that "

@@ -70,7 +70,10 @@ def train(
         scale = (settings.rating_min, settings.rating_max)
         metrics = None if evaluation is None else read_evaluation(evaluation)
         times = TimeLimits.from_settings(settings)
-        job = TrainingJob(ratings, watches, users, movies, out, version, scale, metrics, times)
+        job = TrainingJob(
+            ratings, watches, users, movies, out, version, scale, metrics, times,
+            settings.train_block_pairs,
+        )  # fmt: skip
         summary = run_training(job, parameters)
     if as_json:
         print_json(summary)

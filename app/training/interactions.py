@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from app.training.errors import TrainingError
 from app.training.mapped_arrays import CreateArray
 
+#: Default of `MARQUEE_TRAIN_BLOCK_PAIRS`.
+BLOCK_PAIRS = 2_000_000
 _DAY_US = 86_400_000_000
 _EPOCH = datetime(1970, 1, 1)
 _PAIR = ["user_id", "movie_id"]
@@ -35,6 +37,7 @@ class Interactions:
         length_minutes: [N] float32, NaN for a movie of unknown length; None without lengths.
         newest: UTC time of the newest pair; None when no pair has a time.
         create_array: creates the arrays of all pairs or users that are computed from these.
+        block_pairs: number of pairs that are computed at a time.
     """
 
     users: NDArray[np.int64]
@@ -47,6 +50,7 @@ class Interactions:
     length_minutes: NDArray[np.float32] | None
     newest: datetime | None
     create_array: CreateArray = np.empty
+    block_pairs: int = BLOCK_PAIRS
 
     @property
     def user(self) -> NDArray[np.int32]:
@@ -87,18 +91,18 @@ class Interactions:
         """Return the user numbers of some pairs, by their indices."""
         return (np.searchsorted(self.start, pairs, side="right") - 1).astype(np.int32)
 
-    def split_users(self, max_pairs: int = 2_000_000) -> Iterator[tuple[int, int]]:
-        """Yield ranges of users, first and last + 1, of at most so many pairs or of one user."""
-        first, users = 0, len(self.users)
+    def split_users(self, blocks: int = 1) -> Iterator[tuple[int, int]]:
+        """Yield ranges of users, first and last + 1, of at most so many blocks or of one user."""
+        first, users, max_pairs = 0, len(self.users), blocks * self.block_pairs
         while first < users:
             reached = int(np.searchsorted(self.start, self.start[first] + max_pairs, side="right"))
             last = min(max(reached - 1, first + 1), users)
             yield first, last
             first = last
 
-    def split_pairs(self, max_pairs: int = 2_000_000) -> Iterator[slice]:
-        """Return slices of at most so many pairs."""
-        return _split(len(self.movie), max_pairs)
+    def split_pairs(self) -> Iterator[slice]:
+        """Return slices of a block of pairs, the last of at most so many."""
+        return _split(len(self.movie), self.block_pairs)
 
     def describe(self) -> dict[str, Any]:
         """Return counts, time range, and `data_hash`: SHA-256 of the content of all arrays."""
@@ -215,7 +219,7 @@ def encode_parts(
     )
 
 
-def _split(size: int, length: int = 2_000_000) -> Iterator[slice]:
+def _split(size: int, length: int = BLOCK_PAIRS) -> Iterator[slice]:
     return (slice(first, min(first + length, size)) for first in range(0, size, length))
 
 

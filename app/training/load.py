@@ -1,16 +1,24 @@
 """Load the tables of events that `marquee prepare` writes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from app.ingest import training_tables
 from app.ingest.log_parser import RatingScale
 from app.ingest.time_limits import TimeLimits
 from app.ingest.training_tables import EventTables
-from app.training.interactions import Interactions, encode_interactions, encode_parts
+from app.training.interactions import (
+    BLOCK_PAIRS,
+    Interactions,
+    encode_interactions,
+    encode_parts,
+)
 from app.training.mapped_arrays import CreateArray
 from app.training.runtimes import read_lengths
 from app.training.stages import Stages
+
+#: Ranges of users in a block: their rows have texts, and are joined.
+_RANGES = 4
 
 
 @dataclass(frozen=True)
@@ -21,10 +29,12 @@ class LoadContext:
         stages: receives the progress.
         create_array: creates the arrays of all pairs where Parquet is read by ranges of users, and
             those that are computed from them.
+        block_pairs: number of pairs that are computed at a time.
     """
 
     stages: Stages
     create_array: CreateArray
+    block_pairs: int = BLOCK_PAIRS
 
 
 def load_interactions(
@@ -57,8 +67,9 @@ def load_interactions(
         if context is None:
             return encode_parts(tables.read_ranges(), rows, ids, lengths)
         advance = context.stages.set_total(rows)
-        parts = tables.read_ranges()
-        return encode_parts(parts, rows, ids, lengths, advance, context.create_array)
+        parts = tables.read_ranges(max(1, context.block_pairs // _RANGES))
+        events = encode_parts(parts, rows, ids, lengths, advance, context.create_array)
+        return replace(events, block_pairs=context.block_pairs)
     rating_scale = RatingScale(*scale)
     return encode_interactions(
         None if ratings is None else training_tables.read_ratings(ratings, rating_scale, times),

@@ -11,7 +11,7 @@ from app.ingest.time_limits import TimeLimits
 from app.model.artifact import ModelMetadata
 from app.training.code_version import describe_code
 from app.training.fit import FittedModels, fit_models
-from app.training.interactions import Interactions
+from app.training.interactions import BLOCK_PAIRS, Interactions
 from app.training.load import LoadContext, load_interactions
 from app.training.mapped_arrays import MappedArrays
 from app.training.model_writer import TrainingResult, check_target, write_model
@@ -38,6 +38,7 @@ class TrainingJob:
         scale: lowest and highest rating.
         evaluation: result of `marquee evaluate --json` for the manifest, or None.
         times: limits of the possible times; None: the default limits.
+        block_pairs: pairs of user and movie that are computed at a time.
     """
 
     ratings: Path | None
@@ -49,6 +50,7 @@ class TrainingJob:
     scale: tuple[float, float]
     evaluation: dict[str, Any] | None = None
     times: TimeLimits | None = None
+    block_pairs: int = BLOCK_PAIRS
 
 
 def run_training(job: TrainingJob, params: Params) -> dict[str, Any]:
@@ -60,7 +62,7 @@ def run_training(job: TrainingJob, params: Params) -> dict[str, Any]:
     """
     check_target(job.out)
     with Stages() as stages:
-        context = LoadContext(stages, MappedArrays(job.out.absolute().parent))
+        context = LoadContext(stages, MappedArrays(job.out.absolute().parent), job.block_pairs)
         with stages.stage("read"):
             events = load_interactions(
                 job.ratings, job.watches, job.scale, job.movies, job.times, context

@@ -9,8 +9,8 @@ from app.training.params import TransitionParams
 from app.training.ranking.ease import MovieWeights, most_watched
 from app.training.ranking.recency import order_by_time
 
-#: Pairs whose neighbours are counted at a time.
-_BLOCK_PAIRS = 8_000_000
+#: Blocks of pairs whose neighbours are counted at a time, into a matrix of movies by movies.
+_BLOCKS = 4
 
 
 def fit_transitions(
@@ -55,7 +55,7 @@ def _count_neighbours(
         size: number of movies in the model.
     """
     counts = np.zeros(size * size, np.int64)
-    for first, last in events.split_users(_BLOCK_PAIRS):
+    for first, last in events.split_users(_BLOCKS):
         here = movie[events.start[first] : events.start[last]]
         user = np.repeat(
             np.arange(last - first, dtype=np.int32), np.diff(events.start[first : last + 1])

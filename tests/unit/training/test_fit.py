@@ -1,7 +1,9 @@
 import multiprocessing
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from app.training import fit
@@ -9,7 +11,23 @@ from app.training.errors import TrainingError
 from app.training.fit import fit_models
 from app.training.stages import Advance, Stages
 from tests.support.params import make_params
-from tests.unit.training.tables import events
+from tests.unit.training.tables import Row, events
+
+
+def test_a_model_does_not_depend_on_the_size_of_blocks() -> None:
+    random = np.random.default_rng(5)
+    rows: list[Row] = [
+        (int(pair // 40), f"m{pair % 40}", int(random.integers(1, 6)), float(random.random() * 90))
+        for pair in random.choice(60 * 40, 900, replace=False).tolist()
+    ]
+    data, params = events(*rows), make_params(popularity={"half_life_days": "auto"})
+    whole = fit_models(data, params, (1, 5), Stages())
+    blocks = fit_models(replace(data, block_pairs=20), params, (1, 5), Stages())
+    assert whole.transitions is not None
+    assert blocks.transitions is not None
+    assert np.array_equal(whole.transitions.weights, blocks.transitions.weights)
+    for name in ("confidence", "recency", "popularity"):
+        assert np.array_equal(getattr(whole, name), getattr(blocks, name)), name
 
 
 def test_a_process_that_cannot_fit_the_svd_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

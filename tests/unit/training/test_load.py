@@ -1,5 +1,6 @@
 """Tables that are read by ranges of users give the same events as those that are read whole."""
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -96,12 +97,15 @@ def test_a_table_without_rows_is_an_error(tmp_path: Path) -> None:
 
 def test_users_and_pairs_are_split_into_ranges_that_cover_them() -> None:
     data = encode_interactions(ratings(*create_rows(4, 3000)), None)
-    ranges = list(data.split_users(100))
+    data = replace(data, block_pairs=50)
+    ranges = list(data.split_users(2))
     assert [first for first, _ in ranges[1:]] == [last for _, last in ranges[:-1]]
     assert (ranges[0][0], ranges[-1][1]) == (0, len(data.users))
     assert all(data.start[last] - data.start[first] <= 100 for first, last in ranges)
-    assert list(data.split_users(1)) == [(user, user + 1) for user in range(len(data.users))]
-    assert sum(pairs.stop - pairs.start for pairs in data.split_pairs(7)) == len(data.movie)
+    single = replace(data, block_pairs=1)
+    assert list(single.split_users()) == [(user, user + 1) for user in range(len(data.users))]
+    assert {pairs.stop - pairs.start for pairs in data.split_pairs()} == {50}
+    assert sum(pairs.stop - pairs.start for pairs in data.split_pairs()) == len(data.movie)
     assert data.find_users(np.arange(len(data.movie))).tolist() == data.user.tolist()
 
 
