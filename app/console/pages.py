@@ -8,7 +8,8 @@ from threading import BoundedSemaphore
 from typing import Any
 from urllib.parse import urlencode
 
-from flask import Blueprint, abort, render_template, request
+from flask import Blueprint, abort, redirect, render_template, request
+from flask.typing import ResponseReturnValue
 from markupsafe import Markup
 
 from app.console import pictures
@@ -80,7 +81,7 @@ def create_blueprint(console: Console, token: str = "") -> Blueprint:
             "pages": PAGES + ACTION_PAGES if console.orders else PAGES,
             "queries": QUERIES,
             "query_url": lambda name: _query_url(console, QUERIES[name]),
-            "expression_url": lambda text: _query_url(console, text),
+            "expression_url": lambda *texts: _query_url(console, *texts),
             "runbook_url": link_runbook,
             "pictures": pictures,
         }
@@ -88,10 +89,14 @@ def create_blueprint(console: Console, token: str = "") -> Blueprint:
     return pages
 
 
-def _query_url(console: Console, expression: str) -> str:
-    """The address of Prometheus' page that shows a query."""
-    options = urlencode({"g0.expr": expression, "g0.tab": "1"}, errors="replace")
-    return f"{console.prometheus_link}/graph?{options}"
+def _query_url(console: Console, *expressions: str) -> str:
+    """The address of Prometheus' page that shows some queries."""
+    options = {
+        f"g{number}.{name}": value
+        for number, expression in enumerate(expressions)
+        for name, value in (("expr", expression), ("tab", "1"))
+    }
+    return f"{console.prometheus_link}/graph?{urlencode(options, errors='replace')}"
 
 
 def _metrics(console: Console) -> Metrics:
@@ -156,6 +161,18 @@ def _add_pages_of_releases(pages: Blueprint, console: Console) -> None:
     def release() -> str:
         state = _releases(console)
         return render_template("release.html", state=state, release=state.release)
+
+    @pages.get("/release/guards/<int:evaluated_at>")
+    def guard_queries(evaluated_at: int) -> ResponseReturnValue:
+        """Lead to Prometheus: the queries of many guards would make the page too large."""
+        state = _releases(console)
+        times = [int(guard.time) for guard in state.guards if guard.time]
+        if state.release is None or evaluated_at not in times:
+            abort(404, "No guard of the last release was evaluated at that time.")
+        queries = state.release.queries.fill_for_guard(evaluated_at)
+        if not queries:
+            abort(404, "The queries of this release are not known: it is of an earlier version.")
+        return redirect(_query_url(console, *queries))
 
     @pages.get("/slots")
     def slots() -> str:
