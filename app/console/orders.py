@@ -30,7 +30,7 @@ KnownOutcomes = dict[str, tuple[str, str]]
 
 
 @dataclass(frozen=True)
-class GivenOrder:
+class ListedOrder:
     """An order of the audit, with what became of it.
 
     Attributes:
@@ -56,7 +56,7 @@ class Orders:
         self._lock = Lock()
         self._recorded: KnownOutcomes | None = None
 
-    def give(self, action: Action, release: str, reason: str, address: str) -> Order:
+    def write(self, action: Action, release: str, reason: str, address: str) -> Order:
         """Write a line of the audit, and then the order.
 
         Args:
@@ -106,9 +106,9 @@ class Orders:
                 raise SourceError(f"it cannot be read or written: {error.strerror}") from error
             self._recorded = known
 
-    def list_given(
+    def list_newest(
         self, release: ReleaseState | None, retraining: RetrainingState | None
-    ) -> list[GivenOrder]:
+    ) -> list[ListedOrder]:
         """Return the newest orders, newest first.
 
         Args:
@@ -146,9 +146,9 @@ def merge_outcomes(
     }
 
 
-def _describe(given: AuditEntry, known: tuple[str, str] | None) -> GivenOrder:
+def _describe(given: AuditEntry, known: tuple[str, str] | None) -> ListedOrder:
     if known:
-        return GivenOrder(given, *known)
+        return ListedOrder(given, *known)
     if time.time() < given.expires_at:
-        return GivenOrder(given, "waiting", "not carried out yet")
-    return GivenOrder(given, "expired", "not carried out, and will not be")
+        return ListedOrder(given, "waiting", "not carried out yet")
+    return ListedOrder(given, "expired", "not carried out, and will not be")

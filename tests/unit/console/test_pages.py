@@ -16,7 +16,8 @@ from flask.testing import FlaskClient
 from pytest_httpserver import HTTPServer
 
 from app.console.console import Console, create_console
-from app.console.pages import MAX_LOOK_UPS, PAGES
+from app.console.look_ups import MAX_LOOK_UPS
+from app.console.pages import PAGES
 from app.console.server import create_app
 from app.quality.results import save_quality
 from tests.conftest import MOVIES
@@ -300,7 +301,7 @@ def test_a_page_waits_for_a_look_up_for_seconds_only(
         return []
 
     monkeypatch.setattr(console.records, "find_user", find_user)
-    monkeypatch.setattr("app.console.pages.LOOK_UP_SECONDS", 0.1)
+    monkeypatch.setattr("app.console.look_ups.LOOK_UP_SECONDS", 0.1)
     try:
         assert "does not respond in time" in get_text(client, "/find?user=42")
     finally:
