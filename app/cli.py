@@ -41,6 +41,7 @@ SECTIONS = {
         "ship": "app.provenance.commands",
         "requeue": "app.provenance.commands",
         "trace": "app.provenance.commands",
+        "audit": "app.provenance.commands",
         "backup": "app.provenance.commands",
         "restore-backup": "app.provenance.commands",
     },

@@ -100,6 +100,13 @@ def remove_expired_orders(directory: Path) -> None:
             path.unlink(missing_ok=True)
 
 
+def is_order_id(value: object) -> bool:
+    """Whether a value has the form of an order's id."""
+    return (
+        isinstance(value, str) and len(value) == _ID_DIGITS and value.isascii() and value.isdigit()
+    )
+
+
 def _read_order(path: Path) -> Order | None:
     if path.is_symlink() or not path.is_file():
         return None
@@ -112,9 +119,7 @@ def _read_order(path: Path) -> Order | None:
     is_valid = (
         order.format == ORDER_FORMAT
         and order.id == path.stem
-        and len(order.id) == _ID_DIGITS
-        and order.id.isascii()
-        and order.id.isdigit()
+        and is_order_id(order.id)
         and order.action in ACTIONS
         and isinstance(order.release, str)
         and isinstance(order.reason, str)

@@ -492,8 +492,8 @@ class ConsoleSettings(BaseModel):
     )
     orders_dir: NonEmptyPath = Field(
         Path("data/orders/pending"),
-        description="Directory in which the console writes orders, and where the scheduler reads "
-        "them; releases read `data/orders/pending` of the clone.",
+        description="Directory in which the console writes orders and their audit, and where the "
+        "scheduler and the shipper read them; releases read `data/orders/pending` of the clone.",
     )
     prometheus_url: Annotated[Urls, Field(min_length=1, pattern="^[^,]*$")] = Field(
         "http://127.0.0.1:9090", description="Base URL of Prometheus, which the console reads."

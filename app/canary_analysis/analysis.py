@@ -16,7 +16,7 @@ from app.canary_analysis.samples import Sample, SampleTable, parse_samples
 from app.canary_analysis.verdict import decide
 
 if TYPE_CHECKING:
-    from app.canary_analysis.prometheus import Clock
+    from app.canary_analysis.prometheus import Clock, Queries
     from app.canary_analysis.quality_check import QualityDifference
 
 #: Directory with one directory per release, in which `--replay` looks up an id.
@@ -125,10 +125,16 @@ def _look(
         window = _window(request, table, request.window)
         result = judge(table, window, request.version, limits, request.mean_seconds)
         return judge_quality_too(result, window, limits, request.quality), new
-    read = _read_prometheus(request, table)
+    from app.canary_analysis.check_queries import add_queries  # noqa: PLC0415
+    from app.canary_analysis.prometheus import read_queries  # noqa: PLC0415
+
+    queries = read_queries(request.queries, request.version or "")
+    read = _read_prometheus(request, table, queries)
     window = _window(request, table, request.window)
     result = judge(table, window, request.version, limits, request.mean_seconds)
     result = judge_quality_too(result, window, limits, request.quality)
+    end = request.clock.end_of(result["minute"])
+    result = add_queries(result, queries, end, request.minute_seconds, limits.guard_window)
     if read.notes:
         result["notes"] = read.notes
     if read.error:
@@ -201,18 +207,13 @@ class _Read(NamedTuple):
     error: str = ""
 
 
-def _read_prometheus(request: Request, table: SampleTable) -> _Read:
-    from app.canary_analysis.prometheus import (  # noqa: PLC0415
-        MinuteReader,
-        Prometheus,
-        read_queries,
-    )
+def _read_prometheus(request: Request, table: SampleTable, queries: "Queries") -> _Read:
+    from app.canary_analysis.prometheus import MinuteReader, Prometheus  # noqa: PLC0415
 
     assert request.prometheus_url is not None  # noqa: S101 - checked by the caller
     end = request.clock.complete_minutes(request.until)
     if request.window is not None:
         end = min(end, request.window)
-    queries = read_queries(request.queries, request.version or "")
     try:
         reader = MinuteReader(Prometheus(request.prometheus_url), queries, request.clock)
         samples, notes = reader.read(range(table.last_minute + 1, end))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from flask import Blueprint, abort, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from app.console.confirmation import COOKIE, Guard, is_own_page, keep_or_create_cookie
+from app.console.confirmation import COOKIE, ActionGuard, is_own_page, keep_or_create_cookie
 from app.console.console import Console
 from app.console.orders import Orders
 from app.console.release_state import ReleaseState
@@ -41,7 +41,7 @@ class Choice:
     release: str
 
 
-def add_actions(pages: Blueprint, console: Console, orders: Orders, guard: Guard) -> None:
+def add_actions(pages: Blueprint, console: Console, orders: Orders, guard: ActionGuard) -> None:
     """Add the pages of the actions.
 
     Args:
@@ -56,14 +56,14 @@ def add_actions(pages: Blueprint, console: Console, orders: Orders, guard: Guard
         cookie = keep_or_create_cookie(request.cookies.get(COOKIE))
         try:
             states = console.release.get().value, console.retraining.get().value
-            given, error = orders.list_given(*states), ""
+            listed, error = orders.list_newest(*states), ""
         except OSError as problem:
-            given, error = [], f"The log of orders cannot be read: {problem.strerror}"
+            listed, error = [], f"The log of orders cannot be read: {problem.strerror}"
         page = render_template(
             "actions.html",
             form_key=guard.form_key(cookie),
             choices=list_choices(console),
-            given=given,
+            orders=listed,
             error=error,
             lifetime=LIFETIME_SECONDS,
         )
@@ -95,7 +95,7 @@ def add_actions(pages: Blueprint, console: Console, orders: Orders, guard: Guard
         choice, asked = _read_confirmation(console, guard, cookie)
         reason = f"{asked['name']} in the console: {asked['reason'] or 'no reason given'}"
         try:
-            orders.give(choice.action, choice.release, reason, request.remote_addr or "")
+            orders.write(choice.action, choice.release, reason, request.remote_addr or "")
         except OSError as error:
             abort(503, f"The order cannot be written: {error.strerror}.")
         return redirect(url_for("console.actions"), 303)
@@ -153,7 +153,7 @@ def _find_choice(console: Console, action: str) -> Choice:
 
 
 def _read_confirmation(
-    console: Console, guard: Guard, cookie: str
+    console: Console, guard: ActionGuard, cookie: str
 ) -> tuple[Choice, dict[str, str]]:
     """What was confirmed; an error of the request where it does not apply any more."""
     asked = guard.unseal(cookie, request.form.get("seal", ""))
@@ -165,7 +165,7 @@ def _read_confirmation(
     return choice, asked
 
 
-def _check_token(guard: Guard) -> None:
+def _check_token(guard: ActionGuard) -> None:
     is_right = guard.check_token(request.form.get("token", ""))
     if is_right is None:
         abort(429, "Too many wrong tokens: wait for a minute.")
@@ -173,7 +173,7 @@ def _check_token(guard: Guard) -> None:
         abort(403, "The token is not that of this console (secrets/console_token).")
 
 
-def _check_request(guard: Guard) -> str:
+def _check_request(guard: ActionGuard) -> str:
     """Refuse a form that no page of this console has sent; return the cookie's value."""
     request.max_content_length = _MAX_FORM_BYTES
     headers, cookie = request.headers, request.cookies.get(COOKIE)

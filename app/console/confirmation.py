@@ -24,7 +24,7 @@ _WINDOW_SECONDS = 60
 _COOKIE = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
-class Guard:
+class ActionGuard:
     """Checks what a browser sends.
 
     Args:

@@ -34,6 +34,7 @@ class Console:
         prometheus_link: base URL at which a reader's browser reaches Prometheus.
         runbook: the page with a section for each alert.
         orders: of operators; None while actions are switched off.
+        audit: notes what became of them; None as above.
     """
 
     metrics: Source[Metrics]
@@ -48,6 +49,7 @@ class Console:
     prometheus_link: str
     runbook: Path
     orders: Orders | None = None
+    audit: Source[None] | None = None
 
     @property
     def sources(self) -> list[Source[Any]]:
@@ -60,6 +62,7 @@ class Console:
             self.retraining,
             self.versions,
             self.exposure,
+            *([self.audit] if self.audit else []),
         ]
 
 
@@ -68,6 +71,20 @@ def create_console(settings: Settings) -> Console:
     prometheus = PrometheusClient(settings.prometheus_url)
     engine = connect_reader(settings)
     records, movies = Records(engine), Exposure(engine, settings.console_dir)
+    release = Source(
+        "State of releases",
+        lambda: read_release_state(settings.release_dir),
+        2,
+        "The state of a release is not known, or old.",
+    )
+    retraining = Source(
+        "Scheduler",
+        lambda: fetch_retraining_state(settings.scheduler_url),
+        5,
+        "How the last retraining ended is not known, or old.",
+    )
+    has_actions = bool(settings.console_token.get_secret_value())
+    orders = Orders(settings.orders_dir) if has_actions else None
     return Console(
         metrics=Source("Prometheus", prometheus.read_metrics, 10, "Figures are old, or missing."),
         histories=Source(
@@ -82,18 +99,8 @@ def create_console(settings: Settings) -> Console:
             5,
             "Alerts that fire now may be missing here.",
         ),
-        release=Source(
-            "State of releases",
-            lambda: read_release_state(settings.release_dir),
-            2,
-            "The state of a release is not known, or old.",
-        ),
-        retraining=Source(
-            "Scheduler",
-            lambda: fetch_retraining_state(settings.scheduler_url),
-            5,
-            "How the last retraining ended is not known, or old.",
-        ),
+        release=release,
+        retraining=retraining,
         versions=Source(
             "Database of provenance",
             records.read_versions,
@@ -110,5 +117,17 @@ def create_console(settings: Settings) -> Console:
         movies=movies,
         prometheus_link=(settings.prometheus_link or settings.prometheus_url).rstrip("/"),
         runbook=settings.docs_dir / "operations.md",
-        orders=Orders(settings.orders_dir) if settings.console_token.get_secret_value() else None,
+        orders=orders,
+        audit=create_audit(orders, release, retraining) if orders else None,
     )
+
+
+def create_audit(
+    orders: Orders, release: Source[ReleaseState], retraining: Source[RetrainingState]
+) -> Source[None]:
+    """Create the source that copies outcomes of orders into the audit."""
+
+    def record() -> None:
+        orders.record_outcomes(release.get().value, retraining.get().value)
+
+    return Source("Audit of orders", record, 5, "What became of orders is missing in the audit.")

@@ -93,7 +93,8 @@ class Exposure:
         self, engine: sa.Engine, directory: Path, clock: Callable[[], int] = time.time_ns
     ) -> None:
         self._engine, self._directory, self._clock = engine, directory, clock
-        self._days: dict[int, _Day] | None = None
+        self._days: dict[int, _Day] = {}
+        self._is_loaded = False
         self._models: dict[str, int] = {}
         self._builds: dict[str, str] = {}
 
@@ -106,8 +107,8 @@ class Exposure:
         now_us = self._clock() // 1000
         today = now_us // US_PER_DAY
         try:
-            if self._days is None:
-                self._days = self._load(today)
+            if not self._is_loaded:
+                self._days, self._is_loaded = self._load(today), True
             self._forget_old_days(today)
             self._count(now_us, today)
         except SQLAlchemyError as error:
@@ -132,7 +133,7 @@ class Exposure:
         responses: dict[int, int] = {}
         listed: dict[int, int] = {}
         numbers: dict[str, int | None] = {}
-        for counts in list((self._days or {}).values()):
+        for counts in list(self._days.values()):
             for (version, model_hash), movies in list(counts.movies.items()):
                 if model_hash not in numbers:
                     numbers[model_hash] = self._find_number(model_hash, movie_id)
@@ -160,7 +161,7 @@ class Exposure:
         budget = _BATCHES_PER_REFRESH
         with self._engine.connect() as connection:
             for day in range(today, today - DAYS, -1):
-                counts = self._get(day)
+                counts = self._days.setdefault(day, _Day())
                 changed = False
                 while budget and not counts.is_complete:
                     rows = _read_rows(connection, day, counts.after, now_us - _SETTLED_US)
@@ -180,7 +181,7 @@ class Exposure:
         if connection.scalar(query) == counts.rows:
             counts.is_complete = True
         else:
-            self._set(day, _Day())
+            self._days[day] = _Day()
         return True
 
     def _add(self, connection: sa.Connection, counts: _Day, rows: list[Any]) -> None:
@@ -220,24 +221,16 @@ class Exposure:
 
     # -- the days, in memory and in files
 
-    def _get(self, day: int) -> _Day:
-        assert self._days is not None  # noqa: S101 - loaded by `refresh`
-        return self._days.setdefault(day, _Day())
-
-    def _set(self, day: int, counts: _Day) -> None:
-        assert self._days is not None  # noqa: S101 - as above
-        self._days[day] = counts
-
     def _forget_old_days(self, today: int) -> None:
-        for day in [day for day in self._days or {} if day <= today - DAYS]:
-            (self._days or {}).pop(day)
+        for day in [day for day in self._days if day <= today - DAYS]:
+            self._days.pop(day)
             self._path(day).unlink(missing_ok=True)
 
     def _path(self, day: int) -> Path:
         return self._directory / f"exposure-{day}.npz"
 
     def _save(self, day: int) -> None:
-        counts = self._get(day)
+        counts = self._days[day]
         meta = {
             "after": counts.after,
             "rows": counts.rows,

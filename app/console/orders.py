@@ -1,47 +1,45 @@
-"""Write orders, each with a row in a log of who gave it, and list what became of them."""
+"""Write orders, each with a line of the audit, note what became of them, and list both."""
 
-import json
-import os
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import Any
 
 from app import logs
 from app.console.release_state import ReleaseState
 from app.console.retraining_state import RetrainingState
+from app.console.sources import SourceError
+from app.order_audit import (
+    AUDIT_FILE,
+    GIVEN,
+    OUTCOMES,
+    AuditEntry,
+    append_order,
+    append_outcome,
+    parse_entries,
+)
 from app.orders import Action, Order, create_order, remove_expired_orders, write_order
-from app.text_files import parse_json_rows
 
-AUDIT_FILE = "audit.jsonl"
 #: Orders that are listed.
 MAX_LISTED = 20
 _MAX_AUDIT_BYTES = 1_000_000
 _log = logs.get(__name__)
 
+#: What is known of orders: id -> outcome and its detail.
+KnownOutcomes = dict[str, tuple[str, str]]
+
 
 @dataclass(frozen=True)
-class GivenOrder:
-    """A row of the audit log, with what became of the order.
+class ListedOrder:
+    """An order of the audit, with what became of it.
 
     Attributes:
-        id: of the order.
-        given_at: when, in Unix seconds.
-        action: what was ordered.
-        release: id of the release that it is for.
-        reason: who gave it, and why.
-        address: from where it was sent.
+        given: its line.
         outcome: `accepted`, `refused`, `done`, `failed`, `waiting` or `expired`.
         detail: of the outcome.
     """
 
-    id: str
-    given_at: float
-    action: str
-    release: str
-    reason: str
-    address: str
+    given: AuditEntry
     outcome: str
     detail: str
 
@@ -50,15 +48,16 @@ class Orders:
     """The orders of a directory.
 
     Args:
-        directory: of the order files and the audit log; created with the first order.
+        directory: of the order files and the audit; created with the first order.
     """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._lock = Lock()
+        self._recorded: KnownOutcomes | None = None
 
-    def give(self, action: Action, release: str, reason: str, address: str) -> Order:
-        """Write a row of the audit log, and then the order.
+    def write(self, action: Action, release: str, reason: str, address: str) -> Order:
+        """Write a line of the audit, and then the order.
 
         Args:
             action: what to do.
@@ -67,21 +66,49 @@ class Orders:
             address: from where it was sent.
 
         Raises:
-            OSError: one of them cannot be written; without a row there is no order.
+            OSError: one of them cannot be written; without the line there is no order.
         """
         order = create_order(action, release, reason)
-        row = {"time": time.time(), "address": address, **asdict(order)}
         with self._lock:
             self._directory.mkdir(parents=True, exist_ok=True)
-            self._append(json.dumps(row) + "\n")
+            append_order(self._directory, order, time.time(), address)
             remove_expired_orders(self._directory)
             write_order(self._directory, order)
         _log.warning("order given", id=order.id, action=action, release=release, reason=reason)
         return order
 
-    def list_given(
+    def record_outcomes(
         self, release: ReleaseState | None, retraining: RetrainingState | None
-    ) -> list[GivenOrder]:
+    ) -> None:
+        """Append a line of the audit for each outcome that is known and not yet in it.
+
+        The processes that carry out orders record outcomes for themselves, and keep the newest.
+
+        Raises:
+            SourceError: the audit cannot be read or written.
+        """
+        known = merge_outcomes(release, retraining)
+        with self._lock:
+            if known == self._recorded:
+                return
+            try:
+                entries = self._read_entries()
+                recorded = {(entry.id, entry.outcome) for entry in entries}
+                for given in entries:
+                    outcome, detail = known.get(given.id, ("", ""))
+                    if outcome in OUTCOMES and (given.id, outcome) not in recorded:
+                        entry = AuditEntry(
+                            given.id, outcome, time.time(), given.action, given.release, detail
+                        )
+                        append_outcome(self._directory, entry)
+                        recorded.add((given.id, outcome))
+            except OSError as error:
+                raise SourceError(f"it cannot be read or written: {error.strerror}") from error
+            self._recorded = known
+
+    def list_newest(
+        self, release: ReleaseState | None, retraining: RetrainingState | None
+    ) -> list[ListedOrder]:
         """Return the newest orders, newest first.
 
         Args:
@@ -89,48 +116,39 @@ class Orders:
             retraining: has what the scheduler recorded.
 
         Raises:
-            OSError: the audit log cannot be read.
+            OSError: the audit cannot be read.
         """
-        known = {
-            **(retraining.orders if retraining else {}),
-            **(release.orders if release else {}),
+        entries = self._read_entries()
+        recorded = {
+            entry.id: (entry.outcome, entry.detail) for entry in entries if entry.outcome != GIVEN
         }
-        rows = self._read_rows()[: -MAX_LISTED - 1 : -1]
-        return [_describe(row, known.get(str(row.get("id")))) for row in rows]
+        known = recorded | merge_outcomes(release, retraining)
+        given = [entry for entry in entries if entry.outcome == GIVEN]
+        return [_describe(one, known.get(one.id)) for one in given[: -MAX_LISTED - 1 : -1]]
 
-    def _append(self, line: str) -> None:
-        path = self._directory / AUDIT_FILE
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        try:
-            os.write(descriptor, line.encode())
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-    def _read_rows(self) -> list[dict[str, Any]]:
+    def _read_entries(self) -> list[AuditEntry]:
+        """The entries of the end of the audit, oldest first."""
         try:
             with (self._directory / AUDIT_FILE).open("rb") as file:
-                file.seek(max(0, file.seek(0, os.SEEK_END) - _MAX_AUDIT_BYTES))
-                return parse_json_rows(file.read())
+                file.seek(max(0, file.seek(0, 2) - _MAX_AUDIT_BYTES))
+                return parse_entries(file.read())
         except FileNotFoundError:
             return []
 
 
-def _describe(row: dict[str, Any], known: tuple[str, str] | None) -> GivenOrder:
-    expires_at, given_at = row.get("expires_at"), row.get("time")
+def merge_outcomes(
+    release: ReleaseState | None, retraining: RetrainingState | None
+) -> KnownOutcomes:
+    """Return what the process of releases and the scheduler say of orders."""
+    return {
+        **(retraining.orders if retraining else {}),
+        **(release.orders if release else {}),
+    }
+
+
+def _describe(given: AuditEntry, known: tuple[str, str] | None) -> ListedOrder:
     if known:
-        outcome, detail = known
-    elif isinstance(expires_at, int | float) and time.time() < expires_at:
-        outcome, detail = "waiting", "not carried out yet"
-    else:
-        outcome, detail = "expired", "not carried out, and will not be"
-    return GivenOrder(
-        id=str(row.get("id")),
-        given_at=float(given_at) if isinstance(given_at, int | float) else 0.0,
-        action=str(row.get("action")),
-        release=str(row.get("release")),
-        reason=str(row.get("reason")),
-        address=str(row.get("address")),
-        outcome=outcome,
-        detail=detail,
-    )
+        return ListedOrder(given, *known)
+    if time.time() < given.expires_at:
+        return ListedOrder(given, "waiting", "not carried out yet")
+    return ListedOrder(given, "expired", "not carried out, and will not be")

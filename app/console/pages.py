@@ -2,19 +2,19 @@
 
 import re
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from threading import BoundedSemaphore
 from typing import Any
 from urllib.parse import urlencode
 
-from flask import Blueprint, abort, render_template, request
+from flask import Blueprint, abort, redirect, render_template, request
+from flask.typing import ResponseReturnValue
 from markupsafe import Markup
 
 from app.console import pictures
 from app.console.action_pages import add_actions
-from app.console.confirmation import Guard
+from app.console.confirmation import ActionGuard
 from app.console.console import Console
+from app.console.look_ups import LookUps
 from app.console.overview import find_problems, link_runbook
 from app.console.prometheus import Metrics
 from app.console.queries import QUERIES
@@ -22,8 +22,6 @@ from app.console.records import Version
 from app.console.release_state import PastRelease, ReleaseState
 from app.console.retraining_state import Fairness
 from app.console.runbook import read_section
-from app.console.sources import SourceError
-from app.provenance.lineage import explain_events
 
 SLOTS = ("stable-1", "stable-2", "canary")
 #: Address and title, in the order of the navigation.
@@ -43,12 +41,6 @@ PAGES = (
 ACTION_PAGES = (("actions", "Actions"),)
 #: Versions whose metrics are compared, and metrics that are shown of them.
 _COMPARED_VERSIONS, _MAX_METRICS = 8, 40
-_MAX_USER_ID = 2**63 - 1
-#: At a time, so that the other pages are served while the database is away (of 8 threads).
-MAX_LOOK_UPS = 3
-#: How long a page waits for one. The time-outs of the database do not cover the resolution of its
-#: name, which takes half a minute while its container is stopped.
-LOOK_UP_SECONDS = 5.0
 _ALERT = re.compile(r"[A-Za-z0-9_]{1,80}")
 
 
@@ -69,9 +61,9 @@ def create_blueprint(console: Console, token: str = "") -> Blueprint:
     _add_pages_of_releases(pages, console)
     _add_pages_of_data(pages, console)
     _add_runbook(pages, console)
-    _add_look_ups(pages, console)
+    _add_find(pages, console)
     if console.orders and token:
-        add_actions(pages, console, console.orders, Guard(token))
+        add_actions(pages, console, console.orders, ActionGuard(token))
 
     @pages.app_context_processor
     def shared() -> dict[str, Any]:
@@ -80,7 +72,7 @@ def create_blueprint(console: Console, token: str = "") -> Blueprint:
             "pages": PAGES + ACTION_PAGES if console.orders else PAGES,
             "queries": QUERIES,
             "query_url": lambda name: _query_url(console, QUERIES[name]),
-            "expression_url": lambda text: _query_url(console, text),
+            "expression_url": lambda *texts: _query_url(console, *texts),
             "runbook_url": link_runbook,
             "pictures": pictures,
         }
@@ -88,10 +80,14 @@ def create_blueprint(console: Console, token: str = "") -> Blueprint:
     return pages
 
 
-def _query_url(console: Console, expression: str) -> str:
-    """The address of Prometheus' page that shows a query."""
-    options = urlencode({"g0.expr": expression, "g0.tab": "1"}, errors="replace")
-    return f"{console.prometheus_link}/graph?{options}"
+def _query_url(console: Console, *expressions: str) -> str:
+    """The address of Prometheus' page that shows some queries."""
+    options = {
+        f"g{number}.{name}": value
+        for number, expression in enumerate(expressions)
+        for name, value in (("expr", expression), ("tab", "1"))
+    }
+    return f"{console.prometheus_link}/graph?{urlencode(options, errors='replace')}"
 
 
 def _metrics(console: Console) -> Metrics:
@@ -156,6 +152,18 @@ def _add_pages_of_releases(pages: Blueprint, console: Console) -> None:
     def release() -> str:
         state = _releases(console)
         return render_template("release.html", state=state, release=state.release)
+
+    @pages.get("/release/guards/<int:evaluated_at>")
+    def guard_queries(evaluated_at: int) -> ResponseReturnValue:
+        """Lead to Prometheus: the queries of many guards would make the page too large."""
+        state = _releases(console)
+        times = [int(guard.time) for guard in state.guards if guard.time]
+        if state.release is None or evaluated_at not in times:
+            abort(404, "No guard of the last release was evaluated at that time.")
+        queries = state.release.queries.fill_for_guard(evaluated_at)
+        if not queries:
+            abort(404, "The queries of this release are not known: it is of an earlier version.")
+        return redirect(_query_url(console, *queries))
 
     @pages.get("/slots")
     def slots() -> str:
@@ -231,61 +239,26 @@ def _releases_by_version(past: list[PastRelease]) -> dict[str, list[PastRelease]
     return found
 
 
-def _add_look_ups(pages: Blueprint, console: Console) -> None:
-    """Look-ups wait for the database, in threads of their own."""
-    free = BoundedSemaphore(MAX_LOOK_UPS)
-    threads = ThreadPoolExecutor(MAX_LOOK_UPS, thread_name_prefix="look-up")
-
-    def find_and_release(user: str, request_id: str, movie: str) -> dict[str, Any]:
-        try:
-            return _look_up(console, user, request_id, movie)
-        finally:
-            free.release()
-
-    def look_up(user: str, request_id: str, movie: str) -> dict[str, Any]:
-        if not free.acquire(blocking=False):
-            return {"error": "Too many look-ups at a time: try again in some seconds."}
-        try:
-            return threads.submit(find_and_release, user, request_id, movie).result(LOOK_UP_SECONDS)
-        except SourceError as error:
-            return {"error": str(error)}
-        except TimeoutError:
-            return {"error": "the database does not respond in time"}
+def _add_find(pages: Blueprint, console: Console) -> None:
+    look_ups = LookUps(console.records, console.movies)
 
     @pages.get("/find")
     def find() -> str:
         user, request_id, movie = (
             request.args.get(name, "").strip()[:200] for name in ("user", "request", "movie")
         )
-        found = look_up(user, request_id, movie) if user or request_id or movie else {}
+        found = look_ups.find(user, request_id, movie) if user or request_id or movie else {}
         span = console.exposure.get().value
         return render_template(
             "find.html",
             user=user,
             request_id=request_id,
             movie=movie,
-            now=datetime.now(UTC).timestamp(),
             first_day=None if span is None else _date(span.first_day),
             last_day=None if span is None else _date(span.last_day),
             span=span,
             **found,
         )
-
-
-def _look_up(console: Console, user: str, request_id: str, movie: str) -> dict[str, Any]:
-    """Find by the first text that is not empty; return what the template shows.
-
-    Raises:
-        SourceError: the database cannot be read.
-    """
-    if user:
-        if not (user.isascii() and user.isdigit()) or int(user) > _MAX_USER_ID:
-            return {"error": "A user id is a whole number, such as 42."}
-        return {"records": [explain_events(one) for one in console.records.find_user(int(user))]}
-    if request_id:
-        records = console.records.find_request(request_id)
-        return {"records": [explain_events(record) for record in records]}
-    return {"exposure": console.movies.find_movie(movie)}
 
 
 def _date(day: int | None) -> str | None:

@@ -67,7 +67,7 @@ class Metrics:
 
 
 class PrometheusClient:
-    """Asks one Prometheus.
+    """Reads one Prometheus.
 
     Args:
         url: base URL, such as `http://prometheus:9090`.

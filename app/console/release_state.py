@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from app.console.pictures import CheckPicture, draw_check
+from app.console.recorded_queries import RecordedQueries, parse_recorded_queries
 from app.console.sources import SourceError
 from app.text_files import parse_json_rows
 
@@ -34,13 +35,24 @@ NEXT_STEPS = {
 
 @dataclass(frozen=True)
 class Check:
-    """A check of the last evaluation: `outcome` is passed, failed, undecided, shown or skipped."""
+    """A check of the last evaluation.
+
+    Attributes:
+        title: its value in words.
+        kind: `comparison`, `fence`, `evidence`, `guard` or `shown`.
+        outcome: passed, failed, undecided, shown or skipped.
+        sentence: value, interval and limit.
+        picture: of them; None without a limit.
+        query: PromQL of the counts behind it; empty where it is not computed from Prometheus, or
+            the evaluation is of a version that did not record it.
+    """
 
     title: str
     kind: str
     outcome: str
     sentence: str
     picture: CheckPicture | None
+    query: str
 
 
 @dataclass(frozen=True)
@@ -74,6 +86,7 @@ class Release:
     verdict_reason: str
     evaluated_at: float | None
     checks: list[Check]
+    queries: RecordedQueries
 
     @property
     def is_in_progress(self) -> bool:
@@ -196,7 +209,9 @@ def _read_bytes(path: Path) -> bytes:
 def _parse_release(state: dict[str, Any]) -> Release:
     last = state.get("last_evaluation")
     evaluation = last if isinstance(last, dict) else {}
-    checks = evaluation.get("checks")
+    found = evaluation.get("checks")
+    checks = [one for one in (found if isinstance(found, list) else []) if isinstance(one, dict)]
+    queries = parse_recorded_queries(evaluation)
     return Release(
         id=_text(state.get("id")),
         kind=_text(state.get("kind")),
@@ -214,15 +229,12 @@ def _parse_release(state: dict[str, Any]) -> Release:
         verdict=_text(evaluation.get("verdict")),
         verdict_reason=_text(evaluation.get("reason")),
         evaluated_at=_time(evaluation.get("evaluated_at")),
-        checks=[
-            _parse_check(check)
-            for check in (checks if isinstance(checks, list) else [])
-            if isinstance(check, dict)
-        ],
+        checks=[_parse_check(check, queries) for check in checks],
+        queries=queries,
     )
 
 
-def _parse_check(check: dict[str, Any]) -> Check:
+def _parse_check(check: dict[str, Any], queries: RecordedQueries) -> Check:
     passed = check.get("passed")  # of versions before `marquee analyze`
     outcome = "" if passed is None else "passed" if passed else "failed"
     sentence = f"{_text(check.get('value'))} ({_text(check.get('limit'))})"
@@ -232,6 +244,7 @@ def _parse_check(check: dict[str, Any]) -> Check:
         outcome=_text(check.get("outcome")) or outcome or "unknown",
         sentence=_text(check.get("sentence")) or sentence,
         picture=draw_check(check),
+        query=queries.fill_for_check(check),
     )
 
 

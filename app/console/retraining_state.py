@@ -1,4 +1,4 @@
-"""Ask the scheduler how the last retraining ended."""
+"""Read from the scheduler how the last retraining ended."""
 
 import json
 from dataclasses import dataclass, field

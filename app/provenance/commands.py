@@ -1,4 +1,4 @@
-"""`marquee migrate`, `ship`, `requeue`, `trace`, `backup` and `restore-backup`."""
+"""`marquee migrate`, `ship`, `requeue`, `trace`, `audit`, `backup` and `restore-backup`."""
 
 import json
 from pathlib import Path
@@ -154,6 +154,31 @@ def trace(
             click.echo("\n".join(format_lines(explain_events(record))) + "\n")
     if model and any(record["remade"]["result"] != "equal" for record in found):
         raise click.exceptions.Exit(3)
+
+
+@click.command(epilog="Example: docker compose exec shipper marquee audit --last 5")
+@click.option("--last", type=click.IntRange(1, 10_000), default=20, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
+@click.pass_obj
+def audit(settings: Settings, last: int, as_json: bool) -> None:
+    """Show the orders that operators gave in the console and what became of them, newest first.
+
+    Each is a row of the table `audit`: `given` with who gave it, why and from where, then
+    `accepted`, `refused`, `done` or `failed`. The shipper copies them from the directory of orders
+    within seconds.
+
+    Exit status: 0 also without any, 1 the database is unreachable or has no such table.
+    """
+    from app.provenance.audit import format_line, read_audit
+    from app.provenance.database import connect, translate_errors
+
+    with explain_errors(), translate_errors():
+        rows = read_audit(connect(settings), last)
+    for row in rows:
+        if as_json:
+            print_json(row)
+        else:
+            click.echo(format_line(row))
 
 
 @click.command(

@@ -26,6 +26,7 @@ from tenacity import (
 from app import http_server, logs
 from app.locks import LockHeldError, exclusive_lock
 from app.problem_details import problem
+from app.provenance.audit import AuditCopier
 from app.provenance.database import (
     connect,
     describe_error,
@@ -57,15 +58,29 @@ _log = logs.get(__name__)
 
 
 class Shipper:
-    """Ships the records of one spool."""
+    """Ships the records of one spool, and the audit of the console's orders.
+
+    Args:
+        reader: of the spool.
+        engine: of the database.
+        metrics: of the shipper.
+        retention_days: for how many days records are kept.
+        audit: copies the audit; None: there is none.
+    """
 
     def __init__(
-        self, reader: SpoolReader, engine: sa.Engine, metrics: ShipperMetrics, retention_days: int
+        self,
+        reader: SpoolReader,
+        engine: sa.Engine,
+        metrics: ShipperMetrics,
+        retention_days: int,
+        audit: AuditCopier | None = None,
     ) -> None:
         self._reader = reader
         self._engine = engine
         self._metrics = metrics
         self._retention_days = retention_days
+        self._audit = audit
         self._retention_due_at = 0.0
 
     def run(self, stop: Event) -> None:
@@ -86,7 +101,7 @@ class Shipper:
         retry(self.run_once)
 
     def run_once(self) -> None:
-        """Ship all records that wait now, and enforce the retention once an hour.
+        """Ship all records that wait now and the audit, and enforce the retention once an hour.
 
         Raises:
             SQLAlchemyError: the database is unreachable or refuses.
@@ -98,6 +113,8 @@ class Shipper:
             self._reader.quarantine.prune()
             enforce_retention(self._engine, time.time_ns() // 1000, self._retention_days)
             self._retention_due_at = time.monotonic() + _RETENTION_INTERVAL_SECONDS
+        if self._audit:
+            self._audit.copy(self._engine)
 
     def ship(self) -> int:
         """Write all records that wait now to the database; return their number."""
@@ -219,7 +236,8 @@ def run_shipper(settings: Settings, exit_with_parent: bool) -> None:
         if server := http_server.start_server(settings.shipper_bind, app):
             stack.callback(server.stop)
         _log.info("shipper started", spool=str(settings.spool_dir), database=settings.database)
-        Shipper(reader, engine, metrics, settings.provenance_retention_days).run(stop)
+        audit = AuditCopier(settings.orders_dir)
+        Shipper(reader, engine, metrics, settings.provenance_retention_days, audit).run(stop)
 
 
 def open_quarantine(settings: Settings) -> Quarantine:

@@ -143,6 +143,22 @@ configuration = Table(
 )
 
 
+#: One row for each order of an operator in the console (`outcome` is `given`), and for each thing
+#: that became of it (app/order_audit.py). Rows are only added.
+audit = Table(
+    "audit",
+    metadata,
+    Column("order_id", _ascii(19)),
+    Column("outcome", _ascii(16)),
+    Column("recorded_at_us", BigInteger, nullable=False),
+    Column("action", String(100), nullable=False),
+    Column("release_id", String(100), nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("address", String(100), nullable=False),
+    PrimaryKeyConstraint("order_id", "outcome"),
+)
+
+
 #: Online quality (`marquee quality`): one row for each computation, pair of versions, horizon of
 #: the credit (`1h`, `24h`) and value (`takes`, `minutes`). Not part of a backup: it can be computed
 #: again.

@@ -213,9 +213,10 @@ guards_abort() {
     end_release aborted "$(jq -r .reason <<<"$evaluation")"
 }
 
-# Most evaluations decide nothing: history keeps their reason, and `marquee analyze` the samples.
+# Most evaluations decide nothing: history keeps their reason, and `marquee analyze` the samples. The state keeps
+# the queries of the last one, which the console links to.
 save_evaluation() { # JSON
-    append_history evaluation '$e | if .verdict == "CONTINUE" then del(.checks) else . end' --argjson e "$1"
+    append_history evaluation '$e | del(.queries) | if .verdict == "CONTINUE" then del(.checks) else . end' --argjson e "$1"
     update_state '.last_evaluation = $e | .failed_looks = (if $e.query_failed then .failed_looks + 1 else 0 end)' \
         --argjson e "$1"
 }

@@ -8,13 +8,22 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import requests
 from xdist.workermanage import WorkerController
 
 from tests.conftest import ROOT
 from tests.support.docker import docker
 from tests.support.releases import NotificationReceivers, Releases
-from tests.support.stack import MAIL_SETTINGS, PROJECT, Stack, find_missing_engine, find_used_port
+from tests.support.stack import (
+    CONSOLE,
+    MAIL_SETTINGS,
+    PROJECT,
+    Stack,
+    find_missing_engine,
+    find_used_port,
+)
 from tests.support.stream import RECENT_DAY
+from tests.support.waiting import eventually
 
 #: Measured values, printed at the end of the output.
 MEASUREMENTS = pytest.StashKey[list[str]]()
@@ -113,6 +122,29 @@ def demo(stack: Stack) -> Iterator[Stack]:
     stack.compose("--profile", "demo", "rm", "--stop", "--force", *DEMO_SERVICES)
     stack.compose("up", "-d", "--wait")
     stack.compose("restart", "alertmanager")
+
+
+@pytest.fixture
+def console_token(stack: Stack) -> Iterator[str]:
+    """The token of the console's actions, which are switched on during the test."""
+    token = "a token of sufficient length"
+    path = stack.clone / "secrets" / "console_token"
+    init = ("up", "-d", "--force-recreate", "--no-deps", "init")
+
+    def status() -> int:
+        try:
+            return requests.get(f"{CONSOLE}/actions", timeout=10).status_code
+        except requests.RequestException:  # it restarts
+            return 0
+
+    eventually(lambda: status() == 404, 120, status)
+    path.write_text(token)
+    stack.compose(*init)
+    eventually(lambda: status() == 200, 120, status)
+    yield token
+    path.unlink()
+    stack.compose(*init)
+    eventually(lambda: status() == 404, 120, status)
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 import re
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 import requests
@@ -10,10 +11,9 @@ import requests
 from app.console.pages import PAGES
 from tests.support.load import assert_available, attack
 from tests.support.releases import SETTINGS
-from tests.support.stack import PORTS, URL, Stack
+from tests.support.stack import CONSOLE, URL, Stack
 from tests.support.waiting import eventually
 
-CONSOLE = f"http://127.0.0.1:{PORTS['MARQUEE_CONSOLE_PORT']}"
 ADDRESSES = ["/" if name == "overview" else f"/{name}" for name, _ in PAGES]
 
 
@@ -47,25 +47,42 @@ def test_recommended_movies_are_counted_by_version(stack: Stack) -> None:
     eventually(counted, 240, movie)  # records are counted after two minutes
 
 
-@pytest.mark.parametrize(
-    ("service", "page", "text"),
-    [
-        ("prometheus", "/slots", "Prometheus does not respond"),
-        ("mysql", "/versions", "the database does not respond"),
-        ("scheduler", "/retraining", "the scheduler does not respond"),
-    ],
-)
-def test_every_page_stays_while_a_source_is_away(
-    stack: Stack, service: str, page: str, text: str
-) -> None:
-    stack.compose("stop", service)
+#: Source -> a page that reads it, and what that says while the source is away.
+AWAY = {
+    "prometheus": ("/slots", "Prometheus does not respond"),
+    "mysql": ("/versions", "the database does not respond"),
+    "scheduler": ("/retraining", "the scheduler does not respond"),
+    "release state": ("/release", "state.json cannot be read: Permission denied"),
+}
+
+
+@contextmanager
+def away(stack: Stack, source: str) -> Iterator[None]:
+    """Stop a service, or make the files of releases unreadable for the console's user."""
+    directory = stack.clone / "data" / "release"
+    if source == "release state":
+        mode = directory.stat().st_mode
+        directory.chmod(0)
+    else:
+        stack.compose("stop", source)
     try:
+        yield
+    finally:
+        if source == "release state":
+            directory.chmod(mode)
+        else:
+            stack.compose("up", "-d", "--no-deps", "--wait", source)
+
+
+@pytest.mark.parametrize("source", AWAY)
+def test_every_page_stays_while_a_source_is_away(stack: Stack, source: str) -> None:
+    page, text = AWAY[source]
+    with away(stack, source):
         eventually(lambda: text in get(page), 120, lambda: get(page))
-        assert "Not reached since" in get(page)
+        assert re.search(r"Not reached since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", get(page))
+        assert text in get("/")  # the overview names it, too
         for address in [*ADDRESSES, "/find?user=42"]:
             get(address)
-    finally:
-        stack.compose("up", "-d", "--no-deps", "--wait", service)
     eventually(lambda: text not in get(page), 120, lambda: get(page))
 
 
@@ -78,33 +95,8 @@ def test_no_request_fails_while_the_console_is_read(stack: Stack) -> None:
     assert_available(attack(URL, range(100), 50, 120, read_pages, stop_early=True))
 
 
-TOKEN = "a token of sufficient length"
-
-
-@pytest.fixture
-def token(stack: Stack) -> Iterator[str]:
-    """Actions are switched on."""
-    path = stack.clone / "secrets" / "console_token"
-    init = ("up", "-d", "--force-recreate", "--no-deps", "init")
-
-    def status() -> int:
-        try:
-            return requests.get(f"{CONSOLE}/actions", timeout=10).status_code
-        except requests.RequestException:  # it restarts
-            return 0
-
-    assert status() == 404
-    path.write_text(TOKEN)
-    stack.compose(*init)
-    eventually(lambda: status() == 200, 120, status)
-    yield TOKEN
-    path.unlink()
-    stack.compose(*init)
-    eventually(lambda: status() == 404, 120, status)
-
-
 def test_an_order_reaches_the_release_script_and_its_outcome_the_page(
-    stack: Stack, token: str
+    stack: Stack, console_token: str
 ) -> None:
     eventually(lambda: "Scheduler reached" in get("/sources"), 60, lambda: get("/sources"))
     browser = requests.Session()
@@ -115,7 +107,7 @@ def test_an_order_reaches_the_release_script_and_its_outcome_the_page(
         hidden = dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', page))
         return browser.post(CONSOLE + path, {**hidden, **fields}, timeout=10)
 
-    fields = {"action": "rollback", "name": "Ada", "reason": "a test", "token": token}
+    fields = {"action": "rollback", "name": "Ada", "reason": "a test", "token": console_token}
     assert send("/actions", **{**fields, "token": "another"}).status_code == 403
     assert requests.post(f"{CONSOLE}/actions", fields, timeout=10).status_code == 403
     page = send("/actions", **fields).text
@@ -133,3 +125,26 @@ def test_an_order_reaches_the_release_script_and_its_outcome_the_page(
     )  # fmt: skip
     outcome = "failed canary_release.sh: no image"  # this stack has no earlier version
     eventually(lambda: outcome in get("/actions"), 60, lambda: get("/actions"))
+
+    def read_audit() -> list[list[str]]:
+        return stack.sql(
+            "select outcome, action, detail from audit order by recorded_at_us, outcome = 'failed'"
+        )
+
+    # `accepted` is a row, too, if the console has read it before the order had failed.
+    eventually(lambda: "failed" in {row[0] for row in read_audit()}, 60, read_audit)
+    rows = read_audit()
+    assert rows[0] == ["given", "rollback", "Ada in the console: a test"]
+    assert rows[-1][:2] == ["failed", "rollback"]
+    printed = stack.compose("exec", "-T", "shipper", "marquee", "audit")
+    assert "given     rollback" in printed
+    assert "Ada in the console: a test (from " in printed
+    with pytest.raises(AssertionError, match="denied"):  # the console cannot change a row
+        stack.compose(
+            "exec", "-T", "console", "python", "-c",
+            "from app.settings import Settings, load_settings\n"
+            "import sqlalchemy as sa\n"
+            "from app.provenance.database import connect\n"
+            "with connect(load_settings()).begin() as c:\n"
+            "    c.execute(sa.text('delete from audit'))\n",
+        )  # fmt: skip

@@ -45,6 +45,7 @@ HOST_PATHS = {
     "alertmanager": {"monitoring/alertmanager", "scripts/containers"},
     "console": {"data/release", "data/orders", "docs"},
     "scheduler": {"data/orders"},
+    "shipper": {"data/orders"},
     # No other service has the socket.
     "docker-proxy": {"/var/run/docker.sock", "monitoring/docker-proxy"},
     "cadvisor": {"/sys", "/proc", "/var/lib/docker/image"},  # cgroups and their containers

@@ -31,6 +31,8 @@ def check(title: str, outcome: str, value: float, upper: float) -> dict[str, Any
         "interval_of": "difference",
         "limit": 0.005,
         "sentence": f"{title} {value}, difference from -0.1 % to {upper}, must be below 0.5 %",
+        "counters": ["status"],
+        "window_seconds": 600,
     }
 
 
@@ -54,10 +56,22 @@ def write_release(directory: Path, **changes: Any) -> dict[str, Any]:
             "evaluated_at": now - 30,
             "verdict": "CONTINUE",
             "reason": "minute 10 of 70: no guard has aborted",
+            "until": 1_795_780_800,
+            "queries": {
+                "status": "sum by (slot, status) (increase(answers[$WINDOW] @ $TIME))",
+                "up": "avg by (slot) (avg_over_time(up[$WINDOW] @ $TIME))",
+            },
             "checks": [
                 check("failures", "passed", 0.002, 0.003),
                 check("timeouts", "failed", 0.03, 0.04),
-                {"title": "requests", "outcome": "shown", "value": 100, "limit": None},
+                {
+                    "title": "requests",
+                    "outcome": "shown",
+                    "value": 100,
+                    "limit": None,
+                    "kind": "guard",
+                    "window_seconds": 300,
+                },
             ],
         },
         **changes,

@@ -65,7 +65,11 @@ PARTS: dict[str, tuple[str, ...]] = {
         "tests/integration/provenance",
         "tests/integration/recent_activity",
     ),
-    "browser": ("tests/integration/console/test_browser.py",),
+    "browser": (
+        "tests/integration/console/test_browser.py",
+        "tests/e2e/test_console_browser.py",
+        "tests/e2e/test_console_readers.py",
+    ),
     "start-pages": ("tests/integration/test_start_pages.py",),
     "generated-input": ("tests/unit/ingest/test_generated_input.py",),
 }

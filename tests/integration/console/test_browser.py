@@ -5,7 +5,6 @@ and `build/axe.min.js`. Pictures of the pages are in `build/console`.
 """
 
 import json
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,9 +15,10 @@ from pytest_httpserver import HTTPServer
 
 from app import http_server
 from app.console.console import Console
-from app.console.pages import ACTION_PAGES, PAGES
 from app.console.server import create_app
-from tests.conftest import MOVIES, ROOT
+from tests.conftest import MOVIES
+from tests.support import browser as support
+from tests.support.browser import ALL_PAGES, PICTURES, choose_action, run_axe, start_chromium
 from tests.support.console import (
     AnsweringPrometheus,
     AnsweringScheduler,
@@ -28,21 +28,9 @@ from tests.support.console import (
     settings_of,
     write_release,
 )
-from tests.support.soak import IS_SOAK
 
-if not IS_SOAK:
-    pytest.skip("a long form: make soak PART=browser", allow_module_level=True)
-playwright = pytest.importorskip(
-    "playwright.sync_api", reason="Playwright is not installed: make soak PART=browser"
-)
-CHROMIUM = shutil.which("chromium")
-AXE = ROOT / "build" / "axe.min.js"
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium: scripts/install_system.sh browser"),
-    pytest.mark.skipif(not AXE.is_file(), reason=f"there is no {AXE}: make soak PART=browser"),
-]
+playwright = support.skip_without_browser()
 TOKEN = "a token of sufficient length"
-PICTURES = ROOT / "build" / "console"
 #: How the release goes: in progress, or how it ended.
 RELEASES: dict[str, dict[str, Any]] = {
     "analyzing": {},
@@ -53,14 +41,10 @@ RELEASES: dict[str, dict[str, Any]] = {
         "reason": "guard in minute 4: timeouts",
     },
 }
-ADDRESSES = {name: "/" if name == "overview" else f"/{name}" for name, _ in PAGES} | {
+ADDRESSES = support.ADDRESSES | {
     "find-user": "/find?user=42",
     "find-movie": f"/find?movie={MOVIES[1].replace('+', '%2B')}",
-    "runbook": "/runbook/SlotDown",
-    "actions": "/actions",
-    "error": "/nothing",
 }
-ALL_PAGES = [*PAGES, *ACTION_PAGES]
 
 
 @pytest.fixture(scope="module")
@@ -97,18 +81,8 @@ def url(console: Console) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    PICTURES.mkdir(parents=True, exist_ok=True)
-    with playwright.sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with start_chromium(playwright) as chromium:
         yield chromium
-        chromium.close()
-
-
-def run_axe(page: Any) -> dict[str, list[str]]:
-    """What axe finds on a page: the rule, and the elements."""
-    page.evaluate(AXE.read_text())
-    found = page.evaluate("axe.run()")["violations"]
-    return {finding["id"]: [node["html"] for node in finding["nodes"]] for finding in found}
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -118,19 +92,7 @@ def test_axe_finds_nothing_and_no_script_fails(
 ) -> None:
     write_release(directory / "release", **RELEASES[outcome])
     refresh(console)
-    page = browser.new_context(color_scheme=theme, timezone_id="Asia/Tokyo").new_page()
-    errors: list[str] = []
-    page.on("console", lambda message: errors.append(message.text))
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    findings: dict[str, list[str]] = {}
-    for name, address in ADDRESSES.items():
-        page.goto(url + address)
-        if name != "error":
-            assert not errors, (name, errors)
-        errors.clear()
-        findings |= {f"{name}: {key}": nodes for key, nodes in run_axe(page).items()}
-        page.screenshot(path=PICTURES / f"{name}-{outcome}-{theme}.png", full_page=True)
-    assert findings == {}
+    assert support.find_faults(browser, url, ADDRESSES, outcome, theme) == {}
 
 
 @pytest.mark.parametrize("outcome", RELEASES)
@@ -139,12 +101,8 @@ def test_every_page_is_complete_without_javascript(
 ) -> None:
     write_release(directory / "release", **RELEASES[outcome])
     refresh(console)
+    support.assert_complete_without_javascript(browser, url, ADDRESSES)
     page = browser.new_context(java_script_enabled=False).new_page()
-    for address in ADDRESSES.values():
-        page.goto(url + address)
-        assert page.locator("h1").count() == 1
-        assert page.locator("nav a").count() == len(ALL_PAGES)
-        assert page.locator("footer").count() == 1
     page.goto(f"{url}/find")
     page.get_by_label("User id").fill("42")
     page.get_by_role("button", name="Find answers of the user").click()
@@ -220,7 +178,7 @@ def test_an_action_is_confirmed_and_ordered(
     refresh(console)
     page = browser.new_context(java_script_enabled=javascript).new_page()
     page.goto(f"{url}/actions")
-    fill_in(page, action, TOKEN)
+    choose_action(page, action, TOKEN)
     playwright.expect(page.locator("h1")).to_have_text(f"Confirm: {action}")
     assert not javascript or run_axe(page) == {}
     page.screenshot(path=PICTURES / f"confirm-{action}.png", full_page=True)
@@ -233,14 +191,6 @@ def test_an_action_is_confirmed_and_ordered(
     assert json.loads(newest.read_text())["action"] == action
 
 
-def fill_in(page: Any, action: str, token: str) -> None:
-    page.get_by_role("radio", name=action).check()
-    page.get_by_label("Your name").fill("Ada")
-    page.get_by_label("Reason").fill("complaints")
-    page.get_by_label("Token").fill(token)
-    page.get_by_role("button", name="Continue").click()
-
-
 def test_a_wrong_token_is_refused_on_a_page(
     browser: Any, url: str, console: Console, directory: Path
 ) -> None:
@@ -248,7 +198,7 @@ def test_a_wrong_token_is_refused_on_a_page(
     refresh(console)
     page = browser.new_context().new_page()
     page.goto(f"{url}/actions")
-    fill_in(page, "abort", "another token")
+    choose_action(page, "abort", "another token")
     playwright.expect(page.locator(".notice.bad")).to_contain_text("The token is not that of")
     assert run_axe(page) == {}
 

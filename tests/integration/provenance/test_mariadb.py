@@ -29,7 +29,9 @@ from tests.support.provenance import (
 )
 
 DAY_US = 86_400_000_000
-TABLES = "reccom, tracking, build, configuration, catalogue, upkeep, quality, alembic_version"
+TABLES = (
+    "reccom, tracking, build, configuration, catalogue, upkeep, quality, audit, alembic_version"
+)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.support.backfilled_prometheus import serve
+from tests.support.scraping_prometheus import query
 
 #: Seconds of a window; scrapes each second.
 WINDOW = 60
@@ -124,6 +125,33 @@ def test_a_good_canary_beside_an_older_build_is_promoted(
         text=True,
     )  # fmt: skip
     assert json.loads(again.stdout)["verdict"] == "INCONCLUSIVE"
+
+
+def test_the_query_of_each_check_shows_its_counts(url: str, start: int, tmp_path: Path) -> None:
+    result = evaluate(tmp_path, url, start, "verdict", RELEASE_GUARD_WINDOW="25s")
+    assert result["until"] == start + WINDOW
+    window = {check["kind"]: f"{check['window_seconds']}s" for check in result["checks"]}
+    assert window == {kind: "25s" if kind == "guard" else f"{WINDOW}s" for kind in window}
+
+    def show(counter: str, kind: str) -> dict[tuple[str, str], float]:
+        text = result["queries"][counter].replace("$WINDOW", window[kind])
+        found = query(url, text.replace("$TIME", str(result["until"])))
+        by = {"status": "status", "buckets": "le", "source": "source"}.get(counter, "")
+        return {
+            (series["metric"]["slot"], series["metric"].get(by, "")): float(series["value"][1])
+            for series in found
+        }
+
+    for check in result["checks"]:
+        assert check["counters"], check["name"]
+        for counter in check["counters"]:
+            slots = {slot for slot, _ in show(counter, check["kind"])}
+            exported = counter not in ("started", "recent_unused")  # by the older build
+            assert slots == (set(SLOTS) if exported else {"canary"}), counter
+    assert show("status", "comparison")["canary", "200"] == pytest.approx(600, rel=0.05)
+    assert show("status", "guard")["canary", "200"] == pytest.approx(250, rel=0.05)
+    assert show("seconds", "comparison")["canary", ""] == pytest.approx(1.8, rel=0.05)
+    assert show("up", "guard") == {(slot, ""): 1 for slot in SLOTS}
 
 
 def test_each_limit_of_the_settings_reaches_the_analysis(

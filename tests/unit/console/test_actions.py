@@ -3,6 +3,7 @@
 import json
 import re
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from werkzeug.test import TestResponse
 
 from app.console import confirmation
 from app.console.confirmation import MAX_WRONG_TOKENS
-from app.console.console import Console
+from app.console.console import Console, create_audit
 from app.console.orders import Orders
 from app.console.server import create_app
 from tests.support.console import AnsweringPrometheus, AnsweringScheduler, refresh, write_release
@@ -53,8 +54,9 @@ def orders(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def acting(console: Console, orders: Path) -> Console:
-    object.__setattr__(console, "orders", Orders(orders))
-    return console
+    written = Orders(orders)
+    audit = create_audit(written, console.release, console.retraining)
+    return replace(console, orders=written, audit=audit)
 
 
 @pytest.fixture
@@ -117,6 +119,51 @@ def test_what_became_of_an_order_is_shown(
         assert f">{outcome}</td>" in row
     assert "too late &lt;b&gt;" in rows[2]
     assert promote not in (abort, retrain)
+
+
+def test_what_became_of_an_order_is_recorded_once_and_kept(
+    browser: Browser, acting: Console, orders: Path, tmp_path: Path
+) -> None:
+    browser.choose("abort")
+    browser.confirm()
+    (order,) = read_orders(orders)
+    log = tmp_path / "release" / "orders.jsonl"
+    for outcome in ("accepted", "accepted", "failed", "a word of another version"):
+        row = {"id": order["id"], "action": "abort", "outcome": outcome, "detail": outcome.upper()}
+        log.write_text(json.dumps(row) + "\n")
+        for _ in range(2):
+            refresh(acting)
+    rows = [json.loads(line) for line in (orders / "audit.jsonl").read_text().splitlines()]
+    assert [row["outcome"] for row in rows] == ["given", "accepted", "failed"]
+    assert {(row["id"], row["action"], row["release"]) for row in rows} == {
+        (order["id"], "abort", order["release"])
+    }
+    assert rows[2]["detail"] == "FAILED"
+    log.unlink()  # it keeps the newest orders only
+    refresh(acting)
+    assert ">failed</td>" in browser.client.get("/actions").text
+
+
+def test_an_outcome_that_cannot_be_recorded_is_a_problem_and_recorded_later(
+    browser: Browser, acting: Console, orders: Path, tmp_path: Path
+) -> None:
+    browser.choose("abort")
+    browser.confirm()
+    (order,) = read_orders(orders)
+    row = {"id": order["id"], "outcome": "accepted", "detail": "yes"}
+    (tmp_path / "release" / "orders.jsonl").write_text(json.dumps(row) + "\n")
+    audit = orders / "audit.jsonl"
+    audit.rename(orders / "elsewhere")
+    audit.mkdir()
+    refresh(acting)
+    assert "Audit of orders: it cannot be read or written: Is a directory" in (
+        browser.client.get("/").text
+    )
+    audit.rmdir()
+    (orders / "elsewhere").rename(audit)
+    refresh(acting)
+    assert "Audit of orders" not in browser.client.get("/").text
+    assert '"outcome": "accepted"' in audit.read_text()
 
 
 def test_an_action_without_the_token_is_refused(browser: Browser, orders: Path) -> None:

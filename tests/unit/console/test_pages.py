@@ -9,13 +9,15 @@ from html.parser import HTMLParser
 from pathlib import Path
 from threading import Event, Semaphore, Thread
 from typing import Any
+from urllib.parse import quote_plus, urlencode
 
 import pytest
 from flask.testing import FlaskClient
 from pytest_httpserver import HTTPServer
 
 from app.console.console import Console, create_console
-from app.console.pages import MAX_LOOK_UPS, PAGES
+from app.console.look_ups import MAX_LOOK_UPS
+from app.console.pages import PAGES
 from app.console.server import create_app
 from app.quality.results import save_quality
 from tests.conftest import MOVIES
@@ -142,6 +144,39 @@ def test_a_release_shows_phase_deadline_next_step_and_checks(pages: FlaskClient)
     assert "20261120T120000Z-v7" in text
 
 
+def test_each_check_and_guard_links_to_its_own_query(
+    client: FlaskClient, console: Console, prometheus: AnsweringPrometheus, tmp_path: Path
+) -> None:
+    state = write_release(tmp_path / "release")
+    refresh(console)
+    page = client.get("/release").text
+    check = f"{prometheus.url}graph?g0.expr=" + quote_plus(
+        "sum by (slot, status) (increase(answers[600s] @ 1795780800))"
+    )
+    assert page.count(f'href="{check}&amp;g0.tab=1"') == 2
+    assert page.count('href="/sources#analysis"') == 1  # the check without counters
+    guards = re.findall(r'href="(/release/guards/\d+)"', page)
+    assert len(guards) == len(set(guards)) == 10
+    response = client.get(guards[0])
+    time = guards[0].rsplit("/", 1)[1]
+    assert response.status_code == 302
+    assert response.location == f"{prometheus.url}graph?" + urlencode({
+        "g0.expr": f"sum by (slot, status) (increase(answers[300s] @ {time}))", "g0.tab": "1",
+        "g1.expr": f"avg by (slot) (avg_over_time(up[300s] @ {time}))", "g1.tab": "1",
+    })  # fmt: skip
+    assert client.get("/release/guards/1").status_code == 404
+    del state["last_evaluation"]["queries"]  # of an earlier version
+    write_release(tmp_path / "release", **state)
+    refresh(console)
+    page = client.get("/release").text
+    assert page.count('href="/sources#analysis"') == 3 + 10
+    known = console.release.get().value
+    assert known
+    newest = max(int(guard.time or 0) for guard in known.guards)
+    assert client.get(f"/release/guards/{newest}").status_code == 404
+    assert 'id="analysis"' in client.get("/sources").text
+
+
 def test_a_release_that_ended_shows_how_and_why(
     client: FlaskClient, console: Console, tmp_path: Path
 ) -> None:
@@ -266,7 +301,7 @@ def test_a_page_waits_for_a_look_up_for_seconds_only(
         return []
 
     monkeypatch.setattr(console.records, "find_user", find_user)
-    monkeypatch.setattr("app.console.pages.LOOK_UP_SECONDS", 0.1)
+    monkeypatch.setattr("app.console.look_ups.LOOK_UP_SECONDS", 0.1)
     try:
         assert "does not respond in time" in get_text(client, "/find?user=42")
     finally:
@@ -303,6 +338,8 @@ def test_hostile_content_is_shown_as_text(
 DAMAGED = (
     "[1]", "{", "null", '{"phase": [], "last_evaluation": 3}',
     '{"last_evaluation": {"checks": [1, {"limit": {}, "interval": [[]]}]}, "version": NaN}',
+    '{"last_evaluation": {"until": [], "queries": {"a": 1, "b": "$TIME"}, "checks": '
+    '[{"kind": "guard", "window_seconds": {}, "counters": [[], "a", "b"]}]}}',
 )  # fmt: skip
 
 

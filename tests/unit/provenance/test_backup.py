@@ -12,6 +12,9 @@ from app.ingest.errors import IngestError
 from app.ingest.ingest_files import ingest_log_files
 from app.ingest.log_parser import RatingScale
 from app.ingest.store_files import Manifest, lock_directory, write_manifest
+from app.order_audit import append_order
+from app.orders import create_order
+from app.provenance.audit import AuditCopier
 from app.provenance.backup import BackupError, restore_backup, write_backup
 from app.provenance.database import connect, upgrade
 from app.provenance.lineage import Lineage
@@ -39,12 +42,16 @@ def test_a_restored_backup_equals_the_original(
 ) -> None:
     monkeypatch.setattr("app.provenance.backup._CHUNK_ROWS", rows)
     archive = io.BytesIO()
+    given = create_order("abort", "", "Ada in the console: a test")
+    append_order(tmp_path, given, 1.5, "127.0.0.1")
+    AuditCopier(tmp_path).copy(filled.engine())
     counts = write_backup(filled.engine(), tmp_path / "store", archive)
     assert counts == {
         "tracking": 1,
         "build": 1,
         "configuration": 1,
         "catalogue": 1,
+        "audit": 1,
         "reccom": 500,
         "store": 2,
     }

@@ -26,7 +26,7 @@ from tests.support.provenance import RANDOM_PART
 
 MIGRATIONS = [
     importlib.import_module(f"app.provenance.migrations.versions.{name}")
-    for name in ("0001_tables", "0002_recent_events", "0003_upkeep", "0004_quality")
+    for name in ("0001_tables", "0002_recent_events", "0003_upkeep", "0004_quality", "0005_audit")
 ]
 
 
