@@ -1,18 +1,12 @@
 """The stack serves without a canary, also after a restart of the Docker daemon."""
 
 import os
-import shutil
-import signal
-import subprocess
-import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import requests
 
-from tests.conftest import ROOT
-from tests.support.docker import docker
+from tests.support.docker import docker, restart_docker
 from tests.support.load import assert_available, attack
 from tests.support.soak import soak_only
 from tests.support.stack import PROJECT, URL, Stack

@@ -258,7 +258,7 @@ class Torn(Fault):
                 # Written and not committed: no manifest names it.
                 self._write("collector", "/store/watches-torn.parquet", "PAR1 half a segme")
             case "git-index":
-                self._write("scheduler", "/workspace/repository/.git/index.lock", "")
+                self._write("scheduler", "/workspace/clone/.git/index.lock", "")
             case "release-history":
                 self._tear_history()
 
