@@ -34,6 +34,8 @@ DELAYS = (0.05, 0.5)
 #: By how much clocks are stepped, in seconds.
 STEPS = (-3600, -30, 30, 3600)
 _TORN_TABLE = "import os; os.truncate('/recent/activity.table', 70_000)"
+#: Networks of the mail server.
+MAILDEV_NETWORKS = ("metrics", "loopback")
 #: Of a process in a certain phase or step.
 _POLL_SECONDS = 0.1
 
@@ -71,14 +73,26 @@ class Fault(ABC):
 class _ContainerFault(Fault):
     """A fault of one container, which `end` continues or starts again."""
 
+    #: Whether what the container has in memory is lost.
+    loses_memory = True
+
     def begin(self) -> None:
-        self.stop(self.system.container(self.target))
+        container = self.system.container(self.target)
+        if self.target == "maildev" and self.loses_memory:
+            # First cut off, so that no mail arrives after the last look at them.
+            for network in MAILDEV_NETWORKS:
+                self.system.disconnect("maildev", network)
+            self.system.save_mails(container)
+        self.stop(container)
 
     @abstractmethod
     def stop(self, container: str) -> None:
         """Stop the container in this fault's way."""
 
     def end(self) -> None:
+        if self.target == "maildev":
+            for network in MAILDEV_NETWORKS:
+                self.system.connect("maildev", network)
         self.system.restore(self.target)
 
 
@@ -98,6 +112,8 @@ class Stop(_ContainerFault):
 
 class Pause(_ContainerFault):
     """All processes are frozen: connections stay open and nothing responds."""
+
+    loses_memory = False
 
     def stop(self, container: str) -> None:
         docker("pause", container)
@@ -127,6 +143,7 @@ class RestartDocker(Fault):
     def begin(self) -> None:
         if os.environ.get("SYSTEM") != "1":
             raise NotPossibleError("restarts the machine's Docker daemon: SYSTEM=1")
+        self.system.save_mails(self.system.container("maildev"))
         restart_docker()
 
 

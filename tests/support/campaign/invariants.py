@@ -61,7 +61,7 @@ def is_late(request: Request) -> bool:
 
 
 def is_ok(request: Request) -> bool:
-    return request.status == 200 and request.seconds <= CLIENT_TIMEOUT_SECONDS  # noqa: PLR2004
+    return request.status == 200 and request.seconds <= CLIENT_TIMEOUT_SECONDS
 
 
 # -- requests ------------------------------------------------------------------------------------
@@ -84,7 +84,7 @@ def check_form(records: Records) -> list[str]:
     """Every answer is one line of 1 to 20 different movie ids."""
     found = []
     for request in records.requests:
-        if request.status == 200 and (  # noqa: PLR2004
+        if request.status == 200 and (
             not _BODY.fullmatch(request.body)
             or len(set(request.body.split(","))) != request.body.count(",") + 1
         ):
@@ -100,7 +100,7 @@ def check_recorded(records: Records) -> list[str]:
         rows[row.request_id, row.slot].append(row)
     lost = []
     for request in records.requests:
-        if request.status != 200:  # noqa: PLR2004
+        if request.status != 200:
             continue
         same = rows.get((request.request_id, request.slot), [])
         if not same:
@@ -126,39 +126,49 @@ def check_recorded(records: Records) -> list[str]:
 
 def check_stream(records: Records) -> list[str]:
     """Every line of the stream is in the store, once."""
-    found = []
     missing = Counter(records.sent_lines) - Counter(records.lines)
-    found += [f"confirmed by the broker and not in the topic: {line}" for line in missing]
-    minutes: dict[tuple[int, str], set[int]] = defaultdict(set)
-    ratings: dict[tuple[int, str], set[int]] = defaultdict(set)
-    times = Counter(records.lines)
-    for line in times:
-        if watch := _WATCH.fullmatch(line):
-            minutes[int(watch[1]), watch[2]].add(int(watch[3]))
-        elif rating := _RATING.fullmatch(line):
-            ratings[int(rating[1]), rating[2]].add(int(rating[3]))
-    stored_minutes: dict[tuple[int, str], set[int]] = defaultdict(set)
+    found = [f"confirmed by the broker and not in the topic: {line}" for line in missing]
+    minutes, ratings = _parse_lines(records.lines)
+    stored: dict[tuple[int, str], set[int]] = defaultdict(set)
     stored_ratings: dict[tuple[int, str], set[int]] = defaultdict(set)
-    rows: Counter[int] = Counter()
     for pair in records.stored:
-        key = pair.user, pair.movie
-        rows[pair.user] += 1
         if pair.rating is None:
-            stored_minutes[key].update(pair.minutes)
+            stored[pair.user, pair.movie].update(pair.minutes)
         else:
-            stored_ratings[key].add(pair.rating)
+            stored_ratings[pair.user, pair.movie].add(pair.rating)
     for key, expected in minutes.items():
-        if lost := expected - stored_minutes[key]:
+        if lost := expected - stored[key]:
             found.append(f"user {key[0]}, {key[1]}: minutes {sorted(lost)} are not in the store")
     for key, expected in ratings.items():
         if not expected & stored_ratings[key]:
             found.append(f"user {key[0]}, {key[1]}: the rating is not in the store")
-    repeated = {line for line, count in times.items() if count > 1}
+    return found + _find_doubled(records)
+
+
+def _parse_lines(
+    lines: Iterable[str],
+) -> tuple[dict[tuple[int, str], set[int]], dict[tuple[int, str], set[int]]]:
+    """Return minutes and ratings by user and movie, of lines with the form of the contract."""
+    minutes: dict[tuple[int, str], set[int]] = defaultdict(set)
+    ratings: dict[tuple[int, str], set[int]] = defaultdict(set)
+    for line in lines:
+        if watch := _WATCH.fullmatch(line):
+            minutes[int(watch[1]), watch[2]].add(int(watch[3]))
+        elif rating := _RATING.fullmatch(line):
+            ratings[int(rating[1]), rating[2]].add(int(rating[3]))
+    return minutes, ratings
+
+
+def _find_doubled(records: Records) -> list[str]:
+    """Return the users of a single line who have several rows, except where the topic has two."""
+    rows = Counter(pair.user for pair in records.stored)
+    repeated = [line for line, count in Counter(records.lines).items() if count > 1]
     excused = {int(match[1]) for line in repeated if (match := _WATCH.fullmatch(line))}
-    for user in records.single_users - excused:
-        if rows[user] > 1:
-            found.append(f"user {user}: one line is {rows[user]} rows of the store")
-    return found
+    return [
+        f"user {user}: one line is {rows[user]} rows of the store"
+        for user in records.single_users - excused
+        if rows[user] > 1
+    ]
 
 
 # -- releases ------------------------------------------------------------------------------------
@@ -204,11 +214,11 @@ def _group_releases(events: Iterable[ReleaseEvent]) -> list[_Release]:
     return sorted(releases, key=lambda release: release.started_at)
 
 
-def _sampled(slots: Iterable[SlotSample], names: Iterable[str], start: float, end: float) -> set[str]:
+def _sampled(
+    slots: Iterable[SlotSample], names: Iterable[str], start: float, end: float
+) -> set[str]:
     return {
-        sample.image
-        for sample in slots
-        if sample.slot in names and start <= sample.time <= end
+        sample.image for sample in slots if sample.slot in names and start <= sample.time <= end
     }
 
 
@@ -337,8 +347,8 @@ class _AlertRule:
 
 
 _DOWN = ("kill", "stop", "pause", "kill-slot", "stop-slot", "pause-slot", "cut-slot")
-#: The alert that must fire when a fault lasts that long. The rules measure 60 s of 120 s or 120 s of
-#: 240 s by scrapes, and are evaluated every 15 s.
+#: The alert that must fire when a fault lasts that long. The rules measure 60 s of 120 s, or 120 s
+#: of 240 s, by scrapes, and are evaluated every 15 s.
 ALERT_RULES = (
     _AlertRule("SlotDown", _DOWN, ("stable-1", "stable-2", "canary"), 100),
     _AlertRule("ShipperDown", _DOWN, ("shipper",), 160),
@@ -366,7 +376,9 @@ def check_alerts(records: Records) -> list[str]:
                 and not _fires(records, rule.alert, fault.began_at, fault.ended_at + _ALERT_SECONDS)
             ):
                 seconds = fault.ended_at - fault.began_at
-                found.append(f"{rule.alert} did not fire: {fault.kind} {fault.target}, {seconds:.0f} s")
+                found.append(
+                    f"{rule.alert} did not fire: {fault.kind} {fault.target}, {seconds:.0f} s"
+                )
     for release in _group_releases(records.releases):
         end = release.completed_at
         if (

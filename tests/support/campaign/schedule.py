@@ -23,6 +23,8 @@ STEPS = (
 )  # fmt: skip
 #: Before the first fault, and after the end of the last one, in seconds.
 QUIET_SECONDS = 5.0
+#: To find a fault that ends in time and does not conflict with others.
+_ATTEMPTS = 4
 
 
 @dataclass(frozen=True)
@@ -49,15 +51,26 @@ class Kind:
 
 #: Long enough for every alert about a container that is down (120 s in 240 s).
 _UNTIL_ALERT_SECONDS = 170
-_SLOT = {"resources": ("slots",), "long_seconds": 120.0, "weight": 2.0}
-_RELEASE = {"min_minutes": 3.0, "weight": 2.0}
+
+
+def _of_slot() -> Kind:
+    """A fault that takes one slot away: never two, because NGINX tries two slots for a request."""
+    return Kind(SLOTS, resources=("slots",), long_seconds=120, weight=2)
+
+
+def _of_release(*targets: str, seconds: float = 1, resource: str = "") -> Kind:
+    """What needs the time of a retraining or of a release."""
+    resources = (resource,) if resource else ()
+    return Kind(targets, (seconds, seconds), weight=2, min_minutes=3, resources=resources)
+
+
 KINDS: dict[str, Kind] = {
     "kill": Kind(SERVICES, long_seconds=_UNTIL_ALERT_SECONDS, weight=4),
     "stop": Kind(SERVICES, long_seconds=_UNTIL_ALERT_SECONDS, weight=3),
     "pause": Kind(SERVICES, weight=3),
-    "kill-slot": Kind(SLOTS, **_SLOT),  # type: ignore[arg-type]
-    "stop-slot": Kind(SLOTS, **_SLOT),  # type: ignore[arg-type]
-    "pause-slot": Kind(SLOTS, **_SLOT),  # type: ignore[arg-type]
+    "kill-slot": _of_slot(),
+    "stop-slot": _of_slot(),
+    "pause-slot": _of_slot(),
     "kill-worker": Kind(SLOTS, (1, 1), resources=("slots",)),
     "cut-slot": Kind(SLOTS, (5, 30), resources=("slots",)),
     "slow-slot": Kind(SLOTS, (10, 40), resources=("slots",)),
@@ -85,10 +98,10 @@ KINDS: dict[str, Kind] = {
     # Remotes.
     "remote-away": Kind(("git", "dvc"), (10, 60), weight=2, min_minutes=3),
     # What the system does meanwhile.
-    "retrain": Kind(("scheduler",), (1, 1), resources=("retraining",), **_RELEASE),  # type: ignore[arg-type]
-    "kill-retraining": Kind(STEPS, (60, 60), resources=("retraining",), **_RELEASE),  # type: ignore[arg-type]
-    "deploy": Kind(("release",), (1, 1), **_RELEASE),  # type: ignore[arg-type]
-    "kill-release": Kind(PHASES, (60, 60), resources=("release-process",), **_RELEASE),  # type: ignore[arg-type]
+    "retrain": _of_release("scheduler", resource="retraining"),
+    "kill-retraining": _of_release(*STEPS, seconds=60, resource="retraining"),
+    "deploy": _of_release("release"),
+    "kill-release": _of_release(*PHASES, seconds=60, resource="release-process"),
     "two-releases": Kind(("release",), (1, 1), min_minutes=3),
     "bad-image": Kind(("errors:3", "slow:0.4", "dies:20", "crash:canary"), (1, 1), min_minutes=3),
     "rollback": Kind(("release",), (1, 1), min_minutes=3, weight=0.5),
@@ -134,9 +147,8 @@ class PlannedFault:
         return bool(shared) and not apart
 
     def __str__(self) -> str:
-        return (
-            f"{self.number:3}  {self.start:6.1f} s  {self.seconds:6.1f} s  {self.kind} {self.target}"
-        )
+        times = f"{self.start:6.1f} s  {self.seconds:6.1f} s"
+        return f"{self.number:3}  {times}  {self.kind} {self.target}"
 
 
 @dataclass(frozen=True)
@@ -219,12 +231,14 @@ def draw(seed: int, minutes: float, kinds: Iterable[str] = KINDS) -> Schedule:
     time = QUIET_SECONDS
     name = possible[seed % len(possible)]
     while time < end:
-        fault = _draw_fault(rng, len(planned), name, time, end)
-        if fault and not any(fault.conflicts_with(other) for other in planned):
-            planned.append(fault)
+        for _ in range(_ATTEMPTS):
+            fault = _draw_fault(rng, len(planned), name, time, end)
+            name = rng.choices(possible, [KINDS[name].weight for name in possible])[0]
+            if fault and not any(fault.conflicts_with(other) for other in planned):
+                planned.append(fault)
+                break
         # A third begins together with the one before; the others after a pause.
         time += rng.choice([rng.uniform(0, 2), rng.uniform(5, 25), rng.uniform(10, 40)])
-        name = rng.choices(possible, [KINDS[name].weight for name in possible])[0]
     return Schedule(seed, minutes, number_by_start(planned))
 
 

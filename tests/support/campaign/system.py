@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,11 @@ from tests.support.stack import PROJECT, Stack, repeat_during_replacement
 
 #: Of a command in the background, with an image build on a busy machine.
 _JOB_TIMEOUT_SECONDS = 1200
-_SLOT_MEMORY = re.compile(r"(?<=  mem_limit: )5\d\dm(?=\n  cpus: 1.0\n  cpu_shares: 4096 # requests)")
+#: Exit status of a command in a container that was killed.
+_KILLED = 137
+_SLOT_MEMORY = re.compile(
+    r"(?<=  mem_limit: )5\d\dm(?=\n  cpus: 1.0\n  cpu_shares: 4096 # requests)"
+)
 
 
 @dataclass
@@ -33,7 +38,7 @@ class Job:
         kind: retrain, deploy, start or rollback.
         started_at: Unix time, and
         ended_at: 0 while it runs.
-        status: exit status; -9 if it was killed.
+        status: exit status.
         result: what it printed as JSON.
         errors: end of its standard error.
     """
@@ -54,6 +59,7 @@ class System:
         deployment: its origin and DVC remote; None: without releases.
         disks: directory of the host of each volume that is a small file system.
         clocks: directory of the files that step the clocks; None: without libfaketime.
+        save_mails: reads the mails in the container of the mail server before they are lost.
         jobs: the jobs so far.
     """
 
@@ -68,6 +74,7 @@ class System:
         self.deployment = deployment
         self.disks = disks or {}
         self.clocks = clocks
+        self.save_mails: Callable[[str], None] = lambda _container: None
         self.jobs: list[Job] = []
         self._threads: list[threading.Thread] = []
         self._push_lock = threading.Lock()
@@ -165,6 +172,10 @@ class System:
         job.status, job.errors = done.returncode, done.stderr[-3000:]
         if done.stdout.strip().startswith("{"):
             job.result = json.loads(done.stdout)
+        elif done.returncode == _KILLED:
+            with suppress(LookupError, AssertionError):
+                if step := self.read_retraining_step():  # the file that only a kill leaves
+                    job.result = {"status": "killed", "subject": step}
 
     def read_retraining_step(self) -> str:
         """Return the step of the retraining that runs; "" without one."""

@@ -1,6 +1,6 @@
 """A TCP proxy that delays what it passes on. Run in a container with `python -c SOURCE`.
 
-    python -c "$(cat tcp_proxy.py)" LISTEN_PORT HOST PORT DELAY_SECONDS
+python -c "$(cat tcp_proxy.py)" LISTEN_PORT HOST PORT DELAY_SECONDS
 """
 
 import asyncio
@@ -8,9 +8,7 @@ import sys
 from contextlib import suppress
 
 
-async def pass_on(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, delay: float
-) -> None:
+async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, delay: float) -> None:
     """Pass on what arrives, each piece after a delay in seconds, until the connection ends."""
     with suppress(OSError):
         while data := await reader.read(65_536):

@@ -1,7 +1,7 @@
 """A schedule of faults is the same for the same seed, can be stored, and can be made smaller."""
 
 from collections import Counter
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import pytest
 
@@ -42,7 +42,7 @@ def test_all_faults_end_in_time_and_do_not_disturb_one_another() -> None:
         assert all(0 < fault.start < fault.end < 300 for fault in schedule.faults)
         assert not any(a.conflicts_with(b) for a, b in combinations(schedule.faults, 2))
         slots = [fault for fault in schedule.faults if "slots" in fault.resources]
-        assert all(a.end <= b.start for a, b in zip(slots, slots[1:], strict=False))
+        assert all(a.end <= b.start for a, b in pairwise(slots))
 
 
 def test_a_hundred_seeds_have_each_kind_ten_times_and_faults_that_overlap() -> None:
@@ -50,9 +50,7 @@ def test_a_hundred_seeds_have_each_kind_ten_times_and_faults_that_overlap() -> N
     counts = Counter(fault.kind for schedule in schedules for fault in schedule.faults)
     assert {kind: counts[kind] for kind in KINDS if counts[kind] < 10} == {}
     overlapping = sum(
-        b.start < a.end
-        for schedule in schedules
-        for a, b in combinations(schedule.faults, 2)
+        b.start < a.end for schedule in schedules for a, b in combinations(schedule.faults, 2)
     )
     assert overlapping > 200
 
@@ -67,5 +65,5 @@ def test_short_runs_have_only_what_they_can_do() -> None:
 def test_a_list_of_seeds_is_parsed() -> None:
     assert parse_seeds("1-3,7") == [1, 2, 3, 7]
     for text in ("", "x", "3-1"):
-        with pytest.raises(ValueError, match="no seeds|invalid literal"):
+        with pytest.raises(ValueError, match=r"no seeds|invalid literal"):
             parse_seeds(text)

@@ -1,0 +1,263 @@
+"""Schedules of faults, drawn from seeds, under load; what they leave behind is checked outside.
+
+In `make test` one schedule of a minute without releases; `make campaign` and `make soak` run whole
+campaigns (docs/faults.md).
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.support.campaign.observers import SIMULATION_RATE, SIMULATION_SPEED
+from tests.support.campaign.runner import (
+    Campaign,
+    Options,
+    RunResult,
+    describe_failure,
+    read_environment,
+    results_directory,
+)
+from tests.support.campaign.schedule import SHORT_KINDS, draw, parse_seeds
+from tests.support.campaign.system import System
+from tests.support.deployment import Deployment
+from tests.support.releases import Releases, ReleaseTimer
+from tests.support.soak import IS_SOAK, read_commit
+from tests.support.stack import MAIL_SETTINGS, PORTS, Stack
+from tests.support.stream import BROKER, send_watches, wait_until_collected
+
+TOPIC = "campaign"
+#: Whether whole campaigns run.
+IS_CAMPAIGN = IS_SOAK or "MARQUEE_CAMPAIGN_SEEDS" in os.environ
+SEEDS = parse_seeds(read_environment("SEEDS", "1-10"))
+MINUTES = float(read_environment("MINUTES", "3"))
+RATE = int(read_environment("RATE", "50"))
+KEEP = [int(number) for number in read_environment("KEEP", "").split(",") if number]
+#: 0: late responses do not count, for a machine that runs other programs.
+JUDGES_LATENESS = read_environment("LATENESS", "1") != "0"
+PATIENCE = float(read_environment("PATIENCE", "1"))
+#: Seed of the schedule of `make test`: a slot, the database, Kafka and others within a minute.
+SHORT_SEED, SHORT_RATE = 3, 30
+#: Size in MiB and owner of the volumes that are small file systems.
+DISKS = {
+    "spool": (96, 10001),
+    "store": (96, 10001),
+    "workspace": (1024, 10001),
+    "database": (640, 999),
+    "prometheus": (448, 65534),
+}
+#: Simulated days in the stream before the first run, so that there is something to train on.
+FIRST_DAYS = 2
+SERVICES = ("kafka", "maildev", "collector", "recent", "scheduler")
+_CLOCK_SERVICES = ("collector", "recent", "shipper", "scheduler")
+
+campaign_only = pytest.mark.skipif(
+    not IS_CAMPAIGN, reason="a long form: make campaign, make soak PART=campaign"
+)
+
+
+# -- one minute, in `make test` ------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def streaming(stack: Stack) -> Iterator[Stack]:
+    """The stack with Kafka and a mail server."""
+    stack.write_settings(
+        {**MAIL_SETTINGS, "MARQUEE_KAFKA_SERVERS": "kafka:9092", "MARQUEE_KAFKA_TOPIC": TOPIC}
+    )
+    services = stack.compose("config", "--services").split()
+    stack.compose("--profile", "demo", "up", "-d", "--wait", *services, "kafka", "maildev")
+    send_watches(TOPIC, 10)
+    wait_until_collected(TOPIC)
+    yield stack
+    (stack.clone / ".env").unlink()
+    stack.compose("--profile", "demo", "rm", "--stop", "--force", "kafka", "maildev")
+    stack.compose("up", "-d", "--wait")
+
+
+@pytest.mark.skipif(IS_CAMPAIGN, reason="whole campaigns run")
+@pytest.mark.timeout(900)
+def test_a_schedule_of_a_minute_violates_nothing(
+    streaming: Stack, tmp_path: Path, record_measurement: Callable[[str], None]
+) -> None:
+    options = Options(
+        TOPIC, list(range(5000)), SHORT_RATE, judges_lateness=False, patience=3, simulates=False
+    )
+    schedule = draw(SHORT_SEED, 1, SHORT_KINDS)
+    result = Campaign(System(streaming), options, tmp_path).run(schedule, read_commit()[0])
+    record_measurement(describe(result))
+    assert not result.violations, describe_failure(schedule, result)
+    assert not any(fault["skipped"] for fault in result.faults), result.faults
+
+
+# -- campaigns -----------------------------------------------------------------------------------
+
+
+@contextmanager
+def small_disks(directory: Path) -> Iterator[dict[str, Path]]:
+    """Small file systems on the host for volumes; they outlast the containers and Docker itself."""
+    with ExitStack() as mounted:
+        disks = {}
+        for name, (size, owner) in DISKS.items():
+            path = directory / name
+            path.mkdir(parents=True)
+            mount = ["mount", "-t", "tmpfs", "-o", f"size={size}m,uid={owner},gid={owner}",
+                     "tmpfs", str(path)]  # fmt: skip
+            if subprocess.run(mount, capture_output=True, check=False).returncode:
+                break
+            mounted.callback(subprocess.run, ["umount", "--lazy", path], check=True)
+            disks[name] = path
+        yield disks
+
+
+def find_faketime() -> Path | None:
+    """Return the directory of libfaketime on this host; None without it."""
+    named = read_environment("FAKETIME", "")
+    candidates = [Path(named)] if named else [*Path("/usr/lib").glob("*/faketime")]
+    return next((path for path in candidates if (path / "libfaketimeMT.so.1").exists()), None)
+
+
+def describe_overrides(disks: dict[str, Path], clocks: Path | None) -> dict[str, Any]:
+    """Return the compose file of the campaign: small volumes, and clocks that can be stepped."""
+    volumes = {
+        name: {"driver_opts": {"type": "none", "o": "bind", "device": str(path)}}
+        for name, path in disks.items()
+    }
+    services = {}
+    library = find_faketime()
+    if clocks and library:
+        for service in _CLOCK_SERVICES:
+            services[service] = {
+                "environment": {
+                    "LD_PRELOAD": "/faketime/lib/libfaketimeMT.so.1",
+                    "FAKETIME_TIMESTAMP_FILE": f"/faketime/clocks/{service}",
+                    "FAKETIME_NO_CACHE": "1",
+                    "DONT_FAKE_MONOTONIC": "1",
+                },
+                "volumes": [f"{library}:/faketime/lib:ro", f"{clocks}:/faketime/clocks:ro"],
+            }
+    return {"volumes": volumes, "services": services}
+
+
+class _MailServer:
+    """Where the release script, which runs on the host, sends its mails: the stack's maildev."""
+
+    settings: ClassVar = {
+        **MAIL_SETTINGS,
+        "MARQUEE_SMTP_HOST": f"127.0.0.1:{PORTS['MARQUEE_MAILDEV_SMTP_PORT']}",
+    }
+
+
+@pytest.fixture(scope="module")
+def campaign(
+    stack: Stack, shared_releases: Releases, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Campaign]:
+    """The stack with small disks, clocks that can be stepped, Kafka, a mail server and remotes."""
+    shared_releases.remove_fault()
+    directory = tmp_path_factory.mktemp("campaign")
+    directory.chmod(0o755)
+    for parent in directory.parents[:2]:
+        parent.chmod(0o755)
+    clocks = prepare_clocks(directory)
+    override = stack.clone / "campaign.json"
+    receivers = shared_releases.receivers
+    with small_disks(directory / "disks") as disks:
+        assert shared_releases.run("pin").returncode == 0
+        stack.compose("down", "--volumes", "--timeout", "5")
+        override.write_text(json.dumps(describe_overrides(disks, clocks)))
+        files = "docker-compose.yml:docker-compose.override.yml:campaign.json"
+        stack.write_settings({"COMPOSE_FILE": files})
+        remotes = directory / "remotes"
+        remotes.mkdir()
+        deployment = Deployment(shared_releases, remotes, TOPIC, MAIL_SETTINGS)
+        shared_releases.receivers = _MailServer()  # type: ignore[assignment]
+        try:
+            stack.compose("up", "-d", "--wait", timeout=1500)
+            deployment.set_up(SERVICES)
+            stream_first_days()
+            options = Options(
+                TOPIC, shared_releases.users, RATE, judges_lateness=JUDGES_LATENESS,
+                patience=PATIENCE,
+            )  # fmt: skip
+            system = System(stack, deployment, disks, clocks)
+            with ReleaseTimer(shared_releases):
+                yield Campaign(system, options, directory, FIRST_DAYS)
+        finally:
+            shared_releases.receivers = receivers
+            stack.save_logs()
+            stack.compose("--profile", "demo", "down", "--volumes", "--timeout", "5")
+            override.unlink()
+            (stack.clone / ".env").unlink()
+            stack.compose("up", "-d", "--wait", timeout=1500)
+
+
+def prepare_clocks(directory: Path) -> Path | None:
+    """Write the files that step the clocks, of which none does at first."""
+    if find_faketime() is None:
+        return None
+    clocks = directory / "clocks"
+    clocks.mkdir()
+    for service in _CLOCK_SERVICES:
+        (clocks / service).write_text("+0\n")
+    return clocks
+
+
+def stream_first_days() -> None:
+    """Simulate some days without requests, as fast as possible, and wait for the collector."""
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("MARQUEE_")
+    }
+    subprocess.run(
+        [Path(sys.executable).with_name("marquee"), "simulate", f"--days={FIRST_DAYS}",
+         f"--rate={SIMULATION_RATE}", f"--speed={SIMULATION_SPEED}", "--max-users=10000", "--json"],
+        env={**environment, "MARQUEE_KAFKA_SERVERS": BROKER, "MARQUEE_KAFKA_TOPIC": TOPIC},
+        check=True, capture_output=True,
+    )  # fmt: skip
+    wait_until_collected(TOPIC, 600 * PATIENCE)
+
+
+def result_file(seed: int) -> Path:
+    commit, is_modified = read_commit()
+    name = f"{commit}-modified" if is_modified else commit
+    return results_directory(name) / f"seed-{seed}-{MINUTES:g}.json"
+
+
+@campaign_only
+@pytest.mark.timeout(round(MINUTES * 60 + 3600 * PATIENCE))
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_seed_violates_nothing(
+    request: pytest.FixtureRequest, seed: int, record_measurement: Callable[[str], None]
+) -> None:
+    file = result_file(seed)
+    if file.exists() and not KEEP and read_environment("FRESH", "") != "1":
+        content = json.loads(file.read_text())
+        assert not content["violations"], f"{file}: {content['violations']}; FRESH=1 runs it again"
+        pytest.skip(f"has a result: {file.relative_to(ROOT)} (FRESH=1 runs it again)")
+    campaign: Campaign = request.getfixturevalue("campaign")
+    schedule = draw(seed, MINUTES)
+    schedule = schedule.keep(KEEP) if KEEP else schedule
+    print(schedule)  # noqa: T201 - shown where the test fails
+    result = campaign.run(schedule, read_commit()[0])
+    file.parent.mkdir(parents=True, exist_ok=True)
+    kept = file.with_suffix(".kept.json") if KEEP else file
+    kept.write_text(result.to_json())
+    record_measurement(describe(result))
+    assert not result.violations, describe_failure(schedule, result)
+
+
+def describe(result: RunResult) -> str:
+    """Return a line about a run."""
+    counts = result.requests
+    kinds = " ".join(fault["kind"] for fault in result.faults if not fault["skipped"])
+    return (
+        f"seed {result.schedule['seed']}: {counts['sent']} requests, {counts['failed']} failed, "
+        f"{counts['late']} late, {counts['excused']} excused; well again after "
+        f"{result.recovery_seconds} s; {len(result.violations)} violations; {kinds}"
+    )
