@@ -44,7 +44,7 @@ KEEP = [int(number) for number in read_environment("KEEP", "").split(",") if num
 JUDGES_LATENESS = read_environment("LATENESS", "1") != "0"
 PATIENCE = float(read_environment("PATIENCE", "1"))
 #: Seed of the schedule of `make test`: a slot, the database, Kafka and others within a minute.
-SHORT_SEED, SHORT_RATE = 3, 30
+SHORT_SEED, SHORT_RATE = 10, 30
 #: Size in MiB and owner of the volumes that are small file systems.
 DISKS = {
     "spool": (96, 10001),
