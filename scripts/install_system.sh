@@ -21,6 +21,7 @@ GROUPS
   ssh       for the tests of deployments and copies over SSH: an SSH server and client
   pipeline  for running the CI pipeline on this machine, besides ssh: rsync, npm
   images    for tests/images/build.sh, besides Docker: debootstrap
+  campaign  for make campaign, besides docker: libfaketime, which steps the clocks of containers
   docker    Docker Engine with compose v2 and buildx; started if it is not running.
             An installed engine of any origin is kept.
 
@@ -164,7 +165,7 @@ main() {
     handle_help "$@"
     (($#)) || { usage >&2; exit 2; }
     for group in "$@"; do
-        [[ $group =~ ^(python|shell|ssh|pipeline|images|docker)$ ]] || usage_error "unknown group $group"
+        [[ $group =~ ^(python|shell|ssh|pipeline|images|campaign|docker)$ ]] || usage_error "unknown group $group"
     done
     for group in "$@"; do
         case $group in
@@ -176,6 +177,7 @@ main() {
                 command -v npm >/dev/null || install_packages npm
                 ;;
             images) install_packages debootstrap ;;
+            campaign) install_packages libfaketime ;;
             docker) install_docker ;;
         esac
     done

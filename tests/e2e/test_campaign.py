@@ -112,9 +112,13 @@ def small_disks(directory: Path) -> Iterator[dict[str, Path]]:
                      "tmpfs", str(path)]  # fmt: skip
             if subprocess.run(mount, capture_output=True, check=False).returncode:
                 break
-            mounted.callback(subprocess.run, ["umount", "--lazy", path], check=True)
+            mounted.callback(_unmount, path)
             disks[name] = path
         yield disks
+
+
+def _unmount(path: Path) -> None:
+    subprocess.run(["umount", "--lazy", path], check=True)
 
 
 def find_faketime() -> Path | None:

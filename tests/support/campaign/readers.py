@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 import requests
-import yaml
 from kafka import KafkaConsumer, TopicPartition
+from ruamel.yaml import YAML
 
 from tests.support.campaign.docker_engine import list_containers, read_memory, was_killed_for_memory
 from tests.support.campaign.records import (
@@ -184,13 +184,13 @@ def read_releases(clone: Path, since: float) -> list[ReleaseEvent]:
 def read_versions(origin: Path, base: str, remote: Path) -> list[PublishedVersion]:
     """Return the versions that were pushed after a commit, with what DVC's remote lacks of them."""
     commits: dict[int, list[str]] = defaultdict(list)
-    for line in _git(origin, "log", "--format=%H %s", f"{base}..HEAD").splitlines():
+    for line in git_in(origin, "log", "--format=%H %s", f"{base}..HEAD").splitlines():
         commit, _, subject = line.partition(" ")
         if match := _SUBJECT.fullmatch(subject):
             commits[int(match[1])].append(commit)
     tags = {
-        int(name.removeprefix("version-")): _git(origin, "rev-parse", f"{name}^{{commit}}")
-        for name in _git(origin, "tag", "--list", "version-*").split()
+        int(name.removeprefix("version-")): git_in(origin, "rev-parse", f"{name}^{{commit}}")
+        for name in git_in(origin, "tag", "--list", "version-*").split()
     }
     found = []
     for number, same in commits.items():
@@ -203,12 +203,12 @@ def read_versions(origin: Path, base: str, remote: Path) -> list[PublishedVersio
             )
             for commit in same
         ]
-    known = _git(origin, "tag", "--list", "version-*", "--merged", base).split()
+    known = git_in(origin, "tag", "--list", "version-*", "--merged", base).split()
     alone = tags.keys() - commits.keys() - {int(name.removeprefix("version-")) for name in known}
     return found + [PublishedVersion(number, False, True) for number in sorted(alone)]
 
 
-def _git(directory: Path, *arguments: str) -> str:
+def git_in(directory: Path, *arguments: str) -> str:
     return subprocess.run(
         ["git", "-c", "safe.directory=*", "-C", str(directory), *arguments],
         capture_output=True, text=True, check=True,
@@ -217,8 +217,8 @@ def _git(directory: Path, *arguments: str) -> str:
 
 def _find_missing(origin: Path, commit: str, remote: Path) -> list[str]:
     """Return the files that a version's commit names and the remote lacks or has damaged."""
-    lock = yaml.safe_load(_git(origin, "show", f"{commit}:dvc.lock"))
-    data = yaml.safe_load(_git(origin, "show", f"{commit}:data/collected.dvc"))
+    lock = YAML(typ="safe").load(git_in(origin, "show", f"{commit}:dvc.lock"))
+    data = YAML(typ="safe").load(git_in(origin, "show", f"{commit}:data/collected.dvc"))
     hashes = [out["md5"] for out in data["outs"]]
     hashes += [out["md5"] for out in lock["stages"]["train"]["outs"] if out["path"] == "model"]
     missing = []

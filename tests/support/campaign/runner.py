@@ -117,7 +117,7 @@ class Campaign:
         self._known_images: frozenset[str] = frozenset()
         self._base = ""
         if system.deployment:
-            self._base = readers._git(system.deployment.origin, "rev-parse", "HEAD")
+            self._base = readers.git_in(system.deployment.origin, "rev-parse", "HEAD")
 
     def run(self, schedule: Schedule, commit: str) -> RunResult:
         """Run a schedule and check what it left behind."""

@@ -295,7 +295,7 @@ class System:
         return self.start_job(arguments[0], run)
 
     def is_release_in_progress(self) -> bool:
-        return self.releases.state.get("phase", "completed") != "completed"
+        return bool(self.releases.state.get("phase", "completed") != "completed")
 
     # -- state -----------------------------------------------------------------------------------
 
