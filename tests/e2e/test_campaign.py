@@ -16,7 +16,6 @@ from typing import Any, ClassVar
 import pytest
 
 from tests.conftest import ROOT
-from tests.support.campaign.observers import SIMULATION_RATE, SIMULATION_SPEED
 from tests.support.campaign.runner import (
     Campaign,
     Options,
@@ -220,7 +219,7 @@ def stream_first_days() -> None:
     }
     subprocess.run(
         [Path(sys.executable).with_name("marquee"), "simulate", f"--days={FIRST_DAYS}",
-         f"--rate={SIMULATION_RATE}", f"--speed={SIMULATION_SPEED}", "--max-users=10000", "--json"],
+         "--rate=5", "--speed=600", "--max-users=10000", "--json"],
         env={**environment, "MARQUEE_KAFKA_SERVERS": BROKER, "MARQUEE_KAFKA_TOPIC": TOPIC},
         check=True, capture_output=True,
     )  # fmt: skip

@@ -249,7 +249,8 @@ def check_only_judged_images(records: Records) -> list[str]:
         return []
     releases = _group_releases(records.releases)
     first = records.slots[0].time
-    allowed = records.known_images | _sampled(records.slots, _STABLE, first, first + 1)
+    # Before its first release a new installation has an image of its own in each slot.
+    allowed = records.known_images | _sampled(records.slots, (*_STABLE, "canary"), first, first + 1)
     judged: dict[str, float] = {}
     for release in releases:
         if release.kind == "rollback":

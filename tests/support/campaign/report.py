@@ -2,7 +2,7 @@
 
     python -m tests.support.campaign.report [COMMIT...]
 
-writes build/campaign/report.json and report.html. Without arguments: the commit that is checked out.
+writes build/campaign/report.json and report.html. Without arguments: of the current commit.
 """
 
 import html

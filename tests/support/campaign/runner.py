@@ -30,7 +30,14 @@ from tests.support.campaign.invariants import (
     is_ok,
     summarize,
 )
-from tests.support.campaign.observers import Load, Messages, Observer, Simulator, SingleLines
+from tests.support.campaign.observers import (
+    SIMULATION_SPEED,
+    Load,
+    Messages,
+    Observer,
+    Simulator,
+    SingleLines,
+)
 from tests.support.campaign.records import AppliedFault, Records
 from tests.support.campaign.schedule import SLOTS, PlannedFault, Schedule
 from tests.support.campaign.system import System
@@ -131,7 +138,7 @@ class Campaign:
         try:
             records, simulator = run.execute(self._directory, self._day, self._base)
         finally:
-            self._day += schedule.minutes * 60 * 600 / 86_400 + 0.5
+            self._day += (time.time() - started_at) * SIMULATION_SPEED / 86_400
         records.known_images = self._known_images
         self._known_images |= {
             sample.image for sample in records.slots if sample.slot in ("stable-1", "stable-2")

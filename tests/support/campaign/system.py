@@ -18,7 +18,7 @@ from tests.support.campaign.schedule import SLOTS
 from tests.support.deployment import ORIGIN, Deployment
 from tests.support.docker import docker
 from tests.support.faulty import FAULTY
-from tests.support.releases import FAULTY_BUILD, SLOT_BUILD, Releases, git
+from tests.support.releases import FAULTY_BUILD, SLOT_BUILD, Releases
 from tests.support.stack import PROJECT, Stack, repeat_during_replacement
 
 #: Of a command in the background, with an image build on a busy machine.
@@ -221,19 +221,26 @@ class System:
         """Push a commit that changes docker-compose.yml."""
         assert self.deployment is not None
         origin = self.deployment.origin
-        owner = origin.stat()
+        developer = origin.parent / "developer"
         with self._push_lock:
-            developer = origin.parent / "developer"
             shutil.rmtree(developer, ignore_errors=True)
-            git(origin.parent, "-c", "safe.directory=*", "clone", "--quiet", str(origin),
-                str(developer))  # fmt: skip
+            self._git(origin.parent, "clone", "--quiet", str(origin), str(developer))
             file = developer / "docker-compose.yml"
             file.write_text(change(file.read_text()))
-            git(developer, "commit", "--quiet", "--message", message, "docker-compose.yml")
-            git(developer, "-c", "safe.directory=*", "push", "--quiet")
-            shutil.rmtree(developer)
-            for path in [origin, *origin.rglob("*")]:  # the scheduler's user pushes there, too
-                os.chown(path, owner.st_uid, owner.st_gid)
+            self._git(developer, "commit", "--quiet", "--message", message, file.name)
+            self._git(developer, "push", "--quiet")
+
+    def _git(self, directory: Path, *arguments: str) -> None:
+        """Run git as the owner of the origin, so that the scheduler can write there afterwards."""
+        assert self.deployment is not None
+        owner = self.deployment.directory.stat()
+        author = ["-c", "user.name=Campaign", "-c", "user.email=campaign@localhost"]
+        done = subprocess.run(
+            ["git", *author, *arguments], cwd=directory, capture_output=True, text=True,
+            env={**os.environ, **self.releases.settings, "HOME": str(directory)},
+            user=owner.st_uid, group=owner.st_gid, extra_groups=[], check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, f"git {arguments}: {done.stderr}"
 
     def push_good_change(self) -> None:
         """Push a change of the slots' definition, which is a version of its own to be released."""
