@@ -122,18 +122,20 @@ class Campaign:
         self._messages = Messages()
         system.save_mails = self._messages.read_inside
         self._known_images: frozenset[str] = frozenset()
+        #: Services that run when all is well: not those that end by themselves.
+        self._expected = {
+            service
+            for service, container in system.containers().items()
+            if container.state == "running"
+        }
         self._base = ""
         if system.deployment:
             self._base = readers.git_in(system.deployment.origin, "rev-parse", "HEAD")
 
     def run(self, schedule: Schedule, commit: str) -> RunResult:
         """Run a schedule and check what it left behind."""
-        run = _Run(self._system, self._options, schedule, self._messages)
-        run.expected = {
-            service
-            for service, container in self._system.containers().items()
-            if container.state == "running"
-        }
+        run = _Run(self._system, self._options, schedule, self._messages, self._expected)
+        run.require_well()
         started_at = time.time()
         try:
             records, simulator = run.execute(self._directory, self._day, self._base)
@@ -149,6 +151,7 @@ class Campaign:
         result.recovery_seconds = (
             round(records.recovered_at - run.quiet_at, 1) if records.recovered_at else None
         )
+        result.counts["not well"] = run.unwell
         result.options = {"rate": self._options.rate, "patience": self._options.patience,
                           "judges_lateness": self._options.judges_lateness}  # fmt: skip
         result.seconds = round(time.time() - started_at, 1)
@@ -159,18 +162,23 @@ class _Run:
     """One run of a schedule."""
 
     def __init__(
-        self, system: System, options: Options, schedule: Schedule, messages: Messages
+        self,
+        system: System,
+        options: Options,
+        schedule: Schedule,
+        messages: Messages,
+        expected: set[str],
     ) -> None:
         self._system = system
         self._options = options
         self._schedule = schedule
         self._messages = messages
         self._applied: list[AppliedFault] = []
-        #: Services that run when all is well.
-        self.expected: set[str] = set()
+        self._expected = expected
         #: When the last fault and the last job had ended.
         self.quiet_at = 0.0
-        self._unwell: list[str] = []
+        #: What is not well yet.
+        self.unwell: list[str] = []
 
     def execute(self, directory: Path, day: float, base: str) -> tuple[Records, dict[str, Any]]:
         """Run, wait until all is well, and read the records."""
@@ -266,11 +274,19 @@ class _Run:
         """Wait until all is well; return the moment, 0 if that is not reached within the limit."""
         deadline = time.monotonic() + MAX_RECOVERY_SECONDS * self._options.patience
         while time.monotonic() < deadline:
-            self._unwell = self._find_unwell()
-            if not self._unwell:
+            self.unwell = self._find_unwell()
+            if not self.unwell:
                 return time.time()
             time.sleep(1)
         return 0.0
+
+    def require_well(self) -> None:
+        """Wait until all is well after the run before.
+
+        Raises:
+            AssertionError: it is not, so that a run would find what another one has left.
+        """
+        assert self._wait_until_well(), f"not well before the run: {self.unwell}"
 
     def _find_unwell(self) -> list[str]:
         """Return what is not well yet."""
@@ -299,7 +315,7 @@ class _Run:
         containers = self._system.containers()
         return all(
             service in containers and containers[service].state == "running"
-            for service in self.expected
+            for service in self._expected
         )
 
     def _retrain_after_kill(self) -> None:
