@@ -10,12 +10,16 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
 from tests.conftest import ROOT
+from tests.support.campaign.invariants import check
+from tests.support.campaign.records import Records
 from tests.support.campaign.runner import (
     Campaign,
     Options,
@@ -90,10 +94,35 @@ def test_a_schedule_of_a_minute_violates_nothing(
         TOPIC, list(range(5000)), SHORT_RATE, judges_lateness=False, patience=3, simulates=False
     )
     schedule = draw(SHORT_SEED, 1, SHORT_KINDS)
-    result = Campaign(System(streaming), options, tmp_path).run(schedule, read_commit()[0])
+    campaign = Campaign(System(streaming), options, tmp_path)
+    result = campaign.run(schedule, read_commit()[0])
     record_measurement(describe(result))
     assert not result.violations, describe_failure(schedule, result)
     assert not any(fault["skipped"] for fault in result.faults), result.faults
+    check_sensitivity(campaign.records)
+
+
+def check_sensitivity(records: Records) -> None:
+    """Check that one missing or doubled thing in the real records is found."""
+    request = next(request for request in records.requests if request.status == HTTPStatus.OK)
+    key = (request.request_id, request.slot)
+    (answer,) = [row for row in records.answers if (row.request_id, row.slot) == key]
+    pair = next(pair for pair in records.stored if pair.user in records.single_users)
+    defects: dict[str, Records] = {
+        "every answer is recorded once or counted as lost": replace(
+            records, answers=[row for row in records.answers if row is not answer]
+        ),
+        "every line of the stream is stored once": replace(records, stored=[*records.stored, pair]),
+        "no slot runs an unjudged image": replace(
+            records,
+            slots=[*records.slots, replace(records.slots[-1], slot="stable-1", image="another")],
+        ),
+        "no valid request fails": replace(
+            records, requests=[*records.requests, replace(request, status=502)]
+        ),
+    }
+    for invariant, changed in defects.items():
+        assert list(check(changed)) == [invariant]
 
 
 # -- campaigns -----------------------------------------------------------------------------------

@@ -121,6 +121,8 @@ class Campaign:
         self._day = day
         self._messages = Messages()
         system.save_mails = self._messages.read_inside
+        #: Of the last run.
+        self.records = Records(0, 0, 0)
         self._known_images: frozenset[str] = frozenset()
         #: Services that run when all is well: not those that end by themselves.
         self._expected = {
@@ -145,6 +147,7 @@ class Campaign:
         self._known_images |= {
             sample.image for sample in records.slots if sample.slot in ("stable-1", "stable-2")
         }
+        self.records = records
         violations = check(records)
         result = summarize_run(records, schedule, commit, violations)
         result.requests["simulator"] = simulator
