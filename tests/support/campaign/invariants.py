@@ -310,33 +310,37 @@ _RELEASE_SUBJECTS = {
     "promoted": "Successfully deployed new model: version {version}",
     "rolled-back": "Rolled back to version {version}",
 }
+#: Statuses of retrainings that end with a message of their own.
+_FAILURES = ("data_rejected", "gate_failed", "failed")
 
 
 def check_messages(records: Records) -> list[str]:
     """Every release and every retraining ends, and somebody gets a message about it."""
-    subjects = [message.subject for message in records.messages]
-    found = []
-    expected: Counter[str] = Counter()
-    for release in _group_releases(records.releases):
-        if release.completed_at is None:
-            found.append(f"release {release.id} has no end")
-            continue
-        text = _RELEASE_SUBJECTS.get(
-            release.outcome, "Release of version {version} " + release.outcome
-        )
-        expected[text.format(version=release.version)] += 1
-    for retraining in records.retrainings:
-        if retraining.status == "published":
-            expected[f"Version {retraining.version} trained and pushed"] += 1
-        elif retraining.status == "killed":
-            expected["Retraining was killed"] = 1  # the next run's, if any follows
-        elif retraining.status in ("data_rejected", "gate_failed", "failed"):
-            expected[retraining.subject] = 1  # the same failure once a day
+    releases = _group_releases(records.releases)
+    found = [f"release {one.id} has no end" for one in releases if one.completed_at is None]
+    expected = Counter(_get_subject(one) for one in releases if one.completed_at is not None)
+    for end in records.retrainings:
+        if end.status == "published":
+            expected[f"Version {end.version} trained and pushed"] += 1
+        elif end.status == "killed":
+            expected["Retraining was killed"] = 1
+    new = [m.subject for m in records.messages if m.time >= records.started_at]
     for text, count in expected.items():
-        got = sum(subject.startswith(text) for subject in subjects)
+        got = sum(subject.startswith(text) for subject in new)
         if got < count:
             found.append(f"{count} times {text!r}, {got} messages")
+    # The same failure is sent once a day: an earlier run may have sent it.
+    failures = {end.subject for end in records.retrainings if end.status in _FAILURES}
+    for text in failures:
+        if not any(message.subject.startswith(text) for message in records.messages):
+            found.append(f"no message {text!r}")
     return found
+
+
+def _get_subject(release: _Release) -> str:
+    """Return how the subject of the message about the end of a release begins."""
+    other = "Release of version {version} " + release.outcome
+    return _RELEASE_SUBJECTS.get(release.outcome, other).format(version=release.version)
 
 
 @dataclass(frozen=True)

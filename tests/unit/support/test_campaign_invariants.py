@@ -229,6 +229,17 @@ def send_no_message(records: Records) -> None:
     del records.messages[1]
 
 
+def send_the_message_of_an_earlier_run(records: Records) -> None:
+    """The same version was released before; this time without a message."""
+    records.messages[1] = replace(records.messages[1], time=START - 100)
+
+
+def fail_a_retraining_silently(records: Records) -> None:
+    records.retrainings.append(
+        RetrainingEnd(START + 250, "failed", "Retraining failed (push-data)")
+    )
+
+
 def fire_no_alert(records: Records) -> None:
     records.alerts = {}
 
@@ -266,6 +277,8 @@ DEFECTS: dict[Callable[[Records], None], str] = {
     push_a_commit_without_its_tag: "versions are complete or absent",
     let_a_release_die_silently: "a message for every end",
     send_no_message: "a message for every end",
+    send_the_message_of_an_earlier_run: "a message for every end",
+    fail_a_retraining_silently: "a message for every end",
     fire_no_alert: "an alert for every state a person must know",
     exceed_the_memory: "memory and disk are bounded",
     fill_a_disk: "memory and disk are bounded",
@@ -320,6 +333,13 @@ def test_an_alert_is_not_expected_while_prometheus_is_away() -> None:
     records = make_records()
     fire_no_alert(records)
     records.watched = records.watched[:80]
+    assert check(records) == {}
+
+
+def test_the_same_failure_is_a_message_once_a_day() -> None:
+    records = make_records()
+    fail_a_retraining_silently(records)
+    records.messages.append(Message(START - 3600, "Retraining failed (push-data)"))
     assert check(records) == {}
 
 
