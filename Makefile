@@ -139,9 +139,28 @@ audit: $(AUDIT_VENV)/.done ## Check the Python packages for known vulnerabilitie
 deploy: ## CI job: start the release of this commit on the server
 	@scripts/deploy_over_ssh.sh
 
+# What the part `browser` of the soak tests needs besides Debian's Chromium.
+AXE := axe-core-4.14.1
+AXE_SHA256 := e6b0ce02b84d892e2e33e403485e7f3d6c29e2be6df65daf44d89ba564139745
+build/axe.min.js:
+	@mkdir -p build
+	@cd build && npm pack --silent $(AXE:axe-core-%=axe-core@%) >/dev/null
+	@echo "$(AXE_SHA256)  build/$(AXE).tgz" | sha256sum --quiet --check
+	@tar -xzf build/$(AXE).tgz -C build --strip-components=1 --touch package/axe.min.js
+
+$(VENV)/.browser: $(VENV)/.dev requirements/browser.txt
+	@uv pip install --quiet --require-hashes --requirements requirements/browser.txt
+	@touch $@
+
+.PHONY: browser
+browser: $(VENV)/.dev
+	@if [[ "$(SYSTEM)" == 1 ]]; then scripts/install_system.sh browser; fi
+	@$(MAKE) build/axe.min.js $(VENV)/.browser
+
 .PHONY: soak
 soak: setup ## Run long tests: all parts, or PART=<name>; PART=list lists them
 	@if [[ ! "$(PART)" =~ ^(list|summary)$$ ]] && docker info >/dev/null 2>&1; then $(MAKE) images; fi
+	@if [[ "$(PART)" =~ ^(browser)?$$ ]]; then $(MAKE) browser; fi
 	@python -m tests.support.soak $(PART)
 
 # A run that ended early continues where it was: seeds that have a result are not run again.

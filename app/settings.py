@@ -26,12 +26,15 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from app.addresses import parse_address
 from app.cli_errors import MarqueeError
+from app.recent_events import KEPT_MOVIES, OLDER_MOVIES
 from app.text_files import TextError, decode_text
 
 PREFIX = "MARQUEE_"
 
 #: A mail address in a configuration file, within quotes.
 _MAIL_ADDRESS = re.compile(r"[^'\"\\\s@,]+@[^'\"\\\s@,]+")
+#: So that a token cannot be guessed.
+_MIN_TOKEN_LENGTH = 16
 #: What git refuses among the characters that the pattern of `git_branch` allows.
 _NO_BRANCH = re.compile(r"\.\.|//|/\.|\.lock(/|$)|[/.]$")
 
@@ -67,6 +70,12 @@ def _validate_secret_url(secret: SecretStr) -> SecretStr:
     if "," in secret.get_secret_value():
         raise ValueError("not a URL such as https://host/path")
     _validate_urls(secret.get_secret_value())
+    return secret
+
+
+def _validate_token(secret: SecretStr) -> SecretStr:
+    if 0 < len(secret.get_secret_value()) < _MIN_TOKEN_LENGTH:
+        raise ValueError(f"shorter than {_MIN_TOKEN_LENGTH} characters")
     return secret
 
 
@@ -308,11 +317,17 @@ class RecentActivitySettings(BaseModel):
         description="Directory of the file with each user's last movies.",
     )
     recent_movies: int = Field(
-        16,
+        KEPT_MOVIES,
         ge=1,
-        le=50,
-        description="Number of a user's last movies that are kept and not recommended again; the "
-        "newest 16 of them affect the list.",
+        le=16,
+        description="Number of a user's last movies that are kept and affect the list.",
+    )
+    recent_older_movies: int = Field(
+        OLDER_MOVIES,
+        ge=0,
+        le=34,
+        description="Number of a user's movies before them that are not recommended again either, "
+        "and have no other effect.",
     )
     recent_days: int = Field(
         7,
@@ -462,6 +477,16 @@ class ConsoleSettings(BaseModel):
     )
     console_dir: NonEmptyPath = Field(
         Path("data/console"), description="Directory of the counts that the console keeps."
+    )
+    console_token: Annotated[SecretStr, AfterValidator(_validate_token)] = Field(
+        SecretStr(""),
+        description="Token of at least 16 characters with which the console accepts actions, "
+        "preferably a file; empty: it has none.",
+    )
+    orders_dir: NonEmptyPath = Field(
+        Path("data/orders/pending"),
+        description="Directory in which the console writes orders, and where the scheduler reads "
+        "them; releases read `data/orders/pending` of the clone.",
     )
     prometheus_url: Annotated[Urls, Field(min_length=1, pattern="^[^,]*$")] = Field(
         "http://127.0.0.1:9090", description="Base URL of Prometheus, which the console reads."

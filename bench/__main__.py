@@ -28,6 +28,7 @@ BENCHES: dict[str, tuple[list[str], list[str]]] = {
     "quality_errors": (["--releases", "100"], ["--releases", "20"]),
     "quality_simulated": (["--releases", "50"], ["--releases", "3"]),
     "telemetry": ([], ["--quick"]),
+    "console": ([], ["--quick"]),
     "training.quality": (["--quick"], ["--quick"]),
     "training.replay": (["--quick"], ["--quick"]),
     "training.scale": (["--quick"], ["--quick"]),
@@ -36,6 +37,7 @@ BENCHES: dict[str, tuple[list[str], list[str]]] = {
     "simulator_cold_start": ([], ["--quick"]),
     "simulator_recent": ([], ["--quick"]),
     "fairness_rates": (["--quick"], ["--quick"]),
+    "fairness_events": (["--quick"], ["--quick"]),
     "feedback_loop": (["--quick"], ["--quick"]),
 }
 

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from app.atomic_files import write_file
 from app.fairness.page import find_differences
@@ -46,8 +47,8 @@ _HARMED = _AGES[0]
 #: Groups without any bias, whatever the strength.
 _UNBIASED = ("gender", "occupation")
 _OCCUPATIONS = 10
-#: Intervals are not judged here.
-_PARAMS = FairnessParams(min_users=30, resamples=100, significance=0.05)
+#: Permutations decide; a report has more of them.
+_PARAMS = FairnessParams(min_users=30, resamples=300, significance=0.05)
 
 Shown = NDArray[np.int64]
 
@@ -222,6 +223,8 @@ def format_table(result: dict[str, Any]) -> str:
     names = ("found, difference", "found, adjusted", "false, difference", "false, adjusted",
              "gate, harmed", "gate, other")  # fmt: skip
     lines += [_row(row, names) for row in result["rows"]]
+    lines += ["", f"False in all rounds: {_sum(result, 'false, difference')}, adjusted "
+              f"{_sum(result, 'false, adjusted')}."]  # fmt: skip
     lines += [
         "",
         "| places filled at random | by activity group | adjusted | by activity | adjusted |",
@@ -231,6 +234,14 @@ def format_table(result: dict[str, Any]) -> str:
              "by activity, difference", "by activity, adjusted")  # fmt: skip
     lines += [_row(row, related) for row in result["rows"]]
     return "\n".join(lines)
+
+
+def _sum(result: dict[str, Any], name: str) -> str:
+    """A rate over all strengths, with its interval (Clopper and Pearson)."""
+    rounds = result["seeds"] * len(result["rows"])
+    number = round(sum(row[name] for row in result["rows"]) * result["seeds"])
+    low, high = stats.binomtest(number, rounds).proportion_ci()
+    return f"{number} of {rounds}, {number / rounds:.1%} ({low:.1%} to {high:.1%})"
 
 
 def _row(row: dict[str, Any], names: tuple[str, ...]) -> str:

@@ -69,14 +69,14 @@ def make_cells() -> list[Cell]:
 def judge(found: Difference, *, paired: bool) -> str:
     """The outcome of the rule, by either difference."""
     takes = found.candidate * found.candidate_answers + found.production * found.production_answers
-    difference, error = (
-        (found.difference, found.standard_error)
+    difference, error, skewness = (
+        (found.difference, found.standard_error, found.skewness)
         if paired
-        else (found.unpaired_difference, found.unpaired_standard_error)
+        else (found.unpaired_difference, found.unpaired_standard_error, 0.0)
     )
     values = (found.candidate, found.production, difference, error)
     counts = (found.candidate_answers, round(takes), found.users)
-    return judge_quality(QualityDifference(*values, *counts), Limits()).outcome
+    return judge_quality(QualityDifference(*values, *counts, skewness), Limits()).outcome
 
 
 def run_cell(cell: Cell, releases: int) -> dict[str, Any]:

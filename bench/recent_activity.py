@@ -1,9 +1,9 @@
 """Measure the file of recent activity: its size, look-ups, commits, and how fast a log is read.
 
-The file has as many users as it is made for, with 16 movies each. Look-ups are made while nothing
-else runs, of users in a random order, in memory and with the model's movie numbers. Lines are
-those of the real `stream.log`, repeated with other users; a commit has 500 lines, which is half a
-second of the real stream.
+The file has as many users as it is made for, with as many movies each as it keeps. Look-ups are
+made while nothing else runs, of users in a random order, in memory and with the model's movie
+numbers. Lines are those of the real `stream.log`, repeated with other users; a commit has 500
+lines, which is half a second of the real stream.
 
     python -m bench.recent_activity [--json] [--quick]
 """
@@ -25,9 +25,10 @@ from typing import Any
 from app.recent_activity.file_follower import follow_files
 from app.recent_activity.follower_metrics import FollowerMetrics
 from app.recent_activity.reader import RecentActivityReader
-from app.recent_activity.table_format import TABLE_NAME, StoredEvent, TableLayout
+from app.recent_activity.table_format import TABLE_NAME, StoredEvent, StoredMovies, TableLayout
 from app.recent_activity.table_updater import TableUpdater
 from app.recent_activity.table_writer import TableWriter, create_table, open_table
+from app.recent_events import KEPT_MOVIES, OLDER_MOVIES
 from app.settings import read_settings
 from bench.ingest_throughput import find_log, write_log
 
@@ -39,18 +40,20 @@ _COMMIT_LINES = 500
 
 
 def make_file(directory: Path, users: int) -> dict[str, Any]:
-    """Make a file with so many users of 16 movies each; return time and size."""
+    """Make a file with so many users; return time and size."""
     chance = random.Random(1)
 
     def fill(table: TableWriter) -> dict[str, Any]:
         for movie in range(_MOVIES):
             table.number_movie(f"movie+of+usual+length+{movie}+2009")
         for user_id in range(users):
-            table.put(user_id, [_event(chance, time_ago) for time_ago in range(16)])
+            events = [_event(chance, time_ago) for time_ago in range(KEPT_MOVIES)]
+            older = [chance.randrange(_MOVIES) for _ in range(OLDER_MOVIES)]
+            table.put(user_id, StoredMovies(events, older))
         return {}
 
     started = time.process_time()
-    create_table(directory, TableLayout.create(16, users), fill)
+    create_table(directory, TableLayout.create(KEPT_MOVIES, OLDER_MOVIES, users), fill)
     cpu_seconds = time.process_time() - started
     started = time.process_time()
     with closing(open_table(directory)) as table:

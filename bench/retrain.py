@@ -4,14 +4,16 @@
 
 The ratings are generated and imported into a store, and `marquee retrain` makes a version:
 snapshot, data checks, validation model, gate, training with lists for every user, commit, and both
-pushes to a bare repository and a directory. The users have generated attributes; the time of the
-fairness report, which is part of the retraining, is measured by making it once more. Surprise fits
-its SVD with its defaults to a training set that is built already. Target: at most 2.5 times as
-long. Exit status 1 when it is missed.
+pushes to a bare repository and a directory. The users have generated attributes. The fairness
+report is part of the retraining; the comparison with a model in production is not, because there is
+none: both are made once more, and their processor time is printed beside that of the retraining,
+which does not depend on what else runs. Surprise fits its SVD with its defaults to a training set
+that is built already. Target: at most 2.5 times as long. Exit status 1 when it is missed.
 """
 
 import argparse
 import json
+import resource
 import sys
 import tempfile
 import time
@@ -96,9 +98,9 @@ def time_retrain(directory: Path, table: pl.DataFrame) -> dict[str, Any]:
     done = environment.run_marquee("import-ratings", directory / "ratings.csv")
     assert done.returncode == 0, done.stderr
     write_attributes(directory / "store" / METADATA_DIR / USERS_FILE, table["userId"].unique())
-    start = time.perf_counter()
+    start, cpu_start = time.perf_counter(), get_cpu_seconds()
     run = environment.run_marquee("retrain", "--json", timeout_seconds=None)
-    seconds = time.perf_counter() - start
+    seconds, cpu_seconds = time.perf_counter() - start, get_cpu_seconds() - cpu_start
     assert run.returncode == 0, run.stdout + run.stderr
     lines = [json.loads(line) for line in run.stderr.splitlines() if line.startswith("{")]
     steps = [(n["step"], n["timestamp"]) for n in lines if n.get("event") == "step"]
@@ -111,7 +113,8 @@ def time_retrain(directory: Path, table: pl.DataFrame) -> dict[str, Any]:
     return {
         "seconds": round(seconds, 1),
         "steps": durations,
-        "report_seconds": time_report(environment),
+        "cpu_seconds": round(cpu_seconds, 1),
+        "report_cpu_seconds": time_report(environment),
         "rmse": metrics["rmse"],
     }
 
@@ -130,29 +133,40 @@ def write_attributes(path: Path, users: pl.Series) -> None:
     ).write_parquet(path)
 
 
-def time_report(environment: RetrainingEnvironment) -> float:
-    """Return the seconds of the stage `fairness`, made again as in the retraining."""
+def get_cpu_seconds() -> float:
+    """Return the processor time of all processes that this one has started and that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def time_report(environment: RetrainingEnvironment) -> dict[str, float]:
+    """Return the processor seconds of the report and of the comparison with another model."""
     clone = environment.workspace / "clone"
-    arguments = ("--model", clone / "build" / "validation", "--metadata", clone / "data/prepared",
+    model = clone / "build" / "validation"
+    arguments = ("--model", model, "--metadata", clone / "data" / "prepared",
                  "--tables", clone / "data" / "prepared" / "test", "--json")  # fmt: skip
-    start = time.perf_counter()
-    done = environment.run_marquee("fairness", *arguments, timeout_seconds=None)
-    assert done.returncode == 0, done.stderr
-    attributes = json.loads(done.stdout)["attributes"]
-    assert "occupation" in attributes, attributes
-    return round(time.perf_counter() - start, 1)
+    found = {}
+    for name, before in (("report", ()), ("comparison", ("--before", model))):
+        start = get_cpu_seconds()
+        done = environment.run_marquee("fairness", *arguments, *before, timeout_seconds=None)
+        assert done.returncode == 0, done.stderr
+        assert '"occupation"' in done.stdout, "the attributes are in the report"
+        found[name] = round(get_cpu_seconds() - start, 1)
+    return found
 
 
 def format_result(result: dict[str, Any]) -> str:
     """Format the result as Markdown."""
     rows = "\n".join(f"| {name} | {seconds} s |" for name, seconds in result["steps"].items())
     verdict = "met" if result["passed"] else "missed"
+    report = result["report_cpu_seconds"]
     return (
         f"{result['ratings']:,} ratings of {result['users']:,} users and {result['movies']:,} "
         f"movies on {result['machine']}: `SVD.fit` alone {result['svd_fit_seconds']} s, a complete "
         f"`marquee retrain` {result['seconds']} s, {result['ratio']} times as long "
-        f"(target {MAX_RATIO}: {verdict}); the fairness report is {result['report_seconds']} s of "
-        f"it.\n\n| step | |\n|---|---|\n{rows}\n"
+        f"(target {MAX_RATIO}: {verdict}).\n\n| step | |\n|---|---|\n{rows}\n\nProcessor time: "
+        f"retraining {result['cpu_seconds']} s, of it the fairness report {report['report']} s; a "
+        f"comparison of groups with a model in production adds {report['comparison']} s.\n"
     )
 
 

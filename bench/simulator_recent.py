@@ -124,7 +124,7 @@ def _recent_utilities(
     listed = np.full((len(events.by_user), paired_evaluation.LENGTH), np.nan)
     for row, user in enumerate(events.by_user):
         own = events.get(user)
-        found = lists.rank_recent(user, own.kept, own.now, own.earlier)
+        found = lists.rank_recent(user, own.kept.events, own.now, own.kept.older)
         movies = found[1].movies if found else lists.get_numbers(user)
         movies = movies[: paired_evaluation.LENGTH]
         listed[row, : len(movies)] = environment.utilities(user, time)[[index[m] for m in movies]]

@@ -1,10 +1,12 @@
 """Time and memory of the ten questions of docs/telemetry.md over many exported answers.
 
-    python -m bench.telemetry [--rows N] [--json] [--quick]
+    python -m bench.telemetry [--rows N] [--directory DIR] [--page FILE] [--json] [--quick]
 
-Answers of 100,000 users over 30 days, 20 of 20,000 movies each, in the exports' own format; a
-million watches in an event store. Each question runs in a process of its own, `marquee query` with
-`--memory-mb` and `--timeout`. Exit status 1 when a question is not answered within them.
+Answers of 100,000 users over 30 days, 20 of 20,000 movies each, in the exports' own format (63
+bytes an answer); a million watches in an event store. Each question runs in a process of its own,
+`marquee query` with `--memory-mb` and `--timeout`. With `--directory` the exports are kept there,
+and a finished day is not made again. Exit status 1 when a question is not answered within the
+limits.
 """
 
 import argparse
@@ -14,86 +16,101 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 import polars as pl
 import pyarrow as pa
 
 from app.ingest.schemas import RATING_EVENTS, WATCH_EVENTS
 from app.ingest.store_writer import open_writer
-from app.telemetry.exports import ANSWERS, ROW_GROUP_ROWS, ExportDirectory, to_number
+from app.telemetry.exports import ROW_GROUP_ROWS, ExportDirectory, to_number
 from tests.support.questions import read_questions
 
 DAYS, USERS, MOVIES, LENGTH = 30, 100_000, 20_000, 20
 FIRST_DAY = date(2026, 10, 1)
 DAY_US = 86_400_000_000
 WATCHES = 1_000_000
-TimesUs = np.ndarray[Any, np.dtype[np.int64]]
+#: Memory in which the answers are generated.
+GENERATOR_MEMORY = "1GB"
+
+#: A user's list stays the same: popular movies are in many lists. Ids are as long as those of the
+#: log. Numbers from 0 to 1 are hashes, so that each run makes the same files.
+_LISTS = f"""
+CREATE MACRO uniform(seed, x) AS hash(x, seed) / 18446744073709551616.0;
+CREATE TABLE movie AS
+  SELECT n, 'the+movie+of+number+' || n || '+19' || (n % 90 + 10) AS id FROM range({MOVIES}) r(n);
+CREATE TABLE list AS
+  SELECT user_id, list(id ORDER BY place) AS movies FROM (
+    SELECT place // {LENGTH} AS user_id, place,
+      floor({MOVIES} * uniform(1, place) ** 3)::BIGINT AS n
+    FROM range($users * {LENGTH}) r(place)) JOIN movie USING (n)
+  GROUP BY user_id;
+"""
+#: The columns of an export's file (`ANSWERS`), for some rows of a day.
+_ANSWERS = """
+COPY (
+  SELECT day, make_timestamptz(time_us) AS answered_at,
+    (time_us // 1000000) || '.' || lpad((time_us // 1000 % 1000)::VARCHAR, 3, '0') || '-'
+      || md5(number::VARCHAR) AS request_id,
+    CASE slot WHEN 0 THEN 'stable-1' WHEN 1 THEN 'stable-2' ELSE 'canary' END AS slot,
+    (CASE slot WHEN 2 THEN 8 ELSE 7 END)::INTEGER AS version,
+    CASE slot WHEN 2 THEN 'build-8' ELSE 'build-7' END AS build_id, user_id,
+    CASE WHEN kind < 0.5 THEN 'personal' WHEN kind < 0.7 THEN 'popular' ELSE 'recent' END AS source,
+    (40 - 40 * ln(1 - uniform(2, number)) - 40 * ln(1 - uniform(3, number)))::BIGINT
+      AS duration_us,
+    uniform(4, number) < 0.0001 AS client_gone, uniform(5, number) < 0.0001 AS is_retry, movies
+  FROM (
+    SELECT $day::DATE AS day, number, $start_us + (number - $first) * $step_us AS time_us,
+      (CASE WHEN uniform(6, number) < 0.4 THEN 0 WHEN uniform(6, number) < 0.8 THEN 1 ELSE 2 END)
+        AS slot,
+      floor($users * uniform(7, number) ** 2)::BIGINT AS user_id, uniform(8, number) AS kind
+    FROM range($first::BIGINT, ($first + $rows)::BIGINT) r(number))
+  JOIN list USING (user_id)
+) TO '{path}' (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {row_group})
+"""
+
+
+def write_exports(path: Path, rows: int, users: int = USERS) -> int:
+    """Write the exports, without days that are there; return their bytes."""
+    directory = ExportDirectory(path)
+    per_day = rows // DAYS
+    days = [FIRST_DAY + timedelta(days=number) for number in range(DAYS)]
+    missing = [day for day in days if not directory.day_path(day).exists()]
+    if missing:
+        directory.day_path(days[0]).parent.mkdir(parents=True, exist_ok=True)
+        with duckdb.connect() as connection:
+            connection.execute(f"SET memory_limit = '{GENERATOR_MEMORY}'; SET TimeZone = 'UTC'")
+            # Rows keep their order in a join where the right side is the table that is built.
+            connection.execute("SET disabled_optimizers = 'join_order,build_side_probe_side'")
+            connection.execute(_LISTS.replace("$users", str(users)))
+            for day in missing:
+                _write_day(connection, directory.day_path(day), day, per_day, users)
+    return sum(file.stat().st_size for file in directory.list_days())
+
+
+def _write_day(
+    connection: duckdb.DuckDBPyConnection, path: Path, day: date, rows: int, users: int
+) -> None:
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    values = {
+        "day": day.isoformat(),
+        "first": (day - FIRST_DAY).days * rows,
+        "rows": rows,
+        "start_us": to_number(day) * DAY_US,
+        "step_us": DAY_US // rows,
+        "users": users,
+    }
+    connection.execute(_ANSWERS.format(path=unfinished, row_group=ROW_GROUP_ROWS), values)
+    unfinished.replace(path)
 
 
 def movie_ids() -> pa.Array:
     """Ids as long as those of the log."""
     return pa.array([f"the+movie+of+number+{n}+19{n % 90 + 10}" for n in range(MOVIES)])
-
-
-def make_batch(
-    rng: np.random.Generator, lists: np.ndarray[Any, Any], ids: pa.Array, time_us: TimesUs
-) -> pa.RecordBatch:
-    """Answers at these times, ascending, in microseconds since 1970."""
-    count = len(time_us)
-    user = (USERS * rng.random(count) ** 2).astype(np.int64)
-    slot = rng.choice(3, count, p=[0.4, 0.4, 0.2])
-    tokens = rng.bytes(16 * count).hex()
-    request = [
-        f"{t // 1_000_000}.{t // 1000 % 1000:03d}-{tokens[32 * n : 32 * n + 32]}"
-        for n, t in enumerate(time_us.tolist())
-    ]
-    movies = pa.ListArray.from_arrays(
-        pa.array(np.arange(0, LENGTH * count + 1, LENGTH, dtype=np.int32)),
-        ids.take(pa.array(lists[user].ravel())),
-    )
-    words = {
-        "slot": pa.array(["stable-1", "stable-2", "canary"]).take(pa.array(slot)),
-        "build_id": pa.array(["build-7", "build-8"]).take(pa.array((slot == 2).astype(np.int8))),
-        "source": pa.array(["personal", "popular", "recent"]).take(
-            pa.array(rng.choice(3, count, p=[0.5, 0.2, 0.3]))
-        ),
-    }
-    values = {
-        "day": pa.array((time_us // DAY_US).astype(np.int32)).cast(pa.date32()),
-        "answered_at": pa.array(time_us).cast(pa.timestamp("us", tz="UTC")),
-        "request_id": pa.array(request),
-        "version": pa.array(np.where(slot == 2, 8, 7).astype(np.int32)),
-        "user_id": pa.array(user),
-        "duration_us": pa.array(rng.gamma(4, 30, count).astype(np.int64)),
-        "client_gone": pa.array(rng.random(count) < 0.0001),
-        "is_retry": pa.array(rng.random(count) < 0.0001),
-        "movies": movies,
-        **{name: array.dictionary_encode() for name, array in words.items()},
-    }
-    return pa.RecordBatch.from_arrays([values[f.name] for f in ANSWERS], schema=ANSWERS)
-
-
-def write_exports(path: Path, rows: int) -> int:
-    """Write the exports; return their bytes."""
-    rng, ids, directory = np.random.default_rng(1), movie_ids(), ExportDirectory(path)
-    # A user's list stays the same: popular movies are in many lists.
-    lists = (MOVIES * rng.random((USERS, LENGTH)) ** 3).astype(np.int32)
-    per_day = rows // DAYS
-
-    def batches(day: date) -> Iterator[pa.RecordBatch]:
-        times = to_number(day) * DAY_US + np.arange(per_day) * (DAY_US // per_day)
-        for start in range(0, per_day, ROW_GROUP_ROWS):
-            yield make_batch(rng, lists, ids, times[start : start + ROW_GROUP_ROWS])
-
-    for number in range(DAYS):
-        day = FIRST_DAY + timedelta(days=number)
-        directory.write_day(day, batches(day))
-    return sum(file.stat().st_size for file in directory.list_days())
 
 
 def write_store(path: Path, pairs: int) -> None:
@@ -143,6 +160,53 @@ def ask(sql: str, exports: Path, store: Path, limits: list[str]) -> dict[str, An
     }
 
 
+def read_titles() -> list[str]:
+    """The questions of docs/telemetry.md in words."""
+    text = Path(__file__).parents[1].joinpath("docs/telemetry.md").read_text()
+    parts = text.split("## Ten questions")[1].split("```sql")[:-1]
+    return [
+        " ".join(part.split("```")[-1].split()).split(". ", 1)[1].split("? ")[0].rstrip("?") + "?"
+        for part in parts
+    ]
+
+
+def format_table(result: dict[str, Any]) -> str:
+    """Number and size of the answers, and a row for each question."""
+    rows, size = result["rows"], result["bytes"]
+    lines = [
+        f"{rows:,} answers of {USERS:,} users in {DAYS} days: {size / 1e6:,.0f} MB of Parquet, "
+        f"{size / rows:.0f} bytes each.",
+        "",
+        "| | question | seconds | of processor | memory of the process, MB |",
+        "|--:|---|--:|--:|--:|",
+    ]
+    for number, (title, row) in enumerate(zip(read_titles(), result["questions"], strict=True), 1):
+        error = f" ({row['error']})" if row["error"] else ""
+        cells = (number, title + error, row["seconds"], row["cpu_seconds"], row["memory_mb"])
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    return "\n".join(lines)
+
+
+def format_page(result: dict[str, Any], limits: list[str], note: str) -> str:
+    """The page docs/benchmarks-telemetry.md."""
+    command = f"python -m bench.telemetry --rows {result['rows']}"
+    return "\n".join(
+        [
+            "<!-- Generated by `python -m bench.telemetry`. -->",
+            "# Time and memory of questions about the telemetry",
+            "",
+            f"`{command}`, on {os.cpu_count()} cores{f' ({note})' if note else ''}. The questions",
+            "are those of [telemetry](telemetry.md#ten-questions), each in a process of its own:",
+            f"`marquee query {' '.join(limits)}`. A million watches are in the event store.",
+            "",
+            format_table(result),
+            "",
+            f"Generating the answers took {result['generated_seconds']:,.0f} s.",
+            "",
+        ]
+    )
+
+
 def main() -> int:
     """Write exports and store, ask all questions, print the table."""
     assert __doc__ is not None
@@ -150,26 +214,29 @@ def main() -> int:
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--memory-mb", default="512")
     parser.add_argument("--timeout", default="600", help="seconds a question may take")
+    parser.add_argument("--directory", type=Path, help="where the answers are kept")
+    parser.add_argument("--page", type=Path, help="write a page in Markdown to this file")
+    parser.add_argument("--note", default="", help="what the page says of the machine")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--quick", action="store_true", help="300,000 answers")
     arguments = parser.parse_args()
-    rows = 300_000 if arguments.quick else arguments.rows
+    rows = 300_000 if arguments.quick else arguments.rows // DAYS * DAYS
+    limits = ["--memory-mb", arguments.memory_mb, "--timeout", arguments.timeout]
     with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as temp:
-        exports, store = Path(temp, "exports"), Path(temp, "store")
+        exports, store = arguments.directory or Path(temp, "exports"), Path(temp, "store")
+        started = time.monotonic()
         size = write_exports(exports, rows)
+        seconds = time.monotonic() - started
+        print(f"{size / 1e6:,.0f} MB in {seconds:.0f} s", file=sys.stderr, flush=True)
         write_store(store, min(WATCHES, rows))
-        limits = ["--memory-mb", arguments.memory_mb, "--timeout", arguments.timeout]
-        found = [ask(sql, exports, store, limits) for sql in read_questions()]
-    if arguments.json:
-        print(json.dumps({"rows": rows, "bytes": size, "questions": found}))
-    else:
-        print(f"{rows:,} answers, {size / 1e6:,.0f} MB of Parquet, {size / rows:.0f} bytes each\n")
-        print("| question | seconds | of processor | MB |\n|--:|--:|--:|--:|")
-        for number, row in enumerate(found, 1):
-            print(
-                f"| {number} | {row['seconds']} | {row['cpu_seconds']} | {row['memory_mb']} |"
-                f"{' ' + row['error'] if row['error'] else ''}"
-            )
+        found = []
+        for sql in read_questions():
+            found.append(ask(sql, exports, store, limits))
+            print(json.dumps(found[-1]), file=sys.stderr, flush=True)
+    result = {"rows": rows, "bytes": size, "generated_seconds": seconds, "questions": found}
+    if arguments.page:
+        arguments.page.write_text(format_page(result, limits, arguments.note))
+    print(json.dumps(result) if arguments.json else format_table(result))
     return 1 if any(row["error"] for row in found) else 0
 
 

@@ -15,8 +15,8 @@ COMMANDS
   start [--again]   (default) release the version of this tree; --again: even if it was rejected before
   resume            continue an interrupted release; does nothing if there is none
   supervise         resume a release whose process has ended, with its log in data/release/release.log;
-                    prints nothing if there is none. Also sends pending notifications, every minute.
-                    Run it every few seconds (marquee-release@.timer)
+                    prints nothing if there is none. Also sends pending notifications, every minute, and
+                    carries out orders of the console. Run it every few seconds (marquee-release@.timer)
   status [--json]   show the state of the current or last release
   abort [REASON]    abort the release now; the canary slot gets the stable image
   promote           promote the canary now, without waiting for the verdict
@@ -51,7 +51,7 @@ main() {
     readonly CODE_DIR
     cd "${MARQUEE_CLONE:-$CODE_DIR}"
     local file command=${1:-start}
-    for file in lib release/{settings,state,full_disk,slots,image,analysis,metrics,notify,phases,commands,status}; do
+    for file in lib release/{settings,state,orders,full_disk,slots,image,analysis,metrics,notify,phases,commands,status}; do
         # shellcheck source=/dev/null
         source "$CODE_DIR/scripts/$file.sh"
     done

@@ -20,6 +20,7 @@ GROUPS
             systemd-analyze, gpg, HAProxy
   ssh       for the tests of deployments and copies over SSH: an SSH server and client
   pipeline  for running the CI pipeline on this machine, besides ssh: rsync, npm
+  browser   for the tests of the console's pages in a browser: Chromium, npm
   images    for tests/images/build.sh, besides Docker: debootstrap
   campaign  for make campaign, besides docker: libfaketime, which steps the clocks of containers
   docker    Docker Engine with compose v2 and buildx; started if it is not running.
@@ -165,7 +166,7 @@ main() {
     handle_help "$@"
     (($#)) || { usage >&2; exit 2; }
     for group in "$@"; do
-        [[ $group =~ ^(python|shell|ssh|pipeline|images|campaign|docker)$ ]] || usage_error "unknown group $group"
+        [[ $group =~ ^(python|shell|ssh|pipeline|browser|images|campaign|docker)$ ]] || usage_error "unknown group $group"
     done
     for group in "$@"; do
         case $group in
@@ -174,6 +175,10 @@ main() {
             ssh) install_packages openssh-server openssh-client ;;
             pipeline)
                 install_packages rsync
+                command -v npm >/dev/null || install_packages npm
+                ;;
+            browser)
+                install_packages chromium
                 command -v npm >/dev/null || install_packages npm
                 ;;
             images) install_packages debootstrap ;;

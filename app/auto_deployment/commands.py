@@ -198,12 +198,13 @@ def report(
     """
     from datetime import timedelta
 
-    from app.auto_deployment.feedback_report import count_caused, format_report, read_versions
+    from app.auto_deployment.feedback_report import count_caused, format_report
     from app.auto_deployment.git_dvc import WorkingTree
+    from app.auto_deployment.version_reports import read_version_reports
 
     with explain_errors():
         content = {
-            "versions": read_versions(WorkingTree(tree)),
+            "versions": read_version_reports(WorkingTree(tree)),
             "window_hours": hours,
             "shown_events": None
             if tables is None

@@ -1,6 +1,5 @@
 """`marquee report`: how the lists of published versions change, and what our answers caused."""
 
-import json
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -9,48 +8,9 @@ from typing import Any
 import polars as pl
 
 from app.auto_deployment.errors import DeploymentError
-from app.auto_deployment.git_dvc import WorkingTree
-from app.auto_deployment.version_commits import REPORTS, find_versions
 from app.fairness.shown_events import count_shown, join_events, read_answers
 from app.provenance.database import connect, translate_errors
 from app.settings import Settings
-
-
-def read_versions(tree: WorkingTree) -> list[dict[str, Any]]:
-    """Return the figures of each version whose commit has a fairness report, the oldest first."""
-    rows = []
-    for version in find_versions(tree):
-        fairness = _read(tree, version, "fairness.json")
-        metrics = _read(tree, version, "metrics.json") or {}
-        if fairness is None:
-            continue
-        movies = fairness["movies_side"]
-        rows.append(
-            {
-                "version": version,
-                "users": fairness["users"],
-                "ndcg": metrics.get("ndcg"),
-                "coverage": 1 - movies["never_shown"],
-                "gini": movies["gini"],
-                "similarity": movies["similarity"]["value"],
-                "most_popular": _find_share(movies, "top 1 %"),
-            }
-        )
-    return rows
-
-
-def _read(tree: WorkingTree, version: int, name: str) -> dict[str, Any] | None:
-    """Return a report as the version's tag has it; None without it."""
-    path = f"version-{version}:{REPORTS / name}"
-    if not tree.git_succeeds("cat-file", "-e", path):
-        return None
-    content: dict[str, Any] = json.loads(tree.git("show", path))
-    return content
-
-
-def _find_share(movies: dict[str, Any], name: str) -> float | None:
-    rows = movies["by_class"]["popularity"]
-    return next((row["shown"]["value"] for row in rows if row["class"] == name), None)
 
 
 def count_caused(settings: Settings, tables: Path, window: timedelta) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from threading import Event
-from typing import get_args
+from typing import Any, get_args
 
 import schedule
 from flask import Flask, Response, jsonify
@@ -18,10 +18,12 @@ from prometheus_client.registry import Collector
 
 from app import logs
 from app.auto_deployment.auto_deploy import Status
-from app.auto_deployment.workspace import RUN_FILE, STATE_FILE, Workspace
+from app.auto_deployment.version_reports import FairnessHistory
+from app.auto_deployment.workspace import ORDERS_FILE, RUN_FILE, STATE_FILE, Workspace
 from app.http_server import create_app, start_server
 from app.notifications.flusher import OutboxFlusher
 from app.notifications.notifier import pending_messages, undeliverable_messages
+from app.orders import Order, read_orders
 from app.settings import Settings
 from app.settings_watch import SettingsWatch
 from app.shutdown import stop_event
@@ -34,6 +36,8 @@ _MAX_HEARTBEAT_AGE_SECONDS = 60
 _STOP_TIMEOUT_SECONDS = 20
 #: Runs that are retried after `retrain_retry_minutes`: an error, or nothing collected yet.
 _RETRIED: tuple[Status, ...] = ("failed", "no_data")
+#: Orders whose outcome is kept.
+_KEPT_ORDERS = 20
 _log = logs.get(__name__)
 
 
@@ -87,12 +91,53 @@ class Scheduler:
             stop.wait(_TICK_SECONDS)
 
     def tick(self, stop: Event) -> None:
-        """Start a run if one is due, and wait for its end."""
+        """Start a run if one is due or was ordered, and wait for its end."""
         self.record_heartbeat()
         self._stop = stop
+        if order := self._take_order():
+            self._start_ordered_run(order)
+            return
         # The interval counts from the end of the last run, also of a manual one.
         self._job.next_run = datetime.fromtimestamp(self.next_run_at())
         self._schedule.run_pending()
+
+    def _take_order(self) -> Order | None:
+        """Return the oldest order to retrain that is in force, recorded as accepted."""
+        orders = self._read_recorded_orders()
+        last = max((str(one.get("id")) for one in orders), default="")
+        try:
+            given = read_orders(self._settings.orders_dir, after=last)
+            for order in given:
+                if order.action == "retrain":
+                    self._record_order(order, "accepted", order.reason)
+                    return order
+        except OSError as error:  # an order that cannot be recorded could be carried out twice
+            _log.error("cannot take an order of the console", error=str(error))
+        return None
+
+    def _start_ordered_run(self, order: Order) -> None:
+        _log.info("retraining ordered", id=order.id, reason=order.reason)
+        started = time.time()
+        self._start_run()
+        state = self._workspace.read(STATE_FILE)
+        has_run = float(state.get("finished_at") or 0) >= started
+        outcome, detail = "failed", "the run did not end by itself, see the log"
+        if has_run:
+            outcome, detail = "done", str(state.get("subject"))
+        try:
+            self._record_order(order, outcome, detail)
+        except OSError as error:
+            _log.error("cannot record the outcome of an order", error=str(error))
+
+    def _record_order(self, order: Order, outcome: str, detail: str) -> None:
+        row = {"id": order.id, "outcome": outcome, "detail": detail, "time": time.time()}
+        others = [one for one in self._read_recorded_orders() if one.get("id") != order.id]
+        self._workspace.path.mkdir(parents=True, exist_ok=True)
+        self._workspace.write(ORDERS_FILE, {"orders": [*others, row][-_KEPT_ORDERS:]})
+
+    def _read_recorded_orders(self) -> list[dict[str, Any]]:
+        orders = self._workspace.read(ORDERS_FILE).get("orders")
+        return [one for one in orders if isinstance(one, dict)] if isinstance(orders, list) else []
 
     def _start_run(self) -> None:
         started = time.time()
@@ -173,10 +218,12 @@ def create_scheduler_app(settings: Settings, scheduler: Scheduler) -> Flask:
     """The scheduler's HTTP server: `/metrics`, `/health`, and `/state` for the console.
 
     `/state` has status, subject and end of the last run (seconds since 1970), and the step of a run
-    in progress or one that was killed; each is null where there is none.
+    in progress or one that was killed, and the console's orders with their outcome; each is null
+    where there is none. `fairness` has the figures of the reports of the published versions.
     """
     app = create_app(create_registry(settings, scheduler), scheduler.is_alive)
     workspace = Workspace(settings)
+    fairness = FairnessHistory(workspace)
 
     @app.get("/state")
     def state() -> Response:
@@ -186,6 +233,8 @@ def create_scheduler_app(settings: Settings, scheduler: Scheduler) -> Flask:
             subject=last.get("subject"),
             finished_at=last.get("finished_at"),
             step=workspace.read(RUN_FILE).get("step"),
+            orders=workspace.read(ORDERS_FILE).get("orders"),
+            fairness=fairness.read(),
         )
 
     return app

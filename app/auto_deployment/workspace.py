@@ -25,6 +25,10 @@ STATE_FILE = "state.json"
 PENDING_FILE = "pending.json"
 #: Spans of rejected batches that no published version excludes yet.
 EXCLUDED_FILE = "excluded.json"
+#: Figures of the fairness reports of published versions.
+FAIRNESS_FILE = "fairness.json"
+#: What became of the console's orders to retrain.
+ORDERS_FILE = "orders.json"
 _LOCK_FILE = "lock"
 #: Longer than the moment for which `is_running` holds the lock.
 _LOCK_TIMEOUT_SECONDS = 0.5

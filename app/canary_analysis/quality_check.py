@@ -10,6 +10,7 @@ from typing import Any
 
 from app.canary_analysis.errors import AnalysisInputError
 from app.canary_analysis.limits import Limits
+from app.canary_analysis.skewed_bounds import find_bound
 from app.text_files import TextError, parse_json
 
 #: Probability with which the number of answers that is needed tells a difference from none.
@@ -28,6 +29,7 @@ class QualityDifference:
         answers: of the canary.
         takes: credited watches of both versions.
         users: users with an answer.
+        skewness: of the error of the difference; 0 in results of versions that did not compute it.
     """
 
     canary: float
@@ -37,6 +39,7 @@ class QualityDifference:
     answers: int
     takes: int
     users: int
+    skewness: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -68,8 +71,10 @@ def judge_quality(found: QualityDifference, limits: Limits) -> QualityJudgement:
     hold for means of many.
     """
     error = found.standard_error
-    quantile = NormalDist().inv_cdf(1 - limits.quality_error_rate)
-    lower, upper = (found.difference + sign * quantile * error for sign in (-1, 1))
+    lower, upper = (
+        find_bound(found.difference, error, found.skewness, probability)
+        for probability in (limits.quality_error_rate, 1 - limits.quality_error_rate)
+    )
     limit = -limits.quality_margin * found.production
     outcome = "undecided"
     if (
@@ -81,6 +86,7 @@ def judge_quality(found: QualityDifference, limits: Limits) -> QualityJudgement:
             outcome = "passed"
         elif upper < -limits.quality_tolerance * found.production:
             outcome = "failed"
+    quantile = NormalDist().inv_cdf(1 - limits.quality_error_rate)
     distance = (quantile + NormalDist().inv_cdf(_POWER)) * error
     needed = math.nan
     if math.isfinite(distance) and limit < 0:
@@ -126,6 +132,7 @@ def parse_difference(content: Any, version: str | None = None) -> QualityDiffere
             int(found["candidate_answers"]),
             int(takes),
             int(found["users"]),
+            float(found.get("skewness", 0.0)),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise AnalysisInputError(

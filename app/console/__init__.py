@@ -1,1 +1,1 @@
-"""The console: read-only pages for operators, rendered on the server."""
+"""The console: pages for operators, rendered on the server."""

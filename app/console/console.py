@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from app.console.exposure import Exposure, ExposureSpan
+from app.console.orders import Orders
 from app.console.prometheus import Alert, Metrics, PrometheusClient
 from app.console.records import Records, Version
 from app.console.release_state import ReleaseState, read_release_state
@@ -32,6 +33,7 @@ class Console:
         movies: answers look-ups from the counts.
         prometheus_link: base URL at which a reader's browser reaches Prometheus.
         runbook: the page with a section for each alert.
+        orders: of operators; None while actions are switched off.
     """
 
     metrics: Source[Metrics]
@@ -45,6 +47,7 @@ class Console:
     movies: Exposure
     prometheus_link: str
     runbook: Path
+    orders: Orders | None = None
 
     @property
     def sources(self) -> list[Source[Any]]:
@@ -107,4 +110,5 @@ def create_console(settings: Settings) -> Console:
         movies=movies,
         prometheus_link=(settings.prometheus_link or settings.prometheus_url).rstrip("/"),
         runbook=settings.docs_dir / "operations.md",
+        orders=Orders(settings.orders_dir) if settings.console_token.get_secret_value() else None,
     )

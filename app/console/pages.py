@@ -1,19 +1,26 @@
-"""The routes of the pages. Each shows what is known now; none changes anything."""
+"""The routes of the pages. Each shows what is known now; only the actions change anything."""
 
 import re
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from threading import BoundedSemaphore
 from typing import Any
 from urllib.parse import urlencode
 
 from flask import Blueprint, abort, render_template, request
+from markupsafe import Markup
 
 from app.console import pictures
+from app.console.action_pages import add_actions
+from app.console.confirmation import Guard
 from app.console.console import Console
 from app.console.overview import find_problems, link_runbook
 from app.console.prometheus import Metrics
 from app.console.queries import QUERIES
+from app.console.records import Version
 from app.console.release_state import PastRelease, ReleaseState
+from app.console.retraining_state import Fairness
 from app.console.runbook import read_section
 from app.console.sources import SourceError
 from app.provenance.lineage import explain_events
@@ -32,16 +39,26 @@ PAGES = (
     ("find", "Find"),
     ("sources", "Sources"),
 )
+#: Further pages where actions are switched on.
+ACTION_PAGES = (("actions", "Actions"),)
 #: Versions whose metrics are compared, and metrics that are shown of them.
 _COMPARED_VERSIONS, _MAX_METRICS = 8, 40
 _MAX_USER_ID = 2**63 - 1
 #: At a time, so that the other pages are served while the database is away (of 8 threads).
 MAX_LOOK_UPS = 3
+#: How long a page waits for one. The time-outs of the database do not cover the resolution of its
+#: name, which takes half a minute while its container is stopped.
+LOOK_UP_SECONDS = 5.0
 _ALERT = re.compile(r"[A-Za-z0-9_]{1,80}")
 
 
-def create_blueprint(console: Console) -> Blueprint:
-    """Create the pages of a console."""
+def create_blueprint(console: Console, token: str = "") -> Blueprint:
+    """Create the pages of a console.
+
+    Args:
+        console: its sources.
+        token: who has it may act; without one there are no pages of actions.
+    """
     pages = Blueprint(
         "console",
         __name__,
@@ -53,12 +70,14 @@ def create_blueprint(console: Console) -> Blueprint:
     _add_pages_of_data(pages, console)
     _add_runbook(pages, console)
     _add_look_ups(pages, console)
+    if console.orders and token:
+        add_actions(pages, console, console.orders, Guard(token))
 
     @pages.app_context_processor
     def shared() -> dict[str, Any]:
         return {
             "console": console,
-            "pages": PAGES,
+            "pages": PAGES + ACTION_PAGES if console.orders else PAGES,
             "queries": QUERIES,
             "query_url": lambda name: _query_url(console, QUERIES[name]),
             "expression_url": lambda text: _query_url(console, text),
@@ -82,6 +101,43 @@ def _metrics(console: Console) -> Metrics:
 
 def _releases(console: Console) -> ReleaseState:
     return console.release.get().value or ReleaseState()
+
+
+def _keep_last(render: Callable[..., str]) -> Callable[..., Markup]:
+    """Render again only what has changed: the tables of versions do with a new version."""
+    last: tuple[tuple[Any, ...], Markup] | None = None
+
+    def render_or_repeat(*values: Any) -> Markup:
+        nonlocal last
+        kept = last
+        if kept is None or kept[0] != values:
+            last = kept = (values, Markup(render(*values)))  # noqa: S704 - a rendered template
+        return kept[1]
+
+    return render_or_repeat
+
+
+def _render_version_tables(
+    versions: list[Version],
+    slots_by_version: dict[str, list[str]],
+    past: list[PastRelease],
+    fairness: list[Fairness],
+) -> str:
+    compared = versions[:_COMPARED_VERSIONS]
+    names = sorted({name for version in compared for name in version.metrics})
+    return render_template(
+        "_versions.html",
+        versions=versions,
+        compared=compared,
+        metrics=[
+            (name, [version.metrics.get(name) for version in compared])
+            for name in names[:_MAX_METRICS]
+        ],
+        slots_by_version=slots_by_version,
+        releases_by_version=_releases_by_version(past),
+        past=past,
+        fairness=fairness[:_COMPARED_VERSIONS],
+    )
 
 
 def _add_pages_of_releases(pages: Blueprint, console: Console) -> None:
@@ -108,21 +164,18 @@ def _add_pages_of_releases(pages: Blueprint, console: Console) -> None:
             "slots.html", metrics=_metrics(console), slots=SLOTS, histories=histories
         )
 
+    render_tables = _keep_last(_render_version_tables)
+
     @pages.get("/versions")
     def versions() -> str:
-        found = console.versions.get().value or []
-        compared = found[:_COMPARED_VERSIONS]
-        names = sorted({name for version in compared for name in version.metrics})
-        past = _releases(console).past
-        return render_template(
-            "versions.html",
-            versions=found,
-            compared=compared,
-            metric_names=names[:_MAX_METRICS],
-            slots_by_version=_slots_by_version(_metrics(console)),
-            releases_by_version=_releases_by_version(past),
-            past=past,
+        retraining = console.retraining.get().value
+        tables = render_tables(
+            console.versions.get().value or [],
+            _slots_by_version(_metrics(console)),
+            _releases(console).past,
+            retraining.fairness if retraining else [],
         )
+        return render_template("versions.html", tables=tables)
 
 
 def _add_pages_of_data(pages: Blueprint, console: Console) -> None:
@@ -179,18 +232,25 @@ def _releases_by_version(past: list[PastRelease]) -> dict[str, list[PastRelease]
 
 
 def _add_look_ups(pages: Blueprint, console: Console) -> None:
-    """Look-ups wait for the database, at most for its time-outs of seconds."""
+    """Look-ups wait for the database, in threads of their own."""
     free = BoundedSemaphore(MAX_LOOK_UPS)
+    threads = ThreadPoolExecutor(MAX_LOOK_UPS, thread_name_prefix="look-up")
+
+    def find_and_release(user: str, request_id: str, movie: str) -> dict[str, Any]:
+        try:
+            return _look_up(console, user, request_id, movie)
+        finally:
+            free.release()
 
     def look_up(user: str, request_id: str, movie: str) -> dict[str, Any]:
         if not free.acquire(blocking=False):
             return {"error": "Too many look-ups at a time: try again in some seconds."}
         try:
-            return _look_up(console, user, request_id, movie)
+            return threads.submit(find_and_release, user, request_id, movie).result(LOOK_UP_SECONDS)
         except SourceError as error:
             return {"error": str(error)}
-        finally:
-            free.release()
+        except TimeoutError:
+            return {"error": "the database does not respond in time"}
 
     @pages.get("/find")
     def find() -> str:

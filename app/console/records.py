@@ -1,9 +1,9 @@
 """Read versions, and what was recommended to a user, from the provenance database."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,11 +12,41 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.console.sources import SourceError
 from app.provenance.database import describe_error
 from app.provenance.lineage import Lineage
-from app.provenance.tables import build, is_request_id, tracking
+from app.provenance.tables import build, is_request_id, quality, tracking
 
 MAX_VERSIONS = 50
+#: Rows of the table `quality` that are searched for the newest ones.
+_QUALITY_ROWS = 400
+_NORMAL_975 = 1.96
 #: Recommendations of a user that are shown.
 MAX_RECORDS = 5
+
+
+@dataclass(frozen=True)
+class OnlineQuality:
+    """A row of the table `quality`.
+
+    Attributes:
+        production: the version that it was compared with.
+        horizon: of the credit, `1h` or `24h`.
+        value: `takes` or `minutes`, per answer.
+        mean: of this version.
+        production_mean: of the other one.
+        difference: between the two, paired within users.
+        half_width: half of the 95 % interval of the difference; None where it is not known.
+        answers: of this version, that were counted.
+        computed_at: in Unix seconds.
+    """
+
+    production: int
+    horizon: str
+    value: str
+    mean: float
+    production_mean: float
+    difference: float
+    half_width: float | None
+    answers: int
+    computed_at: float
 
 
 @dataclass(frozen=True)
@@ -32,6 +62,7 @@ class Version:
         data_hash: of its data.
         model_hash: of its model.
         builds: number of builds of images.
+        quality: its online quality, as it was computed last, beside each other version.
     """
 
     number: int
@@ -42,6 +73,7 @@ class Version:
     data_hash: str
     model_hash: str
     builds: int
+    quality: list[OnlineQuality] = field(default_factory=list)
 
 
 class Records:
@@ -69,8 +101,11 @@ class Records:
             .order_by(tracking.c.version_number.desc())
             .limit(MAX_VERSIONS)
         )
+        newest = sa.select(quality).order_by(quality.c.computed_at_us.desc()).limit(_QUALITY_ROWS)
         with _explained(), self._engine.connect() as connection:
-            return [_parse_version(dict(row)) for row in connection.execute(query).mappings()]
+            rows = [dict(row) for row in connection.execute(query).mappings()]
+            qualities = _group_quality(dict(row) for row in connection.execute(newest).mappings())
+        return [_parse_version(row, qualities) for row in rows]
 
     def find_user(self, user_id: int) -> list[dict[str, Any]]:
         """Return a user's last recommendations, newest first, as `marquee trace` does.
@@ -101,7 +136,40 @@ def _explained() -> Iterator[None]:
         raise SourceError(f"the database does not respond: {describe_error(error)}") from error
 
 
-def _parse_version(row: dict[str, Any]) -> Version:
+def _group_quality(rows: Iterable[dict[str, Any]]) -> dict[int, list[OnlineQuality]]:
+    """The newest row of each pair, horizon and value, by version; rows are newest first."""
+    found: dict[tuple[int, int, str, str], OnlineQuality] = {}
+    for row in rows:
+        key = (
+            row["candidate_version"],
+            row["production_version"],
+            row["horizon"],
+            row["value"],
+        )
+        if key not in found:
+            found[key] = _parse_quality(row)
+    qualities: dict[int, list[OnlineQuality]] = {}
+    for key in sorted(found):
+        qualities.setdefault(key[0], []).append(found[key])
+    return qualities
+
+
+def _parse_quality(row: dict[str, Any]) -> OnlineQuality:
+    error = row["standard_error"]
+    return OnlineQuality(
+        production=row["production_version"],
+        horizon=row["horizon"],
+        value=row["value"],
+        mean=row["candidate"],
+        production_mean=row["production"],
+        difference=row["difference"],
+        half_width=None if error is None else _NORMAL_975 * error,
+        answers=row["candidate_answers"],
+        computed_at=row["computed_at_us"] / 1e6,
+    )
+
+
+def _parse_version(row: dict[str, Any], qualities: dict[int, list[OnlineQuality]]) -> Version:
     return Version(
         number=row["version_number"],
         trained_on=row["trained_on"] or "",
@@ -111,6 +179,7 @@ def _parse_version(row: dict[str, Any]) -> Version:
         data_hash=row["data_hash"] or "",
         model_hash=row["model_hash"] or "",
         builds=row["builds"],
+        quality=qualities.get(row["version_number"], []),
     )
 
 

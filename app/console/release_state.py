@@ -7,6 +7,7 @@ another type is shown as unknown. docs/releasing.md (The state file) describes t
 import json
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -106,12 +107,14 @@ class ReleaseState:
         guards: its evaluations, oldest first.
         verdicts: number of its evaluations by verdict.
         past: all releases with a history, newest first.
+        orders: what became of the console's orders: id -> outcome and detail.
     """
 
     release: Release | None = None
     guards: list[Guard] = field(default_factory=list)
     verdicts: dict[str, int] = field(default_factory=dict)
     past: list[PastRelease] = field(default_factory=list)
+    orders: dict[str, tuple[str, str]] = field(default_factory=dict)
 
 
 def read_release_state(directory: Path) -> ReleaseState:
@@ -126,11 +129,40 @@ def read_release_state(directory: Path) -> ReleaseState:
     release = _parse_release(state) if state is not None else None
     past, guards = [], list[Guard]()
     for path in sorted((directory / "history").glob("*.jsonl"), reverse=True)[:MAX_RELEASES]:
-        events = _read_events(path)
-        past.append(_describe_past(path.stem, events))
+        try:
+            status = path.stat()
+        except FileNotFoundError:  # removed by the release's process, which keeps the newest
+            continue
+        signature = (status.st_mtime_ns, status.st_size)
+        past.append(_read_past(path, signature))
         if release and path.stem == release.id:
-            guards = [_parse_guard(event) for event in events if event.get("event") == "evaluation"]
-    return ReleaseState(release, guards, dict(Counter(guard.verdict for guard in guards)), past)
+            guards = list(_read_guards(path, signature))
+    verdicts = dict(Counter(guard.verdict for guard in guards))
+    return ReleaseState(release, guards, verdicts, past, _read_orders(directory / "orders.jsonl"))
+
+
+def _read_orders(path: Path) -> dict[str, tuple[str, str]]:
+    if not path.exists():
+        return {}
+    return {
+        _text(event.get("id")): (_text(event.get("outcome")), _text(event.get("detail")))
+        for event in _read_events(path)
+    }
+
+
+@lru_cache(maxsize=2 * MAX_RELEASES)
+def _read_past(path: Path, signature: tuple[int, int]) -> PastRelease:
+    """Describe a history; a file of the same time and size is not read again.
+
+    The state is read every two seconds, and a month of histories has tens of thousands of lines.
+    """
+    return _describe_past(path.stem, _read_events(path))
+
+
+@lru_cache(maxsize=2)
+def _read_guards(path: Path, signature: tuple[int, int]) -> tuple[Guard, ...]:
+    events = _read_events(path)
+    return tuple(_parse_guard(event) for event in events if event.get("event") == "evaluation")
 
 
 def _read_state(path: Path) -> dict[str, Any] | None:

@@ -25,7 +25,8 @@ HEADERS = {
         "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     ),
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    # Not `no-referrer`: a form would be sent with `Origin: null`, which the actions refuse.
+    "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
@@ -36,13 +37,14 @@ class ConsoleError(MarqueeError):
     """The console cannot be served; the message says why."""
 
 
-def create_app(console: Console, hosts: list[str]) -> Flask:
+def create_app(console: Console, hosts: list[str], token: str = "") -> Flask:
     """Create the application.
 
     Args:
         console: its sources.
         hosts: names in the header `Host` that are answered. Any other is refused, so that a page
             of another site cannot read this one by a name of its own that leads here.
+        token: who has it may act; without one there are no actions.
     """
     registry = prometheus_client.CollectorRegistry()
     registry.register(_SourceMetrics(console))
@@ -55,7 +57,7 @@ def create_app(console: Console, hosts: list[str]) -> Flask:
         "lstrip_blocks": True,
     }
     app.jinja_env.filters.update(text.FILTERS)
-    app.register_blueprint(create_blueprint(console))
+    app.register_blueprint(create_blueprint(console, token))
     app.register_error_handler(HTTPException, _show_error)
 
     @app.after_request
@@ -98,7 +100,8 @@ def run_console(settings: Settings) -> None:
     stop = stop_event()
     watch = SettingsWatch(settings, stop)
     console = create_console(settings)
-    app = create_app(console, settings.console_host_names)
+    token = settings.console_token.get_secret_value()
+    app = create_app(console, settings.console_host_names, token)
     try:
         server = http_server.BackgroundServer(settings.console_bind, app)
     except OSError as error:

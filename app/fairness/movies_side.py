@@ -59,7 +59,7 @@ def classify_movies(
     classes = {"decade": _to_classes(decades)}
     if any(genre != [UNKNOWN] for genre in genres):
         classes["genre"] = _to_classes(genres)
-    classes["popularity"] = _band(movie_users)
+    classes["popularity"] = classify_popularity(movie_users)
     return classes
 
 
@@ -72,7 +72,8 @@ def _to_classes(labels: list[list[str]]) -> Classes:
     return classes
 
 
-def _band(movie_users: NDArray[np.integer]) -> Classes:
+def classify_popularity(movie_users: NDArray[np.integer]) -> Classes:
+    """Return the bands of popularity, the most popular movies first."""
     order = np.argsort(-movie_users.astype(np.int64), kind="stable")
     classes, start = {}, 0
     for name, share in _BANDS:

@@ -39,7 +39,25 @@ def write_comparison(comparison: dict[str, Any]) -> str:
             "**yes**" if row["worse"] else "no",
         )
         lines.append(f"| {' | '.join(cells)} |")
+    lines += _compare_movies(comparison["movies_side"])
     return "\n".join(lines) + "\n"
+
+
+def _compare_movies(sides: dict[str, Any]) -> Iterator[str]:
+    """What both models show to the same users."""
+    yield from ("", "## Movies", "", "| | before | now |", "|---|---|---|")
+    before, after = sides["before"], sides["after"]
+    yield f"| movies | {before['movies']:,} | {after['movies']:,} |"
+    for key, title in (("never_shown", "shown to none of these users"), ("gini", "Gini")):
+        yield f"| {title} | {_number(before[key])} | {_number(after[key])} |"
+    cells = (_span(*(side["similarity"][end] for end in ("value", "low", "high")))
+             for side in (before, after))  # fmt: skip
+    yield f"| two users' lists have in common | {' | '.join(cells)} |"
+    rows = [side["by_class"]["popularity"] for side in (before, after)]
+    for one, other in zip(*rows, strict=True):
+        shown = (_span(*(row["shown"][end] for end in ("value", "low", "high")))
+                 for row in (one, other))  # fmt: skip
+        yield f"| shown: {one['class']} by popularity | {' | '.join(shown)} |"
 
 
 def summarize(report: dict[str, Any]) -> str:
@@ -83,7 +101,7 @@ def _write_report(report: dict[str, Any]) -> Iterator[str]:
     yield ""
     for kind, title in (("difference", "as they are"), ("adjusted", "at equal activity")):
         found = find_differences(report, kind)
-        text = "; ".join(f"{name}: {metric} {value:+.4f}" for name, metric, value in found)
+        text = "; ".join(f"{name}: {metric} {_signed(value)}" for name, metric, value in found)
         yield f"- Beside all other users, {title}: {text or 'none'}"
     for attribute in report["users_side"]:
         yield from _write_attribute(attribute)
@@ -101,8 +119,8 @@ def _write_attribute(attribute: dict[str, Any]) -> Iterator[str]:
         for number, metric in enumerate(METRICS):
             row = group[metric]
             head = (_name(group["group"]), f"{group['users']:,}") if number == 0 else ("", "")
-            cells = (*head, metric, _span(row["value"], row["low"], row["high"]),
-                     _difference(row["difference"]), _difference(row["adjusted"]))  # fmt: skip
+            differences = (format_difference(row[kind]) for kind in ("difference", "adjusted"))
+            cells = (*head, metric, _span(row["value"], row["low"], row["high"]), *differences)
             yield f"| {' | '.join(cells)} |"
     if attribute["groups_not_shown"]:
         yield ""
@@ -146,11 +164,18 @@ def _write_movies(side: dict[str, Any]) -> Iterator[str]:
             yield f"| {' | '.join(cells)} |"
 
 
-def _difference(row: dict[str, Any] | None) -> str:
+def format_difference(row: dict[str, Any] | None) -> str:
+    """Return the cell of a difference, in bold where it is beyond chance."""
     if row is None:
         return "-"
     mark = "**" if row["differs"] else ""
-    return f"{mark}{row['value']:+.4f}{mark} (p {row['corrected_p_value']:.3f})"
+    return f"{mark}{_signed(row['value'])}{mark} (p {row['corrected_p_value']:.3f})"
+
+
+def _signed(value: float) -> str:
+    """A difference; a small one with its first digit, so that none beyond chance reads as 0."""
+    rounded = f"{value:+.4f}"
+    return rounded if float(rounded) or not value else f"{value:+.0e}"
 
 
 def _span(value: float | None, low: float | None, high: float | None) -> str:

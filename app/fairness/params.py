@@ -17,6 +17,7 @@ class FairnessParams(BaseModel):
 
     #: The law of small numbers and the privacy of few: never less than 30.
     min_users: int = Field(ge=30)
+    #: Of the bootstrap, and permutations for the correction.
     resamples: int = Field(ge=100, le=100_000)
     significance: float = Field(gt=0, lt=0.5)
 

@@ -7,7 +7,12 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from app.fairness.movies_side import classify_movies, describe_exposure, read_movies
+from app.fairness.movies_side import (
+    classify_movies,
+    classify_popularity,
+    describe_exposure,
+    read_movies,
+)
 from app.fairness.params import FairnessParams
 from app.fairness.statistics import Floats, bootstrap_means, correct_holm, interval
 from app.fairness.user_groups import Labels, group_users, read_attributes
@@ -71,6 +76,7 @@ def make_report(source: ReportInput) -> dict[str, Any]:
 def compare_with_model(source: ReportInput, before: Path, max_regression: float) -> dict[str, Any]:
     """Compare the nDCG of each group with that of another model for the same users and events.
 
+    What is shown to these users by either model is described, too, but is no reason to refuse one.
     The one-sided test of a group is that its mean is lower than `1 - max_regression` times the
     mean of the other model; users are paired, and Holm's correction is over all groups.
 
@@ -93,7 +99,22 @@ def compare_with_model(source: ReportInput, before: Path, max_regression: float)
         source.params,
         source.seed,
     )
-    return {"format": FORMAT, "max_regression": max_regression, "groups": rows}
+    return {
+        "format": FORMAT,
+        "max_regression": max_regression,
+        "groups": rows,
+        "movies_side": {
+            "before": _summarize_exposure(other, source),
+            "after": _summarize_exposure(measured, source),
+        },
+    }
+
+
+def _summarize_exposure(measured: MeasuredUsers, source: ReportInput) -> dict[str, Any]:
+    """Return what `describe_exposure` does, with the classes by popularity alone."""
+    movie_users = np.asarray(measured.factors.arrays["movie_users"])
+    classes = {"popularity": classify_popularity(movie_users)}
+    return describe_exposure(measured.shown, movie_users, classes, source.params, source.seed)
 
 
 def compare_groups(

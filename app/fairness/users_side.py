@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 
 from app.fairness.params import FairnessParams
 from app.fairness.statistics import (
-    Difference,
     Floats,
+    GroupComparison,
+    Tests,
     bootstrap_means,
-    compare_means,
-    compare_within_strata,
-    correct_holm,
+    compute_p_values,
+    correct_by_permutation,
     interval,
 )
 from app.fairness.user_groups import Labels, get_strata
@@ -60,99 +60,189 @@ def describe_groups(
 
     A group of fewer than `min_users` is not shown; only how many of them there are, and how many
     users they have together. Each group is compared with all other users, once as they are and once
-    within groups of equal activity; Holm's correction is over all tests of either kind.
+    within groups of equal activity; the correction is over all tests of either kind.
 
     Returns:
         One entry for each attribute; docs/fairness.md describes it.
     """
     rng = np.random.default_rng(seed)
-    blocks = _Blocks(metrics.shown, rng)
-    described = []
-    for attribute, labels in groups.items():
-        names, sizes = np.unique(labels, return_counts=True)
-        shown = [str(name) for name in names[sizes >= params.min_users]]
+    attributes = [
+        _Attribute.of(name, labels, metrics.shown, params.min_users, rng)
+        for name, labels in groups.items()
+    ]
+    is_shown = any(attribute.shown for attribute in attributes)
+    tests = _test_groups(metrics, attributes, params, rng) if is_shown else {}
+    described, first = [], 0
+    for attribute in attributes:
+        rows: list[dict[str, Any]] = []
         samples: dict[str, Floats] = {}
-        rows = []
-        for name in shown:
-            chosen = labels == name
-            row, samples[name] = _describe_group(metrics, blocks, chosen, params, rng)
-            if attribute == "activity":
-                for metric in METRICS:
-                    row[metric]["adjusted"] = None
+        for number, name in enumerate(attribute.shown, start=first):
+            chosen = attribute.labels == name
+            samples[name] = _resample_group(metrics, attribute, name, params, rng)
+            row = _describe_group(metrics, attribute, name, samples[name], params.significance)
+            for kind, found in tests.items():
+                for place, metric in enumerate(METRICS):
+                    row[metric][kind] = found.get(number, place)
             rows.append({"group": name, "users": int(chosen.sum()), **row})
-        hidden = sizes[sizes < params.min_users]
+        first += len(rows)
         described.append(
             {
-                "attribute": attribute,
+                "attribute": attribute.name,
                 "groups": rows,
-                "groups_not_shown": len(hidden),
-                "users_not_shown": int(hidden.sum()),
+                "groups_not_shown": len(attribute.hidden_sizes),
+                "users_not_shown": int(attribute.hidden_sizes.sum()),
                 "worst_to_best": _compare_extremes(rows, samples, params.significance),
             }
         )
-    for kind in ("difference", "adjusted"):
-        _correct(described, kind, params.significance)
     return described
 
 
-class _Blocks:
-    """Draws blocks of users, whose lists' coverage can be compared."""
+@dataclass(frozen=True)
+class _Attribute:
+    """The groups of one attribute, and the coverage of blocks of their users.
 
-    def __init__(self, shown: NDArray[np.int64], rng: np.random.Generator) -> None:
-        self._shown = shown
-        self._order = rng.permutation(len(shown))
+    Attributes:
+        name: of the attribute.
+        labels: [Q] group of each user.
+        shown: names of the groups that are shown.
+        hidden_sizes: users of each of the other groups.
+        coverage: [blocks] share of different movies among the places of the block's lists.
+        block_labels: [blocks] group of the block's users.
+    """
 
-    def measure(self, chosen: NDArray[np.bool_]) -> Floats:
-        """Return the share of different movies among the places of each block of users."""
-        users = self._order[chosen[self._order]]
-        count = len(users) // BLOCK_USERS
-        width = BLOCK_USERS * self._shown.shape[1]
-        places = self._shown[users[: count * BLOCK_USERS]].reshape(count, width)
-        ordered = np.sort(places, axis=1)
-        is_new = (ordered[:, 1:] != ordered[:, :-1]) & (ordered[:, 1:] >= 0)
-        different = is_new.sum(axis=1) + (ordered[:, 0] >= 0)
-        return np.asarray(different / width, np.float64)
+    name: str
+    labels: Labels
+    shown: list[str]
+    hidden_sizes: NDArray[np.integer]
+    coverage: Floats
+    block_labels: Labels
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        labels: Labels,
+        shown: NDArray[np.int64],
+        min_users: int,
+        rng: np.random.Generator,
+    ) -> "_Attribute":
+        names, sizes = np.unique(labels, return_counts=True)
+        order = rng.permutation(len(labels))
+        blocks = [_measure_blocks(shown[order[labels[order] == own]]) for own in names]
+        return cls(
+            name,
+            labels,
+            [str(own) for own in names[sizes >= min_users]],
+            sizes[sizes < min_users],
+            np.concatenate(blocks),
+            np.repeat(names, [len(own) for own in blocks]),
+        )
+
+
+def _measure_blocks(shown: NDArray[np.int64]) -> Floats:
+    """Return the share of different movies among the places of each block of users."""
+    count, width = len(shown) // BLOCK_USERS, BLOCK_USERS * shown.shape[1]
+    ordered = np.sort(shown[: count * BLOCK_USERS].reshape(count, width), axis=1)
+    is_new = (ordered[:, 1:] != ordered[:, :-1]) & (ordered[:, 1:] >= 0)
+    different = is_new.sum(axis=1) + (ordered[:, 0] >= 0)
+    return np.asarray(different / width, np.float64)
+
+
+def _resample_group(
+    metrics: UserMetrics,
+    attribute: _Attribute,
+    name: str,
+    params: FairnessParams,
+    rng: np.random.Generator,
+) -> Floats:
+    """Return the bootstrap samples [resamples, 4] of the means of a group."""
+    values = metrics.values[attribute.labels == name]
+    blocks = attribute.coverage[attribute.block_labels == name, None]
+    return np.column_stack(
+        [
+            bootstrap_means(values, params.resamples, rng),
+            bootstrap_means(blocks, params.resamples, rng),
+        ]
+    )
 
 
 def _describe_group(
+    metrics: UserMetrics, attribute: _Attribute, name: str, samples: Floats, significance: float
+) -> dict[str, Any]:
+    """Return the value of each metric of a group, with its interval."""
+    means = [
+        *metrics.values[attribute.labels == name].mean(axis=0).tolist(),
+        float(attribute.coverage[attribute.block_labels == name].mean()),
+    ]
+    row: dict[str, Any] = {}
+    for place, metric in enumerate(METRICS):
+        low, high = interval(samples[:, place], significance)
+        row[metric] = {"value": means[place], "low": low, "high": high}
+    return row
+
+
+def _test_groups(
     metrics: UserMetrics,
-    blocks: _Blocks,
-    chosen: NDArray[np.bool_],
+    attributes: list[_Attribute],
     params: FairnessParams,
     rng: np.random.Generator,
-) -> tuple[dict[str, Any], Floats]:
-    """Return the metrics of a group, and the bootstrap samples [resamples, 4] of their means."""
-    own, others = blocks.measure(chosen), blocks.measure(~chosen)
-    values = metrics.values[chosen]
-    samples = np.column_stack(
-        [
-            bootstrap_means(values, params.resamples, rng),
-            bootstrap_means(own[:, None], params.resamples, rng),
-        ]
-    )
-    alpha, strata = params.significance, get_strata(metrics.activity)
-    means = [*values.mean(axis=0).tolist(), float(own.mean())]
-    row: dict[str, Any] = {}
-    for place, name in enumerate(METRICS):
-        if name == BLOCK_METRIC:
-            difference, adjusted = compare_means(own, others, alpha), None
-        else:
-            column = metrics.values[:, place]
-            difference = compare_means(column[chosen], column[~chosen], alpha)
-            adjusted = compare_within_strata(column, chosen, strata, alpha)
-        low, high = interval(samples[:, place], alpha)
-        row[name] = {
-            "value": means[place],
+) -> dict[str, "_CorrectedTests"]:
+    """Compare all groups with all other users, as they are and within groups of activity."""
+    options = (params.significance, params.resamples, rng)
+    members = np.array(
+        [own.labels == name for own in attributes for name in own.shown], bool
+    ).reshape(-1, len(metrics.values))
+    plain = GroupComparison(metrics.values, members).test(*options)
+    strata = get_strata(metrics.activity)
+    within = GroupComparison(metrics.values, members, strata).test(*options)
+    # Of groups by activity there is no difference at equal activity.
+    is_activity = np.array([own.name == "activity" for own in attributes for _ in own.shown], bool)
+    for part in within:
+        part[..., is_activity, :] = np.nan
+    untested = Tests(*(np.full((*part.shape[:-1], 1), np.nan) for part in plain))
+    blocks = [
+        GroupComparison(
+            own.coverage[:, None], np.array([own.block_labels == name for name in own.shown])
+        ).test(*options)
+        for own in attributes
+        if own.shown
+    ]
+    coverage = Tests(*(np.concatenate(part, axis=-2) for part in zip(*blocks, strict=True)))
+    return {
+        "difference": _CorrectedTests(plain, coverage, params.significance),
+        "adjusted": _CorrectedTests(within, untested, params.significance),
+    }
+
+
+class _CorrectedTests:
+    """The tests of one kind, of users and of blocks, with their correction."""
+
+    def __init__(self, users: Tests, blocks: Tests, significance: float) -> None:
+        joined = zip(users, blocks, strict=True)
+        self._tests = Tests(*(np.concatenate(pair, axis=-1) for pair in joined))
+        self._significance = significance
+        statistics = self._tests.statistic
+        is_test = ~np.isnan(statistics)
+        tests = statistics[is_test], self._tests.permuted[:, is_test]
+        self._p_values, self._corrected = np.full((2, *statistics.shape), np.nan)
+        self._p_values[is_test] = compute_p_values(*tests)
+        self._corrected[is_test] = correct_by_permutation(*tests)
+
+    def get(self, group: int, metric: int) -> dict[str, Any] | None:
+        """Return the difference of a group; None without a test."""
+        value, low, high = (float(part[group, metric]) for part in self._tests[:3])
+        p_value = float(self._p_values[group, metric])
+        if np.isnan(p_value):
+            return None
+        corrected = float(self._corrected[group, metric])
+        return {
+            "value": value,
             "low": low,
             "high": high,
-            "difference": _to_dict(difference),
-            "adjusted": _to_dict(adjusted),
+            "p_value": p_value,
+            "corrected_p_value": corrected,
+            "differs": corrected < self._significance,
         }
-    return row, samples
-
-
-def _to_dict(difference: Difference | None) -> dict[str, Any] | None:
-    return None if difference is None else difference._asdict()
 
 
 def _compare_extremes(
@@ -182,17 +272,3 @@ def _compare_extremes(
             ],
         }
     return found
-
-
-def _correct(described: list[dict[str, Any]], kind: str, significance: float) -> None:
-    """Add the corrected p-value to every difference of one kind, and whether it is one."""
-    tests = [
-        group[metric][kind]
-        for attribute in described
-        for group in attribute["groups"]
-        for metric in METRICS
-        if group[metric][kind] is not None
-    ]
-    for test, corrected in zip(tests, correct_holm([t["p_value"] for t in tests]), strict=True):
-        test["corrected_p_value"] = corrected
-        test["differs"] = corrected < significance

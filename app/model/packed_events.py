@@ -34,7 +34,8 @@ _RATING_SHIFT = 24
 _RATING_STEPS = 252
 _HEAD = struct.Struct("<IB")
 _MAX_EARLIER = 255
-#: Enough for lists of 50 movies, and for 50 recent movies of a user.
+#: Enough for lists of 50 movies and 38 earlier ones: all that the service keeps of a user (50)
+#: but the 12 that fit at least.
 _PLACES_BYTES = 11
 _MAX_TIME = 0xFFFFFFFF
 
@@ -110,7 +111,7 @@ class EventPacker:
             events: what `round` returned.
             now: as for `round`.
             used: numbers of the movies that had an effect on the list.
-            earlier: number of the user's earlier movies; only with `max_events` events.
+            earlier: number of the user's earlier movies.
             left_out: places of those that were left out, ascending.
 
         Returns:

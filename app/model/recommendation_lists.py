@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -205,7 +205,7 @@ class RecommendationLists:
         user_id: int,
         events: Sequence[RecentEvent],
         now: float,
-        earlier: Sequence[RecentEvent] = (),
+        older: Sequence[int] = (),
     ) -> tuple[Recommendation, RankedMovies] | None:
         """Blend the user's list, or the popular movies, with what goes with recent movies.
 
@@ -214,24 +214,25 @@ class RecommendationLists:
             events: the user's recent movies, newest first. The first of them have an effect, as
                 many as a record holds; all of them are left out.
             now: time of the request, in seconds since 1970 as the events have it.
-            earlier: the user's other movies, which are left out without an effect.
+            older: movie numbers of the user's movies before them, which are left out without an
+                effect.
 
         Returns:
             The recommendation, and the recent movies that had an effect; None where the list stays
             that of `get`: the artifact lacks the arrays, or no movie of the model is newer than its
-            data.
+            data. Older movies count as such if any event does.
         """
         ranking = self.recent
         if ranking is None:
             return None
         newest = ranking.newest
-        if not any(time > newest and movie >= 0 for movie, _, _, time in chain(events, earlier)):
+        if not any(time > newest and (older or movie >= 0) for movie, _, _, time in events):
             return None
         moment = round(now)
         rounded = self._packer.round(events, moment)
         others = NO_EARLIER_MOVIES
-        if earlier or len(events) > len(rounded):
-            numbers = [movie for movie, _, _, _ in chain(events[len(rounded) :], earlier)]
+        if older or len(events) > len(rounded):
+            numbers = [*[movie for movie, _, _, _ in events[len(rounded) :]], *older]
             others = EarlierMovies(len(numbers), frozenset(numbers))
         ranked = ranking.rank(user_id, rounded, moment, self._length, others)
         used = [movie for movie, _ in ranked.used]

@@ -17,6 +17,7 @@ _DIRECTORY = click.Path(path_type=Path, file_okay=False)
 @click.option("--shipper", type=_DIRECTORY, default="/shipper", help="The shipper's secret.")
 @click.option("--owner", type=_DIRECTORY, default="/owner", help="The table owner's secret.")
 @click.option("--console", type=_DIRECTORY, default="/console", help="The console's secret.")
+@click.option("--orders", type=_DIRECTORY, default="/orders", help="The console's orders.")
 @click.option(
     "--alertmanager", type=_DIRECTORY, default="/alertmanager", help="Alertmanager's configuration."
 )
@@ -37,6 +38,7 @@ def init(
     shipper: Path,
     owner: Path,
     console: Path,
+    orders: Path,
     alertmanager: Path,
     scheduler: Path,
     collector: Path,
@@ -50,11 +52,16 @@ def init(
     from app import logs
     from app.provisioning.alertmanager import provision_alertmanager
     from app.provisioning.database import provision_database
-    from app.provisioning.secrets import provision_collector, provision_scheduler
+    from app.provisioning.secrets import (
+        provision_collector,
+        provision_console,
+        provision_scheduler,
+    )
 
     with explain_errors():
         provision_database(generated, operator, database, shipper, owner, console)
         channels = provision_alertmanager(template, alertmanager, operator, settings)
         provision_scheduler(operator, scheduler)
         provision_collector(operator, collector)
+        provision_console(operator, console, orders)
     logs.get(__name__).info("provisioned", alert_channels=channels or "none configured")

@@ -85,6 +85,22 @@ def provision_collector(operator: Path, target: Path) -> None:
     _copy_secrets(operator, target, _COLLECTOR_SECRETS, _COLLECTOR_FILES)
 
 
+def provision_console(operator: Path, target: Path, orders: Path) -> None:
+    """Copy the operator's `console_token` to `target`, an empty file without one.
+
+    With a token the console writes orders: `orders/pending` is created and becomes its directory.
+    Only the console can write there, and the host's user can read what it writes.
+
+    Raises:
+        ProvisioningError: the token cannot be read or has forbidden characters.
+    """
+    _copy_secrets(operator, target, ("console_token",), ())
+    if read_operator_secret(operator, "console_token"):
+        pending = orders / "pending"
+        pending.mkdir(mode=0o755, parents=True, exist_ok=True)
+        os.chown(pending, MARQUEE_UID, MARQUEE_UID)
+
+
 def write_private_file(path: Path, content: str, owner: int | None = None) -> None:
     """Write a file atomically that only its owner (a user id) can read."""
     temporary = path.with_name(f".{path.name}.temporary")

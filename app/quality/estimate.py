@@ -12,7 +12,10 @@ Review 2018); with the past in it, what Deng, Xu, Kohavi and Walker call CUPED (
 the variance within users over that between users, as in an empirical Bayes mean. The difference of
 the residuals' means is that of the versions. Answers of one user are not independent: its variance
 is the sum over users (Deng, Knoblich and Lu, "Applying the delta method in metric analytics", KDD
-2018).
+2018), each with the change that leaving out all answers of the user makes (the jackknife by
+clusters; Bell and McCaffrey, "Bias reduction in standard errors for linear regression with
+multi-stage samples", Survey Methodology 2002). The same changes give the skewness of the error,
+with which intervals hold where takes, or answers without one, are few.
 """
 
 import math
@@ -21,6 +24,8 @@ from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
+
+from app.canary_analysis.skewed_bounds import find_bound
 
 Floats = NDArray[np.float64]
 #: Confidence of the intervals that are shown.
@@ -56,6 +61,7 @@ class Difference:
         production: mean per answer of the version in production.
         difference: candidate minus production, paired; not exactly that of the two means.
         standard_error: of the difference; NaN if it is not known.
+        skewness: of the difference's error; 0 if it is not known.
         unpaired_difference: that of the two means.
         unpaired_standard_error: its standard error.
         candidate_answers: number of answers.
@@ -69,6 +75,7 @@ class Difference:
     production: float
     difference: float
     standard_error: float
+    skewness: float
     unpaired_difference: float
     unpaired_standard_error: float
     candidate_answers: int
@@ -79,8 +86,11 @@ class Difference:
 
     def interval(self, confidence: float = CONFIDENCE) -> tuple[float, float]:
         """The two-sided interval of the difference."""
-        half = NormalDist().inv_cdf((1 + confidence) / 2) * self.standard_error
-        return self.difference - half, self.difference + half
+        low, high = (
+            find_bound(self.difference, self.standard_error, self.skewness, probability)
+            for probability in ((1 - confidence) / 2, (1 + confidence) / 2)
+        )
+        return low, high
 
     def answers_needed(self, change: float, error_rate: float, power: float = 0.8) -> float:
         """Canary answers with which a change is found, at the present shares of the versions.
@@ -105,14 +115,15 @@ def compare(outcomes: Outcomes) -> Difference:
     candidate, production = (float(outcomes.value[arm].mean()) for arm in of_both)
     between = between_users_share(outcomes)
     residuals = outcomes.value - _predict(outcomes, between)
-    difference, error = _difference(outcomes, residuals)
-    unpaired, unpaired_error = _difference(outcomes, outcomes.value)
+    difference, error, skewness = _difference(outcomes, residuals)
+    unpaired, unpaired_error, _ = _difference(outcomes, outcomes.value)
     met = [np.bincount(outcomes.user[arm], minlength=len(outcomes.past_sum)) > 0 for arm in of_both]
     return Difference(
         candidate=candidate,
         production=production,
         difference=difference,
         standard_error=error,
+        skewness=skewness,
         unpaired_difference=unpaired,
         unpaired_standard_error=unpaired_error,
         candidate_answers=int(of_both[0].sum()),
@@ -154,18 +165,22 @@ def _predict(outcomes: Outcomes, between: float) -> Floats:
     return predictions
 
 
-def _difference(outcomes: Outcomes, values: Floats) -> tuple[float, float]:
-    """The difference of the means, and its standard error by users."""
+def _difference(outcomes: Outcomes, values: Floats) -> tuple[float, float, float]:
+    """The difference of the means, its standard error by users, and the skewness of its error."""
     users = len(outcomes.past_sum)
-    influence: Floats = np.zeros(users)
-    means = []
-    for arm, sign in ((outcomes.is_candidate, 1), (~outcomes.is_candidate, -1)):
-        mean = float(values[arm].mean())
-        means.append(mean)
-        share = sign * (values[arm] - mean) / arm.sum()
-        influence += np.bincount(outcomes.user[arm], share, users)
+    arms = outcomes.is_candidate, ~outcomes.is_candidate
+    means = [float(values[arm].mean()) for arm in arms]
+    difference = means[0] - means[1]
+    change: Floats = np.zeros(users)  # by which each user's answers move the difference
+    for arm, mean, sign in zip(arms, means, (1, -1), strict=True):
+        deviation = np.bincount(outcomes.user[arm], values[arm] - mean, users)
+        others = arm.sum() - np.bincount(outcomes.user[arm], minlength=users)
+        if not others.all():
+            return difference, math.nan, 0.0
+        change += sign * deviation / others
     seen = int((np.bincount(outcomes.user, minlength=users) > 0).sum())
-    if seen < _MIN_USERS:
-        return means[0] - means[1], math.nan
-    variance = float((influence**2).sum()) * seen / (seen - 1)
-    return means[0] - means[1], math.sqrt(variance) if variance > 0 else math.nan
+    squares = float((change**2).sum())
+    if seen < _MIN_USERS or squares == 0:
+        return difference, math.nan, 0.0
+    error = math.sqrt(squares * (seen - 1) / seen)
+    return difference, error, float((change**3).sum()) / squares**1.5

@@ -45,6 +45,10 @@ class Period:
     end: datetime
     past: timedelta
 
+    def contains(self) -> pl.Expr:
+        """Whether an answer's `time` is in it."""
+        return pl.col("time").is_between(self.start, self.end, closed="left")
+
 
 @dataclass(frozen=True)
 class Versions:
@@ -101,15 +105,16 @@ def measure_quality(
         MarqueeError: no answers of two versions, no watches, or a model or the store is damaged.
     """
     numbers = MovieNumbers()
-    recorded = AnswerReader(engine, numbers).read(period.start - period.past, period.end)
-    compared = pl.col("time") >= period.start
-    pair = versions.choose(recorded.filter(compared))
-    is_compared = compared & pl.col("version").is_in(pair)
+    # Later answers are not compared, but what is watched after them is credited to them.
+    last = period.end + max(HORIZONS.values())
+    recorded = AnswerReader(engine, numbers).read(period.start - period.past, last)
+    pair = versions.choose(recorded.filter(period.contains()))
+    is_compared = period.contains() & pl.col("version").is_in(pair)
     other = OtherLists(engine, find_models(pair), numbers)
     now = recorded.filter(is_compared)
     now = now.with_columns(other.make(now, pair))
-    before = recorded.filter(pl.col("time") < period.start)
-    answers = pl.concat([before, now], how="diagonal").with_columns(
+    others = recorded.filter(~is_compared)
+    answers = pl.concat([others, now], how="diagonal").with_columns(
         unlisted=pl.col("other").list.set_difference("listed")
     )
     with open_store(settings.store_dir) as snapshot:
@@ -182,7 +187,7 @@ class _Measured:
         valued = old_enough.join(per_answer, on="answer", how="left").with_columns(
             pl.col("takes", "minutes").fill_null(0.0)
         )
-        compared = valued.filter(pl.col("time") >= self.period.start)
+        compared = valued.filter(self.period.contains() & pl.col("version").is_in(self.pair))
         by_side = {
             side: compared.filter(pl.col("version") == version)
             for side, version in zip(_SIDES, self.pair, strict=True)
@@ -226,6 +231,7 @@ def _describe_difference(found: Difference) -> dict[str, Any]:
         "production": found.production,
         "difference": found.difference,
         "standard_error": found.standard_error,
+        "skewness": found.skewness,
         "interval": [low, high],
         "unpaired_difference": found.unpaired_difference,
         "unpaired_standard_error": found.unpaired_standard_error,

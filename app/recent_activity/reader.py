@@ -44,13 +44,18 @@ _log = logs.get(__name__)
 
 
 class Lookup(NamedTuple):
-    """The result of one look-up; `events` are the newest first, and empty unless found.
+    """The result of one look-up; the movies are empty unless found.
 
-    Without a model's numbers, their movies are those of the file.
+    Attributes:
+        state: see `STATES`.
+        events: the last movies, newest first, with the model's numbers, or those of the file where
+            there is no model.
+        older: numbers of the movies before them, without those that the model does not have.
     """
 
     state: State
     events: tuple[RecentEvent, ...] = ()
+    older: tuple[int, ...] = ()
 
 
 _RESULTS: dict[State, Lookup] = {state: Lookup(state) for state in STATES}
@@ -75,7 +80,7 @@ class RecentActivityReader:
         self._model_numbers = model_numbers
         self._descriptor = -1
         self._inode = (0, 0)
-        self._layout = TableLayout(0, 1, 2)
+        self._layout = TableLayout(0, 1, 0, 2)
         self._state = TableState()
         #: Model's number by number of the file.
         self._numbers: list[int] = []
@@ -218,7 +223,7 @@ class RecentActivityReader:
                     return None
                 stored = layout.unpack_fields(page, user_ids.index(user_id), user_id)
                 if stored is not None:
-                    return self._to_lookup(list(stored))
+                    return self._to_lookup(list(stored[0]), stored[1])
             contents.add(bytes(page))
             os.sched_yield()  # a commit may be changing the bucket
         return _RESULTS["damaged" if len(contents) == 1 else "overtaken"]
@@ -244,16 +249,17 @@ class RecentActivityReader:
             raise TableError("damaged", "the file was truncated")
         return True
 
-    def _to_lookup(self, stored: list[tuple[Any, ...]]) -> Lookup:
-        """Convert the fields of `StoredEvent`."""
+    def _to_lookup(self, stored: list[tuple[Any, ...]], older: tuple[int, ...]) -> Lookup:
+        """Convert the fields of `StoredEvent`, and the numbers of older movies."""
         numbers = self._numbers
         try:
             events = [
                 RecentEvent(numbers[movie], minutes, None if isnan(rating) else rating, event_time)
                 for movie, event_time, minutes, _, _, rating in stored
             ]
+            older_numbers = [n for m in older if (n := numbers[m]) >= 0] if older else ()
         except IndexError:  # a movie that was added since the last check
             self._read_next_commit(_MAX_NAME_BYTES)
             known = [event for event in stored if event[0] < len(numbers)]
-            return Lookup("found") if not known else self._to_lookup(known)
-        return Lookup("found", tuple(events))
+            return self._to_lookup(known, tuple(m for m in older if m < len(numbers)))
+        return Lookup("found", tuple(events), tuple(older_numbers))

@@ -79,12 +79,14 @@ def _add_rows(rows: pl.DataFrame, table: TableWriter) -> None:
     ordered = rows.with_columns(seconds=seconds).sort(
         "user_id", "time", "movie_id", descending=[False, True, False]
     )
-    newest = ordered.group_by("user_id", maintain_order=True).head(table.layout.movies_per_user)
+    layout = table.layout
+    movies_per_user = layout.movies_per_user + layout.older_per_user
+    newest = ordered.group_by("user_id", maintain_order=True).head(movies_per_user)
     columns = newest.select("user_id", "movie_id", "seconds", "count", "highest", "rating")
     user_id, events = 0, list[StoredEvent]()
     for owner, movie_id, time, count, highest, rating in columns.iter_rows():
         if owner != user_id:
-            table.put(user_id, events)
+            table.put(user_id, layout.limit(events))
             user_id, events = owner, []
         events.append(
             StoredEvent(
@@ -96,4 +98,4 @@ def _add_rows(rows: pl.DataFrame, table: TableWriter) -> None:
                 _NAN if rating is None else rating,
             )
         )
-    table.put(user_id, events)
+    table.put(user_id, layout.limit(events))

@@ -6,7 +6,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from app import logs
-from app.recent_activity.table_format import Problem, StoredEvent, TableError, TableLayout
+from app.recent_activity.table_format import (
+    Problem,
+    StoredMovies,
+    TableError,
+    TableLayout,
+    drop_expired,
+)
 from app.recent_activity.table_writer import TableWriter, create_table, open_table
 from app.settings import RecentActivitySettings
 
@@ -15,16 +21,30 @@ _log = logs.get(__name__)
 
 
 class TableLimits(NamedTuple):
-    """What a file is made for: movies of a user, days of events, number of users."""
+    """What a file is made for: last and older movies of a user, days of events, number of users."""
 
     movies: int
+    older_movies: int
     days: int
     max_users: int
 
     @classmethod
     def from_settings(cls, settings: RecentActivitySettings) -> "TableLimits":
-        """Read `recent_movies`, `recent_days` and `recent_max_users`."""
-        return cls(settings.recent_movies, settings.recent_days, settings.recent_max_users)
+        """Read `recent_movies`, `recent_older_movies`, `recent_days` and `recent_max_users`."""
+        return cls(
+            settings.recent_movies,
+            settings.recent_older_movies,
+            settings.recent_days,
+            settings.recent_max_users,
+        )
+
+    def make_layout(self) -> TableLayout:
+        """Return the layout of a new file."""
+        return TableLayout.create(self.movies, self.older_movies, self.max_users)
+
+    def is_met_by(self, layout: TableLayout) -> bool:
+        """Return whether a new file would have the sizes of this one."""
+        return layout.is_for(self.movies, self.older_movies, self.max_users)
 
     @property
     def retention_seconds(self) -> int:
@@ -57,7 +77,7 @@ def open_current_table(
             _log.error("file of recent activity refused", reason=str(error))
         _create(directory, limits, fill)
         table = open_table(directory)
-    if not table.layout.is_for(limits.movies, limits.max_users) or table.is_numbering_full:
+    if not limits.is_met_by(table.layout) or table.is_numbering_full:
         _log.info("copying the file of recent activity", **limits._asdict())
         try:
             table.retention_seconds = limits.retention_seconds
@@ -79,7 +99,7 @@ def _create(directory: Path, limits: TableLimits, fill: Fill) -> None:
         _log.info("file of recent activity created", users=table.users, offsets=offsets)
         return offsets
 
-    create_table(directory, TableLayout.create(limits.movies, limits.max_users), fill_new)
+    create_table(directory, limits.make_layout(), fill_new)
 
 
 def copy_users(old: TableWriter, new: TableWriter) -> Mapping[str, Any]:
@@ -89,11 +109,15 @@ def copy_users(old: TableWriter, new: TableWriter) -> Mapping[str, Any]:
     """
     movie_ids = old.movie_ids
     new.advance_time(old.state.newest_time)
-    for user_id, events in old.read_users():
-        kept = [event for event in events if event.time >= new.min_time]
-        new.put(user_id, [_renumber(e, movie_ids, new) for e in kept[: new.layout.movies_per_user]])
+    for user_id, movies in old.read_users():
+        kept = new.layout.limit(*drop_expired(movies, new.min_time))
+        new.put(user_id, _renumber(kept, movie_ids, new))
     return old.state.offsets
 
 
-def _renumber(event: StoredEvent, movie_ids: list[str], table: TableWriter) -> StoredEvent:
-    return event._replace(movie=table.number_movie(movie_ids[event.movie]))
+def _renumber(movies: StoredMovies, movie_ids: list[str], table: TableWriter) -> StoredMovies:
+    def renumber(number: int) -> int:
+        return table.number_movie(movie_ids[number])
+
+    events = [event._replace(movie=renumber(event.movie)) for event in movies.events]
+    return StoredMovies(events, [renumber(number) for number in movies.older])

@@ -8,8 +8,9 @@ table of buckets of 4096 bytes, and the ids of the movies, to which only is appe
     offset 65536    buckets of 4096 bytes, each a directory of user ids and as many entries
     after them      movie ids in the order of their numbers: checksum, length, UTF-8
 
-A user is in one of two buckets, which follow from the user id. An entry holds the user's id, the
-user's last movies, and a checksum of both that begins with the id of the file. So bytes that are
+A user is in one of two buckets, which follow from the user id. An entry holds a checksum, the
+user's id and last movies (16 bytes each), and of the movies before them the numbers alone (4 bytes
+each). The checksum is that of the whole entry and begins with the id of the file. So bytes that are
 damaged, half written, of another user or of another file are never taken for a user's. A bucket of
 zeros is empty, so that the file takes up disk space only where there are users.
 
@@ -29,14 +30,15 @@ from typing import Any, Literal, NamedTuple
 from app.cli_errors import MarqueeError
 
 MAGIC = b"MARQACTV"
-FORMAT = 1
+#: 1 had no older movies.
+FORMAT = 2
 TABLE_NAME = "activity.table"
 PAGE_BYTES = 4096
 STATE_OFFSET = 4096
 MAX_STATE_BYTES = 61_440
 BUCKETS_OFFSET = 65_536
 #: Users for whom a table is made, as a share of its places. A user is added to the emptier one of
-#: two buckets; with this share, 5 of a million find both full (at 0.9: 315).
+#: two buckets; with this share and 9 places in a bucket, 700 of a million find both full.
 _MAX_LOAD = 0.85
 #: A directory entry without a user.
 EMPTY = -1
@@ -45,11 +47,11 @@ NO_MINUTE = 0xFFFF
 _MAX_TIME = 0xFFFFFFFF
 _MAX_COUNT = 0xFFFE
 
-_IDENTITY = struct.Struct("<8sIQHHII")
+_IDENTITY = struct.Struct("<8sIQHHHII")
 _CHECKSUM = struct.Struct("<I")
 _STATE_HEAD = struct.Struct("<II")
 _DIRECTORY_HEAD = struct.Struct("<II")
-_ENTRY_HEAD = struct.Struct("<IIq")
+_ENTRY_HEAD = struct.Struct("<IHHq")
 _EVENT = struct.Struct("<IIHHHe")
 _NAME_HEAD = struct.Struct("<IB")
 
@@ -93,22 +95,41 @@ class StoredEvent(NamedTuple):
     rating: float
 
 
+class StoredMovies(NamedTuple):
+    """What the file has of one user.
+
+    Attributes:
+        events: the last movies, newest first.
+        older: numbers of the movies before them in the file's own numbering, newest first. Nothing
+            else is known of them.
+    """
+
+    events: list[StoredEvent]
+    older: list[int]
+
+
 class TableLayout:
     """The sizes and offsets of one file, and the conversion of buckets.
 
     Attributes:
         file_id: random number of 64 bits; the same in all checksums of the file.
-        movies_per_user: movies of an entry.
+        movies_per_user: events of an entry.
+        older_per_user: older movies of an entry.
         buckets: number of buckets.
         users_per_bucket: number of entries of a bucket.
         names_offset: where the movie ids begin; the smallest size of the file.
     """
 
-    def __init__(self, file_id: int, movies_per_user: int, buckets: int) -> None:
+    def __init__(
+        self, file_id: int, movies_per_user: int, older_per_user: int, buckets: int
+    ) -> None:
         self.file_id = file_id
         self.movies_per_user = movies_per_user
+        self.older_per_user = older_per_user
         self.buckets = buckets
-        self.entry_bytes = _ENTRY_HEAD.size + movies_per_user * _EVENT.size
+        self._older = struct.Struct(f"<{older_per_user}I")
+        self._older_offset = _ENTRY_HEAD.size + movies_per_user * _EVENT.size
+        self.entry_bytes = self._older_offset + self._older.size
         self.users_per_bucket = (PAGE_BYTES - _DIRECTORY_HEAD.size) // (self.entry_bytes + 8)
         self.directory_bytes = _DIRECTORY_HEAD.size + 8 * self.users_per_bucket
         self.names_offset = BUCKETS_OFFSET + buckets * PAGE_BYTES
@@ -118,21 +139,31 @@ class TableLayout:
         self._no_users = (EMPTY,) * self.users_per_bucket
 
     @classmethod
-    def create(cls, movies_per_user: int, max_users: int) -> "TableLayout":
+    def create(cls, movies_per_user: int, older_per_user: int, max_users: int) -> "TableLayout":
         """Return the layout of a new file for so many users."""
-        per_bucket = cls(0, movies_per_user, 1).users_per_bucket
+        per_bucket = cls(0, movies_per_user, older_per_user, 1).users_per_bucket
         buckets = max(2, -int(-max_users // (per_bucket * _MAX_LOAD)))
-        return cls(int.from_bytes(os.urandom(8), "little"), movies_per_user, buckets)
+        file_id = int.from_bytes(os.urandom(8), "little")
+        return cls(file_id, movies_per_user, older_per_user, buckets)
 
-    def is_for(self, movies_per_user: int, max_users: int) -> bool:
+    def is_for(self, movies_per_user: int, older_per_user: int, max_users: int) -> bool:
         """Return whether a new file with these limits would have these sizes."""
-        other = TableLayout.create(movies_per_user, max_users)
-        return (self.movies_per_user, self.buckets) == (other.movies_per_user, other.buckets)
+        other = TableLayout.create(movies_per_user, older_per_user, max_users)
+        return self._sizes() == other._sizes()
+
+    def _sizes(self) -> tuple[int, int, int, int, int]:
+        """Return the sizes that the first page holds."""
+        return (
+            self.movies_per_user,
+            self.older_per_user,
+            self.users_per_bucket,
+            self.buckets,
+            self.names_offset >> 12,
+        )
 
     def pack_identity(self) -> bytes:
         """Return the first page of the file."""
-        sizes = (self.movies_per_user, self.users_per_bucket, self.buckets, self.names_offset >> 12)
-        packed = _IDENTITY.pack(MAGIC, FORMAT, self.file_id, *sizes)
+        packed = _IDENTITY.pack(MAGIC, FORMAT, self.file_id, *self._sizes())
         return (packed + _CHECKSUM.pack(zlib.crc32(packed))).ljust(PAGE_BYTES, b"\0")
 
     @classmethod
@@ -144,15 +175,16 @@ class TableLayout:
         """
         if len(page) < PAGE_BYTES:
             raise TableError("damaged", "the file is shorter than a page")
-        magic, number, file_id, movies, users, buckets, end = _IDENTITY.unpack_from(page)
+        magic, number, file_id, *sizes = _IDENTITY.unpack_from(page)
         if magic != MAGIC:
             raise TableError("foreign", "this is no file of recent activity")
         if number != FORMAT:
             raise TableError("foreign", f"the file has format {number}, this is format {FORMAT}")
         if _CHECKSUM.unpack_from(page, _IDENTITY.size)[0] != zlib.crc32(page[: _IDENTITY.size]):
             raise TableError("damaged", "the checksum of the first page is wrong")
-        layout = cls(file_id, movies, buckets)
-        if (layout.users_per_bucket, layout.names_offset >> 12) != (users, end):
+        movies, older, _, buckets, _ = sizes
+        layout = cls(file_id, movies, older, buckets)
+        if layout._sizes() != tuple(sizes):
             raise TableError("damaged", "the sizes in the first page contradict each other")
         return layout
 
@@ -197,40 +229,63 @@ class TableLayout:
         body = bucket.to_bytes(4, "little") + self._ids.pack(*user_ids)
         return _CHECKSUM.pack(zlib.crc32(body, self.seed)) + body
 
-    def unpack_entry(
-        self, page: bytes | bytearray, slot: int, user_id: int
-    ) -> list[StoredEvent] | None:
-        """Return the events of a user, newest first; None if damaged or another user's."""
-        events = self.unpack_fields(page, slot, user_id)
-        return None if events is None else list(map(StoredEvent._make, events))
+    def unpack_entry(self, page: bytes | bytearray, slot: int, user_id: int) -> StoredMovies | None:
+        """Return the movies of a user; None if damaged or another user's."""
+        fields = self.unpack_fields(page, slot, user_id)
+        if fields is None:
+            return None
+        return StoredMovies(list(map(StoredEvent._make, fields[0])), list(fields[1]))
 
     def unpack_fields(
         self, page: bytes | bytearray, slot: int, user_id: int
-    ) -> Iterator[tuple[Any, ...]] | None:
-        """Return what `unpack_entry` does, as tuples of the fields of `StoredEvent`."""
+    ) -> tuple[Iterator[tuple[Any, ...]], tuple[int, ...]] | None:
+        """Return what `unpack_entry` does, with tuples of the fields of `StoredEvent`."""
         entry = self._read_entry(page, slot)
-        count = self._count_events(entry, user_id)
-        if count is None:
+        counts = self._count_movies(entry, user_id)
+        if counts is None:
             return None
-        return _EVENT.iter_unpack(entry[_ENTRY_HEAD.size : _ENTRY_HEAD.size + count * _EVENT.size])
+        count, older = counts
+        events = entry[_ENTRY_HEAD.size : _ENTRY_HEAD.size + count * _EVENT.size]
+        numbers = self._older.unpack_from(entry, self._older_offset)[:older] if older else ()
+        return _EVENT.iter_unpack(events), numbers
 
     def _read_entry(self, page: bytes | bytearray, slot: int) -> bytes | bytearray:
         offset = self.entry_offset(slot)
         return page[offset : offset + self.entry_bytes]
 
-    def _count_events(self, entry: bytes | bytearray, user_id: int) -> int | None:
-        """Return the number of events of an entry; None if damaged or another user's."""
-        checksum, count, owner = _ENTRY_HEAD.unpack_from(entry)
-        is_intact = owner == user_id and checksum == zlib.crc32(entry[4:], self.seed)
-        return count if is_intact and count <= self.movies_per_user else None
+    def _count_movies(self, entry: bytes | bytearray, user_id: int) -> tuple[int, int] | None:
+        """Return the number of events and of older movies; None if damaged or another user's."""
+        checksum, count, older, owner = _ENTRY_HEAD.unpack_from(entry)
+        if owner != user_id or checksum != zlib.crc32(entry[4:], self.seed):
+            return None
+        if count > self.movies_per_user or older > self.older_per_user:
+            return None
+        return count, older
 
-    def pack_entry(self, user_id: int, events: Sequence[StoredEvent]) -> bytes:
+    def pack_entry(self, user_id: int, movies: StoredMovies) -> bytes:
         """Return the entry of a user."""
-        packed = b"".join([_EVENT.pack(*event) for event in events])
-        body = (_ENTRY_HEAD.pack(0, len(events), user_id)[4:] + packed).ljust(
-            self.entry_bytes - 4, b"\0"
-        )
+        events, older = movies
+        head = _ENTRY_HEAD.pack(0, len(events), len(older), user_id)
+        packed = b"".join([head[4:], *[_EVENT.pack(*event) for event in events]])
+        if older:
+            packed = packed.ljust(self._older_offset - 4, b"\0")
+            packed += struct.pack(f"<{len(older)}I", *older)
+        body = packed.ljust(self.entry_bytes - 4, b"\0")
         return _CHECKSUM.pack(zlib.crc32(body, self.seed)) + body
+
+    def limit(self, events: list[StoredEvent], older: Sequence[int] = ()) -> StoredMovies:
+        """Return as many of a user's movies as an entry holds.
+
+        Args:
+            events: the last movies, newest first: those that are too many become older ones.
+            older: those before them, newest first; the last ones are dropped.
+        """
+        count = self.movies_per_user
+        if len(events) <= count and not older:
+            return StoredMovies(events, [])
+        numbers = [event.movie for event in events[count:]]
+        numbers += older
+        return StoredMovies(events[:count], numbers[: self.older_per_user])
 
     def newest_time(self, page: bytes | bytearray, slot: int) -> int:
         """Return the time of an entry's newest event without checking the entry."""
@@ -245,7 +300,7 @@ class TableLayout:
         if user_ids is None:
             return None
         owned = [(slot, user_id) for slot, user_id in enumerate(user_ids) if user_id != EMPTY]
-        counts = [self._count_events(self._read_entry(page, slot), owner) for slot, owner in owned]
+        counts = [self._count_movies(self._read_entry(page, slot), owner) for slot, owner in owned]
         return None if None in counts else len(owned)
 
     def pack_name(self, number: int, movie_id: str) -> bytes:
@@ -358,33 +413,55 @@ class NewEvents(NamedTuple):
     rating: float
 
 
+def drop_expired(movies: StoredMovies, min_time: int) -> StoredMovies:
+    """Return the movies of a user without those that have expired.
+
+    Older movies have no time of their own. They were watched before every event of the entry, so
+    all of them have expired when one of these has.
+
+    Args:
+        movies: what is stored.
+        min_time: events before it have expired.
+    """
+    if not movies.events or movies.events[-1].time >= min_time:
+        return movies
+    return StoredMovies([event for event in movies.events if event.time >= min_time], [])
+
+
 def merge_events(
-    stored: Sequence[StoredEvent],
+    stored: StoredMovies,
     added: Sequence[NewEvents],
     min_time: int,
-    limit: int,
+    layout: TableLayout,
     movie_ids: Sequence[str],
-) -> list[StoredEvent]:
+) -> StoredMovies:
     """Return the newest movies of a user, newest first; those of one time by movie id.
+
+    An older movie that is watched again is one of the last movies again. Of what was known before,
+    only that it was watched remains: its minutes and rating begin anew.
 
     The minutes themselves are not stored. A minute other than the one before counts as another
     one, and there are never more than the highest minute allows: so the number is exact for
     a user who watches in order, also when a movie is watched again from its beginning.
 
     Args:
-        stored: the events of the entry.
+        stored: the movies of the entry.
         added: new events, in the order of the log.
-        min_time: movies with no newer event are left out.
-        limit: number of movies to return.
+        min_time: movies with no newer event are left out, see `drop_expired`.
+        layout: how many movies an entry holds.
         movie_ids: movie id by number.
     """
-    movies = {event.movie: event for event in stored}
+    movies = {event.movie: event for event in stored.events}
     for new in added:
         old = movies.get(new.movie)
         movies[new.movie] = _merge(old, new) if old else _merge(_no_event(new.movie), new)
     newest = [event for event in movies.values() if event.time >= min_time]
     newest.sort(key=lambda event: (-event.time, movie_ids[event.movie]))
-    return newest[:limit]
+    older = stored.older and drop_expired(stored, min_time).older
+    if older:
+        again = {event.movie for event in added if event.time >= min_time}
+        older = [movie for movie in older if movie not in again]
+    return layout.limit(newest, older)
 
 
 def _no_event(movie: int) -> StoredEvent:

@@ -23,10 +23,11 @@ from app.recent_activity.table_format import (
     STATE_OFFSET,
     TABLE_NAME,
     NewEvents,
-    StoredEvent,
+    StoredMovies,
     TableError,
     TableLayout,
     TableState,
+    drop_expired,
     merge_events,
     read_at,
     read_layout,
@@ -165,18 +166,17 @@ class TableWriter:
             TableError: the user's buckets or entry are damaged.
         """
         found = self._find(user_id)
-        stored = self._read_entry(*found, user_id) if found else []
-        limit = self.layout.movies_per_user
-        merged = merge_events(stored, events, self.min_time, limit, self._movie_ids)
-        if not merged:
+        stored = self._read_entry(*found, user_id) if found else StoredMovies([], [])
+        merged = merge_events(stored, events, self.min_time, self.layout, self._movie_ids)
+        if not merged.events:
             return
         bucket, slot = found or self._free_slot(user_id)
         self._write_entry(bucket, slot, user_id, merged)
 
-    def put(self, user_id: int, events: Sequence[StoredEvent]) -> None:
-        """Set the events of a user who has none."""
-        if events:
-            self._write_entry(*self._free_slot(user_id), user_id, events)
+    def put(self, user_id: int, movies: StoredMovies) -> None:
+        """Set the movies of a user who has none."""
+        if movies.events:
+            self._write_entry(*self._free_slot(user_id), user_id, movies)
 
     def remove(self, user_id: int) -> bool:
         """Remove a user; return whether there were events."""
@@ -198,19 +198,19 @@ class TableWriter:
             for slot, user_id in enumerate(self._read_directory(bucket)):
                 if user_id == EMPTY:
                     continue
-                events = self._read_entry(bucket, slot, user_id)
-                kept = [event for event in events if event.time >= self.min_time]
-                if not kept:
+                movies = self._read_entry(bucket, slot, user_id)
+                kept = drop_expired(movies, self.min_time)
+                if not kept.events:
                     self._clear(bucket, slot)
                     self.expired_users += 1
-                elif len(kept) < len(events):
+                elif kept is not movies:
                     self._write_entry(bucket, slot, user_id, kept)
             self._sweep_at = (bucket + 1) % self.layout.buckets
         if not self._changed:
             self._pages.clear()
 
-    def read_users(self) -> Iterator[tuple[int, list[StoredEvent]]]:
-        """Yield all users with their events; call it without uncommitted changes.
+    def read_users(self) -> Iterator[tuple[int, StoredMovies]]:
+        """Yield all users with their movies; call it without uncommitted changes.
 
         Raises:
             TableError: a bucket is damaged.
@@ -313,11 +313,11 @@ class TableWriter:
             raise TableError("damaged", f"the directory of bucket {bucket} is damaged")
         return user_ids
 
-    def _read_entry(self, bucket: int, slot: int, user_id: int) -> list[StoredEvent]:
-        events = self.layout.unpack_entry(self._page(bucket), slot, user_id)
-        if events is None:
+    def _read_entry(self, bucket: int, slot: int, user_id: int) -> StoredMovies:
+        movies = self.layout.unpack_entry(self._page(bucket), slot, user_id)
+        if movies is None:
             raise TableError("damaged", f"an entry of bucket {bucket} is damaged")
-        return events
+        return movies
 
     def _find(self, user_id: int) -> tuple[int, int] | None:
         for bucket in self.layout.find_buckets(user_id):
@@ -347,11 +347,9 @@ class TableWriter:
         self._clear(bucket, slot)
         return bucket, slot
 
-    def _write_entry(
-        self, bucket: int, slot: int, user_id: int, events: Sequence[StoredEvent]
-    ) -> None:
+    def _write_entry(self, bucket: int, slot: int, user_id: int, movies: StoredMovies) -> None:
         page, start = self._page(bucket), self.layout.entry_offset(slot)
-        page[start : start + self.layout.entry_bytes] = self.layout.pack_entry(user_id, events)
+        page[start : start + self.layout.entry_bytes] = self.layout.pack_entry(user_id, movies)
         self._changed[bucket, slot] = None
         self._set_owner(bucket, slot, user_id)
         if self._journal is None and len(self._pages) > _MAX_BULK_BUCKETS:
@@ -491,8 +489,3 @@ def request_pages(path: Path, layout: TableLayout) -> None:
             os.posix_fadvise(descriptor, offset, _REQUESTED_BYTES, os.POSIX_FADV_WILLNEED)
     finally:
         os.close(descriptor)
-
-
-def min_table_bytes(movies_per_user: int, max_users: int) -> int:
-    """Return the size of a file without movie ids, in bytes."""
-    return BUCKETS_OFFSET + TableLayout.create(movies_per_user, max_users).buckets * PAGE_BYTES

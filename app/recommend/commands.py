@@ -115,7 +115,7 @@ def _choose_source(
         if user in unprofiled:
             return recommend_stored(user)
         own = events.get(user)
-        found = lists.rank_recent(user, own.kept, own.now, own.earlier)
+        found = lists.rank_recent(user, own.kept.events, own.now, own.kept.older)
         if found is None:
             return recommend_stored(user)
         ranked, names = found[1], lists.movie_ids

@@ -55,7 +55,7 @@ class RecentRecommender:
 
     def _get_recent(self, user_id: int) -> Recommendation:
         assert self.reader is not None  # noqa: S101 - set together with this method
-        state, events = self.reader.get(user_id)
+        state, events, older = self.reader.get(user_id)
         if state == "none":
             return self._lists.get(user_id)
         if state != "found":
@@ -64,7 +64,7 @@ class RecentRecommender:
         try:
             # The time of the log, which may differ from that of the clock by a time zone.
             now = max(self.reader.newest_time, events[0].time) if events else 0
-            found = self._lists.rank_recent(user_id, events, now)
+            found = self._lists.rank_recent(user_id, events, now, older)
         except Exception:  # noqa: BLE001 - a request is answered without recent activity
             self._unused["error"].inc()
             if monotonic() >= self._log_at:

@@ -14,7 +14,7 @@ from yarl import URL
 
 from app.cli_errors import MarqueeError
 from app.model.recommendation_lists import RecommendationLists
-from app.recent_events import KEPT_MOVIES, RecentEvent, to_seconds
+from app.recent_events import KEPT_MOVIES, OLDER_MOVIES, RecentEvent, keep_last, to_seconds
 from app.shutdown import stop_event
 from app.simulator.arrivals import Arrival
 from app.simulator.exporter import metrics_server
@@ -102,7 +102,7 @@ class ModelClient:
             events = self._events.setdefault(user_id, {})
             events.pop(number, None)
             events[number] = RecentEvent(number, minutes, rating, time)
-            if len(events) > KEPT_MOVIES:
+            if len(events) > KEPT_MOVIES + OLDER_MOVIES:
                 del events[next(iter(events))]
 
     def fetch(self, arrival: Arrival, now: float = 0) -> Response:
@@ -110,8 +110,8 @@ class ModelClient:
         duration = _MODEL_RESPONSE_SECONDS
         if not arrival.user_id:
             return Response("http_error", 400, duration, detail="a user id is a whole number")
-        events = [*self._events.get(arrival.user_id, {}).values()][::-1]
-        found = self._lists.rank_recent(arrival.user_id, events, now)
+        kept = keep_last([*self._events.get(arrival.user_id, {}).values()][::-1])
+        found = self._lists.rank_recent(arrival.user_id, kept.events, now, kept.older)
         body = (found[0] if found else self._lists.get(arrival.user_id)).text
         return classify_response(200, body, duration, self._version)
 

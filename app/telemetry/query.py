@@ -5,7 +5,6 @@ locked. Files are opened before the query and named by their descriptors, so tha
 export that replaces them meanwhile changes nothing.
 """
 
-import os
 import resource
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -158,22 +157,12 @@ def _create_views(connection: duckdb.DuckDBPyConnection, files: dict[str, list[s
 def _lock(connection: duckdb.DuckDBPyConnection, files: list[IO[bytes]]) -> None:
     """Allow the files alone, and lock the settings.
 
-    DuckDB resolves links in a path where it can, when the path is allowed and when it is used. The
-    descriptor of a file that was removed cannot be resolved. So both are allowed: the file's own
-    path, and the name of its descriptor, which is closed meanwhile, so that it is not resolved.
+    DuckDB resolves the link of a descriptor when it opens it. To the path of a file that was
+    removed or replaced meanwhile, the kernel appends " (deleted)".
     """
-    numbers = [file.fileno() for file in files]
-    allowed = [*map(_name, files), *(str(Path(_name(file)).resolve()) for file in files)]
-    kept = [os.dup(number) for number in numbers]
-    try:
-        for number in numbers:
-            os.close(number)
-        if allowed:
-            connection.execute(f"SET allowed_paths = {_literal(allowed)}")
-    finally:
-        for copy, number in zip(kept, numbers, strict=True):
-            os.dup2(copy, number, inheritable=False)
-            os.close(copy)
+    paths = [str(Path(_name(file)).resolve()) for file in files]
+    allowed = [*paths, *(f"{path} (deleted)" for path in paths)]
+    connection.execute(f"SET allowed_paths = {_literal(allowed)}")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
 

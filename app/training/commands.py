@@ -7,6 +7,7 @@ import click
 
 from app.cli_errors import explain_errors
 from app.json_output import print_json
+from app.recent_events import KEPT_MOVIES, OLDER_MOVIES
 from app.settings import Settings
 
 _FILE = click.Path(path_type=Path)
@@ -182,9 +183,16 @@ def tune(
 @click.option(
     "--kept-movies",
     type=click.IntRange(1, 1000),
-    default=16,
+    default=KEPT_MOVIES,
     show_default=True,
     help="Replay: number of recent movies that are kept of each user.",
+)
+@click.option(
+    "--older-movies",
+    type=click.IntRange(0, 1000),
+    default=OLDER_MOVIES,
+    show_default=True,
+    help="Replay: number of movies before them that are not recommended again.",
 )
 @click.option(
     "--max-events",
@@ -204,6 +212,7 @@ def evaluate(
     k: int,
     replay: bool,
     kept_movies: int,
+    older_movies: int,
     max_events: int,
     as_json: bool,
 ) -> None:
@@ -227,7 +236,7 @@ def evaluate(
         result = evaluate_model(model or settings.model_dir, held_out, k)
         if replay:
             result["replay"] = replay_model(
-                model or settings.model_dir, held_out, kept_movies, max_events
+                model or settings.model_dir, held_out, kept_movies, older_movies, max_events
             )
     if as_json:
         print_json(result)

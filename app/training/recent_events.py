@@ -22,7 +22,7 @@ from app.ingest.schemas import RATING_EVENTS, WATCH_EVENTS, WATCHES, conform
 from app.ingest.time_limits import TimeLimits
 from app.ingest.training_tables import is_parquet, read_ratings, read_text_ratings
 from app.recent_activity.log_events import event_times, to_stored_times
-from app.recent_events import RecentEvent, newest_time, to_seconds
+from app.recent_events import KeptMovies, RecentEvent, keep_last, newest_time, to_seconds
 from app.training.interactions import Interactions, encode_interactions
 
 #: What follows the user in a line of the log, damaged lines aside.
@@ -36,13 +36,12 @@ class UserEvents:
     """The events of one user when a recommendation is made.
 
     Attributes:
-        kept: those that the service keeps, the newest first.
-        earlier: those of the user's other movies.
+        kept: what the service keeps of the user's movies; the older ones are all others, also those
+            that it does not keep.
         now: time of the recommendation, in seconds since 1970.
     """
 
-    kept: list[RecentEvent]
-    earlier: list[RecentEvent]
+    kept: KeptMovies
     now: float
 
 
@@ -69,14 +68,14 @@ class RecentEvents:
         """
         events = self.by_user.get(user_id, [])
         if not events:
-            return UserEvents([], [], self.newest_time)
+            return UserEvents(KeptMovies([], []), self.newest_time)
         newest = events[0].time
         reference = self.newest_time
         if newest < reference - self.retention_seconds:
             reference = newest
         min_time = reference - self.retention_seconds
-        kept = [event for event in events[: self.kept_movies] if event.time >= min_time]
-        return UserEvents(kept, events[len(kept) :], max(reference, newest))
+        kept = sum(event.time >= min_time for event in events[: self.kept_movies])
+        return UserEvents(keep_last(events, kept), max(reference, newest))
 
 
 def read_recent_events(

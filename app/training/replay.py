@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from app.model.recent_ranking import EarlierMovies
 from app.model.recommendation_lists import RecommendationLists
-from app.recent_events import KEPT_MOVIES, RecentEvent, to_seconds
+from app.recent_events import KEPT_MOVIES, OLDER_MOVIES, RecentEvent, keep_last, to_seconds
 from app.training.interactions import Interactions
 
 #: Time from an event until it is known to the service, in seconds: 1 s, 10 min, 1 h, 12 h, 2 days.
@@ -127,6 +128,7 @@ def replay(
     log: ReplayLog,
     lag_seconds: float | None,
     kept_movies: int = KEPT_MOVIES,
+    older_movies: int = OLDER_MOVIES,
     length: int = LENGTH,
 ) -> Outcome:
     """Compute the recommendation before each evaluated event, and where in it the movie is.
@@ -136,7 +138,8 @@ def replay(
         log: the events.
         lag_seconds: an event is known from so many seconds after it on; None: never, as where
             nothing follows the events. A model without the parts for recent events never uses them.
-        kept_movies: only the last so many known movies of a user are kept.
+        kept_movies: only the last so many known movies of a user are kept,
+        older_movies: and the numbers of so many before them.
         length: number of movies of a recommendation.
     """
     positions, movies, known = [], [], []
@@ -148,10 +151,12 @@ def replay(
         for visible, event in count_visible(events, lag_seconds):
             if not next(evaluated):
                 continue
-            recent = events[max(visible - kept_movies, 0) : visible][::-1]
+            first = max(visible - kept_movies - older_movies, 0)
+            recent, older = keep_last(events[first:visible][::-1], kept_movies, older_movies)
             shown = own
             if lists.recent is not None and recent:
-                shown = lists.recent.rank(user, recent, event.time, length).movies
+                earlier = EarlierMovies(len(older), frozenset(older))
+                shown = lists.recent.rank(user, recent, event.time, length, earlier).movies
             positions.append(shown.index(event.movie) if event.movie in shown else -1)
             movies.append(seen + visible)
             known.append(is_known)
@@ -175,6 +180,7 @@ def replay_model(
     model: Path,
     held_out: Interactions,
     kept_movies: int = KEPT_MOVIES,
+    older_movies: int = OLDER_MOVIES,
     max_events: int | None = None,
 ) -> dict[str, Any] | None:
     """Replay with each of `LAGS`; return what `marquee evaluate --replay` prints.
@@ -190,12 +196,12 @@ def replay_model(
     lists = RecommendationLists.open(model, LENGTH)
     numbers = {movie_id: number for number, movie_id in enumerate(lists.movie_ids)}
     log = make_replay_log(held_out, numbers, max_events)
-    lags = [
-        {"lag_seconds": lag, **replay(lists, log, lag, kept_movies).summarize()} for lag in LAGS
-    ]
+    kept = kept_movies, older_movies
+    lags = [{"lag_seconds": lag, **replay(lists, log, lag, *kept).summarize()} for lag in LAGS]
     return {
         "length": LENGTH,
         "kept_movies": kept_movies,
+        "older_movies": older_movies,
         "uses_recent_events": lists.recent is not None,
         "events": int(log.evaluated.sum()),
         "hit_rate": float(np.mean([lag["hit_rate"] for lag in lags])),

@@ -51,7 +51,13 @@ class Size:
 
 @dataclass
 class _State:
-    """What is known at a moment of a run."""
+    """What is known at a moment of a run.
+
+    Attributes:
+        watched: movies of each user.
+        rows: events: user, movie, minutes, time, and whether an answer showed the movie.
+        propensities: of the watched movies that were drawn at random, in the order of time.
+    """
 
     watched: dict[int, set[int]]
     rows: list[tuple[int, str, int, Any, bool]]
@@ -67,12 +73,14 @@ def run_part(system: System, seed: int, size: Size, directory: Path) -> dict[str
         if stored["key"] == key:
             return stored
     started = time.process_time()
-    days = _simulate(system, seed, size)
+    days, propensities = _simulate(system, seed, size)
     result = {
         "key": key,
         "system": system.name,
         "seed": seed,
         "days": days,
+        # Of the choices among movies that were drawn at random, in the order of time.
+        "propensities": propensities,
         "seconds": round(time.process_time() - started, 1),
     }
     directory.mkdir(parents=True, exist_ok=True)
@@ -88,7 +96,8 @@ def _key(system: System, seed: int, size: Size) -> str:
     return digest.hexdigest()[:16]
 
 
-def _simulate(system: System, seed: int, size: Size) -> list[dict[str, Any]]:
+def _simulate(system: System, seed: int, size: Size) -> tuple[list[dict[str, Any]], list[float]]:
+    """Return the figures of each day, and the propensities of choices among explored movies."""
     settings = EnvironmentSettings(seed=seed, days=float(size.retrainings + 1))
     environment = Environment(settings)
     state = _begin(environment, size)
@@ -104,7 +113,7 @@ def _simulate(system: System, seed: int, size: Size) -> list[dict[str, Any]]:
             if arrival.time >= (day + 1) * DAY_SECONDS:
                 break
         days.append({"day": day + 1, **_describe(system, lists, environment, seed, day, visits)})
-    return days
+    return days, state.propensities
 
 
 def _begin(environment: Environment, size: Size) -> _State:

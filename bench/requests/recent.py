@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from app.recent_activity.table_format import StoredEvent, TableLayout
+from app.recent_activity.table_format import StoredEvent, StoredMovies, TableLayout
 from app.recent_activity.table_writer import create_table, open_table
-from app.recent_events import to_seconds
+from app.recent_events import KEPT_MOVIES, OLDER_MOVIES, to_seconds
 from bench.requests.model import BUILD, MAX_USER_ID, NEWEST, RECENT_USERS, Ids, movie_ids
 
 WATCHED_MOVIES = 8
@@ -33,13 +33,14 @@ def _make_file(directory: Path, users: Ids, names: list[str]) -> Path:
     directory.mkdir(parents=True)
     now = int(to_seconds(NEWEST)) + 3600
     random = np.random.default_rng(3)
-    create_table(directory, TableLayout.create(16, len(users)), lambda _: {})
+    layout = TableLayout.create(KEPT_MOVIES, OLDER_MOVIES, len(users))
+    create_table(directory, layout, lambda _: {})
     with closing(open_table(directory)) as table:
         numbers = [table.number_movie(name) for name in names]
         for user in users.tolist():
             watched = random.choice(numbers, WATCHED_MOVIES, replace=False).tolist()
             events = [StoredEvent(m, now - i, 60, 59, 59, _NAN) for i, m in enumerate(watched)]
-            table.put(user, events)
+            table.put(user, StoredMovies(events, []))
         table.advance_time(now)
         table.commit()
     return directory

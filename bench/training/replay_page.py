@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from app.recent_events import KEPT_MOVIES, OLDER_MOVIES
 from bench.training.page import wrap
 
 _NAMES = {"ml-latest-small": "MovieLens `ml-latest-small`", "simulated": "A simulated log"}
@@ -35,19 +36,20 @@ def _head(result: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     yield wrap(
         "Popular movies, EASE and the retrained model leave out all movies that were known to be "
-        "watched. The service knows the last 16 of each user beside those in training: users of "
-        "MovieLens rate hundreds of movies in an hour, and what is no longer known is recommended "
-        "again, unless `MARQUEE_RECENT_MOVIES` keeps more: at most 50. The retrained model is "
-        "fitted anew 20 times, and its factors of a user are computed from all of the user's "
-        "known events."
+        f"watched. The service knows the last {KEPT_MOVIES} of each user beside those in training, "
+        f"and of {OLDER_MOVIES} older ones that they were watched. Users of MovieLens rate "
+        "hundreds of movies in an hour, and what is no longer known is recommended again; so the "
+        "result without older ones is shown, too. The retrained model is fitted anew 20 times, "
+        "and its factors of a user are computed from all of the user's known events."
     )
     yield ""
     yield wrap(
         "Targets at a lag of 1 s on MovieLens: at least the hit rate and nDCG of EASE, 95 % of "
         "those of the retrained model, twice the hit rate and 2.5 times the nDCG of today's lists. "
         + " ".join(
-            f"With {kept} movies kept: {'missed (' + '; '.join(missed) + ')' if missed else 'met'}."
-            for kept, missed in result["missed"].items()
+            f"With {older if int(older) else 'no'} older movies kept: "
+            f"{'missed (' + '; '.join(missed) + ')' if missed else 'met'}."
+            for older, missed in result["missed"].items()
         )
     )
     yield ""

@@ -71,11 +71,13 @@ command_resume() {
 # Resume a release whose process has ended; run every few seconds by marquee-release@.timer. Prints
 # nothing if there is nothing to do.
 command_supervise() {
-    local attempts
+    local attempts order
     reject_arguments "$@"
     flush_outbox
     refresh_host_metrics
     check_state
+    order=$(take_orders)
+    [[ -z $order ]] || { roll_back_as_ordered "$order"; return; }
     in_progress || return 0
     timeout 20 docker info >/dev/null 2>&1 || fail "Docker does not respond; the release is resumed when it does"
     acquire_lock supervise || return 0 # a process runs it

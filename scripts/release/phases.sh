@@ -107,6 +107,7 @@ end_release() { # OUTCOME REASON; before a promotion
 # Do what an operator has requested. Fails without a request, or where it does not apply.
 handle_request() {
     local action reason
+    take_orders >/dev/null # none to roll back is accepted during a release
     action=$(get_requested_action) || return 1
     reason=$(jq -r .reason "$REQUEST_FILE")
     case $action in

@@ -14,6 +14,7 @@ from tests.conftest import ROOT
 from tests.support.docker import docker
 from tests.support.releases import NotificationReceivers, Releases
 from tests.support.stack import MAIL_SETTINGS, PROJECT, Stack, find_missing_engine, find_used_port
+from tests.support.stream import RECENT_DAY
 
 #: Measured values, printed at the end of the output.
 MEASUREMENTS = pytest.StashKey[list[str]]()
@@ -102,7 +103,7 @@ def demo(stack: Stack) -> Iterator[Stack]:
         {
             **MAIL_SETTINGS,
             "MARQUEE_KAFKA_SERVERS": "kafka:9092",
-            "MARQUEE_SIMULATOR_OPTIONS": "--rate 20 --speed 60 --start 2026-10-31",
+            "MARQUEE_SIMULATOR_OPTIONS": f"--rate 20 --speed 60 --start {RECENT_DAY}",
         }
     )
     stack.compose("--profile", "demo", "up", "-d", "--wait")

@@ -1,12 +1,15 @@
-"""The console in the stack: every page, with sources that are away, and during requests."""
+"""The console in the stack: every page, with sources that are away, and during requests; orders."""
 
 import re
+import subprocess
+from collections.abc import Iterator
 
 import pytest
 import requests
 
 from app.console.pages import PAGES
 from tests.support.load import assert_available, attack
+from tests.support.releases import SETTINGS
 from tests.support.stack import PORTS, URL, Stack
 from tests.support.waiting import eventually
 
@@ -73,3 +76,60 @@ def test_no_request_fails_while_the_console_is_read(stack: Stack) -> None:
                 get(address)
 
     assert_available(attack(URL, range(100), 50, 120, read_pages, stop_early=True))
+
+
+TOKEN = "a token of sufficient length"
+
+
+@pytest.fixture
+def token(stack: Stack) -> Iterator[str]:
+    """Actions are switched on."""
+    path = stack.clone / "secrets" / "console_token"
+    init = ("up", "-d", "--force-recreate", "--no-deps", "init")
+
+    def status() -> int:
+        try:
+            return requests.get(f"{CONSOLE}/actions", timeout=10).status_code
+        except requests.RequestException:  # it restarts
+            return 0
+
+    assert status() == 404
+    path.write_text(TOKEN)
+    stack.compose(*init)
+    eventually(lambda: status() == 200, 120, status)
+    yield TOKEN
+    path.unlink()
+    stack.compose(*init)
+    eventually(lambda: status() == 404, 120, status)
+
+
+def test_an_order_reaches_the_release_script_and_its_outcome_the_page(
+    stack: Stack, token: str
+) -> None:
+    eventually(lambda: "Scheduler reached" in get("/sources"), 60, lambda: get("/sources"))
+    browser = requests.Session()
+    browser.headers["Origin"] = CONSOLE
+    page = browser.get(f"{CONSOLE}/actions", timeout=10).text
+
+    def send(path: str, **fields: str) -> requests.Response:
+        hidden = dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', page))
+        return browser.post(CONSOLE + path, {**hidden, **fields}, timeout=10)
+
+    fields = {"action": "rollback", "name": "Ada", "reason": "a test", "token": token}
+    assert send("/actions", **{**fields, "token": "another"}).status_code == 403
+    assert requests.post(f"{CONSOLE}/actions", fields, timeout=10).status_code == 403
+    page = send("/actions", **fields).text
+    assert "Ada in the console: a test" in send("/actions/confirmed").text
+    pending = stack.clone / "data" / "orders" / "pending"
+    assert len(list(pending.glob("*.json"))) == 1
+    assert pending.stat().st_uid == 10001
+    scheduler = ("exec", "-T", "scheduler", "sh", "-c")
+    assert ".json" in stack.compose(*scheduler, "ls /orders/pending")
+    with pytest.raises(AssertionError, match="Read-only file system"):
+        stack.compose(*scheduler, "touch /orders/pending/1.json")
+    subprocess.run(
+        ["scripts/canary_release.sh", "supervise"],
+        cwd=stack.clone, env={**stack.environment, **SETTINGS}, check=True, timeout=300,
+    )  # fmt: skip
+    outcome = "failed canary_release.sh: no image"  # this stack has no earlier version
+    eventually(lambda: outcome in get("/actions"), 60, lambda: get("/actions"))

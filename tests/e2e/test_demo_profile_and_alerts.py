@@ -15,6 +15,7 @@ from tests.support.docker import docker
 from tests.support.shipper import wait_until_shipped
 from tests.support.stack import ALERTMANAGER, MAILDEV, PORTS, PROJECT, URL, Stack
 from tests.support.stream import (
+    RECENT_DAY,
     send_lines,
     send_watches,
     unused_user_ids,
@@ -103,7 +104,7 @@ def test_a_line_in_kafka_changes_the_next_answer(demo: Stack) -> None:
     before = ask()
     assert before.headers["X-Recommendation-Source"] == "popular"
     movie = before.text.split(",")[0]
-    send_lines(TOPIC, [f"2026-10-31T12:00:01,{user},GET /data/m/{movie}/60.mpg"])
+    send_lines(TOPIC, [f"{RECENT_DAY}T12:00:01,{user},GET /data/m/{movie}/60.mpg"])
     eventually(lambda: ask().headers["X-Recommendation-Source"] == "recent", 60, "a new answer")
     after = ask()
     assert movie not in after.text.split(",")
@@ -111,7 +112,7 @@ def test_a_line_in_kafka_changes_the_next_answer(demo: Stack) -> None:
     wait_until_shipped()
     request_id = after.headers["X-Request-Id"]
     trace = demo.compose("exec", "-T", "shipper", "marquee", "trace", "--request", request_id)
-    assert f"because of {movie}, watched at 2026-10-31T12:00:01" in trace
+    assert f"because of {movie}, watched at {RECENT_DAY}T12:00:01" in trace
     # The slots still answer, and from the file, while the follower is stopped and killed.
     demo.compose("kill", "--signal=SIGKILL", "recent")
     assert ask().headers["X-Recommendation-Source"] == "recent"

@@ -3,7 +3,6 @@
 import gzip
 import json
 import subprocess
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -13,15 +12,15 @@ from tests.support.docker import docker
 from tests.support.retraining import create_log
 from tests.support.shipper import wait_until_shipped
 from tests.support.stack import PROJECT, URL, Stack
+from tests.support.stream import RECENT_DAY
 
 USER, OTHER = 7_654_321_098, 7_654_321_099
 LINES = """\
-{0:%Y-%m-%dT%H}:24,{1},GET /data/m/whiplash+2014/42.mpg
-{0:%Y-%m-%dT%H}:26,{1},GET /rate/whiplash+2014=5
+{0}T12:24,{1},GET /data/m/whiplash+2014/42.mpg
+{0}T12:26,{1},GET /rate/whiplash+2014=5
 """
-#: When the user watches: for the event store as other users do, for the recent activity, which
-#: leaves out what is old, an hour ago.
-STORE_TIME = datetime(2022, 11, 14, 12)
+#: The day of the events in the store, and of those of other users there.
+STORE_DAY = "2022-11-14"
 #: Files with the id of a user, as text or as a number of eight bytes, below /volumes. What is left
 #: in the files of the database after rows were deleted is free space (docs/personal-data.md).
 SEARCH = """
@@ -58,9 +57,8 @@ def send_lines(stack: Stack, service: str, command: str, lines: str) -> None:
 
 def collect(stack: Stack, user: int) -> None:
     """Add the user's lines to the store, and to the recent activity."""
-    send_lines(stack, "collector", "collect", LINES.format(STORE_TIME, user))
-    hour_ago = datetime.now(UTC) - timedelta(hours=1)
-    send_lines(stack, "recent", "follow", LINES.format(hour_ago, user))
+    send_lines(stack, "collector", "collect", LINES.format(STORE_DAY, user))
+    send_lines(stack, "recent", "follow", LINES.format(RECENT_DAY, user))
 
 
 def search_volumes(user: int) -> list[str]:

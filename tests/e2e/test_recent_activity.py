@@ -11,6 +11,7 @@ from tests.support.load import assert_available, attack
 from tests.support.shipper import wait_until_shipped
 from tests.support.soak import IS_SOAK
 from tests.support.stack import SLOTS, URL, Stack
+from tests.support.stream import RECENT_DAY
 from tests.support.waiting import eventually
 
 RATE = 100
@@ -18,8 +19,6 @@ ROUNDS = 10 if IS_SOAK else 1
 MAX_SECONDS = 1200 if IS_SOAK else 240
 #: Users whom neither the model nor another test knows; each watches one movie.
 USERS = range(800_000_000, 800_000_200)
-#: Later than the events that the model of the sample was trained on.
-TIME = "2026-10-31T12:00:01"
 DAMAGE = {
     "truncated": "import os; os.truncate('/recent/activity.table', 70_000)",
     "overwritten": (
@@ -32,7 +31,10 @@ DAMAGE = {
 
 def watch(stack: Stack, movies: list[str]) -> None:
     """Let each user watch a movie, by log lines: the stack has no broker."""
-    lines = [f"{TIME},{user},GET /data/m/{movies[user % len(movies)]}/60.mpg" for user in USERS]
+    lines = [
+        f"{RECENT_DAY}T12:00:01,{user},GET /data/m/{movies[user % len(movies)]}/60.mpg"
+        for user in USERS
+    ]
     subprocess.run(
         ["docker", "compose", "exec", "-T", "recent", "marquee", "follow", "--file", "-"],
         cwd=stack.clone, env=stack.environment, input="\n".join(lines).encode(), timeout=120,

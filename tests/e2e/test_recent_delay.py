@@ -14,7 +14,7 @@ from kafka import KafkaProducer
 
 from tests.support.soak import soak_only
 from tests.support.stack import URL, Stack
-from tests.support.stream import BROKER
+from tests.support.stream import BROKER, RECENT_DAY
 from tests.support.waiting import eventually
 
 pytestmark = [soak_only, pytest.mark.timeout(1500)]
@@ -24,7 +24,7 @@ WATCHES = 200
 #: How long the follower is stopped.
 OUTAGE_SECONDS = 600
 #: Later than the events that the model of the sample was trained on.
-LINE = "2026-10-31T12:{:02}:01,{},GET /data/m/{}/{}.mpg"
+LINE = RECENT_DAY + "T12:{:02}:01,{},GET /data/m/{}/{}.mpg"
 _users = itertools.count(700_000_000)
 
 

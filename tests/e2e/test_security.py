@@ -36,14 +36,15 @@ PUBLISHED = {
     "shipper": (("127.0.0.1",), "MARQUEE_SHIPPER_PORT"),
     "console": (("127.0.0.1",), "MARQUEE_CONSOLE_PORT"),
 }
-#: Mounted host paths, all read-only.
+#: Mounted host paths, all read-only but `data/orders` for those that write it.
 HOST_PATHS = {
-    "init": {"secrets", "monitoring/alertmanager"},
+    "init": {"secrets", "monitoring/alertmanager", "data/orders"},
     "nginx": {"nginx", "scripts/containers", "monitoring/release"},
     "mysql": {"scripts/database", "scripts/containers"},
     "prometheus": {"monitoring/prometheus"},
     "alertmanager": {"monitoring/alertmanager", "scripts/containers"},
-    "console": {"data/release", "docs"},
+    "console": {"data/release", "data/orders", "docs"},
+    "scheduler": {"data/orders"},
     # No other service has the socket.
     "docker-proxy": {"/var/run/docker.sock", "monitoring/docker-proxy"},
     "cadvisor": {"/sys", "/proc", "/var/lib/docker/image"},  # cgroups and their containers
@@ -107,7 +108,8 @@ def test_a_container_mounts_only_the_listed_host_paths(
     binds = [m for m in mounts if m["Type"] == "bind"]
     paths = {m["Source"].removeprefix(f"{stack.clone}/") for m in binds}
     assert paths == HOST_PATHS.get(service, set())
-    assert not any(m["RW"] for m in binds)
+    writable = {m["Destination"] for m in binds if m["RW"]}
+    assert writable == ({"/orders"} if service in ("init", "console") else set())
 
 
 @pytest.mark.parametrize("slot", ["stable-1", "stable-2", "canary"])
@@ -245,9 +247,9 @@ def test_the_consoles_database_user_can_only_select(stack: Stack) -> None:
     assert "GRANT USAGE ON *.*" in grants
 
 
-def test_the_console_mounts_nothing_writable_but_its_own_counts(stack: Stack) -> None:
+def test_the_console_mounts_nothing_writable_but_its_counts_and_orders(stack: Stack) -> None:
     mounts = {m["Destination"]: m["RW"] for m in stack.inspect("console")["Mounts"]}
-    assert {path for path, is_writable in mounts.items() if is_writable} == {"/console"}
+    assert {path for path, is_writable in mounts.items() if is_writable} == {"/console", "/orders"}
 
 
 def test_secrets_do_not_change_when_init_runs_again(stack: Stack) -> None:

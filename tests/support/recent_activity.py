@@ -1,5 +1,7 @@
 """Fill files of recent activity, and read them back whole."""
 
+import struct
+import zlib
 from collections.abc import Iterable, Mapping
 from contextlib import closing
 from math import isnan
@@ -10,11 +12,13 @@ from app.recent_activity.reader import Lookup, RecentActivityReader
 from app.recent_activity.table_format import (
     BUCKETS_OFFSET,
     EMPTY,
+    MAGIC,
     NO_MINUTE,
     PAGE_BYTES,
     TABLE_NAME,
     NewEvents,
     StoredEvent,
+    StoredMovies,
     TableError,
     TableLayout,
     read_layout,
@@ -33,10 +37,13 @@ def watched(movie: int, minutes: int = 1, time: int = NOW, rating: float = NAN) 
     return NewEvents(movie, time, minutes, max(0, minutes - 1), first, last, rating)
 
 
-def make_table(directory: Path, movies: int = 4, max_users: int = 100) -> TableWriter:
+def make_table(
+    directory: Path, movies: int = 4, older_movies: int = 3, max_users: int = 100
+) -> TableWriter:
     """Make an empty file for so many movies and users, and open it."""
     directory.mkdir(parents=True, exist_ok=True)
-    create_table(directory, TableLayout.create(movies, max_users), lambda _: {})
+    layout = TableLayout.create(movies, older_movies, max_users)
+    create_table(directory, layout, lambda _: {})
     return open_table(directory)
 
 
@@ -72,15 +79,17 @@ def get_events(directory: Path, user_id: int) -> Lookup:
 
 
 def describe_users(table: TableWriter) -> dict[int, list[tuple[Any, ...]]]:
-    """Return the events of all users, with movie ids and None for no rating."""
+    """Return the movies of all users: events with movie ids and None for no rating, then (id,)."""
     movie_ids = table.movie_ids
-    return {
-        user_id: [_describe(event, movie_ids) for event in events]
-        for user_id, events in table.read_users()
-    }
+    return {user_id: _describe(movies, movie_ids) for user_id, movies in table.read_users()}
 
 
-def _describe(event: StoredEvent, movie_ids: list[str]) -> tuple[Any, ...]:
+def _describe(movies: StoredMovies, movie_ids: list[str]) -> list[tuple[Any, ...]]:
+    events = [_describe_event(event, movie_ids) for event in movies.events]
+    return events + [(movie_ids[movie],) for movie in movies.older]
+
+
+def _describe_event(event: StoredEvent, movie_ids: list[str]) -> tuple[Any, ...]:
     rating = None if isnan(event.rating) else event.rating
     return (movie_ids[event.movie], *event[1:-1], rating)
 
@@ -90,6 +99,16 @@ def overwrite_page(directory: Path, page: int, data: bytes) -> None:
     with (directory / TABLE_NAME).open("r+b") as file:
         file.seek(page * PAGE_BYTES)
         file.write(data)
+
+
+def make_earlier_format(directory: Path) -> None:
+    """Replace the first page of the file by that of a file of format 1, without older movies."""
+    with (directory / TABLE_NAME).open("rb") as file:
+        layout = read_layout(file.fileno())
+    sizes = (layout.movies_per_user, layout.users_per_bucket, layout.buckets)
+    packed = struct.pack("<8sIQHHII", MAGIC, 1, layout.file_id, *sizes, layout.names_offset >> 12)
+    page = packed + zlib.crc32(packed).to_bytes(4, "little")
+    overwrite_page(directory, 0, page.ljust(PAGE_BYTES, b"\0"))
 
 
 def find_page(directory: Path, user_id: int) -> int:

@@ -245,9 +245,11 @@ class Releases:
         return "\n".join(file.read_text()[-3000:] for file in files if file.exists())
 
     def get_phase_at(self, time_seconds: float) -> str:
-        """Return the phase of the last release at a Unix time."""
-        file = self.clone / "data" / "release" / "history" / f"{self.state['id']}.jsonl"
+        """Return the phase of the last release at a Unix time; `before` it, or without one."""
         phase = "before"
+        if not self.state:
+            return phase
+        file = self.clone / "data" / "release" / "history" / f"{self.state['id']}.jsonl"
         for event in map(json.loads, file.read_text().splitlines()):
             if event["event"] == "phase_started" and event["time"] <= time_seconds:
                 phase = event["phase"]

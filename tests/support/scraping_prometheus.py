@@ -1,4 +1,4 @@
-"""A real Prometheus, the binary of the host, that scrapes given metrics and has our rules."""
+"""A real Prometheus that scrapes given metrics and has our rules: of the host, or its image."""
 
 import json
 import shutil
@@ -15,14 +15,14 @@ import pytest
 from pytest_httpserver import HTTPServer
 
 from tests.conftest import ROOT
+from tests.support.backfilled_prometheus import IMAGE
 from tests.support.waiting import eventually
 
 
 @contextmanager
 def serve(directory: Path, server: HTTPServer, metrics: str) -> Iterator[str]:
     """Yield the URL of a Prometheus that has scraped these metrics as slot `stable-1`."""
-    if shutil.which("prometheus") is None:
-        pytest.skip("there is no program prometheus (Debian's package of that name has it)")
+    program = find_program(directory)
     server.expect_request("/metrics").respond_with_data(metrics, content_type="text/plain")
     scrape = {
         "job_name": "marquee",
@@ -44,7 +44,7 @@ def serve(directory: Path, server: HTTPServer, metrics: str) -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{probe.getsockname()[1]}"
     command = [
-        "prometheus",
+        *program,
         f"--config.file={directory / 'prometheus.yml'}",
         f"--storage.tsdb.path={directory / 'data'}",
         f"--web.listen-address={url.removeprefix('http://')}",
@@ -57,6 +57,23 @@ def serve(directory: Path, server: HTTPServer, metrics: str) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(30)
+
+
+def find_program(directory: Path) -> list[str]:
+    """Return the command of Prometheus, which reads and writes below `directory`."""
+    if shutil.which("prometheus"):
+        return ["prometheus"]
+    inspect = ["docker", "image", "inspect", IMAGE]
+    if (
+        shutil.which("docker") is None
+        or subprocess.run(inspect, capture_output=True, check=False).returncode
+    ):
+        pytest.skip(f"Prometheus runs from its binary or {IMAGE}; both are missing (make images)")
+    rules = ROOT / "monitoring" / "prometheus"
+    return [
+        "docker", "run", "--rm", "--network=host", "--user=0", f"--volume={directory}:{directory}",
+        f"--volume={rules}:{rules}:ro", "--entrypoint=/bin/prometheus", IMAGE,
+    ]  # fmt: skip
 
 
 def query(url: str, expression: str) -> list[dict[str, Any]]:

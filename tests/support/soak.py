@@ -50,6 +50,7 @@ PARTS: dict[str, tuple[str, ...]] = {
         "tests/e2e/test_deployment.py",
         "tests/e2e/test_inconclusive_release.py",
         "tests/e2e/test_interrupted_release.py",
+        "tests/e2e/test_quality_release.py",
         "tests/e2e/test_release.py",
     ),
     "upgrade": ("tests/e2e/test_upgrade.py",),
@@ -65,6 +66,8 @@ PARTS: dict[str, tuple[str, ...]] = {
         "tests/integration/provenance",
         "tests/integration/recent_activity",
     ),
+    "browser": ("tests/integration/console/test_browser.py",),
+    "start-pages": ("tests/integration/test_start_pages.py",),
     "generated-input": ("tests/unit/ingest/test_generated_input.py",),
 }
 _USAGE = f"""\

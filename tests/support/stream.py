@@ -12,6 +12,9 @@ from tests.support.waiting import eventually
 
 #: The broker's listener for the host.
 BROKER = f"127.0.0.1:{PORTS['MARQUEE_KAFKA_PORT']}"
+#: The day of recent events in the stack: later than those that the model of the sample was trained
+#: on, and the same in all tests, since events that are a week older than others are dropped.
+RECENT_DAY = "2026-10-31"
 
 
 #: Users of whom nothing has been sent yet.

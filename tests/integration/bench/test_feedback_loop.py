@@ -23,6 +23,10 @@ def test_systems_are_simulated_compared_and_drawn(tmp_path: Path) -> None:
     chosen = {name: day["groups"]["all"]["chosen"] for name, day in last.items()}
     assert chosen["marquee"] > chosen["none"]
     assert last["exploration"] != last["marquee"]
+    # One of about 580 other movies at each of two places.
+    propensities = {part["system"]: part["propensities"] for part in parts}
+    assert all(2 / 600 < share < 2 / 500 for share in propensities.pop("exploration"))
+    assert not any(propensities.values())
     # The same users, movies and visits in every system.
     first = {name: days[0]["groups"]["all"]["visits"] for name, days in by_name.items()}
     assert len(set(first.values())) == 1

@@ -1,10 +1,10 @@
-"""Every page in Chromium: with and without JavaScript, light and dark, checked by axe-core.
+"""Every page and action in Chromium: with and without JavaScript, light and dark, axe-core.
 
-Needs Playwright's Python package, Debian's `chromium`, and axe-core's `axe.min.js` at
-MARQUEE_AXE_FILE (docs/testing.md). Pictures of the pages are in `build/console`.
+`make soak PART=browser` installs what they need: Playwright's Python package, Debian's `chromium`,
+and `build/axe.min.js`. Pictures of the pages are in `build/console`.
 """
 
-import os
+import json
 import shutil
 import time
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from pytest_httpserver import HTTPServer
 
 from app import http_server
 from app.console.console import Console
-from app.console.pages import PAGES
+from app.console.pages import ACTION_PAGES, PAGES
 from app.console.server import create_app
 from tests.conftest import MOVIES, ROOT
 from tests.support.console import (
@@ -28,16 +28,20 @@ from tests.support.console import (
     settings_of,
     write_release,
 )
+from tests.support.soak import IS_SOAK
 
+if not IS_SOAK:
+    pytest.skip("a long form: make soak PART=browser", allow_module_level=True)
 playwright = pytest.importorskip(
-    "playwright.sync_api", reason="Playwright is not installed (docs/testing.md)"
+    "playwright.sync_api", reason="Playwright is not installed: make soak PART=browser"
 )
 CHROMIUM = shutil.which("chromium")
-AXE = Path(os.environ.get("MARQUEE_AXE_FILE", "axe.min.js"))
+AXE = ROOT / "build" / "axe.min.js"
 pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium (docs/testing.md)"),
-    pytest.mark.skipif(not AXE.is_file(), reason="MARQUEE_AXE_FILE names no file"),
+    pytest.mark.skipif(CHROMIUM is None, reason="no chromium: scripts/install_system.sh browser"),
+    pytest.mark.skipif(not AXE.is_file(), reason=f"there is no {AXE}: make soak PART=browser"),
 ]
+TOKEN = "a token of sufficient length"
 PICTURES = ROOT / "build" / "console"
 #: How the release goes: in progress, or how it ended.
 RELEASES: dict[str, dict[str, Any]] = {
@@ -53,8 +57,10 @@ ADDRESSES = {name: "/" if name == "overview" else f"/{name}" for name, _ in PAGE
     "find-user": "/find?user=42",
     "find-movie": f"/find?movie={MOVIES[1].replace('+', '%2B')}",
     "runbook": "/runbook/SlotDown",
+    "actions": "/actions",
     "error": "/nothing",
 }
+ALL_PAGES = [*PAGES, *ACTION_PAGES]
 
 
 @pytest.fixture(scope="module")
@@ -77,12 +83,14 @@ def console(
     fill_database(directory, shared_model)
     AnsweringScheduler(make_httpserver)
     write_release(directory / "release")
-    return open_console(settings_of(directory, prometheus.url))
+    options = {"console_token": TOKEN, "orders_dir": directory / "orders"}
+    return open_console(settings_of(directory, prometheus.url, **options))
 
 
 @pytest.fixture(scope="module")
 def url(console: Console) -> Iterator[str]:
-    server = http_server.BackgroundServer("127.0.0.1:0", create_app(console, ["127.0.0.1"]))
+    app = create_app(console, ["127.0.0.1"], TOKEN)
+    server = http_server.BackgroundServer("127.0.0.1:0", app)
     yield f"http://127.0.0.1:{server.port}"
     server.stop()
 
@@ -96,6 +104,13 @@ def browser() -> Iterator[Any]:
         chromium.close()
 
 
+def run_axe(page: Any) -> dict[str, list[str]]:
+    """What axe finds on a page: the rule, and the elements."""
+    page.evaluate(AXE.read_text())
+    found = page.evaluate("axe.run()")["violations"]
+    return {finding["id"]: [node["html"] for node in finding["nodes"]] for finding in found}
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("outcome", RELEASES)
 def test_axe_finds_nothing_and_no_script_fails(
@@ -107,16 +122,13 @@ def test_axe_finds_nothing_and_no_script_fails(
     errors: list[str] = []
     page.on("console", lambda message: errors.append(message.text))
     page.on("pageerror", lambda error: errors.append(str(error)))
-    axe, findings = AXE.read_text(), {}
+    findings: dict[str, list[str]] = {}
     for name, address in ADDRESSES.items():
         page.goto(url + address)
         if name != "error":
             assert not errors, (name, errors)
         errors.clear()
-        page.evaluate(axe)
-        for finding in page.evaluate("axe.run()")["violations"]:
-            nodes = [node["html"] for node in finding["nodes"]]
-            findings[f"{name}: {finding['id']}"] = nodes
+        findings |= {f"{name}: {key}": nodes for key, nodes in run_axe(page).items()}
         page.screenshot(path=PICTURES / f"{name}-{outcome}-{theme}.png", full_page=True)
     assert findings == {}
 
@@ -131,7 +143,7 @@ def test_every_page_is_complete_without_javascript(
     for address in ADDRESSES.values():
         page.goto(url + address)
         assert page.locator("h1").count() == 1
-        assert page.locator("nav a").count() == len(PAGES)
+        assert page.locator("nav a").count() == len(ALL_PAGES)
         assert page.locator("footer").count() == 1
     page.goto(f"{url}/find")
     page.get_by_label("User id").fill("42")
@@ -180,7 +192,83 @@ def test_the_keyboard_reaches_the_content_and_every_page(browser: Any, url: str)
     assert page.evaluate("document.activeElement.id") == "main"
     page.goto(url)
     reached = []
-    for _ in range(len(PAGES) + 1):
+    for _ in range(len(ALL_PAGES) + 1):
         page.keyboard.press("Tab")
         reached.append(page.evaluate("document.activeElement.textContent"))
-    assert reached[1:] == [label for _, label in PAGES]
+    assert reached[1:] == [label for _, label in ALL_PAGES]
+
+
+#: The actions that apply to a release that is analyzed, to one that has ended, and always.
+ACTIONS = {"abort": "analyzing", "promote": "analyzing", "rollback": "promoted",
+           "retrain": "aborted"}  # fmt: skip
+
+
+@pytest.mark.parametrize("javascript", [True, False], ids=["javascript", "no-javascript"])
+@pytest.mark.parametrize("action", ACTIONS)
+def test_an_action_is_confirmed_and_ordered(
+    browser: Any,
+    url: str,
+    console: Console,
+    directory: Path,
+    prometheus: AnsweringPrometheus,
+    *,
+    action: str,
+    javascript: bool,
+) -> None:
+    prometheus.samples["retrain_running"] = [({}, 0.0)]
+    write_release(directory / "release", **RELEASES[ACTIONS[action]])
+    refresh(console)
+    page = browser.new_context(java_script_enabled=javascript).new_page()
+    page.goto(f"{url}/actions")
+    fill_in(page, action, TOKEN)
+    playwright.expect(page.locator("h1")).to_have_text(f"Confirm: {action}")
+    assert not javascript or run_axe(page) == {}
+    page.screenshot(path=PICTURES / f"confirm-{action}.png", full_page=True)
+    page.get_by_role("button", name=f"Yes, {action}").click()
+    row = page.locator("tbody tr").first
+    playwright.expect(row).to_contain_text("Ada in the console: complaints")
+    playwright.expect(row).to_contain_text("waiting")
+    assert not javascript or run_axe(page) == {}
+    newest = max((directory / "orders").glob("*.json"))
+    assert json.loads(newest.read_text())["action"] == action
+
+
+def fill_in(page: Any, action: str, token: str) -> None:
+    page.get_by_role("radio", name=action).check()
+    page.get_by_label("Your name").fill("Ada")
+    page.get_by_label("Reason").fill("complaints")
+    page.get_by_label("Token").fill(token)
+    page.get_by_role("button", name="Continue").click()
+
+
+def test_a_wrong_token_is_refused_on_a_page(
+    browser: Any, url: str, console: Console, directory: Path
+) -> None:
+    write_release(directory / "release")
+    refresh(console)
+    page = browser.new_context().new_page()
+    page.goto(f"{url}/actions")
+    fill_in(page, "abort", "another token")
+    playwright.expect(page.locator(".notice.bad")).to_contain_text("The token is not that of")
+    assert run_axe(page) == {}
+
+
+def test_a_page_of_another_origin_cannot_send_the_form(
+    browser: Any, url: str, console: Console, directory: Path, make_httpserver: HTTPServer
+) -> None:
+    write_release(directory / "release")
+    refresh(console)
+    page = browser.new_context().new_page()
+    page.goto(f"{url}/actions")  # which sets the cookie
+    before = sorted((directory / "orders").glob("*.json"))
+    fields = {"action": "abort", "name": "Eve", "token": TOKEN,
+              "form_key": page.locator("[name=form_key]").get_attribute("value")}  # fmt: skip
+    inputs = "".join(f'<input name="{name}" value="{value}">' for name, value in fields.items())
+    make_httpserver.expect_request("/forged").respond_with_data(
+        f'<form method="post" action="{url}/actions">{inputs}<button>Send</button></form>',
+        content_type="text/html",
+    )
+    page.goto(make_httpserver.url_for("/forged").replace("localhost", "127.0.0.1"))
+    page.get_by_role("button", name="Send").click()
+    playwright.expect(page.locator(".notice.bad")).to_contain_text("No page of this console")
+    assert sorted((directory / "orders").glob("*.json")) == before

@@ -23,7 +23,12 @@ from app.recent_activity.removal import remove_user
 from app.recent_activity.table_writer import REFUSED_NAME, open_table
 from app.settings import Settings, read_settings
 from tests.conftest import ROOT
-from tests.support.recent_activity import describe_users, get_events, read_table
+from tests.support.recent_activity import (
+    describe_users,
+    get_events,
+    make_earlier_format,
+    read_table,
+)
 from tests.support.waiting import eventually
 
 LINE = "2022-11-14T12:24,{user},GET /data/m/{movie}/{minute}.mpg\n"
@@ -139,7 +144,7 @@ def test_invalid_input_is_an_error_and_changes_nothing(settings: Settings, tmp_p
 def test_a_new_file_is_filled_from_the_event_store_and_its_positions(
     settings: Settings, tmp_path: Path
 ) -> None:
-    settings = settings.model_copy(update={"recent_movies": 3})
+    settings = settings.model_copy(update={"recent_movies": 3, "recent_older_movies": 2})
     log = write_log(tmp_path / "log", 700)
     with log.open("a") as file:
         file.write("2022-11-14T12:30,5,GET /rate/movie+3+2009=4\n")
@@ -154,12 +159,17 @@ def test_a_new_file_is_filled_from_the_event_store_and_its_positions(
     assert offsets == {"movielog-0": {"offset": 703}}
     assert users.keys() == {*range(1, 101), 500}
     assert [event[0] for event in users[5][:2]] == ["only+rated+2009", "movie+3+2009"]
-    assert [event[-1] for event in users[5]] == [2.0, 4.0, None]
+    assert [event[-1] for event in users[5][:3]] == [2.0, 4.0, None]
+    # Of seven movies and one that was only rated; of two of them only the number.
+    assert [len(movie) for movie in users[5]] == [6, 6, 6, 1, 1]
     assert "long+ago+2009" not in {event[0] for event in users[6]}
-    assert all(len(events) <= 3 for events in users.values())
 
 
-def test_a_store_and_a_log_give_the_same_movies(settings: Settings, tmp_path: Path) -> None:
+@pytest.mark.parametrize("movies", [16, 3])
+def test_a_store_and_a_log_give_the_same_movies(
+    settings: Settings, tmp_path: Path, movies: int
+) -> None:
+    settings = settings.model_copy(update={"recent_movies": movies, "recent_older_movies": 3})
     log = write_log(tmp_path / "log", 700)
     follow(settings, log)
     read, _ = read_table(settings.recent_dir)
@@ -178,6 +188,21 @@ def test_a_damaged_file_is_filled_again_from_the_store(settings: Settings, tmp_p
     follow(settings, write_log(tmp_path / "more", 1, first_user=500))
     assert read_table(settings.recent_dir)[0].keys() == {*before, 500}
     assert (settings.recent_dir / REFUSED_NAME).stat().st_size == 66_000
+
+
+def test_a_file_of_the_earlier_format_is_filled_again_from_the_store(
+    settings: Settings, tmp_path: Path
+) -> None:
+    log = write_log(tmp_path / "log", 700)
+    ingest_log_files([str(log)], settings.store_dir, ONE_TO_FIVE)
+    follow(settings, log)
+    before, _ = read_table(settings.recent_dir)
+    make_earlier_format(settings.recent_dir)
+    assert state_of(settings, 5) == "foreign"
+    follow(settings, write_log(tmp_path / "more", 1, first_user=500))
+    assert read_table(settings.recent_dir)[0].keys() == {*before, 500}
+    assert state_of(settings, 5) == "found"
+    assert (settings.recent_dir / REFUSED_NAME).exists()
 
 
 def test_a_user_is_removed_without_a_follower(settings: Settings, tmp_path: Path) -> None:

@@ -109,6 +109,7 @@ def test_only_the_last_movies_have_an_effect_but_no_watched_movie_is_recommended
     model: Path, tmp_path: Path, kept: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MARQUEE_RECENT_MOVIES", str(kept))
+    monkeypatch.setenv("MARQUEE_RECENT_OLDER_MOVIES", "0")
     log = tmp_path / "events.log"
     lines = [f"2026-05-02T00:{m:02}:00,43,GET /rate/{MOVIES[m]}=5" for m in range(20, 40)]
     log.write_text("\n".join(lines))

@@ -170,7 +170,7 @@ def test_the_defaults_of_the_settings_are_those_of_the_analysis() -> None:
     assert settings["max_burst_duration"] == durations["max_burst_minutes"]
     assert (Limits().guard_window, Limits().max_burst_minutes) == (5, 10)
     shared = set(settings) & set(vars(Limits())) - set(durations)
-    assert len(shared) == 22
+    assert len(shared) == 24
     assert {name: float(settings[name]) for name in shared} == {
         name: float(getattr(Limits(), name)) for name in shared
     }

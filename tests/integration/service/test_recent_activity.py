@@ -144,7 +144,10 @@ def test_the_command_prints_what_the_service_answers(
     seed = int(os.environ["MARQUEE_TEST_SEED"])
     users = [*USERS, *range(2000, 2012)]
     lines = make_events(random.Random(seed), users)
-    users.append(3000)  # has none
+    # One user has watched more movies than affect the list, in the order of time.
+    for hour, movie in enumerate(MOVIES[:45]):
+        lines.append(f"2026-05-{1 + hour // 24:02}T{hour % 24:02}:05:00,3001,GET /rate/{movie}=5")
+    users += [3000, 3001]  # 3000 has none
     (directory / "events.log").write_text("\n".join(lines))
     follow(directory, *lines)
     arguments = ("--model", directory / "model", "--recent", directory / "events.log", "--json")

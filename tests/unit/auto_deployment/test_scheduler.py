@@ -24,6 +24,7 @@ from app.auto_deployment.scheduler import (
     warn_of_local_remote,
 )
 from app.auto_deployment.workspace import Workspace
+from app.orders import Action, Order, create_order, write_order
 from app.settings import Settings
 from tests.conftest import ROOT
 
@@ -34,7 +35,11 @@ class SimulatedRuns:
     """A scheduler whose runs take a minute and only write the state file."""
 
     def __init__(self, workspace: Path, clock: time_machine.Traveller) -> None:
-        self.settings = Settings(workspace_dir=workspace, git_remote="somewhere")
+        self.settings = Settings(
+            workspace_dir=workspace,
+            git_remote="somewhere",
+            orders_dir=workspace.parent / "orders",
+        )
         self.workspace, self.clock = workspace, clock
         self.starts: list[datetime] = []
         self.status = "published"
@@ -163,15 +168,70 @@ def test_metrics_show_the_state_of_the_workspace(runs: SimulatedRuns) -> None:
 
 def test_the_console_is_told_how_the_last_run_ended(runs: SimulatedRuns) -> None:
     client = create_scheduler_app(runs.settings, runs.scheduler).test_client()
-    nothing = {"status": None, "subject": None, "finished_at": None, "step": None}
-    assert client.get("/state").json == nothing
+    names = ("status", "subject", "finished_at", "step", "orders")
+    assert client.get("/state").json == {**dict.fromkeys(names), "fairness": []}
     runs.workspace.mkdir()
     state = {"status": "gate_failed", "subject": "not published", "finished_at": 5.0, "runs": {}}
     (runs.workspace / "state.json").write_text(json.dumps(state))
     (runs.workspace / "run.json").write_text(json.dumps({"step": "train"}))
     assert client.get("/state").json == {
         "status": "gate_failed", "subject": "not published", "finished_at": 5.0, "step": "train",
+        "orders": None, "fairness": [],
     }  # fmt: skip
+
+
+def give_order(runs: SimulatedRuns, action: Action = "retrain") -> Order:
+    order = create_order(action, "", "Ada in the console")
+    runs.settings.orders_dir.mkdir(exist_ok=True)
+    write_order(runs.settings.orders_dir, order)
+    return order
+
+
+def get_outcomes(runs: SimulatedRuns) -> list[str]:
+    state = create_scheduler_app(runs.settings, runs.scheduler).test_client().get("/state").json
+    return [order["outcome"] for order in (state or {})["orders"]]
+
+
+def test_an_ordered_run_starts_at_once_and_once(runs: SimulatedRuns) -> None:
+    runs.tick()
+    give_order(runs)
+    runs.tick()
+    assert len(runs.starts) == 2
+    runs.restart_scheduler()
+    runs.advance(hours=1)
+    assert len(runs.starts) == 2
+    assert get_outcomes(runs) == ["done"]
+    runs.status = "killed"
+    give_order(runs)
+    runs.tick()
+    assert get_outcomes(runs) == ["done", "failed"]
+
+
+def test_orders_that_have_expired_or_are_of_releases_start_no_run(runs: SimulatedRuns) -> None:
+    runs.tick()
+    give_order(runs)
+    runs.clock.shift(timedelta(minutes=3))
+    give_order(runs, "abort")
+    runs.tick()
+    assert len(runs.starts) == 1
+
+
+def test_an_order_that_cannot_be_recorded_starts_no_run(
+    runs: SimulatedRuns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs.tick()
+    give_order(runs)
+
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch, capture_logs() as logged:
+        patch.setattr(Workspace, "write", fail)
+        runs.tick()
+    assert len(runs.starts) == 1
+    assert "cannot take an order of the console" in str(logged)
+    runs.tick()
+    assert len(runs.starts) == 2
 
 
 def read_metric(registry: CollectorRegistry, name: str) -> float:
@@ -183,6 +243,7 @@ def read_metric(registry: CollectorRegistry, name: str) -> float:
 HOLD_LOCK = """
 import sys
 from app.auto_deployment.workspace import Workspace
+from app.orders import Action, Order, create_order, write_order
 from app.settings import Settings
 workspace = Workspace(Settings(workspace_dir=sys.argv[1]))
 with workspace.lock():

@@ -11,7 +11,9 @@ from app.cli import marquee
 from tests.support.canary_samples import encode, make_lines
 
 
-def write_quality(path: Path, difference: float, error: float | None, **changes: Any) -> Path:
+def write_quality(
+    path: Path, difference: float, error: float | None, skewness: float = 0.0, **changes: Any
+) -> Path:
     """What `marquee quality --json` prints of 20,000 answers of the canary, with a loss."""
     takes = {
         "candidate": 0.1 + difference,
@@ -20,6 +22,7 @@ def write_quality(path: Path, difference: float, error: float | None, **changes:
         "standard_error": error,
         "candidate_answers": 20_000,
         "users": 9000,
+        "skewness": skewness,
     }
     versions = {"candidate": {"takes": 2000}, "production": {"takes": 8000}}
     content = {"candidate": 7, "horizons": {"1h": {"takes": takes, "versions": versions}}}
@@ -91,6 +94,27 @@ def test_margins_can_be_set_and_a_release_is_judged_again(tmp_path: Path) -> Non
 
     assert replay() == first
     assert replay("--set", "quality_margin=0.05")["verdict"] == "ABORT"
+
+
+@pytest.mark.parametrize(("skewness", "outcome"), [(0.0, "failed"), (0.4, "undecided")])
+def test_bounds_follow_the_skewness(tmp_path: Path, skewness: float, outcome: str) -> None:
+    """2.5 standard errors below 0: with a long tail above, 0 is not beyond the bound."""
+    file = write_quality(tmp_path / "quality.json", -0.0075, 0.003, skewness)
+    state = tmp_path / "state"
+    check = run("--quality", file, "--state", state)["checks"][-1]
+    assert check["outcome"] == outcome
+    arguments = ["analyze", "--replay", str(state)]
+    again = json.loads(CliRunner().invoke(marquee, arguments).stdout)["checks"][-1]
+    assert again == check
+
+
+def test_a_result_without_the_skewness_has_normal_bounds(tmp_path: Path) -> None:
+    file = write_quality(tmp_path / "quality.json", -0.0075, 0.003)
+    content = json.loads(file.read_text())
+    del content["horizons"]["1h"]["takes"]["skewness"]
+    file.write_text(json.dumps(content))
+    low, high = run("--quality", file)["checks"][-1]["interval"]
+    assert high - -0.0075 == pytest.approx(-0.0075 - low) == pytest.approx(2.3263 * 0.003, rel=1e-4)
 
 
 def test_the_quality_of_another_version_and_other_files_are_refused(tmp_path: Path) -> None:

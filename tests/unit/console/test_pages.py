@@ -1,6 +1,8 @@
 """Every page: what it shows, what it says of a source that is away, and hostile content."""
 
 import json
+import math
+import os
 import re
 import time
 from html.parser import HTMLParser
@@ -15,6 +17,7 @@ from pytest_httpserver import HTTPServer
 from app.console.console import Console, create_console
 from app.console.pages import MAX_LOOK_UPS, PAGES
 from app.console.server import create_app
+from app.quality.results import save_quality
 from tests.conftest import MOVIES
 from tests.support.console import (
     AnsweringPrometheus,
@@ -23,7 +26,7 @@ from tests.support.console import (
     settings_of,
     write_release,
 )
-from tests.support.provenance import make_record
+from tests.support.provenance import Environment, make_record
 
 ADDRESSES = ["/" if name == "overview" else f"/{name}" for name, _ in PAGES]
 MAX_PAGE_BYTES = 100_000
@@ -151,10 +154,59 @@ def test_a_release_that_ended_shows_how_and_why(
         assert reason in text
 
 
+def test_a_history_is_read_again_only_when_it_has_changed(
+    client: FlaskClient, console: Console, tmp_path: Path
+) -> None:
+    history = tmp_path / "release" / "history" / "20261120T120000Z-v7.jsonl"
+    status, text = history.stat(), history.read_text()
+    history.write_text(text.replace("all checks passed", "ALL CHECKS PASSED"))
+    os.utime(history, ns=(status.st_atime_ns, status.st_mtime_ns))
+    refresh(console)
+    assert "all checks passed" in get_text(client, "/release")
+    history.write_text(text.replace("all checks passed", "one check failed"))
+    refresh(console)
+    assert "one check failed" in get_text(client, "/release")
+    history.unlink()
+    refresh(console)
+    assert "v7" not in get_text(client, "/release")
+
+
 def test_versions_show_metrics_data_commit_service_and_releases(pages: FlaskClient) -> None:
     text = get_text(pages, "/versions")
     assert "stable-1, stable-2" in text
     assert "promoted" in text
+
+
+def test_versions_show_online_quality_and_fairness_where_they_exist(
+    client: FlaskClient,
+    console: Console,
+    environment: Environment,
+    scheduler: AnsweringScheduler,
+) -> None:
+    text = get_text(client, "/versions")
+    assert "None was computed" in text
+    assert "No report is known" in text
+    found = {"candidate": 0.21, "production": 0.2, "difference": 0.01, "standard_error": 0.002,
+             "candidate_answers": 500, "production_answers": 2000, "users": 90}  # fmt: skip
+    result = {"candidate": 3, "production": 2, "start": "2026-11-26T00:00:00",
+              "end": "2026-11-27T00:00:00"}  # fmt: skip
+    for difference in (0.03, 0.01):  # the newest counts
+        newest = {**found, "difference": difference}
+        lacking = {**found, "standard_error": math.nan}
+        horizons = {"1h": {"takes": newest, "minutes": lacking}, "24h": None}
+        save_quality(environment.engine(), {**result, "horizons": horizons})
+    scheduler.state["fairness"] = [
+        {"version": 2, "users": 80}, 7, {"version": "x"},
+        {"version": 3, "users": 90, "coverage": 0.25, "gini": True, "similarity": 0.3,
+         "most_popular": 0.4, "summary": "12 groups <b>"},
+    ]  # fmt: skip
+    refresh(console)
+    page, text = client.get("/versions").text, get_text(client, "/versions")
+    assert "321htakes0.210.20.01 ± 0.00392500" in text
+    assert "321hminutes0.210.20.01500" in text
+    assert "0.03" not in text
+    assert "25 %unknown30 %40 %12 groups &lt;b&gt;" in text
+    assert page.index("12 groups") < page.index('<th scope="row">2</th>')
 
 
 def test_retraining_shows_why_a_version_was_refused(pages: FlaskClient) -> None:
@@ -201,6 +253,23 @@ def test_look_ups_that_wait_leave_threads_for_the_other_pages(
         for thread in threads:
             thread.join()
     assert "No record is known" in get_text(client, "/find?user=42")
+
+
+def test_a_page_waits_for_a_look_up_for_seconds_only(
+    client: FlaskClient, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finish = Event()
+
+    def find_user(_: int) -> list[dict[str, Any]]:
+        finish.wait(60)
+        return []
+
+    monkeypatch.setattr(console.records, "find_user", find_user)
+    monkeypatch.setattr("app.console.pages.LOOK_UP_SECONDS", 0.1)
+    try:
+        assert "does not respond in time" in get_text(client, "/find?user=42")
+    finally:
+        finish.set()
 
 
 HOSTILE = "<script>alert(1)</script>\"'&\x1b[31m\u202etxt\ud800"

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from app.cli import marquee
-from app.fairness.page import write_page
+from app.fairness.page import format_difference, write_page
 from app.fairness.ranking_page import compute_shares
 from app.ingest.schemas import RATINGS, conform
 from app.training.params import read_params, replace_params
@@ -70,6 +70,13 @@ def test_a_report_is_written_for_people_and_machines(directory: Path) -> None:
     assert json.loads(report(directory, "unfair", "--json")) == content, "the same each time"
 
 
+def test_a_small_difference_does_not_read_as_none() -> None:
+    numbers = {0.01234: "+0.0123", -0.00004: "-4e-05", 0.0: "+0.0000", -0.00006: "-0.0001"}
+    test = {"corrected_p_value": 0.5, "differs": False}
+    for value, text in numbers.items():
+        assert format_difference({"value": value, **test}) == f"{text} (p 0.500)"
+
+
 def test_a_report_without_metadata_names_what_is_not_known(directory: Path) -> None:
     (directory / "users.parquet").unlink()
     page = report(directory, "fair")
@@ -87,6 +94,11 @@ def test_a_group_that_a_candidate_serves_worse_is_named(directory: Path) -> None
     page = report(directory, "unfair", *before)
     assert any(line.startswith("| gender | F | 40 |") and "**yes**" in line
                for line in page.splitlines())  # fmt: skip
+    # The candidate shows ten other movies to the women.
+    assert f"| shown to none of these users | {50 / 60:.4f} | {40 / 60:.4f} |" in page
+    shown = {side: row["by_class"]["popularity"] for side, row in content["movies_side"].items()}
+    assert all(sum(row["shown"]["value"] for row in rows) == pytest.approx(1)
+               for rows in shown.values())  # fmt: skip
 
 
 def test_no_group_is_worse_by_an_equal_or_better_candidate(directory: Path) -> None:

@@ -5,9 +5,10 @@ import pytest
 from scipy import stats
 
 from app.fairness.statistics import (
+    GroupComparison,
     bootstrap_means,
-    compare_means,
-    compare_within_strata,
+    compute_p_values,
+    correct_by_permutation,
     correct_holm,
     interval,
 )
@@ -30,39 +31,85 @@ def test_an_interval_of_nothing_finite_is_not_a_number() -> None:
     assert np.isnan(interval(np.array([np.nan, np.inf]), 0.05)).all()
 
 
-def test_two_means_are_compared_as_by_scipy() -> None:
+def test_a_group_is_compared_with_all_others_as_by_scipy() -> None:
     rng = np.random.default_rng(3)
-    first, second = rng.normal(0.3, 1, 80), rng.normal(0, 2, 200)
-    found = compare_means(first, second, 0.05)
-    expected = stats.ttest_ind(first, second, equal_var=False)
-    assert found is not None
-    assert found.p_value == pytest.approx(expected.pvalue)
-    bounds = expected.confidence_interval(0.95)
-    assert (found.low, found.high) == pytest.approx((bounds.low, bounds.high))
-    assert compare_means(first[:1], second, 0.05) is None
-    assert compare_means(np.zeros(9), np.zeros(9), 0.05) == (0, 0, 0, 1)
+    values = np.concatenate([rng.normal(0.3, 1, (80, 2)), rng.normal(0, 2, (200, 2))])
+    for side in (slice(80), slice(80, None)):  # of equal variance, where nothing is joined
+        values[side] /= values[side].std(axis=0, ddof=1)
+    members = np.array([np.arange(280) < 80, np.arange(280) < 1, np.arange(280) >= 80])
+    found = GroupComparison(values, members).compare()
+    statistics, (low, high) = found.compute_statistics(), found.compute_intervals(0.05)
+    for metric in range(2):
+        first, second = values[:80, metric], values[80:, metric]
+        expected = stats.ttest_ind(first, second, equal_var=False)
+        bounds = expected.confidence_interval(0.95)
+        assert statistics[[0, 2], metric] == pytest.approx(abs(expected.statistic))
+        assert found.value[0, metric] == pytest.approx(first.mean() - second.mean())
+        assert (low[0, metric], high[0, metric]) == pytest.approx((bounds.low, bounds.high))
+        assert (-high[2, metric], -low[2, metric]) == pytest.approx((bounds.low, bounds.high))
+    assert np.isnan(statistics[1]).all(), "one user has no variance"
+
+
+def test_a_side_varies_no_less_than_both_together() -> None:
+    values = np.concatenate([np.zeros(40), np.random.default_rng(8).normal(0, 1, 160)])[:, None]
+    found = GroupComparison(values, np.array([np.arange(200) < 40])).compare()
+    others = values[40:].var(ddof=1)
+    joint = others * 159 / 198
+    assert found.error.item() ** 2 == pytest.approx(joint / 40 + others / 160)
+
+
+def test_a_difference_without_variance_is_certain_and_equal_groups_are_equal() -> None:
+    members = np.array([np.arange(18) < 9])
+    values = np.column_stack([np.zeros(18), np.repeat([0.3, 0.1], 9), np.full(18, 0.7)])
+    found = GroupComparison(values, members).compare()
+    assert found.compute_statistics().tolist() == [[0, np.inf, 0]]
+    low, high = found.compute_intervals(0.05)
+    np.testing.assert_allclose(low, [[0, 0.2, 0]], atol=1e-12)
+    np.testing.assert_allclose(high, low)
 
 
 def test_a_difference_that_follows_from_activity_is_none_within_strata() -> None:
     rng = np.random.default_rng(4)
     strata = rng.integers(0, 3, 3_000)
     group = rng.random(3_000) < np.array([0.1, 0.4, 0.8])[strata]
-    values = 0.2 * strata + rng.normal(0, 0.3, 3_000)
-    plain = compare_means(values[group], values[~group], 0.05)
-    adjusted = compare_within_strata(values, group, strata, 0.05)
-    assert plain is not None
-    assert adjusted is not None
-    assert plain.p_value < 1e-6
-    assert adjusted.p_value > 0.05
-    shifted = compare_within_strata(values + 0.1 * group, group, strata, 0.05)
-    assert shifted is not None
-    assert shifted.value == pytest.approx(adjusted.value + 0.1)
-    assert shifted.p_value < 1e-6
+    values = (0.2 * strata + rng.normal(0, 0.3, 3_000))[:, None]
+    plain = GroupComparison(values, group[None]).compare()
+    adjusted = GroupComparison(values, group[None], strata).compare()
+    assert plain.compute_statistics().item() > 5
+    assert adjusted.compute_statistics().item() < 1.96
+    shifted = GroupComparison(values + 0.1 * group[:, None], group[None], strata).compare()
+    assert shifted.value.item() == pytest.approx(adjusted.value.item() + 0.1)
+    assert shifted.compute_statistics().item() > 5
 
 
 def test_strata_with_one_side_only_are_not_compared() -> None:
-    group = np.array([True] * 5 + [False] * 5)
-    assert compare_within_strata(np.arange(10.0), group, np.repeat([0, 1], 5), 0.05) is None
+    group = np.array([[True] * 5 + [False] * 5])
+    values = np.arange(10.0)[:, None]
+    found = GroupComparison(values, group, np.repeat([0, 1], 5))
+    assert np.isnan(found.compare().compute_statistics()).all()
+    assert np.isnan(found.permute(3, np.random.default_rng(1))).all()
+
+
+def test_permuted_users_differ_by_chance_within_their_stratum() -> None:
+    rng = np.random.default_rng(6)
+    strata = np.repeat([0, 1], 300)
+    group = rng.random((1, 600)) < np.where(strata, 0.9, 0.1)
+    # One metric follows the stratum, and the other the group; no permutation may keep that.
+    values = np.column_stack([strata + rng.normal(0, 0.1, 600), group[0] + rng.normal(0, 0.1, 600)])
+    permuted = GroupComparison(values, group, strata).permute(400, rng)
+    assert permuted.shape == (400, 1, 2)
+    np.testing.assert_allclose((permuted > 1.645).mean(axis=(0, 1)), 0.1, atol=0.05)
+
+
+def test_a_correction_by_permutation_counts_the_largest_of_the_remaining_tests() -> None:
+    permuted = np.array([[0.5, 2.5], [2.2, 0.1], [0.4, 0.3]])
+    # 3: none of three permutations has one as large; 2: of the other test alone, one has.
+    assert correct_by_permutation(np.array([2.0, 3.0]), permuted) == pytest.approx([0.5, 0.25])
+    # Never below that of a larger statistic.
+    assert correct_by_permutation(np.array([2.3, 2.4]), permuted) == pytest.approx([0.5, 0.5])
+    assert compute_p_values(np.array([2.3, 2.4]), permuted) == pytest.approx([0.25, 0.5])
+    assert correct_by_permutation(np.array([np.inf, 0]), permuted) == pytest.approx([0.25, 1])
+    assert correct_by_permutation(np.empty(0), np.empty((3, 0))).size == 0
 
 
 def test_holm_multiplies_the_smallest_p_value_by_the_number_of_tests() -> None:

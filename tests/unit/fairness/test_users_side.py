@@ -72,6 +72,55 @@ def test_a_group_with_less_variety_is_found_by_coverage(groups: dict[str, Labels
     assert young["coverage"]["value"] == pytest.approx(0.1), "ten movies at a hundred places"
 
 
+def test_a_small_group_without_a_rare_value_is_not_a_difference(groups: dict[str, Labels]) -> None:
+    # One user in fifteen has any recall. That 40 users have none happens to one group in sixteen by
+    # chance; without variance among them, a t-test takes it for certain.
+    few = np.arange(USERS) < 40
+    recall = np.where((np.arange(USERS) % 15 == 0) & ~few, 0.5, 0)
+    metrics = make_metrics()
+    values = np.column_stack([metrics.values[:, 0], recall, metrics.values[:, 2]])
+    metrics = UserMetrics(values, metrics.shown, metrics.activity)
+    groups = groups | {"occupation": np.where(few, "lawyer", "programmer")}
+    described = describe_groups(metrics, groups, PARAMS, seed=1)
+    lawyer = next(r for r in described if r["attribute"] == "occupation")["groups"][0]["recall"]
+    assert lawyer["difference"]["p_value"] < 0.2, "not far from chance, either"
+    assert lawyer["difference"]["corrected_p_value"] > 0.05
+    assert find(described, "difference") == find(described, "adjusted") == set()
+
+
+def test_a_difference_of_many_is_found_beside_small_groups_that_hardly_vary() -> None:
+    # Nine of ten users get the same list, unless the model knows them; so do most of a small group.
+    rng = np.random.default_rng(9)
+    known = np.arange(USERS) % 10 == 0
+    popularity = np.where(known, 0.22 + rng.normal(0, 0.05, USERS), 0.2)
+    base = make_metrics()
+    values = np.column_stack([base.values[:, :2], popularity])
+    metrics = UserMetrics(values, base.shown, base.activity)
+    groups = {
+        "occupation": np.char.add("occupation ", rng.integers(0, 20, USERS).astype(str)),
+        "known to the model": np.where(known, "yes", "no"),
+    }
+    found = find(describe_groups(metrics, groups, PARAMS, seed=1), "difference")
+    expected = {("known to the model yes", "popularity"), ("known to the model no", "popularity")}
+    assert found == expected
+
+
+def test_chance_names_a_group_as_often_as_stated() -> None:
+    rng = np.random.default_rng(7)
+    params = FairnessParams(min_users=30, resamples=100, significance=0.05)
+    values = (rng.random((400, 3)) < 0.08) * rng.beta(1, 3, (400, 3))
+    metrics = UserMetrics(values, rng.integers(50, size=(400, 10)), rng.integers(0, 150, 400))
+    rounds, named = 100, {"difference": 0, "adjusted": 0}
+    for seed in range(rounds):
+        occupation = rng.choice(["a", "b", "c", "d", "e"], 400, p=[0.1, 0.1, 0.1, 0.1, 0.6])
+        groups = {"occupation": occupation, "gender": rng.choice(["F", "M"], 400)}
+        described = describe_groups(metrics, groups, params, seed)
+        for kind in named:
+            named[kind] += bool(find(described, kind))
+    # At a rate of 5 %, more than 12 of 100 are named with a probability of 0.15 %.
+    assert max(named.values()) <= 12, named
+
+
 def test_groups_of_fewer_than_thirty_users_are_not_shown(groups: dict[str, Labels]) -> None:
     described = describe_groups(make_metrics(), groups, PARAMS, seed=1)
     (occupation,) = (row for row in described if row["attribute"] == "occupation")

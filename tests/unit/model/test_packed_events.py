@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from app.model.packed_events import MAX_PACKED_BYTES, EventPacker
 from app.model.recommendation_lists import RecommendationLists
-from app.recent_events import UNKNOWN_MOVIE, RecentEvent
+from app.recent_events import UNKNOWN_MOVIE, RecentEvent, keep_last
 from tests.conftest import MOVIES, USERS, write_lists
 from tests.support.recent import NEWEST_SECONDS, add_recent_parts
 
@@ -85,7 +85,8 @@ def test_a_list_is_made_again_from_its_packed_events(
         )
         for movie, age in zip(movies, sorted(ages), strict=True)
     ]
-    found = lists.rank_recent(user, events, now)
+    kept = keep_last(events)
+    found = lists.rank_recent(user, kept.events, now, kept.older)
     if found is None:
         assert all(event.time <= NEWEST_SECONDS for event in events)
         return

@@ -9,6 +9,7 @@ from app.provisioning.secrets import (
     ProvisioningError,
     get_or_generate_secret,
     provision_collector,
+    provision_console,
     provision_scheduler,
     read_operator_secret,
 )
@@ -136,3 +137,20 @@ def test_the_collector_gets_the_secrets_of_the_broker(tmp_path: Path, operator: 
         "kafka_key": "",
     }
     assert all(p.stat().st_mode & 0o777 == 0o400 for p in (tmp_path / "collector").iterdir())
+
+
+@needs_root
+def test_the_console_may_write_orders_only_with_a_token(tmp_path: Path, operator: Path) -> None:
+    target, orders = tmp_path / "console", tmp_path / "orders"
+    target.mkdir()
+    orders.mkdir()
+    provision_console(operator, target, orders)
+    assert (target / "console_token").read_text() == ""
+    assert list(orders.iterdir()) == []
+    (operator / "console_token").write_text("a token of sufficient length\n")
+    for _ in range(2):
+        provision_console(operator, target, orders)
+    assert (target / "console_token").read_text() == "a token of sufficient length"
+    pending = (orders / "pending").stat()
+    assert (pending.st_uid, pending.st_mode & 0o777) == (10001, 0o755)
+    assert orders.stat().st_uid == os.getuid()

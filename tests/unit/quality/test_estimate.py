@@ -31,6 +31,7 @@ def judge(found: Difference) -> str:
             found.candidate_answers,
             round(takes),
             found.users,
+            found.skewness,
         ),
         Limits(),
     )
@@ -92,6 +93,42 @@ def test_intervals_hold_the_truth_and_pairing_narrows_them(
     assert 0.89 * releases <= held <= releases
     # Some 20 answers of a user are known beside each one.
     assert np.mean(paired) / np.mean(unpaired) < max_ratio
+
+
+@pytest.mark.parametrize("take_rate", [0.06, 0.94])
+def test_intervals_miss_as_often_on_either_side_where_few_answers_differ(take_rate: float) -> None:
+    """250 answers of the canary, of which some 15 are unlike the others."""
+    population = Population(take_rate=take_rate, between_users=0.02, mean_answers=5)
+    rng = np.random.default_rng(20_260_901)
+    releases = 1000
+    below = above = 0
+    for _ in range(releases):
+        low, high = compare(population.draw(rng, 250)).interval()
+        below += high < 0
+        above += low > 0
+    # 2.5 % each; 40 of 1,000 have a probability of 0.003 at that rate.
+    assert max(below, above) <= 40, (below, above)
+    assert 0.93 * releases <= releases - below - above <= 0.97 * releases
+
+
+def test_a_user_with_many_answers_widens_the_interval_as_leaving_them_out_would() -> None:
+    """The jackknife by users, computed the long way."""
+    rng = np.random.default_rng(5)
+    users = [0] * 60 + [n // 2 for n in range(2, 82)]
+    rows = [(user, bool(rng.random() < 0.4), float(rng.random() < 0.3)) for user in users]
+    found = compare(make_outcomes(rows))
+
+    def difference(kept: list[tuple[int, bool, float]]) -> float:
+        means = [np.mean([row[2] for row in kept if row[1] == side]) for side in (True, False)]
+        return float(means[0] - means[1])
+
+    count = max(users) + 1
+    changes = [
+        difference([row for row in rows if row[0] != user]) - difference(rows)
+        for user in range(count)
+    ]
+    expected = math.sqrt((count - 1) / count * sum(change**2 for change in changes))
+    assert found.unpaired_standard_error == pytest.approx(expected)
 
 
 def test_a_version_against_itself_hardly_ever_fails() -> None:

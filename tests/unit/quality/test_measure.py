@@ -105,6 +105,27 @@ def test_answers_that_are_younger_than_an_hour_are_not_compared(data: QualityDat
     assert (result.exit_code, "older than the newest watch" in result.output) == (1, True)
 
 
+def test_a_watch_after_the_end_is_credited_to_the_answer_that_came_before_it(
+    data: QualityData,
+) -> None:
+    """As after the deadline of a release, when users go on asking."""
+    for version in (7, 8):
+        data.answer(version, 1000, version)
+    shown = data.answer(7, 42, 1.5 * HOUR)
+    data.answer(7, 42, 2.1 * HOUR)
+    data.watch(42, shown[0], 2.2 * HOUR)
+    data.watch(7, "movie+number+59+1969", 48 * HOUR)
+    data.commit_watches()
+    end = (START + timedelta(hours=2)).isoformat(timespec="seconds")
+    takes = {
+        until: measure(data, "--end", until)["horizons"]["1h"]["versions"]["production"]["takes"]
+        for until in (end, UNTIL)
+    }
+    assert takes == {end: 0, UNTIL: 1}
+    found = measure(data, "--end", end)["horizons"]["1h"]["takes"]
+    assert found["production_answers"] == 2
+
+
 def test_of_a_request_at_two_slots_the_delivered_answer_counts(data: QualityData) -> None:
     fill(data)
     data.answer(7, 42, 20 * HOUR, "one", client_gone=True)

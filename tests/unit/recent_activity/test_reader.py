@@ -38,8 +38,35 @@ def test_the_last_movies_are_read_with_the_models_numbers(tmp_path: Path) -> Non
             RecentEvent(0, 30, None, NOW),
             RecentEvent(UNKNOWN_MOVIE, 1, None, NOW - 1),
         )
-        assert reader.get(7) == ("found", expected)
-        assert reader.get(8) == ("none", ())
+        assert reader.get(7) == ("found", expected, ())
+        assert reader.get(8) == ("none", (), ())
+
+
+def test_older_movies_are_read_with_the_models_numbers(tmp_path: Path) -> None:
+    names = [f"movie+{number}" for number in range(7)]
+    with closing(make_table(tmp_path, movies=2, older_movies=4)) as table:
+        table.add(7, [watched(table.number_movie(n), time=NOW + i) for i, n in enumerate(names)])
+        table.commit()
+    found = RecentActivityReader(tmp_path, {"movie+6": 60, "movie+4": 40, "movie+1": 10}).get(7)
+    assert [event.movie for event in found.events] == [60, UNKNOWN_MOVIE]
+    assert found.older == (40, 10)  # without those that the model does not have
+    reader = RecentActivityReader(tmp_path)
+    found = reader.get(7)
+    movies = [*(event.movie for event in found.events), *found.older]
+    assert [reader.movie_ids[movie] for movie in movies] == names[:0:-1]
+
+
+def test_new_movies_of_a_commit_may_be_older_ones_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader_module, "_CHECK_INTERVAL_SECONDS", 3600.0)
+    with closing(make_table(tmp_path, movies=2, older_movies=4)) as table:
+        reader = RecentActivityReader(tmp_path)
+        assert reader.get(7).state == "none"
+        numbers = [table.number_movie(f"movie+{number}") for number in range(5)]
+        table.add(7, [watched(number, time=NOW + number) for number in numbers])
+        table.commit()
+        assert reader.get(7).older == (2, 1, 0)
 
 
 def test_a_commit_is_visible_at_once_with_new_movies(
@@ -69,7 +96,7 @@ def test_a_new_file_replaces_the_old_one_with_its_movie_ids(tmp_path: Path) -> N
     with closing(make_table(tmp_path)) as table:
         add_users(table, [7, 8])
         assert reader.get(8).state == "found"
-    create_table(tmp_path, TableLayout.create(16, 1000), lambda _: {})
+    create_table(tmp_path, TableLayout.create(16, 34, 1000), lambda _: {})
     assert reader.get(8).state == "none"
     with closing(open_table(tmp_path)) as table:
         add_users(table, [9, 8])
@@ -120,8 +147,11 @@ def test_a_file_truncated_while_it_is_open_is_not_read(
 @pytest.mark.parametrize("seed", range(3))
 def test_overwritten_pages_never_give_another_users_movies(tmp_path: Path, seed: int) -> None:
     chance = random.Random(seed)
-    with closing(make_table(tmp_path, max_users=2000)) as table:
-        add_users(table, range(1500))
+    with closing(make_table(tmp_path, 1, 12, max_users=2000)) as table:
+        for name in ("of+{}", "of+{}+too"):  # each user has an older movie
+            for user_id in range(1500):
+                table.add(user_id, [watched(table.number_movie(name.format(user_id)))])
+        table.commit()
         pages = 16 + table.layout.buckets
     content = (tmp_path / TABLE_NAME).read_bytes()
     reader = RecentActivityReader(tmp_path)
@@ -138,7 +168,9 @@ def test_overwritten_pages_never_give_another_users_movies(tmp_path: Path, seed:
     for user_id in range(1500):
         found = reader.get(user_id)
         states[found.state] += 1
-        assert [reader.movie_ids[e.movie] for e in found.events] in ([], [f"of+{user_id}"])
+        movies = [*(event.movie for event in found.events), *found.older]
+        own = [f"of+{user_id}", f"of+{user_id}+too"]
+        assert [reader.movie_ids[movie] for movie in movies] in ([], own)
     assert states["found"] > 300
     assert states["damaged"] > 100
 

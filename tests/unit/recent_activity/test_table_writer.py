@@ -8,7 +8,7 @@ import pytest
 from app.recent_activity import table_writer
 from app.recent_activity.journal import JOURNAL_NAME
 from app.recent_activity.table_directory import TableLimits, open_current_table
-from app.recent_activity.table_format import TABLE_NAME, TableError, TableLayout
+from app.recent_activity.table_format import TABLE_NAME, TableError
 from app.recent_activity.table_writer import (
     REFUSED_NAME,
     NumberingFullError,
@@ -27,7 +27,7 @@ from tests.support.recent_activity import (
 )
 
 DAY = 86_400
-LIMITS = TableLimits(movies=4, days=7, max_users=100)
+LIMITS = TableLimits(movies=4, older_movies=3, days=7, max_users=100)
 
 
 def open_current(directory: Path, limits: TableLimits = LIMITS) -> TableWriter:
@@ -119,6 +119,25 @@ def test_expired_events_and_users_leave(tmp_path: Path) -> None:
     assert not any(event[0] == b"of+3" for events in users.values() for event in events)
 
 
+def test_older_movies_leave_with_the_first_event_that_expires(tmp_path: Path) -> None:
+    with closing(make_table(tmp_path)) as table:
+        table.retention_seconds = 7 * DAY
+        for user_id in (1, 2):
+            for day, movie in enumerate("abcdef"):
+                number = table.number_movie(movie)
+                table.add(user_id, [watched(number, time=NOW + day * DAY)])
+        table.add(2, [watched(table.number_movie("c"), time=NOW + 9 * DAY)])
+        table.commit()
+        assert [movies[0] for movies in describe_users(table)[1]] == [*"fedcba"]
+        assert [movies[0] for movies in describe_users(table)[2]] == [*"cfedba"]
+        table.advance_time(NOW + 9 * DAY + 1)  # c has expired, of user 1
+        table.sweep(table.layout.buckets)
+        table.commit()
+        assert [movies[0] for movies in describe_users(table)[1]] == [*"fed"]
+        assert [movies[0] for movies in describe_users(table)[2]] == [*"cfedba"]
+    assert [movies[0] for movies in read_table(tmp_path)[0][1]] == [*"fed"]
+
+
 def test_an_expired_event_is_not_added(tmp_path: Path) -> None:
     with closing(make_table(tmp_path)) as table:
         table.retention_seconds = 7 * DAY
@@ -156,7 +175,7 @@ def test_a_damaged_file_is_refused_and_filled_again(tmp_path: Path, page: str) -
     with closing(open_current(tmp_path)) as table:
         assert describe_users(table).keys() == {99}
         assert table.state.offsets == {"refilled": True}
-    assert (tmp_path / REFUSED_NAME).stat().st_size >= TableLayout.create(4, 100).names_offset
+    assert (tmp_path / REFUSED_NAME).stat().st_size >= LIMITS.make_layout().names_offset
 
 
 def test_a_bucket_that_became_zeros_is_noticed(tmp_path: Path) -> None:
@@ -194,18 +213,35 @@ def test_a_damaged_page_is_noticed_by_the_writer(tmp_path: Path) -> None:
             table.checkpoint()
 
 
-@pytest.mark.parametrize("limits", [LIMITS._replace(movies=2), LIMITS._replace(max_users=900)])
+@pytest.mark.parametrize(
+    "limits",
+    [
+        LIMITS._replace(movies=2),
+        LIMITS._replace(movies=2, older_movies=1),
+        LIMITS._replace(movies=6),
+        LIMITS._replace(older_movies=1),
+        LIMITS._replace(older_movies=9),
+        LIMITS._replace(max_users=900),
+    ],
+)
 def test_a_file_with_other_limits_is_copied(tmp_path: Path, limits: TableLimits) -> None:
     with closing(make_table(tmp_path)) as table:
         add_users(table, range(50))
-        for movie in ("a", "b", "c"):
-            table.add(5, [watched(table.number_movie(movie), time=NOW + 9)])
+        for time, movie in enumerate("abcdef"):
+            table.add(5, [watched(table.number_movie(movie), time=NOW + time)])
         table.number_movie("of no user")
         table.commit({"offset": 53})
         before = describe_users(table)
     with closing(open_current(tmp_path, limits)) as table:
-        assert table.layout.is_for(limits.movies, limits.max_users)
-        assert describe_users(table) == {u: e[: limits.movies] for u, e in before.items()}
+        assert limits.is_met_by(table.layout)
+        after = describe_users(table)
+        # Of those that become older ones, only the number is left.
+        last = min(limits.movies, LIMITS.movies)
+        older = [movies[:1] for movies in before[5][last:]]
+        assert after[5] == (before[5][:last] + older)[: last + limits.older_movies]
+        assert {u: e for u, e in after.items() if u != 5} == {
+            u: e for u, e in before.items() if u != 5
+        }
         assert table.state.offsets == {"offset": 53}
         assert "of no user" not in table.movie_ids
 
@@ -236,12 +272,12 @@ def test_a_crash_while_a_file_is_made_leaves_the_old_one(tmp_path: Path) -> None
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        table_writer.create_table(tmp_path, TableLayout.create(4, 100), fail)
+        table_writer.create_table(tmp_path, LIMITS.make_layout(), fail)
     assert read_table(tmp_path)[0].keys() == set(range(10))
 
 
 def test_records_of_an_older_file_are_not_written_to_a_new_one(tmp_path: Path) -> None:
     with closing(make_table(tmp_path)) as table:
         add_users(table, range(10))
-    table_writer.create_table(tmp_path, TableLayout.create(4, 100), lambda _: {})
+    table_writer.create_table(tmp_path, LIMITS.make_layout(), lambda _: {})
     assert read_table(tmp_path)[0] == {}

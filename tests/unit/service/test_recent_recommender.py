@@ -12,12 +12,17 @@ from flask.testing import FlaskClient
 from app.model.recent_ranking import RecentRanking
 from app.recent_activity import reader as reader_module
 from app.recent_activity.table_format import TABLE_NAME
-from app.recent_activity.table_writer import TableWriter
+from app.recent_activity.table_writer import TableWriter, open_table
 from app.service.application import create_app
 from app.settings import Settings
 from tests.conftest import MOVIES, write_lists
 from tests.support.recent import NEWEST_SECONDS, add_recent_parts
-from tests.support.recent_activity import make_table, overwrite_page, watched
+from tests.support.recent_activity import (
+    make_earlier_format,
+    make_table,
+    overwrite_page,
+    watched,
+)
 
 SECONDS = int(NEWEST_SECONDS) + 3600
 
@@ -80,6 +85,32 @@ def test_a_watch_changes_the_next_recommendation(
     assert 'marquee_recommendations_total{source="recent"} 1.0' in client.get("/metrics").text
 
 
+def test_a_movie_beyond_the_last_ones_is_not_recommended_again(model: Path, tmp_path: Path) -> None:
+    watched_movies = MOVIES[:50]
+    with closing(make_table(tmp_path / "recent", 16, 34)) as table:
+        for number, movie in enumerate(watched_movies):
+            add(table, 900, movie, time=SECONDS + number)
+    client = make_client(model, tmp_path)
+    source, movies = ask(client, 900)
+    assert source == "recent"
+    assert sorted(movies) == MOVIES[50:]
+    with closing(open_table(tmp_path / "recent")) as table:
+        add(table, 900, MOVIES[50], time=SECONDS + 50)
+    assert sorted(ask(client, 900)[1]) == [MOVIES[0], *MOVIES[51:]]  # the first of 51
+
+
+def test_older_movies_are_left_out_after_movies_that_the_model_does_not_have(
+    model: Path, tmp_path: Path, table: TableWriter
+) -> None:
+    before = ask(make_client(model, tmp_path), 900)
+    add(table, 900, before[1][0])
+    for number in range(4):
+        add(table, 900, f"not+in+the+model+{number}", time=SECONDS + 1 + number)
+    source, movies = ask(make_client(model, tmp_path), 900)
+    assert source == "recent"
+    assert movies[:19] == before[1][1:]
+
+
 def test_events_that_the_model_has_seen_leave_the_list_as_it_is(
     model: Path, tmp_path: Path, table: TableWriter
 ) -> None:
@@ -107,6 +138,7 @@ def test_without_a_file_every_user_has_the_stored_list(model: Path, tmp_path: Pa
         (lambda path: os.truncate(path, 70_000), "damaged"),
         (lambda path: overwrite_page(path.parent, 0, b"SQLite format 3\0"), "foreign"),
         (lambda path: overwrite_page(path.parent, 0, os.urandom(4)), "foreign"),
+        (lambda path: make_earlier_format(path.parent), "foreign"),
         (lambda path: path.unlink(), "absent"),
     ],
 )

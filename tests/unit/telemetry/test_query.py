@@ -1,6 +1,7 @@
 """Queries read exports and store, and can do nothing else."""
 
 import json
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -106,10 +107,14 @@ def test_other_statements_are_refused(directories: tuple[Path, Path], sql: str) 
         "SELECT * FROM read_text('/proc/self/environ')",
         "SELECT * FROM glob('/etc/*')",
         "SELECT * FROM 'https://example.com/a.parquet'",
+        "SELECT * FROM read_text('/proc/{process}/fd/{descriptor}')",
+        "SELECT * FROM read_text('/proc/{process}/fd/../environ')",
     ],
 )
 def test_no_other_file_can_be_read(directories: tuple[Path, Path], sql: str) -> None:
-    assert "Permission Error" in run(directories, sql, status=1)
+    with Path("/etc/hostname").open() as other:
+        names = {"process": os.getpid(), "descriptor": other.fileno()}
+        assert "Permission Error" in run(directories, sql.format(**names), status=1)
 
 
 def test_an_error_in_a_query_is_one_sentence(directories: tuple[Path, Path]) -> None:

@@ -106,8 +106,21 @@ def test_a_draw_evaluates_some_events_and_knows_all(lists: RecommendationLists) 
 def test_only_the_kept_movies_are_left_out(lists: RecommendationLists) -> None:
     events = [(5, movie, float(movie)) for movie in range(40, 60)] + [(5, 39, 100.0)]
     log = make_replay_log(held_out(events), NUMBERS)
-    assert replay(lists, log, 1, kept_movies=20).position[-1] >= 0
-    assert replay(lists, log, 1, kept_movies=2).position[-1] == -1
+    for kept, older, is_found in ((20, 0, True), (2, 0, False), (2, 18, True)):
+        position = replay(lists, log, 1, kept, older).position[-1]
+        assert (position >= 0) == is_found, (kept, older)
+
+
+def test_older_movies_have_no_other_effect(lists: RecommendationLists) -> None:
+    log = make_replay_log(held_out([(5, movie, float(movie)) for movie in range(30, 60)]), NUMBERS)
+    assert lists.recent is not None
+    events = log.events[0][:20][::-1]
+    expected = lists.recent.rank(5, events[:4], events[0].time + 1, 60).movies
+    watched = {event.movie for event in events}
+    found = replay(lists, log, 1, 4, 16)
+    shown = [movie for movie in expected if movie not in watched][:20]
+    assert found.position[20] == (shown.index(50) if 50 in shown else -1)
+    assert found.position[20] >= 0
 
 
 def test_a_model_is_replayed_with_every_lag(model: Path) -> None:
