@@ -123,17 +123,15 @@ test-app: ## CI job: lint and all other tests without containers
 	    --ignore=tests/unit/simulator --ignore=tests/integration/ingest --ignore=tests/unit/model \
 	    --ignore=tests/unit/training --ignore=tests/integration/training
 
-# pip-audit has an environment of its own: its packages are none of the project's.
-AUDIT_VENV := build/audit-venv
-$(AUDIT_VENV)/.done: $(BIN)/uv requirements/audit.txt
-	@uv venv --quiet --allow-existing $(AUDIT_VENV)
-	@uv pip install --quiet --python $(AUDIT_VENV)/bin/python --require-hashes \
-	    --requirements requirements/audit.txt
+# pip-audit and MkDocs have environments of their own: their packages are none of the project's.
+build/%-venv/.done: requirements/%.txt $(BIN)/uv
+	@uv venv --quiet --allow-existing $(@D)
+	@uv pip install --quiet --python $(@D)/bin/python --require-hashes --requirements $<
 	@touch $@
 
 .PHONY: audit
-audit: $(AUDIT_VENV)/.done ## Check the Python packages for known vulnerabilities; write build/audit/*.cdx.json
-	@PATH=$(abspath $(AUDIT_VENV))/bin:$$PATH scripts/audit.sh
+audit: build/audit-venv/.done ## Check the Python packages for known vulnerabilities; write build/audit/*.cdx.json
+	@PATH=$(abspath build/audit-venv)/bin:$$PATH scripts/audit.sh
 
 .PHONY: deploy
 deploy: ## CI job: start the release of this commit on the server
@@ -195,17 +193,9 @@ curves: $(VENV)/.dev ## Simulate how often the verdict of a release is wrong; CE
 	@python -m bench.operating_curves $(if $(CELLS),--cells "$(CELLS)") \
 	    $(if $(RELEASES),--releases $(RELEASES))
 
-# MkDocs has an environment of its own, too.
-DOCS_VENV := build/docs-venv
-$(DOCS_VENV)/.done: $(BIN)/uv requirements/docs.txt
-	@uv venv --quiet --allow-existing $(DOCS_VENV)
-	@uv pip install --quiet --python $(DOCS_VENV)/bin/python --require-hashes \
-	    --requirements requirements/docs.txt
-	@touch $@
-
 .PHONY: docs-site
-docs-site: $(DOCS_VENV)/.done ## Build the documentation site in build/site; fails at a broken link
-	@NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/mkdocs build --quiet --strict
+docs-site: build/docs-venv/.done ## Build the documentation site in build/site; fails at a broken link
+	@NO_MKDOCS_2_WARNING=1 build/docs-venv/bin/mkdocs build --quiet --strict
 
 .PHONY: docs
 docs: $(VENV)/.dev ## Generate the reference pages and .env.example

@@ -57,6 +57,23 @@ def parse_json(data: bytes) -> Any:
         raise explain_number(text, error) from error
 
 
+def parse_json_rows(data: bytes) -> list[dict[str, Any]]:
+    """Parse the JSON objects of a file that has one per line.
+
+    A line that is none is left out: the last one was cut by a power failure, or the first one where
+    only the end of the file was read.
+    """
+    rows = []
+    for line in data.splitlines():
+        try:
+            row = parse_json(line)
+        except TextError:
+            continue
+        if isinstance(row, dict):
+            rows.append(row)
+    return rows
+
+
 def explain_number(text: str, error: ValueError) -> TextError:
     """Return an error that names the line of the oversized number which `error` is about."""
     found = _LONG_NUMBER.search(text)

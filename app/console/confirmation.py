@@ -5,16 +5,15 @@ derived from it. What was asked is signed into the form that asks once more, so 
 keeps no sessions; a signature works once.
 """
 
-import base64
-import hashlib
 import hmac
-import json
 import re
 import secrets
 import time
 from threading import Lock
 from typing import Any
 from urllib.parse import urlsplit
+
+from itsdangerous import BadSignature, Signer, URLSafeTimedSerializer
 
 COOKIE = "marquee_console"
 #: Until a form that asks once more is too old.
@@ -53,39 +52,35 @@ class Guard:
 
     def form_key(self, cookie: str) -> str:
         """Return the key that a form of the owner of a cookie has to contain."""
-        return self._sign("form", cookie, "")
+        return Signer(self._key, salt="form").get_signature(cookie).decode()
 
     def check_form(self, cookie: str | None, key: str) -> bool:
         """Whether a form comes from a page that was sent to the owner of the cookie."""
         if cookie is None or not _COOKIE.fullmatch(cookie):
             return False
-        expected = self.form_key(cookie)
-        return hmac.compare_digest(key.encode(errors="replace"), expected.encode())
+        return Signer(self._key, salt="form").verify_signature(cookie, key.encode(errors="replace"))
 
     def seal(self, cookie: str, content: dict[str, str]) -> str:
         """Sign a content for the owner of a cookie, for `CONFIRMATION_SECONDS`."""
-        sealed = {**content, "expires_at": time.time() + CONFIRMATION_SECONDS}
-        body = base64.urlsafe_b64encode(json.dumps(sealed).encode()).decode()
-        return f"{body}.{self._sign('seal', cookie, body)}"
+        return self._seals(cookie).dumps({**content, "nonce": secrets.token_urlsafe(8)})
 
     def unseal(self, cookie: str, text: str) -> dict[str, Any] | None:
         """Return a content that `seal` signed; None if it is none, too old, or was used."""
-        body, _, signature = text.partition(".")
-        expected = self._sign("seal", cookie, body)
-        if not hmac.compare_digest(signature.encode(errors="replace"), expected.encode()):
+        try:
+            content: dict[str, Any] = self._seals(cookie).loads(text, CONFIRMATION_SECONDS)
+        except BadSignature:  # also SignatureExpired and BadPayload
             return None
-        content: dict[str, Any] = json.loads(base64.urlsafe_b64decode(body))
-        now = time.time()
+        nonce, now = content["nonce"], time.monotonic()
         with self._lock:
-            self._used = {key: at for key, at in self._used.items() if at > now}
-            if content["expires_at"] < now or signature in self._used:
+            self._used = {key: until for key, until in self._used.items() if until >= now}
+            if nonce in self._used:
                 return None
-            self._used[signature] = content["expires_at"]
+            # A second longer, since the age of a signature is counted in whole seconds.
+            self._used[nonce] = now + CONFIRMATION_SECONDS + 1
         return content
 
-    def _sign(self, purpose: str, cookie: str, text: str) -> str:
-        message = json.dumps([purpose, cookie, text]).encode()
-        return hmac.new(self._key, message, hashlib.sha256).hexdigest()
+    def _seals(self, cookie: str) -> URLSafeTimedSerializer:
+        return URLSafeTimedSerializer(self._key, salt=f"seal {cookie}")
 
 
 def keep_or_create_cookie(sent: str | None) -> str:

@@ -12,6 +12,7 @@ from app import logs
 from app.console.release_state import ReleaseState
 from app.console.retraining_state import RetrainingState
 from app.orders import Action, Order, create_order, remove_expired_orders, write_order
+from app.text_files import parse_json_rows
 
 AUDIT_FILE = "audit.jsonl"
 #: Orders that are listed.
@@ -110,18 +111,9 @@ class Orders:
         try:
             with (self._directory / AUDIT_FILE).open("rb") as file:
                 file.seek(max(0, file.seek(0, os.SEEK_END) - _MAX_AUDIT_BYTES))
-                lines = file.read().splitlines()
+                return parse_json_rows(file.read())
         except FileNotFoundError:
             return []
-        rows = []
-        for line in lines:  # the first may be cut, and the last by a power failure
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError):
-                continue
-            if isinstance(row, dict):
-                rows.append(row)
-        return rows
 
 
 def _describe(row: dict[str, Any], known: tuple[str, str] | None) -> GivenOrder:

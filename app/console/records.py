@@ -17,7 +17,6 @@ from app.provenance.tables import build, is_request_id, quality, tracking
 MAX_VERSIONS = 50
 #: Rows of the table `quality` that are searched for the newest ones.
 _QUALITY_ROWS = 400
-_NORMAL_975 = 1.96
 #: Recommendations of a user that are shown.
 MAX_RECORDS = 5
 
@@ -33,7 +32,8 @@ class OnlineQuality:
         mean: of this version.
         production_mean: of the other one.
         difference: between the two, paired within users.
-        half_width: half of the 95 % interval of the difference; None where it is not known.
+        low: lower end of the 95 % interval of the difference; None where it is not known.
+        high: its upper end.
         answers: of this version, that were counted.
         computed_at: in Unix seconds.
     """
@@ -44,7 +44,8 @@ class OnlineQuality:
     mean: float
     production_mean: float
     difference: float
-    half_width: float | None
+    low: float | None
+    high: float | None
     answers: int
     computed_at: float
 
@@ -155,7 +156,6 @@ def _group_quality(rows: Iterable[dict[str, Any]]) -> dict[int, list[OnlineQuali
 
 
 def _parse_quality(row: dict[str, Any]) -> OnlineQuality:
-    error = row["standard_error"]
     return OnlineQuality(
         production=row["production_version"],
         horizon=row["horizon"],
@@ -163,7 +163,8 @@ def _parse_quality(row: dict[str, Any]) -> OnlineQuality:
         mean=row["candidate"],
         production_mean=row["production"],
         difference=row["difference"],
-        half_width=None if error is None else _NORMAL_975 * error,
+        low=row["interval_low"],
+        high=row["interval_high"],
         answers=row["candidate_answers"],
         computed_at=row["computed_at_us"] / 1e6,
     )

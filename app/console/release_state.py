@@ -13,6 +13,7 @@ from typing import Any
 
 from app.console.pictures import CheckPicture, draw_check
 from app.console.sources import SourceError
+from app.text_files import parse_json_rows
 
 _MAX_FILE_BYTES = 20_000_000
 #: Releases of the past that are read.
@@ -180,20 +181,11 @@ def _read_state(path: Path) -> dict[str, Any] | None:
 
 
 def _read_events(path: Path) -> list[dict[str, Any]]:
-    """The events of a history; a line that was cut by a power failure is left out."""
-    events = []
+    """The events of a history."""
     try:
-        lines = _read_bytes(path).splitlines()
+        return parse_json_rows(_read_bytes(path))
     except OSError as error:
         raise SourceError(f"{path.name} cannot be read: {error.strerror or error}") from error
-    for line in lines:
-        try:
-            event = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(event, dict):
-            events.append(event)
-    return events
 
 
 def _read_bytes(path: Path) -> bytes:

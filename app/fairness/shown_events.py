@@ -11,8 +11,8 @@ import polars as pl
 import sqlalchemy as sa
 
 from app.model.recommendation_lists import movie_number_dtype
-from app.provenance.instance_info import decompress_movie_ids
-from app.provenance.tables import build, catalogue, reccom, tracking
+from app.provenance.catalogues import Catalogues
+from app.provenance.tables import reccom
 
 _ROWS_READ = 10_000
 
@@ -43,27 +43,16 @@ def read_answers(engine: sa.Engine, zone: str) -> Iterator[Answer]:
     columns = (reccom.c.user_id, reccom.c.answered_at_us, reccom.c.version_number,
                reccom.c.build_id, reccom.c.movie_numbers)  # fmt: skip
     clock = ZoneInfo(zone or "UTC")
+    catalogues = Catalogues(engine)
+    records = sa.select(*columns).execution_options(yield_per=_ROWS_READ)
     with engine.connect() as connection:
-        # By version, and by build, which is more exact: a number may have been built twice.
-        versions = sa.select(tracking.c.version_number, tracking.c.model_hash)
-        builds = sa.select(build.c.build_id, build.c.model_hash)
-        models: dict[Any, str] = {
-            key: model_hash
-            for query in (versions, builds)
-            for key, model_hash in connection.execute(query)
-        }
-        packed = sa.select(catalogue.c.model_hash, catalogue.c.movie_ids)
-        catalogues = {
-            model_hash: np.array(decompress_movie_ids(ids))
-            for model_hash, ids in connection.execute(packed)
-        }
-        records = sa.select(*columns).execution_options(yield_per=_ROWS_READ)
         for user, time_us, version, build_id, numbers in connection.execute(records):
-            ids = catalogues.get(models.get(build_id) or models.get(version, ""))
+            ids = catalogues.get_movie_ids(build_id, version)
             if ids is not None:
                 shown = np.frombuffer(numbers, movie_number_dtype(len(ids)))
                 moment = datetime.fromtimestamp(time_us / 1e6, UTC).astimezone(clock)
-                yield Answer(user, moment.replace(tzinfo=None), version, ids[shown].tolist())
+                movies = [ids[number] for number in shown.tolist()]
+                yield Answer(user, moment.replace(tzinfo=None), version, movies)
 
 
 def count_shown(

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Iterator
+from threading import Lock, Thread
 
 import sqlalchemy as sa
 from prometheus_client.core import GaugeMetricFamily
@@ -35,15 +36,21 @@ class QualityCollector(Collector):
         self._engine = engine
         self._rows: list[dict[str, object]] = []
         self._read_at = -math.inf
+        self._reading = Lock()
 
     def describe(self) -> list[GaugeMetricFamily]:
         """Nothing: the database is not read at registration."""
         return []
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Yield a gauge for each column, and the time of the computation."""
-        if time.monotonic() - self._read_at >= _CACHE_SECONDS:
-            self._rows, self._read_at = self._read(), time.monotonic()
+        """Yield a gauge for each column, and the time of the computation, as read last.
+
+        The database is read in a thread: while it is away, the shipper's other metrics, among them
+        those that say so, must not wait for its time-outs.
+        """
+        is_due = time.monotonic() - self._read_at >= _CACHE_SECONDS
+        if is_due and self._reading.acquire(blocking=False):
+            Thread(target=self._refresh, name="quality-metrics", daemon=True).start()
         if not self._rows:
             return
         for name, description in _GAUGES.items():
@@ -59,6 +66,12 @@ class QualityCollector(Collector):
             "When the online quality was last computed.",
             float(str(self._rows[0]["computed_at_us"])) / 1e6,
         )
+
+    def _refresh(self) -> None:
+        try:
+            self._rows, self._read_at = self._read(), time.monotonic()
+        finally:
+            self._reading.release()
 
     def _read(self) -> list[dict[str, object]]:
         newest = sa.select(sa.func.max(quality.c.computed_at_us)).scalar_subquery()

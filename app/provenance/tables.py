@@ -158,6 +158,8 @@ quality = Table(
     Column("production", Float(53), nullable=False),
     Column("difference", Float(53), nullable=False),
     Column("standard_error", Float(53)),
+    Column("interval_low", Float(53)),
+    Column("interval_high", Float(53)),
     Column("candidate_answers", BigInteger, nullable=False),
     Column("production_answers", BigInteger, nullable=False),
     Column("users", BigInteger, nullable=False),

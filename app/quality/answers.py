@@ -11,8 +11,8 @@ import sqlalchemy as sa
 
 from app.ingest.schemas import TIMESTAMP, Schema
 from app.model.recommendation_lists import movie_number_dtype
-from app.provenance.instance_info import decompress_movie_ids
-from app.provenance.tables import US_PER_DAY, build, catalogue, reccom
+from app.provenance.catalogues import Catalogues
+from app.provenance.tables import US_PER_DAY, reccom
 from app.quality.errors import QualityError
 
 #: Rows that are read from the database at a time.
@@ -60,7 +60,8 @@ class AnswerReader:
     def __init__(self, engine: sa.Engine, numbers: MovieNumbers) -> None:
         self._engine = engine
         self._numbers = numbers
-        self._by_build: dict[str, np.ndarray[Any, np.dtype[np.int32]]] = {}
+        self._catalogues = Catalogues(engine)
+        self._by_model: dict[tuple[str, int], np.ndarray[Any, np.dtype[np.int32]]] = {}
 
     def read(self, start: datetime, end: datetime) -> pl.DataFrame:
         """Read the answers from `start` to before `end`, both in UTC without a zone.
@@ -123,32 +124,25 @@ class AnswerReader:
         return frame.with_columns(
             pl.col("time").cast(TIMESTAMP),
             request_id=pl.Series(columns[0], dtype=pl.String),
-            listed=self._number_movies(columns[7], columns[8]),
+            listed=self._number_movies(columns[7], columns[8], columns[3]),
         )
 
-    def _number_movies(self, packed: Sequence[bytes], builds: Sequence[str]) -> pl.Series:
-        """Convert packed movie numbers of each build's model."""
+    def _number_movies(
+        self, packed: Sequence[bytes], builds: Sequence[str], versions: Sequence[int]
+    ) -> pl.Series:
+        """Convert packed movie numbers of each answer's model."""
         lists: list[list[int]] = []
-        for movie_numbers, build_id in zip(packed, builds, strict=True):
-            numbers = self._numbers_of(build_id)
+        for movie_numbers, build_id, version in zip(packed, builds, versions, strict=True):
+            numbers = self._numbers_of(build_id, version)
             dtype = movie_number_dtype(len(numbers))
             lists.append(numbers[np.frombuffer(movie_numbers, dtype)].tolist())
         return pl.Series(lists, dtype=pl.List(pl.Int32))
 
-    def _numbers_of(self, build_id: str) -> np.ndarray[Any, np.dtype[np.int32]]:
-        found = self._by_build.get(build_id)
+    def _numbers_of(self, build_id: str, version: int) -> np.ndarray[Any, np.dtype[np.int32]]:
+        found = self._by_model.get((build_id, version))
         if found is None:
-            found = self._by_build[build_id] = self._numbers.add(self._read_movie_ids(build_id))
+            ids = self._catalogues.get_movie_ids(build_id, version)
+            if ids is None:
+                raise QualityError(f"the movies of the build {build_id} are not in the database")
+            found = self._by_model[build_id, version] = self._numbers.add(ids)
         return found
-
-    def _read_movie_ids(self, build_id: str) -> list[str]:
-        query = (
-            sa.select(catalogue.c.movie_ids)
-            .join(build, build.c.model_hash == catalogue.c.model_hash)
-            .where(build.c.build_id == build_id)
-        )
-        with self._engine.connect() as connection:
-            packed = connection.scalar(query)
-        if packed is None:
-            raise QualityError(f"the movies of the build {build_id} are not in the database")
-        return decompress_movie_ids(packed)

@@ -7,6 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from app.json_output import replace_non_finite
 from app.provenance.database import insert_ignore
 from app.provenance.tables import quality
 
@@ -48,11 +49,13 @@ def save_quality(engine: sa.Engine, result: dict[str, Any]) -> None:
 
 
 def _get_columns(found: dict[str, Any]) -> dict[str, Any]:
-    error = found["standard_error"]
+    low, high = found["interval"]
+    columns = {name: found[name] for name in _COLUMNS}
     # NaN is no number in a database.
-    return {name: found[name] for name in _COLUMNS} | {
-        "standard_error": error if error == error else None  # noqa: PLR0124
-    }
+    found_or_null: dict[str, Any] = replace_non_finite(
+        {**columns, "interval_low": low, "interval_high": high}
+    )
+    return found_or_null
 
 
 def _to_us(text: str) -> int:

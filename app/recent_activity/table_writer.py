@@ -406,15 +406,24 @@ def open_table(directory: Path) -> TableWriter:
 def _replay(journal: Journal, descriptor: int, layout: TableLayout) -> None:
     """Write the commits of the journal to the file.
 
+    The first commit after a checkpoint overwrites the beginning of the journal. A power failure may
+    leave parts of it, which end the records before the checkpoint early: these are older than the
+    file, which was synced then, and of their effects on it only a part would be repeated.
+
     Raises:
         TableError: the journal lacks a commit between the file's state and its first record.
     """
-    state: TableState | None = None
-    with suppress(TableError):
-        state = read_state(descriptor, layout, attempts=1)
-    for number, record in enumerate(journal.read_records()):
-        if number == 0 and state is not None and record.sequence > state.sequence + 1:
-            raise TableError("damaged", "the journal lacks commits")
+    first = last = 0
+    for record in journal.read_records():
+        first, last = first or record.sequence, record.sequence
+    committed = None
+    with suppress(TableError):  # a state that was written in part is in the journal
+        committed = read_state(descriptor, layout, attempts=1).sequence
+    if committed is not None and last < committed:
+        return
+    if committed is not None and first > committed + 1:
+        raise TableError("damaged", "the journal lacks commits")
+    for record in journal.read_records():
         for offset, data in record.writes:
             write_at(descriptor, offset, data)
 

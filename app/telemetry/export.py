@@ -10,8 +10,8 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from app.model.recommendation_lists import movie_number_dtype
-from app.provenance.instance_info import decompress_movie_ids
-from app.provenance.tables import build, catalogue, quality, reccom, tracking
+from app.provenance.catalogues import Catalogues
+from app.provenance.tables import build, quality, reccom, tracking
 from app.telemetry.exports import ANSWERS, EPOCH, ROW_GROUP_ROWS, ExportDirectory, to_day, to_number
 
 #: A day is exported this long after its end: until then its last records may be in the spool.
@@ -31,7 +31,7 @@ class AnswerExporter:
     def __init__(self, engine: sa.Engine, directory: ExportDirectory) -> None:
         self._engine = engine
         self._directory = directory
-        self._movie_ids: dict[str, list[str] | None] = {}
+        self._catalogues = Catalogues(engine)
 
     def run(self, now: datetime, retention_days: int) -> dict[str, Any]:
         """Export all days that are over, and remove those older than the retention.
@@ -88,12 +88,11 @@ class AnswerExporter:
         def column(name: str) -> list[Any]:
             return [row[name] for row in rows]
 
-        builds, packed = column("build_id"), column("movie_numbers")
         values = {
             "day": pa.array(column("day"), pa.int32()).cast(pa.date32()),
             "answered_at": pa.array(column("answered_at_us"), pa.timestamp("us", tz="UTC")),
             "version": column("version_number"),
-            "movies": self._to_movies(builds, packed),
+            "movies": self._to_movies(rows),
         }
         arrays = [
             values[field.name]
@@ -103,29 +102,17 @@ class AnswerExporter:
         ]
         return pa.RecordBatch.from_arrays(arrays, schema=ANSWERS)
 
-    def _to_movies(self, builds: list[str], packed: list[bytes]) -> pa.Array:
-        """Lists of movie ids; null where the movies of a build's model are not known."""
+    def _to_movies(self, rows: Sequence[Any]) -> pa.Array:
+        """Lists of movie ids; null where the movies of an answer's model are not known."""
         lists: list[Any] = []
-        for build_id, numbers in zip(builds, packed, strict=True):
-            ids = self._movie_ids_of(build_id)
+        for row in rows:
+            ids = self._catalogues.get_movie_ids(row["build_id"], row["version_number"])
             if ids is None:
                 lists.append(None)
             else:
                 dtype = movie_number_dtype(len(ids))
-                lists.append([ids[i] for i in np.frombuffer(numbers, dtype).tolist()])
+                lists.append([ids[i] for i in np.frombuffer(row["movie_numbers"], dtype).tolist()])
         return pa.array(lists, pa.list_(pa.string()))
-
-    def _movie_ids_of(self, build_id: str) -> list[str] | None:
-        if build_id not in self._movie_ids:
-            query = (
-                sa.select(catalogue.c.movie_ids)
-                .join(build, build.c.model_hash == catalogue.c.model_hash)
-                .where(build.c.build_id == build_id)
-            )
-            with self._engine.connect() as connection:
-                packed = connection.scalar(query)
-            self._movie_ids[build_id] = None if packed is None else decompress_movie_ids(packed)
-        return self._movie_ids[build_id]
 
     def _read_small(self, table: sa.Table) -> pa.Table:
         types = {int: pa.int64(), float: pa.float64(), str: pa.string()}

@@ -27,16 +27,6 @@ outcomes() { jq -r '"\(.action) \(.outcome)"' data/release/orders.jsonl | paste 
 last_detail() { tail -n 1 data/release/orders.jsonl | jq -r .detail; }
 slot_images() { cat "$FAKES"/slots/* | sort -u; }
 
-wait_until() { # COMMAND...
-    for _ in {1..1200}; do
-        ! "$@" || return 0
-        sleep 0.1
-    done
-    echo "not within two minutes: $*"
-    cat "$FAKES/log"
-    return 1
-}
-
 start_release() { # until it is analyzed, by a process in the background
     RELEASE_ANALYSIS_WINDOW=1h scripts/canary_release.sh start >>"$FAKES/log" 2>&1 3>&- &
     running=$!

@@ -23,16 +23,6 @@ kill_in() { echo "$*" >"$FAKES/kill_in"; } # PHASE [always]
 is_serving_candidate() { [[ $(<"$FAKES/slots/canary") == "$NEW_IMAGE" && ! -e $FAKES/stopped/canary ]]; }
 evaluations() { jq -r 'select(.event == "evaluation").kind' data/release/history/*.jsonl; }
 
-wait_until() { # COMMAND...
-    for _ in {1..1200}; do
-        ! "$@" || return 0
-        sleep 0.1
-    done
-    echo "not within two minutes: $*"
-    cat "$FAKES/log" data/release/release.log 2>/dev/null
-    return 1
-}
-
 start_in_background() { # COMMAND...
     scripts/canary_release.sh "$@" >>"$FAKES/log" 2>&1 3>&- &
     running=$!

@@ -21,7 +21,7 @@ from app.notifications.notifier import Notifier, pending_messages
 from app.provisioning.alertmanager import provision_alertmanager
 from app.provisioning.secrets import ProvisioningError, read_operator_secret
 from app.settings import Settings, read_settings
-from app.text_files import TextError, decode_lossy, decode_text, parse_json
+from app.text_files import TextError, decode_lossy, decode_text, parse_json, parse_json_rows
 from app.training.errors import TrainingError
 from app.training.runtimes import read_lengths
 from app.training.tuning.search import open_storage
@@ -279,3 +279,8 @@ def test_errors_of_yaml_name_the_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("a: 1\nb: [\n")
     with pytest.raises(TextError, match=r"line [23]: not YAML"):
         read_yaml(tmp_path / "file")
+
+
+def test_rows_that_were_cut_are_left_out() -> None:
+    content = b'ut": 1}\n{"a": 1}\n[2]\n{"a": ' + b"9" * 5000 + b'}\n{"b": "\xff"}\n{"a": 2}\n{"a"'
+    assert parse_json_rows(content) == [{"a": 1}, {"a": 2}]

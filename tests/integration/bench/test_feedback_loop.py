@@ -25,7 +25,9 @@ def test_systems_are_simulated_compared_and_drawn(tmp_path: Path) -> None:
     assert last["exploration"] != last["marquee"]
     # One of about 580 other movies at each of two places.
     propensities = {part["system"]: part["propensities"] for part in parts}
-    assert all(2 / 600 < share < 2 / 500 for share in propensities.pop("exploration"))
+    explored = propensities.pop("exploration")
+    assert explored
+    assert all(2 / 600 < share < 2 / 500 for share in explored)
     assert not any(propensities.values())
     # The same users, movies and visits in every system.
     first = {name: days[0]["groups"]["all"]["visits"] for name, days in by_name.items()}

@@ -48,3 +48,13 @@ commit() { git -c user.name=a -c user.email=a@b commit -q --all -m "$1"; } # MES
 get_state() { jq -r "$1" data/release/state.json; }                        # JQ-PATH
 # Whether a release is in a phase; for loops, because a start of jq takes as long as ten of grep.
 is_in() { grep -qs "^  \"phase\": \"$1\"" data/release/state.json; } # PHASE
+
+wait_until() { # COMMAND...
+    for _ in {1..1200}; do
+        ! "$@" || return 0
+        sleep 0.1
+    done
+    echo "not within two minutes: $*"
+    cat "$FAKES/log" data/release/release.log 2>/dev/null
+    return 1
+}

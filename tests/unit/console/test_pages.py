@@ -187,12 +187,13 @@ def test_versions_show_online_quality_and_fairness_where_they_exist(
     assert "None was computed" in text
     assert "No report is known" in text
     found = {"candidate": 0.21, "production": 0.2, "difference": 0.01, "standard_error": 0.002,
-             "candidate_answers": 500, "production_answers": 2000, "users": 90}  # fmt: skip
+             "interval": [0.006, 0.015], "candidate_answers": 500, "production_answers": 2000,
+             "users": 90}  # fmt: skip
     result = {"candidate": 3, "production": 2, "start": "2026-11-26T00:00:00",
               "end": "2026-11-27T00:00:00"}  # fmt: skip
     for difference in (0.03, 0.01):  # the newest counts
         newest = {**found, "difference": difference}
-        lacking = {**found, "standard_error": math.nan}
+        lacking = {**found, "standard_error": math.nan, "interval": [math.nan, math.nan]}
         horizons = {"1h": {"takes": newest, "minutes": lacking}, "24h": None}
         save_quality(environment.engine(), {**result, "horizons": horizons})
     scheduler.state["fairness"] = [
@@ -202,7 +203,7 @@ def test_versions_show_online_quality_and_fairness_where_they_exist(
     ]  # fmt: skip
     refresh(console)
     page, text = client.get("/versions").text, get_text(client, "/versions")
-    assert "321htakes0.210.20.01 ± 0.00392500" in text
+    assert "321htakes0.210.20.01 (0.006 to 0.015)500" in text
     assert "321hminutes0.210.20.01500" in text
     assert "0.03" not in text
     assert "25 %unknown30 %40 %12 groups &lt;b&gt;" in text

@@ -3,6 +3,7 @@
 import json
 from datetime import timedelta
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from app.cli import marquee
 from app.provenance.quality_metrics import QualityCollector
 from app.provenance.tables import quality
 from tests.support.quality import START, QualityData, listed_only_by
+from tests.support.waiting import eventually
 
 HOUR = 3600.0
 UNTIL = (START + timedelta(days=3)).isoformat(timespec="seconds")
@@ -174,15 +176,40 @@ def test_a_saved_result_is_exported_to_prometheus(data: QualityData) -> None:
     }
     registry = CollectorRegistry()
     registry.register(QualityCollector(data.engine))
+    eventually(lambda: generate_latest(registry), 60, "the table is read")
     text = generate_latest(registry).decode()
     labels = 'horizon="1h",production_version="7",value="takes",version="8"'
     assert f"marquee_quality_production{{{labels}}} 1.0" in text
     assert "marquee_quality_computed_timestamp_seconds" in text
 
 
-def test_without_a_table_nothing_is_exported(tmp_path: Path) -> None:
+def test_metrics_do_not_wait_for_the_database(data: QualityData) -> None:
+    asked, answer = Event(), Event()
+
+    @sa.event.listens_for(data.engine, "do_connect")
+    def _wait(*_: object) -> None:
+        asked.set()
+        answer.wait(60)
+
+    data.engine.dispose()
     registry = CollectorRegistry()
-    registry.register(QualityCollector(sa.create_engine(f"sqlite:///{tmp_path}/empty.db")))
+    registry.register(QualityCollector(data.engine))
+    try:
+        assert generate_latest(registry) == b""
+        assert asked.wait(60)
+        assert generate_latest(registry) == b""
+        assert not answer.is_set()
+    finally:
+        answer.set()
+
+
+def test_without_a_table_nothing_is_exported(tmp_path: Path) -> None:
+    engine, read = sa.create_engine(f"sqlite:///{tmp_path}/empty.db"), Event()
+    sa.event.listen(engine, "handle_error", lambda _: read.set())
+    registry = CollectorRegistry()
+    registry.register(QualityCollector(engine))
+    assert generate_latest(registry) == b""
+    assert read.wait(60)
     assert generate_latest(registry) == b""
 
 

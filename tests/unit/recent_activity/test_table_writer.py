@@ -77,6 +77,29 @@ def test_a_commit_killed_within_its_writes_is_complete_after_a_restart(tmp_path:
     assert all(events[0][0] == f"of+{user_id}" for user_id, events in users.items())
 
 
+@pytest.mark.parametrize("broken", range(5))
+def test_commits_before_a_checkpoint_are_not_written_over_later_ones(
+    tmp_path: Path, broken: int
+) -> None:
+    """The first record after it may be on the disk in parts only, over some of those before it."""
+    ends = []
+    with closing(make_table(tmp_path)) as table:
+        for count in range(1, 6):
+            table.add(7, [watched(table.number_movie(f"of+{count}"), time=NOW + count)])
+            add_users(table, range(100 * count, 100 * count + 5))
+            table.commit({"offset": count})
+            ends.append((tmp_path / JOURNAL_NAME).stat().st_size)
+        table.checkpoint()
+    with (tmp_path / JOURNAL_NAME).open("r+b") as journal:
+        journal.seek([0, *ends][broken] + 40)
+        journal.write(bytes(8))
+    with closing(open_table(tmp_path)) as table:
+        assert table.state.offsets == {"offset": 5}
+        users = describe_users(table)
+    assert len(users) == 26
+    assert [event[0] for event in users[7][:2]] == ["of+5", "of+4"]
+
+
 def test_a_full_file_removes_the_users_without_events_for_the_longest_time(tmp_path: Path) -> None:
     with closing(make_table(tmp_path, max_users=200)) as table:
         places = table.layout.buckets * table.layout.users_per_bucket

@@ -30,6 +30,8 @@ def upgrade() -> None:
         sa.Column("production", sa.Float(53), nullable=False),
         sa.Column("difference", sa.Float(53), nullable=False),
         sa.Column("standard_error", sa.Float(53)),
+        sa.Column("interval_low", sa.Float(53)),
+        sa.Column("interval_high", sa.Float(53)),
         sa.Column("candidate_answers", sa.BigInteger, nullable=False),
         sa.Column("production_answers", sa.BigInteger, nullable=False),
         sa.Column("users", sa.BigInteger, nullable=False),
