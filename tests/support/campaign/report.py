@@ -96,9 +96,9 @@ def count_faults(results: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]
     for result in results:
         for fault in result["faults"]:
             row = found[fault["kind"]]
-            missed = fault["skipped"] or (
-                fault["note"] if fault["note"].startswith(("the moment", "begin:")) else ""
-            )
+            note = fault["note"]
+            is_missed = "begin: " in note or note.startswith("the moment")
+            missed = fault["skipped"] or (note if is_missed else "")
             row["not_done" if missed else "done"] += 1
             if missed and missed not in row["reasons"]:
                 row["reasons"].append(missed)

@@ -234,6 +234,12 @@ def send_the_message_of_an_earlier_run(records: Records) -> None:
     records.messages[1] = replace(records.messages[1], time=START - 100)
 
 
+def send_the_message_of_another_version(records: Records) -> None:
+    records.messages[1] = replace(
+        records.messages[1], subject="Successfully deployed new model: version 21"
+    )
+
+
 def fail_a_retraining_silently(records: Records) -> None:
     records.retrainings.append(
         RetrainingEnd(START + 250, "failed", "Retraining failed (push-data)")
@@ -278,6 +284,7 @@ DEFECTS: dict[Callable[[Records], None], str] = {
     let_a_release_die_silently: "a message for every end",
     send_no_message: "a message for every end",
     send_the_message_of_an_earlier_run: "a message for every end",
+    send_the_message_of_another_version: "a message for every end",
     fail_a_retraining_silently: "a message for every end",
     fire_no_alert: "an alert for every state a person must know",
     exceed_the_memory: "memory and disk are bounded",

@@ -5,7 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.campaign.report import add_up, lower_bound, read_results, to_html
+from tests.support.campaign.report import (
+    add_up,
+    count_faults,
+    lower_bound,
+    read_results,
+    to_html,
+)
 from tests.support.campaign.runner import describe_failure, summarize_run
 from tests.support.campaign.schedule import draw
 from tests.unit.support.test_campaign_invariants import fail_a_request, make_records
@@ -50,6 +56,13 @@ def test_results_are_added_up(tmp_path: Path) -> None:
     page = to_html(json.loads(json.dumps(total)), results)
     assert "at &lt;50.0&gt; s" in page
     assert page.count("<details>") == 3
+
+
+def test_a_fault_that_did_not_begin_is_not_counted_as_done() -> None:
+    notes = ("each piece 0.5 s later; begin: LookupError()", "the moment did not come", "-30 s")
+    faults = [{"kind": "slow", "skipped": "", "note": note} for note in notes]
+    row = count_faults([{"faults": faults}])["slow"]
+    assert (row["done"], row["not_done"], row["reasons"]) == (1, 2, list(notes[:2]))
 
 
 def test_a_failure_says_how_to_repeat_and_shrink_it(tmp_path: Path) -> None:
