@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 import pytest
 
 from tests.conftest import ROOT
+from tests.support.campaign.clocks import describe_services, prepare
 from tests.support.campaign.invariants import check
 from tests.support.campaign.records import Records
 from tests.support.campaign.runner import (
@@ -59,7 +60,6 @@ DISKS = {
 #: Simulated days in the stream before the first run, so that there is something to train on.
 FIRST_DAYS = 2
 SERVICES = ("kafka", "maildev", "collector", "recent", "scheduler")
-_CLOCK_SERVICES = ("collector", "recent", "shipper", "scheduler")
 
 campaign_only = pytest.mark.skipif(
     not IS_CAMPAIGN, reason="a long form: make campaign, make soak PART=campaign"
@@ -148,33 +148,13 @@ def _unmount(path: Path) -> None:
     subprocess.run(["umount", "--lazy", path], check=True)
 
 
-def find_faketime() -> Path | None:
-    """Return the directory of libfaketime on this host; None without it."""
-    named = read_environment("FAKETIME", "")
-    candidates = [Path(named)] if named else [*Path("/usr/lib").glob("*/faketime")]
-    return next((path for path in candidates if (path / "libfaketimeMT.so.1").exists()), None)
-
-
 def describe_overrides(disks: dict[str, Path], clocks: Path | None) -> dict[str, Any]:
     """Return the compose file of the campaign: small volumes, and clocks that can be stepped."""
     volumes = {
         name: {"driver_opts": {"type": "none", "o": "bind", "device": str(path)}}
         for name, path in disks.items()
     }
-    services = {}
-    library = find_faketime()
-    if clocks and library:
-        for service in _CLOCK_SERVICES:
-            services[service] = {
-                "environment": {
-                    "LD_PRELOAD": "/faketime/lib/libfaketimeMT.so.1",
-                    "FAKETIME_TIMESTAMP_FILE": f"/faketime/clocks/{service}",
-                    "FAKETIME_NO_CACHE": "1",
-                    "DONT_FAKE_MONOTONIC": "1",
-                },
-                "volumes": [f"{library}:/faketime/lib:ro", f"{clocks}:/faketime/clocks:ro"],
-            }
-    return {"volumes": volumes, "services": services}
+    return {"volumes": volumes, "services": describe_services(clocks) if clocks else {}}
 
 
 class _MailServer:
@@ -196,7 +176,7 @@ def campaign(
     directory.chmod(0o755)
     for parent in directory.parents[:2]:
         parent.chmod(0o755)
-    clocks = prepare_clocks(directory)
+    clocks = prepare(directory)
     override = stack.clone / "campaign.json"
     receivers = shared_releases.receivers
     with small_disks(directory / "disks") as disks:
@@ -227,17 +207,6 @@ def campaign(
             override.unlink()
             (stack.clone / ".env").unlink()
             stack.compose("up", "-d", "--wait", timeout=1500)
-
-
-def prepare_clocks(directory: Path) -> Path | None:
-    """Write the files that step the clocks, of which none does at first."""
-    if find_faketime() is None:
-        return None
-    clocks = directory / "clocks"
-    clocks.mkdir()
-    for service in _CLOCK_SERVICES:
-        (clocks / service).write_text("+0\n")
-    return clocks
 
 
 def stream_first_days() -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from random import Random
 
 from tests.support.campaign import tcp_proxy
+from tests.support.campaign.clocks import step
 from tests.support.campaign.schedule import SLOTS, PlannedFault
 from tests.support.campaign.system import System
 from tests.support.docker import docker, restart_docker
@@ -32,7 +33,7 @@ KILL_WORKER = (
 #: Delay of each piece that a proxy passes on, in seconds: a far network, and a broken one.
 DELAYS = (0.05, 0.5)
 #: By how much clocks are stepped, in seconds.
-STEPS = (-3600, -30, 30, 3600)
+CLOCK_STEPS = (-3600, -30, 30, 3600)
 _TORN_TABLE = "import os; os.truncate('/recent/activity.table', 70_000)"
 #: Networks of the mail server.
 MAILDEV_NETWORKS = ("metrics", "loopback")
@@ -246,22 +247,18 @@ class FullDisk(Fault):
 
 
 class Clock(Fault):
-    """The clock of a container is stepped, and back at the end (libfaketime)."""
+    """The wall clock of a container is stepped, and back at the end."""
 
     def begin(self) -> None:
         if self.system.clocks is None:
-            raise NotPossibleError("libfaketime is not installed on this host")
-        seconds = Random(str(self.planned)).choice(STEPS)
+            raise NotPossibleError("there is no C compiler on this host")
+        seconds = Random(str(self.planned)).choice(CLOCK_STEPS)
         self.note = f"{seconds:+} s"
-        self._step(seconds)
-
-    def _step(self, seconds: int) -> None:
-        assert self.system.clocks is not None
-        (self.system.clocks / self.target).write_text(f"{seconds:+}\n")
+        step(self.system.clocks, self.target, seconds)
 
     def end(self) -> None:
         if self.system.clocks is not None:
-            self._step(0)
+            step(self.system.clocks, self.target, 0)
 
 
 class Torn(Fault):

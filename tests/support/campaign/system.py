@@ -58,7 +58,7 @@ class System:
         stack: the stack.
         deployment: its origin and DVC remote; None: without releases.
         disks: directory of the host of each volume that is a small file system.
-        clocks: directory of the files that step the clocks; None: without libfaketime.
+        clocks: directory of `clocks.prepare`; None: without a C compiler.
         save_mails: reads the mails in the container of the mail server before they are lost.
         jobs: the jobs so far.
     """
