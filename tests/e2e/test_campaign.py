@@ -29,7 +29,7 @@ from tests.support.campaign.runner import (
     read_environment,
     results_directory,
 )
-from tests.support.campaign.schedule import SHORT_KINDS, draw, parse_seeds
+from tests.support.campaign.schedule import FULL_MINUTES, KINDS, SHORT_KINDS, draw, parse_seeds
 from tests.support.campaign.system import System
 from tests.support.deployment import Deployment
 from tests.support.releases import Releases, ReleaseTimer
@@ -47,8 +47,8 @@ KEEP = [int(number) for number in read_environment("KEEP", "").split(",") if num
 #: 0: late responses do not count, for a machine that runs other programs.
 JUDGES_LATENESS = read_environment("LATENESS", "1") != "0"
 PATIENCE = float(read_environment("PATIENCE", "1"))
-#: The schedule of `make test`: a slot is cut off, and the shipper is killed meanwhile.
-SHORT_SEED, SHORT_MINUTES, SHORT_RATE = 201, 0.4, 30
+#: The schedule of `make test`: a slot is cut off, and the collector is killed meanwhile.
+SHORT_SEED, SHORT_MINUTES, SHORT_RATE = 2107, 0.4, 30
 #: Size in MiB and owner of the volumes that are small file systems.
 DISKS = {
     "spool": (96, 10001),
@@ -66,21 +66,31 @@ campaign_only = pytest.mark.skipif(
 )
 
 
-# -- the short form, in `make test` --------------------------------------------------------------
+# -- short runs, also in `make test` -------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def streaming(stack: Stack) -> Iterator[Stack]:
-    """The stack with Kafka."""
+    """The stack with Kafka, and with a mail server where faults are drawn from seeds."""
+    demo_services = ["kafka", *(["maildev"] if IS_CAMPAIGN else [])]
     stack.write_settings({"MARQUEE_KAFKA_SERVERS": "kafka:9092", "MARQUEE_KAFKA_TOPIC": TOPIC})
     services = stack.compose("config", "--services").split()
-    stack.compose("--profile", "demo", "up", "-d", "--wait", *services, "kafka")
+    stack.compose("--profile", "demo", "up", "-d", "--wait", *services, *demo_services)
     send_watches(TOPIC, 10)
     wait_until_collected(TOPIC)
     yield stack
     (stack.clone / ".env").unlink()
-    stack.compose("--profile", "demo", "rm", "--stop", "--force", "kafka")
+    stack.compose("--profile", "demo", "rm", "--stop", "--force", *demo_services)
     stack.compose("up", "-d", "--wait")
+
+
+@pytest.fixture(scope="module")
+def short_campaign(streaming: Stack, tmp_path_factory: pytest.TempPathFactory) -> Campaign:
+    """Runs without releases, small disks and clocks, in the stack as it is."""
+    options = Options(
+        TOPIC, list(range(5000)), RATE, judges_lateness=JUDGES_LATENESS, patience=PATIENCE
+    )
+    return Campaign(System(streaming), options, tmp_path_factory.mktemp("campaign"))
 
 
 @pytest.mark.skipif(IS_CAMPAIGN, reason="whole campaigns run")
@@ -240,8 +250,9 @@ def test_a_seed_violates_nothing(
         content = json.loads(file.read_text())
         assert not content["violations"], f"{file}: {content['violations']}; FRESH=1 runs it again"
         pytest.skip(f"has a result: {file.relative_to(ROOT)} (FRESH=1 runs it again)")
-    campaign: Campaign = request.getfixturevalue("campaign")
-    schedule = draw(seed, MINUTES)
+    is_full = MINUTES >= FULL_MINUTES
+    campaign: Campaign = request.getfixturevalue("campaign" if is_full else "short_campaign")
+    schedule = draw(seed, MINUTES, KINDS if is_full else SHORT_KINDS)
     schedule = schedule.keep(KEEP) if KEEP else schedule
     print(schedule)  # noqa: T201 - shown where the test fails
     result = campaign.run(schedule, read_commit()[0])

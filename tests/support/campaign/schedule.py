@@ -110,10 +110,11 @@ KINDS: dict[str, Kind] = {
     ),
     "rollback": Kind(("release",), (1, 1), min_minutes=3, weight=0.5),
 }  # fmt: skip
-#: What needs no repository, no small disks and no restart of Docker.
-SHORT_KINDS = (
-    "kill", "stop", "pause", "kill-slot", "pause-slot", "kill-worker", "cut-slot", "cut", "slow",
-)  # fmt: skip
+#: Below so many minutes a run needs no repository, no small disks and no clocks of its own.
+FULL_MINUTES = 2
+SHORT_KINDS = tuple(
+    name for name, kind in KINDS.items() if kind.min_minutes < FULL_MINUTES and name != "clock"
+)
 
 
 @dataclass(frozen=True)
