@@ -167,6 +167,16 @@ soak: setup ## Run long tests: all parts, or PART=<name>; PART=list lists them
 	@if [[ "$(PART)" =~ ^(browser)?$$ ]]; then $(MAKE) browser; fi
 	@python -m tests.support.soak $(PART)
 
+# A run that ended early continues where it was: seeds that have a result are not run again.
+.PHONY: campaign
+campaign: setup ## Run schedules of faults: SEEDS=1-10 MINUTES=5; FRESH=1 again, KEEP=0,3 only these faults
+	@if [[ "$(SYSTEM)" == 1 ]]; then scripts/install_system.sh campaign; fi
+	@if docker info >/dev/null 2>&1; then $(MAKE) images; fi
+	@MARQUEE_CAMPAIGN_SEEDS="$(or $(SEEDS),1-10)" MARQUEE_CAMPAIGN_MINUTES="$(or $(MINUTES),5)" \
+	    MARQUEE_CAMPAIGN_FRESH="$(FRESH)" MARQUEE_CAMPAIGN_KEEP="$(KEEP)" \
+	    pytest -s tests/e2e/test_campaign.py || failed=1; \
+	    python -m tests.support.campaign.report && exit "$${failed:-0}"
+
 .PHONY: images
 images: ## Build the third-party images from Debian packages, if no registry is reachable
 	@if [[ "$(SYSTEM)" == 1 ]]; then scripts/install_system.sh docker images; fi

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from tests.support.campaign.faults import KILL_WORKER
 from tests.support.delivered import Delivered, compare
 from tests.support.docker import docker
 from tests.support.load import assert_available, attack
@@ -24,11 +25,7 @@ MAX_SECONDS = 1500
 FAULT_SECONDS = 60
 #: The longest is that of ProvenanceBacklog: a record of five minutes, for one minute.
 MAX_SECONDS_TO_FIRE = 900
-KILL_WORKER = (
-    "import os; own = [p for p in os.listdir('/proc') if p.isdigit() and int(p) > 1 and "
-    "int(p) != os.getpid() and b'gunicorn' in open(f'/proc/{p}/cmdline', 'rb').read()]; "
-    "[os.kill(int(pid), 9) for pid in own[:1]]"
-)
+
 
 pytestmark = [soak_only, pytest.mark.timeout(1800)]
 

@@ -5,24 +5,27 @@ import os
 import shutil
 import signal
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
 
 import pytest
 
 from tests.support.load import assert_available
-from tests.support.releases import TIMEOUT_SECONDS, Releases, kill, run_under_load, wait
+from tests.support.releases import (
+    TIMEOUT_SECONDS,
+    Releases,
+    ReleaseTimer,
+    kill,
+    run_under_load,
+    wait,
+)
 from tests.support.soak import soak_only
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.timeout(900)
 PHASES = ("building", "verifying", "deploying", "analyzing", "promoting", "finalizing")
-#: OnUnitInactiveSec of marquee-release@.timer.
-TIMER_SECONDS = 15
 
 
 def wait_for_new_container(releases: Releases, slot: str, before: dict[str, str]) -> None:
@@ -68,31 +71,6 @@ def test_release_that_is_killed_is_resumed_and_promoted(
     releases.assert_up_changes_nothing()
     assert releases.run("supervise").returncode == 0  # nothing to do
     assert "Successfully deployed new model" in releases.read_notifications().mails
-
-
-class ReleaseTimer:
-    """Runs `supervise` 15 seconds after it has ended, as marquee-release@.timer does."""
-
-    def __init__(self, releases: Releases) -> None:
-        self._releases = releases
-        self._is_stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-
-    def _run(self) -> None:
-        while not self._is_stopped.wait(TIMER_SECONDS):
-            self._releases.start("supervise").wait()
-
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._is_stopped.set()
-        self._thread.join(TIMEOUT_SECONDS)
 
 
 def has_guard_after(releases: Releases, time_seconds: float) -> bool:

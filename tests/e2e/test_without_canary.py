@@ -1,18 +1,12 @@
 """The stack serves without a canary, also after a restart of the Docker daemon."""
 
 import os
-import shutil
-import signal
-import subprocess
-import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import requests
 
-from tests.conftest import ROOT
-from tests.support.docker import docker
+from tests.support.docker import docker, restart_docker
 from tests.support.load import assert_available, attack
 from tests.support.soak import soak_only
 from tests.support.stack import PROJECT, URL, Stack
@@ -70,17 +64,3 @@ def check_serving(stack: Stack) -> None:
     for slot in ("stable-1", "stable-2"):
         stack.wait_until_serving(slot)
     assert_available(attack(URL, range(100), 100, 2))
-
-
-def restart_docker() -> None:
-    """Restart the daemon by systemd, or else as scripts/install_system.sh starts it."""
-    if Path("/run/systemd/system").is_dir() and shutil.which("systemctl"):
-        subprocess.run(["systemctl", "restart", "docker"], check=True, timeout=120)
-        return
-    pid = int(Path("/var/run/docker.pid").read_text())
-    os.kill(pid, signal.SIGTERM)
-    deadline = time.monotonic() + 60
-    while Path(f"/proc/{pid}").exists():
-        assert time.monotonic() < deadline, "the Docker daemon does not stop"
-        time.sleep(0.2)
-    subprocess.run([ROOT / "scripts" / "install_system.sh", "docker"], check=True, timeout=180)

@@ -1,7 +1,13 @@
 """The `docker` command."""
 
+import os
 import shutil
+import signal
 import subprocess
+import time
+from pathlib import Path
+
+from tests.conftest import ROOT
 
 
 def docker(
@@ -36,3 +42,17 @@ def missing_image(image: str) -> str | None:
         return "there is no docker command"
     found = subprocess.run(["docker", "image", "inspect", image], capture_output=True, check=False)
     return f"no Docker engine with {image} (make images)" if found.returncode else None
+
+
+def restart_docker() -> None:
+    """Restart the daemon by systemd, or else as scripts/install_system.sh starts it."""
+    if Path("/run/systemd/system").is_dir() and shutil.which("systemctl"):
+        subprocess.run(["systemctl", "restart", "docker"], check=True, timeout=120)
+        return
+    pid = int(Path("/var/run/docker.pid").read_text())
+    os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + 60
+    while Path(f"/proc/{pid}").exists():
+        assert time.monotonic() < deadline, "the Docker daemon does not stop"
+        time.sleep(0.2)
+    subprocess.run([ROOT / "scripts" / "install_system.sh", "docker"], check=True, timeout=180)

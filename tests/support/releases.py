@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from http import HTTPStatus
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -37,6 +39,8 @@ REQUESTS_PER_SECOND = 50
 MAX_SECONDS = 800
 #: A generous limit of a release with these settings, also on a machine that runs other programs.
 TIMEOUT_SECONDS = 500
+#: OnUnitInactiveSec of marquee-release@.timer.
+TIMER_SECONDS = 15
 #: Of `scripts/deploy.sh`, which builds images.
 DEPLOY_TIMEOUT_SECONDS = 1500
 #: Short durations, wide margins and small limits, to keep the tests short.
@@ -271,6 +275,31 @@ class Releases:
         before = self.get_containers()
         self.stack.compose("up", "-d")
         assert self.get_containers() == before
+
+
+class ReleaseTimer:
+    """Runs `supervise` 15 seconds after it has ended, as marquee-release@.timer does."""
+
+    def __init__(self, releases: Releases) -> None:
+        self._releases = releases
+        self._is_stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self) -> None:
+        while not self._is_stopped.wait(TIMER_SECONDS):
+            self._releases.start("supervise").wait()
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._is_stopped.set()
+        self._thread.join(TIMEOUT_SECONDS)
 
 
 @dataclass

@@ -55,6 +55,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     ),
     "upgrade": ("tests/e2e/test_upgrade.py",),
     "shell": ("tests/integration/release/test_shell_long_forms.py",),
+    "campaign": ("tests/e2e/test_campaign.py",),
     "simulated-days": ("tests/e2e/test_simulated_days.py",),
     "demo": ("tests/e2e/test_demo.py",),
     "pipeline": ("tests/e2e/test_pipeline.py",),
