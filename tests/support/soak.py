@@ -68,6 +68,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     ),
     "browser": (
         "tests/integration/console/test_browser.py",
+        "tests/e2e/test_console.py",
         "tests/e2e/test_console_browser.py",
         "tests/e2e/test_console_readers.py",
     ),
