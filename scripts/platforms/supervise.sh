@@ -32,7 +32,9 @@ main() {
     handle_help "$@"
     reject_arguments "$@"
     trap 'exit 0' TERM
-    mkdir -p "${MARQUEE_CLONE:-$CODE_DIR}/monitoring/release"
+    local metrics=${MARQUEE_CLONE:-$CODE_DIR}/monitoring/release
+    mkdir -p "$metrics"
+    touch "$metrics"/{release,host}.prom # Prometheus reads them before there is a release
     until run pin; do sleep "$INTERVAL_SECONDS" & wait $!; done
     touch /tmp/ready
     while :; do
