@@ -125,9 +125,15 @@ test-app: ## CI job: lint and all other tests without containers
 	$(CI_SETUP)
 	@$(MAKE) lint
 	@$(MAKE) test-shell
+	@$(MAKE) test-chart
 	@pytest $(REPORTS) tests/unit tests/integration --ignore=tests/unit/ingest \
 	    --ignore=tests/unit/simulator --ignore=tests/integration/ingest --ignore=tests/unit/model \
 	    --ignore=tests/unit/training --ignore=tests/integration/training
+
+# The chart, without a cluster: helm as a Python package, in an environment of its own because of its size.
+.PHONY: test-chart
+test-chart: build/kubernetes-venv/.done ## Lint, render and validate the Helm chart
+	@build/kubernetes-venv/bin/python -m pytest -q -c /dev/null --noconftest -p no:cacheprovider tests/kubernetes/test_chart.py
 
 # pip-audit and MkDocs have environments of their own: their packages are none of the project's.
 build/%-venv/.done: requirements/%.txt $(BIN)/uv
@@ -140,8 +146,12 @@ audit: build/audit-venv/.done ## Check the Python packages for known vulnerabili
 	@PATH=$(abspath build/audit-venv)/bin:$$PATH scripts/audit.sh
 
 .PHONY: deploy
-deploy: ## CI job: start the release of this commit on the server
-	@scripts/deploy_over_ssh.sh
+deploy: ## CI job: start the release of this commit on the server, or in a cluster (RELEASE_PLATFORM=kubernetes)
+	@if [[ "$${RELEASE_PLATFORM:-compose}" == kubernetes ]]; then \
+	    mkdir -p build; \
+	    scripts/push_images.sh "$${IMAGE_REPOSITORY:?}" >build/images.yaml; \
+	    scripts/deploy.sh build/images.yaml; \
+	else scripts/deploy_over_ssh.sh; fi
 
 # What the part `browser` of the soak tests needs besides Debian's Chromium.
 AXE := axe-core-4.14.1

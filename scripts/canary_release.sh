@@ -12,7 +12,8 @@ traffic), analyzes it with Prometheus over a time window, and then promotes it t
 the stable image. docs/releasing.md describes each phase.
 
 COMMANDS
-  start [--again]   (default) release the version of this tree; --again: even if it was rejected before
+  start [--again]   (default) release the version of this tree; --again: even if it was rejected before.
+                    On Kubernetes: start [--again] IMAGE@sha256:DIGEST releases that image
   resume            continue an interrupted release; does nothing if there is none
   supervise         resume a release whose process has ended, with its log in data/release/release.log;
                     prints nothing if there is none. Also sends pending notifications, every minute, and
@@ -21,7 +22,8 @@ COMMANDS
   abort [REASON]    abort the release now; the canary slot gets the stable image
   promote           promote the canary now, without waiting for the verdict
   rollback          deploy the previous image (tag `previous`) to all slots, one at a time
-  pin               write what the slots run to docker-compose.override.yml, if there is no such file
+  pin               write what the slots run to docker-compose.override.yml, if there is no such file; on
+                    Kubernetes: create the slots that do not exist
   history [ID]      list releases and their outcomes; with an ID: all evaluations of that release
   queries [--window 12h] [--version N]   print what the analysis asks of Prometheus
 
@@ -51,7 +53,7 @@ main() {
     readonly CODE_DIR
     cd "${MARQUEE_CLONE:-$CODE_DIR}"
     local file command=${1:-start}
-    for file in lib release/{settings,state,orders,full_disk,slots,image,analysis,metrics,notify,phases,commands,status}; do
+    for file in lib release/{settings,state,orders,full_disk,slots,analysis,metrics,notify,phases,commands,status}; do
         # shellcheck source=/dev/null
         source "$CODE_DIR/scripts/$file.sh"
     done
@@ -62,6 +64,8 @@ main() {
             shift $(($# > 0))
             handle_help "$@"
             load_settings
+            # shellcheck source=/dev/null
+            source "$CODE_DIR/scripts/platforms/$RELEASE_PLATFORM.sh"
             "command_$command" "$@"
             ;;
         *) usage_error "unknown command $command" ;;

@@ -11,6 +11,7 @@ usage() {
 USAGE
   deploy.sh [COMMIT]
   deploy.sh --scheduler
+  RELEASE_PLATFORM=kubernetes deploy.sh IMAGES-FILE
 
 Run this in the server's clone. It fetches, fast-forwards to COMMIT (default: the upstream of the
 current branch), restores data and model of that version from DVC if dvc.lock exists, brings every
@@ -18,6 +19,10 @@ service except for the slots to that commit, if the stack is running, and starts
 scripts/canary_release.sh in the background. It returns as soon as the release has started; the release
 sends a notification when it is completed, and `scripts/canary_release.sh status` shows its state.
 docs/upgrade.md describes the steps. After a failure, run it again.
+
+On Kubernetes: IMAGES-FILE is what scripts/push_images.sh has printed. It upgrades the chart to this tree, with
+these images and otherwise the values in force, and starts the release of the image `service` in the cluster. Needs
+helm and kubectl, and a kubeconfig of the cluster (docs/kubernetes.md).
 
 OPTIONS
   --scheduler  only replace the scheduler, when no retraining is running; a deployment starts this in the
@@ -79,16 +84,29 @@ restore_version() {
     .venv/bin/marquee restore >&2
 }
 
+# Upgrade the chart, which changes no slot, and start the release in the cluster.
+deploy_to_cluster() { # IMAGES-FILE
+    local image name=$RELEASE_KUBERNETES_NAME
+    local -a target=(--namespace "$RELEASE_KUBERNETES_NAMESPACE")
+    image=$(sed -n 's/^  service: *//p' "$1") || fail "$1 cannot be read"
+    [[ $image == *@sha256:* ]] || fail "$1 names no image \`service\` with a digest (scripts/push_images.sh)"
+    log "upgrading the chart"
+    helm upgrade "$name" kubernetes "${target[@]}" --reset-then-reuse-values --values "$1" --wait --timeout 15m >&2 ||
+        fail "the chart could not be upgraded; no release has started"
+    kubectl "${target[@]}" exec "deployment/$name-release" --container release -- \
+        /srv/marquee/scripts/deploy.sh --release "$image"
+}
+
 # Start the release in a session of its own and without our standard streams; otherwise the SSH
 # connection would stay open until the release is completed.
-start_release() {
+start_release() { # [IMAGE]
     local previous_id process deadline=$(($(now) + START_TIMEOUT_SECONDS))
     previous_id=$(get_state .id)
     mkdir -p "${LOG_FILE%/*}"
     log "starting the release; its log is $LOG_FILE"
     : >"$LOG_FILE"
     # Appended, because a release that is being superseded may write to it, too.
-    setsid nohup scripts/canary_release.sh start >>"$LOG_FILE" 2>&1 </dev/null 8>&- &
+    setsid nohup "$CODE_DIR/scripts/canary_release.sh" start "$@" >>"$LOG_FILE" 2>&1 </dev/null 8>&- &
     process=$!
     while (($(now) < deadline)); do
         if [[ $(get_state .id) != "$previous_id" ]]; then
@@ -110,22 +128,33 @@ main() {
     local before
     CODE_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
     readonly CODE_DIR
-    cd "$CODE_DIR"
+    cd "${MARQUEE_CLONE:-$CODE_DIR}"
     # shellcheck source=scripts/lib.sh
-    source scripts/lib.sh
+    source "$CODE_DIR/scripts/lib.sh"
     # shellcheck source=scripts/release/settings.sh
-    source scripts/release/settings.sh
+    source "$CODE_DIR/scripts/release/settings.sh"
     # shellcheck source=scripts/release/state.sh
-    source scripts/release/state.sh
-    # shellcheck source=scripts/release/slots.sh
-    source scripts/release/slots.sh
-    # shellcheck source=scripts/release/stack.sh
-    source scripts/release/stack.sh
+    source "$CODE_DIR/scripts/release/state.sh"
     trap 'report_error "$LINENO"' ERR
     handle_help "$@"
+    load_settings
+    if [[ $RELEASE_PLATFORM == kubernetes ]]; then
+        if [[ ${1-} == --release ]]; then # in the cluster
+            start_release "${@:2}"
+        else
+            [[ ${1-} != -* && $# == 1 ]] || usage_error "which file of images?"
+            deploy_to_cluster "$1"
+        fi
+        return
+    fi
+    # shellcheck source=scripts/release/slots.sh
+    source "$CODE_DIR/scripts/release/slots.sh"
+    # shellcheck source=scripts/platforms/compose.sh
+    source "$CODE_DIR/scripts/platforms/compose.sh"
+    # shellcheck source=scripts/release/stack.sh
+    source "$CODE_DIR/scripts/release/stack.sh"
     [[ ${1-} != -* || $1 == --scheduler ]] || usage_error "unknown option $1"
     reject_arguments "${@:2}"
-    load_settings
     [[ ${1-} != --scheduler ]] || { replace_scheduler_after_retraining; return 0; }
     acquire_deploy_lock
     check_state

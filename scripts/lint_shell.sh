@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Check all shell scripts (bash -n, shellcheck) and the application's Dockerfile (hadolint).
+# Check all shell scripts (bash -n, shellcheck) and the application's Dockerfiles (hadolint).
 set -Eeuo pipefail
 
 usage() {
@@ -38,7 +38,7 @@ main() {
         log "shellcheck skipped: not installed (make test SYSTEM=1 installs it)"
     fi
     if command -v hadolint >/dev/null; then
-        hadolint app/Dockerfile
+        hadolint app/Dockerfile kubernetes/Dockerfile
     else
         log "hadolint skipped: not installed (make environment installs it)"
     fi

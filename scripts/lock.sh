@@ -34,6 +34,7 @@ main() {
     compile requirements/audit.in --output-file requirements/audit.txt
     compile requirements/docs.in --output-file requirements/docs.txt
     compile requirements/browser.in --output-file requirements/browser.txt
+    compile requirements/kubernetes.in --output-file requirements/kubernetes.txt
     # dev.txt contains all other sets: resolve it first, and constrain the others by it.
     compile pyproject.toml --all-extras --group dev --output-file requirements/dev.txt
     compile pyproject.toml --all-extras --constraints requirements/dev.txt \

@@ -8,7 +8,7 @@ USAGE
   run_tests.sh
 
 Runs these targets of the Makefile, each even if an earlier one failed:
-  setup, lint, test-shell, images (if a Docker engine responds), test-python, test-containers
+  setup, lint, test-shell, test-chart, images (if a Docker engine responds), test-python, test-containers
 
 OPTIONS
   -h, --help   show this help
@@ -42,6 +42,7 @@ main() {
     run_part setup
     run_part lint
     run_part test-shell
+    run_part test-chart
     # Before the integration tests, which use Kafka and MariaDB.
     if docker info >/dev/null 2>&1; then run_part images; fi
     run_part test-python

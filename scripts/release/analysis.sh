@@ -22,8 +22,7 @@ readonly JQ_DESCRIBE_CHECK='def describe_check:
 # Set PROMETHEUS_URL: RELEASE_PROMETHEUS_URL, or where the stack publishes Prometheus.
 load_prometheus_url() {
     local url=$RELEASE_PROMETHEUS_URL
-    [[ $url != auto ]] || url=$(compose config --format json | jq -r '.services.prometheus.ports[]? | select(.target == 9090)
-        | "http://\(.host_ip // "127.0.0.1" | if . == "0.0.0.0" then "127.0.0.1" else . end):\(.published)"' | head -1) || url=''
+    [[ $url != auto ]] || url=$(get_published_prometheus) || url=''
     PROMETHEUS_URL=${url:-${PROMETHEUS_URL:-http://127.0.0.1:9090}}
 }
 

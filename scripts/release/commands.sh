@@ -3,35 +3,33 @@
 
 check_requirements() {
     local name
-    for name in docker jq curl git flock; do
+    for name in "${REQUIRED_COMMANDS[@]}"; do
         command -v "$name" >/dev/null || fail "$name is not installed (scripts/install_system.sh shell docker)"
     done
     load_stack
     [[ -x $RELEASE_MARQUEE ]] || fail "$RELEASE_MARQUEE is not installed (make .venv/.deployment)"
 }
 
-# Run a release to its end with the code of its commit; with this code if that is of a version whose script
-# runs in its own clone only. Exits with 1 unless it was promoted or rolled back.
+# Run a release to its end. Exits with 1 unless it was promoted or rolled back.
 run_to_completion() {
-    if in_release_tree || ! prepare_tree || ! grep -q MARQUEE_CLONE "$TREE/scripts/canary_release.sh"; then
-        run_release
-        succeeded || exit 1
-    else
-        MARQUEE_CLONE=$PWD exec "$TREE/scripts/canary_release.sh" resume
-    fi
+    continue_in_tree
+    run_release
+    succeeded || exit 1
 }
 
-in_release_tree() { [[ $CODE_DIR -ef $TREE ]]; }
-
 command_start() {
-    local again=no
-    while (($#)); do
-        case $1 in
-            --again) again=yes ;;
-            *) usage_error "start: unknown argument $1" ;;
-        esac
-        shift
+    local again=no argument
+    local -a image=()
+    for argument in "$@"; do
+        if [[ $argument == --again ]]; then
+            again=yes
+        elif [[ $RELEASE_PLATFORM == kubernetes && $argument != -* && ${#image[@]} == 0 ]]; then
+            image=("$argument")
+        else
+            usage_error "start: unknown argument $argument"
+        fi
     done
+    [[ $RELEASE_PLATFORM != kubernetes || ${#image[@]} == 1 ]] || usage_error "start: which image? name@sha256:digest"
     check_requirements
     check_state
     acquire_lock start || supersede_running_release
@@ -41,13 +39,13 @@ command_start() {
         request_supersede
         complete_release
     fi
-    check_preconditions
+    check_preconditions "${image[@]}"
     [[ $again == yes ]] || exit_if_already_evaluated
     create_release release
     run_to_completion
 }
 
-request_supersede() { request_action supersede "superseded by commit $(git rev-parse HEAD)"; }
+request_supersede() { request_action supersede "superseded by $(describe_next_source)"; }
 
 supersede_running_release() {
     [[ $RELEASE_ON_CONFLICT == supersede ]] || fail_locked
@@ -79,7 +77,7 @@ command_supervise() {
     order=$(take_orders)
     [[ -z $order ]] || { roll_back_as_ordered "$order"; return; }
     in_progress || return 0
-    timeout 20 docker info >/dev/null 2>&1 || fail "Docker does not respond; the release is resumed when it does"
+    require_platform
     acquire_lock supervise || return 0 # a process runs it
     in_progress || return 0            # it has ended meanwhile
     attempts=$(jq -r '.attempts // 1' "$LOCK_HOLDER_FILE")
@@ -165,8 +163,8 @@ command_rollback() {
     check_state
     acquire_lock rollback || fail_locked
     ! in_progress || fail "release $(get_state .id) was interrupted in phase $(get_state .phase); resume or abort it first"
-    image=$(get_image_id "$IMAGE_NAME:previous") || fail "no image $IMAGE_NAME:previous to roll back to"
-    [[ $image != "$(get_image_id "$IMAGE_NAME:stable")" ]] || fail "the previous image is already in service"
+    image=$(get_tagged previous) || fail "no image $IMAGE_NAME:previous to roll back to"
+    [[ $image != "$(get_tagged stable)" ]] || fail "the previous image is already in service"
     pin_slots
     create_release rollback "$image"
     run_to_completion
@@ -176,6 +174,6 @@ command_pin() {
     reject_arguments "$@"
     check_requirements
     check_state
-    [[ -e $SLOTS_FILE ]] || acquire_lock pin || fail_locked
+    slots_are_pinned || acquire_lock pin || fail_locked
     pin_slots
 }

@@ -28,20 +28,10 @@ wait_until_saved() {
     done
 }
 
-wait_until_definitions_written() { # JSON: definitions by slot
-    until write_definitions "$1"; do
-        report_full_disk "$SLOTS_FILE"
-        [[ $(get_state .phase) == promoting ]] || stop_candidate
-        wait_seconds "$FULL_DISK_RETRY_SECONDS"
-    done
-}
-
 can_write() {
     if ! save_state; then
         report_full_disk "$STATE_FILE"
         return 1
-    elif ! write_slots_file "$(<"$SLOTS_FILE")"; then
-        report_full_disk "$SLOTS_FILE"
-        return 1
     fi
+    can_place
 }

@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2016 # variables in single quotes are jq's
-# The image of a version: check out its commit, build it, smoke-test it, remove old ones.
+# The image of a version with Docker: check out its commit, build it, smoke-test it, remove old ones.
 
 # Files that determine the image's content, beside the model.
 readonly SOURCES=(app requirements data/sample params.yaml pyproject.toml version.txt)
@@ -16,6 +16,34 @@ compute_content_hash() {
         [[ ! -e $MODEL_MANIFEST ]] || jq -r .model_hash "$MODEL_MANIFEST"
     } | sha256sum | cut -c1-64
 }
+
+# The version number, the model and dvc.lock belong together; a retraining changes all three.
+check_version() {
+    local version
+    require_unchanged version.txt dvc.lock
+    version=$(<version.txt)
+    [[ $version =~ ^[0-9]+$ ]] || fail "version.txt does not contain a number"
+    if [[ -e $MODEL_MANIFEST ]]; then
+        [[ $(get_manifest .version) == "$version" ]] ||
+            fail "version.txt contains $version, but the model in ${MODEL_MANIFEST%%/*} has version $(get_manifest .version) (marquee restore)"
+    elif [[ -e dvc.lock ]]; then
+        fail "dvc.lock names a model, but there is none in ${MODEL_MANIFEST%%/*} (marquee restore)"
+    fi
+}
+
+check_source() {
+    reject_arguments "$@"
+    check_version
+    sources_are_committed || fail "files that the image is built from have uncommitted changes (git status)"
+}
+
+# Print what a release of this tree, or a rollback, releases.
+describe_source() { # release|rollback
+    jq -n --arg version "$(<version.txt)" --arg commit "$(git rev-parse HEAD)" --arg content_hash "$(compute_content_hash)" \
+        --arg model_hash "$(get_manifest .model_hash)" '$ARGS.named'
+}
+
+describe_next_source() { echo "commit $(git rev-parse HEAD)"; } # of the release that supersedes another
 
 sources_are_committed() { [[ -z $(git status --porcelain -- "${SOURCES[@]}") ]]; }
 
@@ -43,6 +71,15 @@ prepare_tree() {
             { log "the model in ${MODEL_MANIFEST%%/*} was replaced"; return 1; }
     fi
     write_file "$TREE_COMMIT_FILE" "$commit"
+}
+
+in_release_tree() { [[ $CODE_DIR -ef $TREE ]]; }
+
+# Run a release with the code of its commit. Returns if that is this code, or of a version whose script runs in
+# its own clone only.
+continue_in_tree() {
+    ! in_release_tree && prepare_tree && grep -q MARQUEE_CLONE "$TREE/scripts/canary_release.sh" || return 0
+    MARQUEE_CLONE=$PWD exec "$TREE/scripts/canary_release.sh" resume
 }
 
 remove_tree() {
@@ -80,6 +117,11 @@ smoke_test() { # IMAGE
     ((status == 0)) || docker logs --tail 20 "$container" >&2
     docker rm --force "$container" >/dev/null
     ((status == 0)) && echo "$version"
+}
+
+keep_build() { # IMAGE BUILD-ID
+    tag_image "$1" "$2"
+    docker image rm "$IMAGE_NAME-candidate:canary" >/dev/null 2>&1 || true
 }
 
 list_build_ids() { # newest first

@@ -9,43 +9,26 @@
 
 # -- preconditions --------------------------------------------------------------------------------
 
-check_preconditions() {
-    local slot free
+check_preconditions() { # [IMAGE], on Kubernetes
+    local slot
     pin_slots
     log "checking the preconditions of a release"
     [[ -w $STATE_DIR && -w ${METRICS_FILE%/*} ]] || fail "$STATE_DIR or ${METRICS_FILE%/*} is not writable"
-    check_version
-    sources_are_committed || fail "files that the image is built from have uncommitted changes (git status)"
+    check_source "$@"
     prometheus_responds || fail "Prometheus does not respond at $PROMETHEUS_URL; the canary could not be analyzed"
     check_analysis
     for slot in stable-1 stable-2; do
-        is_ready "$(get_container "$slot")" || fail "$slot is not ready; repair the stack first (docker compose up -d --wait)"
+        is_slot_ready "$slot" || fail "$slot is not ready; $REPAIR_ADVICE"
     done
-    free=$(df --output=avail --block-size=1M "$(docker info --format '{{.DockerRootDir}}')" | tail -1)
-    ((free >= RELEASE_MIN_FREE_DISK_MB)) ||
-        fail "only ${free// /} MiB of disk space are free, $RELEASE_MIN_FREE_DISK_MB are required (docker system df)"
-}
-
-# The version number, the model and dvc.lock belong together; a retraining changes all three.
-check_version() {
-    local version
-    require_unchanged version.txt dvc.lock
-    version=$(<version.txt)
-    [[ $version =~ ^[0-9]+$ ]] || fail "version.txt does not contain a number"
-    if [[ -e $MODEL_MANIFEST ]]; then
-        [[ $(get_manifest .version) == "$version" ]] ||
-            fail "version.txt contains $version, but the model in ${MODEL_MANIFEST%%/*} has version $(get_manifest .version) (marquee restore)"
-    elif [[ -e dvc.lock ]]; then
-        fail "dvc.lock names a model, but there is none in ${MODEL_MANIFEST%%/*} (marquee restore)"
-    fi
+    check_platform
 }
 
 # Exit if this content is in service (a commit that changes only documentation), or was rejected.
 exit_if_already_evaluated() {
     local content_hash rejection
     [[ -e $STATE_FILE ]] || return 0
-    content_hash=$(compute_content_hash)
-    if [[ $(get_state ".images[\"$(get_image_id "$IMAGE_NAME:stable")\"].content_hash") == "$content_hash" ]]; then
+    content_hash=$(describe_source release | jq -r .content_hash)
+    if [[ $(get_state ".images[\"$(get_tagged stable)\"].content_hash") == "$content_hash" ]]; then
         log "this version is already in service; nothing to release"
         exit 0
     fi
@@ -56,23 +39,20 @@ exit_if_already_evaluated() {
 
 create_release() { # release|rollback [IMAGE]
     local previous='{}' image=${2-} phase=building state
-    get_image_id "$IMAGE_NAME:stable" >/dev/null || docker tag "$(get_slot_image stable-1)" "$IMAGE_NAME:stable"
+    get_tagged stable >/dev/null || tag_image "$(get_slot_image stable-1)" stable
     [[ ! -e $STATE_FILE ]] || previous=$(<"$STATE_FILE")
     [[ $1 == release ]] || phase=verifying
     rm -f "$REQUEST_FILE"
     state=$(jq -n --arg kind "$1" --arg phase "$phase" --arg image "$image" --argjson previous "$previous" \
-        --arg version "$(<version.txt)" --arg commit "$(git rev-parse HEAD)" \
-        --argjson format "$STATE_FORMAT" \
-        --arg content_hash "$(compute_content_hash)" --arg model_hash "$(get_manifest .model_hash)" --arg stable_image "$(get_image_id "$IMAGE_NAME:stable")" \
+        --argjson source "$(describe_source "$1")" --argjson format "$STATE_FORMAT" --arg stable_image "$(get_tagged stable)" \
         --argjson slots "$(slots_as_json)" --argjson now "$(now)" --arg user "$(id -un)" '
         ($previous.images // {} | .[$stable_image] //= ($slots["stable-1"] | {build_id, image_digest})
             | .[$stable_image].definitions //= ($slots | map_values(.definition | del(.scale)))) as $images
-        | {format: $format, id: "\($now | strftime("%Y%m%dT%H%M%SZ"))-\(if $kind == "release" then "v\($version)" else $kind end)",
+        | {format: $format, id: "\($now | strftime("%Y%m%dT%H%M%SZ"))-\(if $kind == "release" then "v\($source.version)" else $kind end)",
            kind: $kind, phase: $phase, phase_started_at: $now, started_at: $now, started_by: $user,
-           version: $version, commit: $commit, content_hash: $content_hash, model_hash: $model_hash,
            stable_image: $stable_image,
            previous_slots: $slots, images: $images, rejected_versions: ($previous.rejected_versions // []),
-           outcome_counts: ($previous.outcome_counts // {})}
+           outcome_counts: ($previous.outcome_counts // {})} + $source
         | if $kind == "rollback"
           then . + {candidate_image: $image, version: "previous", content_hash: $images[$image].content_hash,
                     definitions: ($images[$image].definitions // $images[$stable_image].definitions),
@@ -121,18 +101,19 @@ handle_request() {
 }
 
 phase_building() {
-    local image definitions
+    local image digest definitions
     ! handle_request || return 0
     if ! prepare_tree; then
         end_release failed "commit $(get_state .commit) and its model could not be copied to $TREE"
     elif ! definitions=$(read_definitions "$(get_state .commit)"); then
-        end_release failed "docker compose rejects docker-compose.yml"
+        end_release failed "$DEFINITIONS_ERROR"
     elif ! image=$(build_candidate); then
         end_release failed "the image could not be built (see $STATE_DIR/build.log)"
     else
-        transition verifying '.candidate_image = $image | .image_digest = $image | .build_id = $build_id
+        digest=${image##*@} # an image id, where it is not of a registry
+        transition verifying '.candidate_image = $image | .image_digest = $digest | .build_id = $build_id
             | .definitions = $definitions' --argjson definitions "$definitions" --arg image "$image" \
-            --arg build_id "$(get_state .version)-${image:7:12}"
+            --arg digest "$digest" --arg build_id "$(get_state .version)-${digest:7:12}"
     fi
 }
 
@@ -141,8 +122,7 @@ phase_verifying() {
     ! handle_request || return 0
     image=$(get_state .candidate_image)
     if [[ $(get_state .kind) == release ]]; then
-        docker tag "$image" "$IMAGE_NAME:$(get_state .build_id)"
-        docker image rm "$IMAGE_NAME-candidate:canary" >/dev/null 2>&1 || true
+        keep_build "$image" "$(get_state .build_id)"
     fi
     if ! version=$(smoke_test "$image"); then
         end_release aborted "the image failed its smoke test"
@@ -260,14 +240,13 @@ phase_promoting() {
     definitions=$(get_definitions .definitions)
     update_state '.canary_deployed = true'
     wait_until_saved
-    if [[ -z $(get_image_id "$image") ]]; then
+    if ! image_exists "$image"; then
         end_release failed "the image of build $build_id no longer exists"
         return
     fi
     for slot in stable-1 stable-2 canary; do
         if ! deploy_slot "$slot" "$image" "$build_id" "$digest" "$definitions"; then
-            # Docker would restart it forever, and NGINX would send requests to it after each restart.
-            compose stop --timeout 5 "$slot" >/dev/null 2>&1 || true
+            stop_slot "$slot"
             transition restoring '.outcome = "failed" | .reason = $reason' \
                 --arg reason "$slot did not become ready with build $build_id"
             return
@@ -281,8 +260,8 @@ phase_promoting() {
 tag_stable_previous() { # IMAGE; `stable` is the image in service, `previous` the one to roll back to
     local stable_image
     stable_image=$(get_state .stable_image)
-    [[ $stable_image == "$1" ]] || docker tag "$stable_image" "$IMAGE_NAME:previous"
-    docker tag "$1" "$IMAGE_NAME:stable"
+    [[ $stable_image == "$1" ]] || tag_image "$stable_image" previous
+    tag_image "$1" stable
 }
 
 # Put the earlier images back into both stable slots. stable-2 comes first: it is the one that failed
@@ -303,7 +282,6 @@ phase_restoring() {
 
 phase_aborting() {
     if [[ $RELEASE_ON_ABORT == empty ]]; then
-        docker tag "$(get_state .stable_image)" "$IMAGE_NAME:canary" || log "the tag of the canary could not be moved"
         remove_canary
     elif ! deploy_slot canary "$(get_state .stable_image)" "$(get_state '.previous_slots["stable-1"].build_id')" \
         "$(get_state '.previous_slots["stable-1"].image_digest')" \

@@ -34,6 +34,8 @@ set_setting() { # NAME VALUE SOURCE
     [[ -v SETTINGS[$1] ]] || usage_error "$3: unknown setting $1"
     if [[ $1 == RELEASE_ON_ABORT ]]; then pattern='(stable|empty)'
     elif [[ $1 == RELEASE_ON_CONFLICT ]]; then pattern='(refuse|supersede)'
+    elif [[ $1 == RELEASE_PLATFORM ]]; then pattern='(compose|kubernetes)'
+    elif [[ $1 == RELEASE_KUBERNETES_* ]]; then pattern='[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?' reason='a name of Kubernetes'
     elif [[ $1 == RELEASE_PROMETHEUS_URL ]]; then
         pattern='(auto|https?://[^[:space:]]+)' reason='an http URL'
     elif [[ $1 =~ ^RELEASE_(ANALYSIS_(WINDOW|TIMEOUT)|GUARD_(WINDOW|INTERVAL)|MAX_BURST_DURATION)$ ]]; then

@@ -39,9 +39,10 @@ WRITE_METRICS = """
 set -Eeuo pipefail
 CODE_DIR=$PWD
 source scripts/lib.sh
-for file in settings state full_disk slots image analysis metrics notify phases commands status; do
+for file in settings state full_disk slots analysis metrics notify phases commands status; do
     source "scripts/release/$file.sh"
 done
+source scripts/platforms/compose.sh
 write_metrics
 write_host_metrics
 """

@@ -18,7 +18,7 @@ EOF
 @test "runs all parts in order and prints the time of each" {
     run "$root/scripts/run_tests.sh"
     [[ $status == 0 ]]
-    [[ $output == *"make setup"*"make lint"*"make test-shell"*"make images"*"make test-python"*"make test-containers"* ]]
+    [[ $output == *"make setup"*"make lint"*"make test-shell"*"make test-chart"*"make images"*"make test-python"*"make test-containers"* ]]
     [[ $output == *"setup "*" s  passed"*"test-containers "*" s  passed"*"total "* ]]
 }
 

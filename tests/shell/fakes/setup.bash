@@ -9,7 +9,7 @@ setup_fakes() { # creates $clone and changes to it; all slots run $OLD_IMAGE, Pr
     export FAKES=$BATS_TEST_TMPDIR/fakes
     clone=$BATS_TEST_TMPDIR/clone
     mkdir -p "$FAKES/tags" "$FAKES/slots" "$FAKES/bin" "$clone"/{scripts,monitoring/prometheus,data}
-    cp -r "$root"/scripts/{release,lib.sh,canary_release.sh} "$clone/scripts"
+    cp -r "$root"/scripts/{release,platforms,lib.sh,canary_release.sh} "$clone/scripts"
     cp -r "$root/monitoring/prometheus/release" "$clone/monitoring/prometheus"
     cp -r "$root/monitoring/release" "$clone/monitoring"
     cd "$clone" || exit

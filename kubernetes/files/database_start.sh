@@ -1,0 +1,1 @@
+../../scripts/database/start.sh

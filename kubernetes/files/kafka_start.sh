@@ -1,0 +1,1 @@
+../../app/simulator/kafka/start.sh

@@ -1,0 +1,1 @@
+../../scripts/containers/watch_files.sh
