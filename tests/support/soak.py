@@ -66,6 +66,7 @@ PARTS: dict[str, tuple[str, ...]] = {
         "tests/integration/recent_activity",
     ),
     "browser": ("tests/integration/console/test_browser.py",),
+    "spark": ("tests/integration/spark",),
     "start-pages": ("tests/integration/test_start_pages.py",),
     "generated-input": ("tests/unit/ingest/test_generated_input.py",),
 }
