@@ -317,7 +317,7 @@ class EngineSettings(BaseModel):
         pattern=r"^(spark://[^'\"\s]+|k8s://[^'\"\s]+|yarn|local(\[[0-9*,]+\])?)?$",
         description="URL of the Spark cluster, such as `spark://host:7077`.",
     )
-    spark_scratch_dir: str = Field(
+    spark_scratch: str = Field(
         "",
         pattern=r"^[^'\"]*$",
         description="Directory for intermediate files of training on Spark, which all workers "

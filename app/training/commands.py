@@ -108,7 +108,7 @@ def _train_on_spark(
     from app.training.spark.fit import SparkFit
 
     check_target(job.out)
-    scratch = settings.spark_scratch_dir
+    scratch = settings.spark_scratch
     with (
         connect(master, "train") as cluster,
         scratch_directory(job.out, Path(scratch) if scratch else None) as directory,

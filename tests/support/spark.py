@@ -65,7 +65,7 @@ class StandaloneCluster:
 
     def start_worker(self) -> None:
         """Start a worker, and wait until the master knows it."""
-        name = f"worker-{len(self._workers)}"
+        name = f"worker-{len(self._processes)}"
         arguments = ("--host", "127.0.0.1", "--cores", "1", "--memory", "1g", "--webui-port", "0")
         main = "org.apache.spark.deploy.worker.Worker"
         self._workers.append(self._start(name, main, *arguments, self.url))
