@@ -12,7 +12,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from app.spark.cluster import Array, Report, ignore_report, join_sums, sum_group, sum_in_order
+from app.spark.cluster import (
+    Array,
+    Cluster,
+    Report,
+    ignore_report,
+    join_sums,
+    sum_group,
+    sum_in_order,
+)
 from tests.conftest import ROOT
 from tests.support.service import free_port
 from tests.support.waiting import eventually
@@ -116,26 +124,34 @@ class StandaloneCluster:
         return (self._directory / f"{name}.log").read_text()
 
 
-class SequentialCluster:
-    """Runs tasks as `app.spark.cluster.Cluster` does, in this process, each of them twice.
+class SequentialCluster(Cluster):
+    """Runs tasks as its base class does, in this process, each of them twice.
 
     What is sent to a task, and what it returns, is pickled.
     """
 
+    def __init__(self) -> None:
+        pass
+
     def run(
-        self, _name: str, function: Callable[[Any], Any], items: Sequence[Any], _r: Report
+        self,
+        name: str,
+        function: Callable[[Any], Any],
+        items: Sequence[Any],
+        report: Report = ignore_report,
     ) -> list[Any]:
         sent = [pickle.dumps((function, item)) for item in items]
         for content in sent:
             _call(content)
+        report(len(sent), len(sent))
         return [pickle.loads(pickle.dumps(_call(content))) for content in sent]
 
     def sum(
         self,
-        _name: str,
+        name: str,
         function: Callable[[Any], Sequence[Array]],
         groups: Sequence[Sequence[Any]],
-        _r: Report = ignore_report,
+        report: Report = ignore_report,
     ) -> list[Array]:
         parts: dict[tuple[int, int], list[tuple[int, Any]]] = defaultdict(list)
         for number, items in reversed(list(enumerate(groups))):

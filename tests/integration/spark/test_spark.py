@@ -127,7 +127,7 @@ def test_a_model_is_verified_and_served(trained: Path, tables: Path, tmp_path: P
 
 
 def open_both(model: Path) -> dict[str, Any]:
-    return {name: open_artifact(model / name, name) for name in ("lists", "factors")}  # type: ignore[arg-type]
+    return {name: open_artifact(model / name, name) for name in ("lists", "factors")}
 
 
 def test_a_worker_killed_in_mid_training_changes_nothing(
