@@ -45,6 +45,16 @@ $(VENV)/.dev: $(VENV)/.run requirements/dev.txt
 .PHONY: environment
 environment: $(VENV)/.dev ## Create .venv with all requirements and development tools
 
+# pyspark, beside the requirements of training or of development.
+$(VENV)/.spark: $(VENV)/.run requirements/spark.txt
+	@if [[ "$(SYSTEM)" == 1 ]]; then scripts/install_system.sh spark; fi
+	@echo "==> installing pyspark"
+	@uv pip install --quiet --require-hashes --requirements requirements/spark.txt
+	@touch $@
+
+.PHONY: spark
+spark: $(VENV)/.spark ## Add pyspark to .venv, for training on Apache Spark; SYSTEM=1 also installs Java
+
 .PHONY: lock
 lock: $(BIN)/uv ## Update the pinned requirements in requirements/*.txt
 	@scripts/lock.sh
@@ -104,6 +114,10 @@ test-python: $(VENV)/.dev ## Run the unit and integration tests, except for thos
 test-containers: setup ## Run the tests of the stack, its images and servers, if Docker is running
 	@if docker info >/dev/null 2>&1; then $(MAKE) images; fi
 	@pytest $(SERVER_TESTS) tests/images tests/e2e
+
+.PHONY: test-spark
+test-spark: $(VENV)/.dev spark ## Run the tests of training on Apache Spark, on a cluster of two workers
+	@MARQUEE_SOAK_SECONDS=180 pytest tests/integration/spark
 
 # Jobs of the CI pipeline: parts of `make test`, with reports for GitLab.
 REPORTS = --junitxml=build/junit-$@.xml --cov --cov-report=term --cov-report=xml:build/coverage-$@.xml
@@ -175,6 +189,7 @@ browser: $(VENV)/.dev
 soak: setup ## Run long tests: all parts, or PART=<name>; PART=list lists them
 	@if [[ ! "$(PART)" =~ ^(list|summary)$$ ]] && docker info >/dev/null 2>&1; then $(MAKE) images; fi
 	@if [[ "$(PART)" =~ ^(browser)?$$ ]]; then $(MAKE) browser; fi
+	@if [[ "$(PART)" =~ ^(spark)?$$ ]]; then $(MAKE) spark; fi
 	@python -m tests.support.soak $(PART)
 
 # A run that ended early continues where it was: seeds that have a result are not run again.

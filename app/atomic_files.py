@@ -54,6 +54,24 @@ def write_file(path: Path, data: bytes) -> None:
     fsync(path.parent)
 
 
+@contextmanager
+def replaced_file(path: Path) -> Iterator[Path]:
+    """Yield the name of a file to be written, which is renamed to `path` at the end of the block.
+
+    It is not flushed to the disk. The name begins with a dot and is different each time, so that
+    several processes may write the same file, and nobody reads one that is not complete.
+    """
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    os.close(descriptor)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def _exchange(first: Path, second: Path) -> None:
     """Swap two directories atomically (Linux, renameat2)."""
     libc = ctypes.CDLL(None, use_errno=True)

@@ -305,6 +305,26 @@ class IngestSettings(BaseModel):
         return self
 
 
+class EngineSettings(BaseModel):
+    """Engine of preparation and training."""
+
+    engine: Literal["local", "spark"] = Field(
+        "local",
+        description="What `prepare` and `train` run on: this machine, or a Spark cluster.",
+    )
+    spark_master: str = Field(
+        "",
+        pattern=r"^(spark://[^'\"\s]+|k8s://[^'\"\s]+|yarn|local(\[[0-9*,]+\])?)?$",
+        description="URL of the Spark cluster, such as `spark://host:7077`.",
+    )
+    spark_scratch: str = Field(
+        "",
+        pattern=r"^[^'\"]*$",
+        description="Directory for intermediate files of training on Spark, which all workers "
+        "reach by the same path; empty: next to the model.",
+    )
+
+
 class RecentActivitySettings(BaseModel):
     """Recent activity of users."""
 
@@ -604,6 +624,7 @@ GROUPS: tuple[type[BaseModel], ...] = (
     ServiceSettings,
     ProvenanceSettings,
     IngestSettings,
+    EngineSettings,
     RecentActivitySettings,
     MetadataApiSettings,
     NotificationSettings,
@@ -645,6 +666,7 @@ class Settings(
     ServiceSettings,
     ProvenanceSettings,
     IngestSettings,
+    EngineSettings,
     RecentActivitySettings,
     MetadataApiSettings,
     NotificationSettings,

@@ -21,6 +21,7 @@ GROUPS
   ssh       for the tests of deployments and copies over SSH: an SSH server and client
   pipeline  for running the CI pipeline on this machine, besides ssh: rsync, npm
   browser   for the tests of the console's pages in a browser: Chromium, npm
+  spark     for training on Apache Spark: a Java runtime (17 or 21)
   images    for tests/images/build.sh, besides Docker: debootstrap
   campaign  for make campaign, besides docker: a C compiler, for the library that steps clocks
   docker    Docker Engine with compose v2 and buildx; started if it is not running.
@@ -166,7 +167,7 @@ main() {
     handle_help "$@"
     (($#)) || { usage >&2; exit 2; }
     for group in "$@"; do
-        [[ $group =~ ^(python|shell|ssh|pipeline|browser|images|campaign|docker)$ ]] || usage_error "unknown group $group"
+        [[ $group =~ ^(python|shell|ssh|pipeline|browser|spark|images|campaign|docker)$ ]] || usage_error "unknown group $group"
     done
     for group in "$@"; do
         case $group in
@@ -181,6 +182,7 @@ main() {
                 install_packages chromium
                 command -v npm >/dev/null || install_packages npm
                 ;;
+            spark) command -v java >/dev/null || install_packages default-jre-headless ;;
             images) install_packages debootstrap ;;
             campaign) install_packages gcc libc6-dev ;;
             docker) install_docker ;;

@@ -37,6 +37,9 @@ main() {
     compile requirements/kubernetes.in --output-file requirements/kubernetes.txt
     # dev.txt contains all other sets: resolve it first, and constrain the others by it.
     compile pyproject.toml --all-extras --group dev --output-file requirements/dev.txt
+    # Beside training.txt, on request: pyspark has 400 MB.
+    compile requirements/spark.in --constraints requirements/dev.txt \
+        --output-file requirements/spark.txt
     compile pyproject.toml --all-extras --constraints requirements/dev.txt \
         --output-file requirements/deployment.txt
     compile pyproject.toml --extra training --extra provenance --constraints requirements/dev.txt \

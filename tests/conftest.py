@@ -25,6 +25,7 @@ SHARING = (
     "tests/integration/auto_deployment",
     "tests/integration/ingest/kafka",
     "tests/integration/provenance",
+    "tests/integration/spark",
 )
 
 

@@ -1,15 +1,21 @@
 """`marquee collect`, `import-ratings`, `prepare` and `data`."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from app.cli_errors import explain_errors
 from app.durations import Duration
+from app.engine_options import engine_options, find_master
 from app.json_output import print_json
 from app.settings import Settings
+
+if TYPE_CHECKING:
+    from app.ingest.prepare import PrepareEngine
 
 STORE_OPTION = click.option(
     "--store",
@@ -153,6 +159,7 @@ def import_ratings(
     help="data/window.json: which events are the test side and which are excluded; in place of "
     "--test-share.",
 )
+@engine_options
 @JSON_OPTION
 @click.pass_obj
 def prepare(
@@ -161,24 +168,43 @@ def prepare(
     out: Path,
     test_share: float | None,
     window_file: Path | None,
+    engine: str | None,
+    master: str | None,
     as_json: bool,
 ) -> None:
     """Write the tables that training reads: ratings.parquet and watches.parquet.
 
     Corrupted movie ids are repaired; rows whose id cannot be repaired are dropped and counted. The
-    same events give the same bytes.
+    same events give the same bytes, on this machine and on Spark.
     """
     from app.ingest.data_window import read_window
     from app.ingest.prepare import prepare_tables
     from app.ingest.time_limits import TimeLimits
+
+    url = find_master(settings, engine, master)
 
     if window_file is not None and test_share is not None:
         raise click.UsageError("give --window or --test-share, not both")
     with explain_errors():
         window = None if window_file is None else read_window(window_file)
         times = TimeLimits.from_settings(settings)
-        summary = prepare_tables(store or settings.store_dir, out, test_share, window, times)
+        source = store or settings.store_dir
+        with _connect_engine(url, source) as work:
+            summary = prepare_tables(source, out, test_share, window, times, work)
     print_summary(summary, as_json)
+
+
+@contextmanager
+def _connect_engine(master: str | None, store: Path) -> "Iterator[PrepareEngine | None]":
+    """Yield the engine that prepares a store: a Spark cluster, or None for this process."""
+    if master is None:
+        yield None
+        return
+    from app.ingest.prepare_spark import SparkEngine
+    from app.spark.cluster import connect
+
+    with connect(master, "prepare") as cluster:
+        yield SparkEngine(cluster, store)
 
 
 @click.group()

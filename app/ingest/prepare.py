@@ -2,22 +2,23 @@
 
 First each bucket is cleaned and written as a sorted temporary file; then ranges of users are read
 from all of these and appended to the tables. So memory holds one bucket or one range, however large
-the store is.
+the store is. Buckets and ranges are independent: `prepare_spark` works on them on a cluster.
 """
 
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import polars as pl
 import pyarrow.parquet as pq
 
-from app.atomic_files import staged_directory
+from app.atomic_files import replaced_file, staged_directory
 from app.ingest.data_window import DataWindow
 from app.ingest.errors import IngestError
 from app.ingest.id_repair import clean_ratings, clean_watches
@@ -27,7 +28,7 @@ from app.ingest.schemas import KEY, RATINGS, WATCHES
 from app.ingest.segment import to_arrow
 from app.ingest.store_files import Table
 from app.ingest.store_reader import NEWEST_TIME_COLUMNS, StoreSnapshot, open_store
-from app.ingest.store_stats import count_rows
+from app.ingest.store_stats import count_users
 from app.ingest.time_limits import TimeLimits, TimeRange
 
 TABLES: tuple[Table, Table] = ("ratings", "watches")
@@ -44,12 +45,79 @@ _SCHEMAS = {"ratings": RATINGS, "watches": WATCHES}
 _SPLIT_COLUMNS = {"ratings": "time", "watches": "first_time"}
 
 
+class UserRange(NamedTuple):
+    """Users from `low` on and below `high`; None: no limit."""
+
+    low: int | None
+    high: int | None
+
+
+@dataclass(frozen=True)
+class Cleaning:
+    """How the rows of a store are cleaned.
+
+    Attributes:
+        users: number of users by movie id, from which corrupted ids are repaired.
+        window: which events are excluded; None: none of them.
+        possible: limits of the possible times.
+    """
+
+    users: MovieCounts
+    window: DataWindow | None
+    possible: TimeRange
+
+
+class PrepareEngine(Protocol):
+    """Does the work on all buckets of a store, or on all ranges of users."""
+
+    def count_users(self, snapshot: StoreSnapshot, temporary: Path) -> MovieCounts:
+        """Return the number of users by movie id as received."""
+        ...
+
+    def clean_buckets(
+        self, snapshot: StoreSnapshot, temporary: Path, cleaning: Cleaning
+    ) -> Iterable[Counter[str]]:
+        """Call `clean_bucket` for each bucket; return the counts."""
+        ...
+
+    def read_ranges(
+        self, temporary: Path, table: Table, ranges: Sequence[UserRange]
+    ) -> Iterator[pl.DataFrame]:
+        """Yield the result of `read_range` for each range, in their order."""
+        ...
+
+
+class LocalEngine:
+    """Works on one bucket, or range of users, after the other in this process."""
+
+    def count_users(self, snapshot: StoreSnapshot, _temporary: Path) -> MovieCounts:
+        """See `PrepareEngine`."""
+        users_by_movie = MovieCounts()
+        for bucket in snapshot.buckets:
+            users = count_users(snapshot, bucket)
+            users_by_movie.add(users["movie_id"], users["len"])
+        return users_by_movie
+
+    def clean_buckets(
+        self, snapshot: StoreSnapshot, temporary: Path, cleaning: Cleaning
+    ) -> Iterable[Counter[str]]:
+        """See `PrepareEngine`."""
+        return (clean_bucket(snapshot, temporary, cleaning, bucket) for bucket in snapshot.buckets)
+
+    def read_ranges(
+        self, temporary: Path, table: Table, ranges: Sequence[UserRange]
+    ) -> Iterator[pl.DataFrame]:
+        """See `PrepareEngine`."""
+        return (read_range(temporary, table, users) for users in ranges)
+
+
 def prepare_tables(
     store: Path,
     out: Path,
     test_share: float | None,
     window: DataWindow | None = None,
     times: TimeLimits | None = None,
+    engine: PrepareEngine | None = None,
 ) -> dict[str, Any]:
     """Write `ratings.parquet` and `watches.parquet` to `out`; return the command's summary.
 
@@ -63,22 +131,31 @@ def prepare_tables(
             watch that began at that time or later. None: no split.
         window: which events are the test side and which are excluded; in place of `test_share`.
         times: limits of the possible times; rows whose newest time is impossible are left out.
+        engine: does the work; None: this process. All engines write the same bytes.
 
     Raises:
         IngestError: there is no store, `out` holds other files, or no event has a time to split by.
     """
     _check_target(out)
+    engine = engine or LocalEngine()
     with open_store(store) as snapshot, staged_directory(out) as staged:
         temporary = staged / "temporary"
         temporary.mkdir()
-        users = count_rows(snapshot).users_by_movie
-        possible = (times or TimeLimits()).table_range()
-        counts = _clean_buckets(snapshot, users, temporary, window, possible)
+        users = engine.count_users(snapshot, temporary)
+        cleaning = Cleaning(users, window, (times or TimeLimits()).table_range())
+        counts = Counter(repaired=0, dropped=0, impossible_time=0)
+        if window is not None:
+            counts["excluded"] = 0
+        for found in engine.clean_buckets(snapshot, temporary, cleaning):
+            counts.update(found)
         split_time = _choose_split_time(temporary, test_share, window)
-        rows = {table: _write_table(temporary, staged, table, split_time) for table in TABLES}
+        rows = {}
+        for table in TABLES:
+            frames = engine.read_ranges(temporary, table, _find_ranges(temporary, table))
+            rows[table] = _write_table(frames, staged, table, split_time)
         shutil.rmtree(temporary)
         copy_metadata(store, staged, *([] if split_time is None else [staged / "train"]))
-    summary: dict[str, Any] = {table: rows[table]["all"] for table in TABLES} | counts
+    summary: dict[str, Any] = {table: rows[table]["all"] for table in TABLES} | dict(counts)
     if split_time is not None:
         summary["split_time"] = split_time.isoformat()
         summary |= {side: {table: rows[table][side] for table in TABLES} for side in SIDES}
@@ -96,30 +173,26 @@ def _check_target(out: Path) -> None:
         raise IngestError(f"{out} holds other files ({others[0]}): choose another directory")
 
 
-def _clean_buckets(
-    snapshot: StoreSnapshot,
-    users: MovieCounts,
-    temporary: Path,
-    window: DataWindow | None,
-    possible: TimeRange,
-) -> dict[str, int]:
-    """Write each bucket's cleaned rows as a sorted file; count the others and those repaired."""
-    counts = Counter(repaired=0, dropped=0, impossible_time=0)
-    for bucket in snapshot.buckets:
-        for table in TABLES:
-            stored, newest = snapshot.read_rows(table, bucket), NEWEST_TIME_COLUMNS[table]
-            rows = stored.filter(possible.contains(pl.col(newest)).fill_null(True))
-            counts["impossible_time"] += stored.height - rows.height
-            if window is not None:
-                within = rows.filter(window.row_filter(newest))
-                counts["excluded"] += rows.height - within.height
-                rows = within
-            clean = clean_watches if table == "watches" else clean_ratings
-            cleaned, repair_counts = clean(rows, users)
-            counts.update(repair_counts._asdict())
-            path = temporary / f"{table}-{bucket:04}.parquet"
+def clean_bucket(
+    snapshot: StoreSnapshot, temporary: Path, cleaning: Cleaning, bucket: int
+) -> Counter[str]:
+    """Write a bucket's cleaned rows as sorted files; count the others and those repaired."""
+    counts: Counter[str] = Counter()
+    window = cleaning.window
+    for table in TABLES:
+        stored, newest = snapshot.read_rows(table, bucket), NEWEST_TIME_COLUMNS[table]
+        rows = stored.filter(cleaning.possible.contains(pl.col(newest)).fill_null(True))
+        counts["impossible_time"] += stored.height - rows.height
+        if window is not None:
+            within = rows.filter(window.row_filter(newest))
+            counts["excluded"] += rows.height - within.height
+            rows = within
+        clean = clean_watches if table == "watches" else clean_ratings
+        cleaned, repair_counts = clean(rows, cleaning.users)
+        counts.update(repair_counts._asdict())
+        with replaced_file(temporary / f"{table}-{bucket:04}.parquet") as path:
             cleaned.write_parquet(path, row_group_size=_ROW_GROUP_ROWS, statistics=True)
-    return dict(counts)
+    return counts
 
 
 def _choose_split_time(
@@ -146,7 +219,7 @@ def _find_split_time(temporary: Path, test_share: float) -> datetime:
 
 
 def _write_table(
-    temporary: Path, staged: Path, table: Table, split_time: datetime | None
+    frames: Iterable[pl.DataFrame], staged: Path, table: Table, split_time: datetime | None
 ) -> dict[str, int]:
     """Write one table, and its sides where there is a split; return the rows of each."""
     rows: Counter[str] = Counter()
@@ -159,7 +232,7 @@ def _write_table(
             writer = pq.ParquetWriter(folder / f"{table}.parquet", schema)
             writers[name] = stack.enter_context(writer)
             rows[name] = 0
-        for frame in _read_user_ranges(temporary, table):
+        for frame in frames:
             for name, part in _split(frame, _SPLIT_COLUMNS[table], split_time).items():
                 rows[name] += part.height
                 writers[name].write_table(to_arrow(part))
@@ -175,16 +248,20 @@ def _split(
     return {"all": frame, "train": frame.filter(~is_test), "test": frame.filter(is_test)}
 
 
-def _read_user_ranges(temporary: Path, table: Table) -> Iterator[pl.DataFrame]:
-    """Yield all rows sorted by `KEY`, a range of users at a time."""
-    rows, user = _scan(temporary, table), pl.col("user_id")
-    sample = rows.select(user.gather_every(_SAMPLE_EVERY)).collect().to_series().sort()
+def _find_ranges(temporary: Path, table: Table) -> list[UserRange]:
+    """Return ranges of users, in ascending order, of about `RANGE_ROWS` rows each."""
+    users = _scan(temporary, table).select(pl.col("user_id").gather_every(_SAMPLE_EVERY))
+    sample = users.collect().to_series().sort()
     starts = sample.gather_every(RANGE_ROWS // _SAMPLE_EVERY).unique(maintain_order=True).to_list()
-    bounds = [None, *starts[1:], None]
-    for low, high in pairwise(bounds):
-        above = pl.lit(True) if low is None else user >= low
-        below = pl.lit(True) if high is None else user < high
-        yield rows.filter(above & below).sort(KEY).collect()
+    return [UserRange(low, high) for low, high in pairwise([None, *starts[1:], None])]
+
+
+def read_range(temporary: Path, table: Table, users: UserRange) -> pl.DataFrame:
+    """Return all cleaned rows of a range of users, sorted by `KEY`."""
+    user = pl.col("user_id")
+    above = pl.lit(True) if users.low is None else user >= users.low
+    below = pl.lit(True) if users.high is None else user < users.high
+    return _scan(temporary, table).filter(above & below).sort(KEY).collect()
 
 
 def _scan(temporary: Path, table: Table) -> pl.LazyFrame:

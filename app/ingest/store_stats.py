@@ -31,10 +31,21 @@ def count_rows(snapshot: StoreSnapshot) -> StoreCounts:
         rated = snapshot.read_keys("ratings", bucket)
         watches += watched.height
         ratings += rated.height
-        keys = pl.concat([watched, rated]).unique() if rated.height else watched
-        users = keys.group_by("movie_id").len()
+        users = _count_by_movie(watched, rated)
         users_by_movie.add(users["movie_id"], users["len"])
     return StoreCounts(watches, ratings, users_by_movie)
+
+
+def count_users(snapshot: StoreSnapshot, bucket: int) -> pl.DataFrame:
+    """Return the number of a bucket's users (`len`) by movie id as received (`movie_id`)."""
+    return _count_by_movie(
+        snapshot.read_keys("watches", bucket), snapshot.read_keys("ratings", bucket)
+    )
+
+
+def _count_by_movie(watched: pl.DataFrame, rated: pl.DataFrame) -> pl.DataFrame:
+    keys = pl.concat([watched, rated]).unique() if rated.height else watched
+    return keys.group_by("movie_id").len()
 
 
 def read_movie_ids(snapshot: StoreSnapshot, bucket: int) -> pl.Series:

@@ -6,8 +6,10 @@ one row per user and movie, sorted by these.
 
 from collections import Counter
 from collections.abc import Iterator
+from copy import copy
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -130,24 +132,61 @@ class EventTables:
         Args:
             range_rows: approximate number of rows of a range; those of one user stay together.
         """
+        dropped = Counter[int]()
+        for low, high in self.find_ranges(range_rows):
+            rows = self.read_range(low, high)
+            dropped.update(dict(enumerate(rows.dropped)))
+            yield rows.ratings, rows.watches
+        self.warn_of_dropped((dropped[0], dropped[1]))
+
+    def find_ranges(self, range_rows: int = 500_000) -> list[tuple[int | None, int | None]]:
+        """Return ranges of users: the first one, and the one after the last; None: no limit."""
         tables = [table for table in self._tables if table is not None]
         samples = np.sort(np.concatenate([table.sampled_users for table in tables]))
         starts = np.unique(samples[:: max(1, range_rows // _SAMPLE_EVERY)])[1:]
-        dropped = Counter[int]()
-        for low, high in pairwise([None, *starts.tolist(), None]):
-            parts: list[pl.DataFrame | None] = []
-            for number, table in enumerate(self._tables):
-                rows = None if table is None else table.read_users(low, high)
-                if rows is not None and table is not None:
-                    time = pl.col(table.time)
-                    kept = rows.filter(self._possible.contains(time).fill_null(True))
-                    dropped[number] += rows.height - kept.height
-                    rows = kept
-                parts.append(rows)
-            yield parts[0], parts[1]
+        return list(pairwise([None, *starts.tolist(), None]))
+
+    def without_samples(self) -> "EventTables":
+        """Return the same tables to be sent to other processes, which read ranges only."""
+        other = copy(self)
+        ratings, watches = self._tables
+        other._tables = (
+            ratings and ratings.without_samples(),
+            watches and watches.without_samples(),
+        )
+        return other
+
+    def read_range(self, low: int | None, high: int | None) -> "RangeRows":
+        """Return the rows of the users from `low` on and below `high`."""
+        parts: list[pl.DataFrame | None] = [None, None]
+        dropped = [0, 0]
         for number, table in enumerate(self._tables):
-            if table is not None and dropped[number]:
-                _warn_of_dropped(table.path, dropped[number])
+            if table is not None:
+                rows = table.read_users(low, high)
+                time = pl.col(table.time)
+                kept = rows.filter(self._possible.contains(time).fill_null(True))
+                parts[number], dropped[number] = kept, rows.height - kept.height
+        return RangeRows(parts[0], parts[1], (dropped[0], dropped[1]))
+
+    def warn_of_dropped(self, rows: tuple[int, int]) -> None:
+        """Report the ratings and watches that were dropped because of their times."""
+        for table, count in zip(self._tables, rows, strict=True):
+            if table is not None and count:
+                _warn_of_dropped(table.path, count)
+
+
+class RangeRows(NamedTuple):
+    """Rows of a range of users.
+
+    Attributes:
+        ratings: None without a table of ratings.
+        watches: None without a table of watches.
+        dropped: number of ratings and of watches with an impossible time, which are not included.
+    """
+
+    ratings: pl.DataFrame | None
+    watches: pl.DataFrame | None
+    dropped: tuple[int, int]
 
 
 class _ParquetTable:
@@ -184,6 +223,12 @@ class _ParquetTable:
             self.rows += len(users)
             previous = users[-1:]
         self.sampled_users = np.concatenate(samples)
+
+    def without_samples(self) -> "_ParquetTable":
+        """Return the same table without `sampled_users`."""
+        other = copy(self)
+        other.sampled_users = self.sampled_users[:0]
+        return other
 
     def read_movie_ids(self, possible: TimeRange) -> pl.Series:
         """Return the different movie ids of the rows with a possible time or none."""

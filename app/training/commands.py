@@ -1,14 +1,19 @@
 """`marquee train`, `marquee tune` and `marquee evaluate`."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from app.cli_errors import explain_errors
+from app.engine_options import engine_options, find_master
 from app.json_output import print_json
 from app.recent_events import KEPT_MOVIES, OLDER_MOVIES
 from app.settings import Settings
+
+if TYPE_CHECKING:
+    from app.training.params import Params
+    from app.training.pipeline import TrainingJob
 
 _FILE = click.Path(path_type=Path)
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -35,6 +40,7 @@ _TUNING_PAGE, _REPLAY_PAGE = Path("docs/tuning.md"), Path("docs/tuning-replay.md
     "--params", type=_FILE, default=_PARAMS, show_default=True, help="Parameters of the model."
 )
 @click.option("--version-number", type=click.IntRange(0), help="Instead of version.txt's number.")
+@engine_options
 @_JSON
 @click.pass_obj
 def train(
@@ -49,13 +55,19 @@ def train(
     seed: int | None,
     params: Path,
     version_number: int | None,
+    engine: str | None,
+    master: str | None,
     as_json: bool,
 ) -> None:
     """Train a model: rating predictor, ranking, and every user's list.
 
     At least one of --ratings, --watches and --tables is needed. The model directory is written
     atomically. Same input, parameters and seed on the same machine give the same model hash.
+
+    On Spark, tables are Parquet as `prepare` writes them, and MLlib fits the ALS: a little
+    different factors, the same artifact.
     """
+    url = find_master(settings, engine, master)
     ratings, watches, users, movies = find_tables(tables, ratings, watches, users, movies)
     from app.ingest.time_limits import TimeLimits
     from app.training.code_version import read_evaluation, read_version
@@ -74,7 +86,10 @@ def train(
             ratings, watches, users, movies, out, version, scale, metrics, times,
             settings.train_block_pairs,
         )  # fmt: skip
-        summary = run_training(job, parameters)
+        if url is None:
+            summary = run_training(job, parameters)
+        else:
+            summary = _train_on_spark(url, settings, job, parameters)
     if as_json:
         print_json(summary)
         return
@@ -84,6 +99,24 @@ def train(
         f"{data['pairs']:,} pairs, hash {summary['model_hash'][:12]}, "
         f"{sum(summary['seconds'].values()):.1f} s"
     )
+
+
+def _train_on_spark(
+    master: str, settings: Settings, job: "TrainingJob", params: "Params"
+) -> dict[str, Any]:
+    from app.spark.cluster import connect
+    from app.spark.files import scratch_directory
+    from app.training.model_writer import check_target
+    from app.training.pipeline import run_training
+    from app.training.spark.fit import SparkFit
+
+    check_target(job.out)
+    scratch = settings.spark_scratch
+    with (
+        connect(master, "train") as cluster,
+        scratch_directory(job.out, Path(scratch) if scratch else None) as directory,
+    ):
+        return run_training(job, params, SparkFit(cluster, directory))
 
 
 @click.command(

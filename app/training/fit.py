@@ -115,7 +115,7 @@ def fit_models(
         matrix = to_matrix(events, confidence)
         ratings = select_ratings(events, params.svd, params.seed)
     als, ease, transitions = None, None, None
-    with _fitting_svd(ratings, params, scale) as get_svd:
+    with fitting_svd(ratings, params, scale) as get_svd:
         if params.blend.als > 0:
             with stages.stage("als", params.als.iterations) as advance:
                 als = fit_als(
@@ -154,7 +154,7 @@ def _copy(array: Floats, create_array: CreateArray) -> Floats:
 
 
 @contextmanager
-def _fitting_svd(
+def fitting_svd(
     ratings: Ratings, params: Params, scale: tuple[float, float]
 ) -> Iterator[Callable[[Advance], SvdModel | None]]:
     """Start to fit the SVD; yield a function that waits for it and returns the model.

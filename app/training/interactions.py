@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -179,8 +179,7 @@ def encode_parts(
     Raises:
         TrainingError: as `encode_interactions`.
     """
-    movies = movie_ids.drop_nulls().sort()
-    _check_movie_ids(movies)
+    movies = sort_movie_ids(movie_ids)
     # Pages that are not written to take no memory, so the arrays may be larger than needed.
     movie = create_array(max_pairs, np.int32)
     rating = create_array(max_pairs, np.float32)
@@ -188,23 +187,21 @@ def encode_parts(
     time_us = create_array(max_pairs, np.float64)
     users, counts, size = [np.empty(0, np.int64)], [np.zeros(1, np.int64)], 0
     for ratings, watches in parts:
-        pairs = _number(_join(ratings, watches), movies)
-        place, size = slice(size, size + pairs.height), size + pairs.height
-        movie[place] = pairs["movie"].to_numpy()
-        rating[place] = _to_floats(pairs["rating"])
-        minutes[place] = pairs["minutes"].to_numpy()
-        time_us[place] = _to_floats(pairs["time"])
-        found = pairs["user_id"].rle().struct.unnest()
-        users.append(found["value"].to_numpy())
-        counts.append(found["len"].to_numpy().astype(np.int64))
+        pairs = encode_pairs(ratings, watches, movies)
+        place, size = slice(size, size + len(pairs.movie)), size + len(pairs.movie)
+        movie[place] = pairs.movie
+        rating[place] = pairs.rating
+        minutes[place] = pairs.minutes
+        time_us[place] = pairs.time_us
+        users.append(pairs.users)
+        counts.append(pairs.counts)
         advance(sum(len(table) for table in (ratings, watches) if table is not None))
     if size == 0:
         raise TrainingError("no events: neither ratings nor watches")
     time_us = time_us[:size]
     has_time = any(np.isfinite(time_us[part]).any() for part in _split(size))
     newest_us = float(np.nanmax(time_us)) if has_time else np.nan
-    np.subtract(newest_us, time_us, out=time_us)
-    time_us /= _DAY_US
+    to_ages(time_us, newest_us)
     return Interactions(
         users=np.concatenate(users),
         movies=movies.to_list(),
@@ -213,10 +210,78 @@ def encode_parts(
         rating=rating[:size],
         minutes=minutes[:size],
         age_days=time_us,
-        length_minutes=_encode_lengths(movies, lengths),
-        newest=_EPOCH + timedelta(microseconds=int(newest_us)) if has_time else None,
+        length_minutes=encode_lengths(movies, lengths),
+        newest=to_time(newest_us),
         create_array=create_array,
     )
+
+
+class EncodedPairs(NamedTuple):
+    """Pairs of `U` users, sorted by user and movie.
+
+    Attributes:
+        users: [U] user ids, ascending.
+        counts: [U] number of pairs of each user.
+        movie: [E] movie numbers.
+        rating: [E] NaN without a rating.
+        minutes: [E] 0 without a watch.
+        time_us: [E] microseconds since 1970; NaN without a time.
+    """
+
+    users: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    movie: NDArray[np.int32]
+    rating: NDArray[np.float64]
+    minutes: NDArray[np.uint16]
+    time_us: NDArray[np.float64]
+
+
+def encode_pairs(
+    ratings: pl.DataFrame | None, watches: pl.DataFrame | None, movies: pl.Series
+) -> EncodedPairs:
+    """Join and number all rows of some users.
+
+    Args:
+        ratings: as for `encode_interactions`.
+        watches: as for `encode_interactions`.
+        movies: as `sort_movie_ids` returns them.
+
+    Raises:
+        TrainingError: as `encode_interactions`.
+    """
+    pairs = _number(_join(ratings, watches), movies)
+    found = pairs["user_id"].rle().struct.unnest()
+    return EncodedPairs(
+        users=found["value"].to_numpy(),
+        counts=found["len"].to_numpy().astype(np.int64),
+        movie=pairs["movie"].to_numpy(),
+        rating=_to_floats(pairs["rating"]),
+        minutes=pairs["minutes"].to_numpy(),
+        time_us=_to_floats(pairs["time"]),
+    )
+
+
+def sort_movie_ids(movie_ids: pl.Series) -> pl.Series:
+    """Return movie ids in the order of their numbers.
+
+    Raises:
+        TrainingError: a movie id cannot be part of a recommendation.
+    """
+    movies = movie_ids.drop_nulls().sort()
+    _check_movie_ids(movies)
+    return movies
+
+
+def to_ages(time_us: NDArray[np.float64], newest_us: float) -> NDArray[np.float64]:
+    """Replace times [E] in microseconds by the ages in days at a time; return the same array."""
+    np.subtract(newest_us, time_us, out=time_us)
+    time_us /= _DAY_US
+    return time_us
+
+
+def to_time(time_us: float) -> datetime | None:
+    """Return the UTC time of microseconds since 1970; None for NaN."""
+    return None if np.isnan(time_us) else _EPOCH + timedelta(microseconds=int(time_us))
 
 
 def _split(size: int, length: int = BLOCK_PAIRS) -> Iterator[slice]:
@@ -267,7 +332,8 @@ def _check_movie_ids(movies: pl.Series) -> None:
         raise TrainingError(f"not a movie id: {str(bad[0])[:80]!r}")
 
 
-def _encode_lengths(movies: pl.Series, lengths: pl.DataFrame | None) -> NDArray[np.float32] | None:
+def encode_lengths(movies: pl.Series, lengths: pl.DataFrame | None) -> NDArray[np.float32] | None:
+    """Return the length of each movie [N] in minutes, NaN where unknown; None without lengths."""
     if lengths is None:
         return None
     table = movies.to_frame("movie_id").join(

@@ -1,9 +1,11 @@
 """Write a model directory: the lists to be served and the factors they were computed from."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from app.atomic_files import staged_directory
 from app.model.artifact import Array, ModelMetadata, create_array, write_array, write_manifest
@@ -32,6 +34,14 @@ class TrainingResult:
     segments: Segments
     params: Params
 
+    def fill_lists(
+        self, out: NDArray[np.integer], scores: NDArray[np.floating], advance: Advance
+    ) -> None:
+        """Compute the list of each user [U, D] and its scores."""
+        scorer = self.models.build_scorer(self.events, self.params)
+        seen = SeenMovies(self.events.start, self.events.movie)
+        fill_lists(out, scorer, seen, self.params.lists.block_size, advance, scores)
+
 
 def check_target(target: Path) -> None:
     """Check that writing a model to `target` replaces nothing but a model.
@@ -45,12 +55,27 @@ def check_target(target: Path) -> None:
         raise TrainingError(f"{target}: not a model directory: it contains {min(found)}")
 
 
+#: Fills lists [U, D] and their scores [U, D] in the order of the users, as `top_n.fill_lists` does.
+Fill = Callable[[NDArray[np.integer], NDArray[np.floating], Advance], None]
+
+
 def write_model(
-    target: Path, result: TrainingResult, metadata: ModelMetadata, stages: Stages
+    target: Path,
+    result: TrainingResult,
+    metadata: ModelMetadata,
+    stages: Stages,
+    fill: Fill | None = None,
 ) -> Manifest:
     """Write `target/lists` and `target/factors`, both or neither; return the lists' manifest.
 
     The lists are those of the users with events in the last `lists.active_days` days.
+
+    Args:
+        target: model directory.
+        result: what is written.
+        metadata: for the manifests.
+        stages: receives the progress.
+        fill: computes the lists; None: this process.
     """
     events, listed = result.events, _select_active(result)
     users, movies = len(listed.events.users), len(events.movies)
@@ -60,7 +85,7 @@ def write_model(
         with stages.stage("lists", users) as advance:
             _write_ids(staged / LISTS, listed.events)
             _write_popular(staged / LISTS, listed)
-            _write_lists(staged / LISTS, listed, advance)
+            _write_lists(staged / LISTS, listed, advance, fill or listed.fill_lists)
             _write_recent_parts(staged / LISTS, listed)
         with stages.stage("write"):
             _write_ids(staged / FACTORS, events)
@@ -83,14 +108,12 @@ def _write_ids(directory: Path, events: Interactions) -> None:
     write_array(directory, "users", events.users)
 
 
-def _write_lists(directory: Path, result: TrainingResult, advance: Advance) -> None:
-    events, params = result.events, result.params.lists
-    shape = (len(events.users), params.depth)
+def _write_lists(directory: Path, result: TrainingResult, advance: Advance, fill: Fill) -> None:
+    events = result.events
+    shape = (len(events.users), result.params.lists.depth)
     out = create_array(directory, "lists", movie_number_dtype(len(events.movies)), shape)
     scores = create_array(directory, "list_scores", np.float16, shape)
-    scorer = result.models.build_scorer(events, result.params)
-    seen = SeenMovies(events.start, events.movie)
-    fill_lists(out, scorer, seen, params.block_size, advance, scores)
+    fill(out, scores, advance)
     for array in (out, scores):
         if isinstance(array, np.memmap):
             array.flush()

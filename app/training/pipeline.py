@@ -1,9 +1,10 @@
 """`marquee train`: read tables, fit the models, write a model directory."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from app.training.fit import FittedModels, fit_models
 from app.training.interactions import BLOCK_PAIRS, Interactions
 from app.training.load import LoadContext, load_interactions
 from app.training.mapped_arrays import MappedArrays
-from app.training.model_writer import TrainingResult, check_target, write_model
+from app.training.model_writer import Fill, TrainingResult, check_target, write_model
 from app.training.params import Params
 from app.training.ranking.popularity import resolve_auto
 from app.training.segments import Segments, build_segments, empty_segments, read_users
@@ -53,8 +54,46 @@ class TrainingJob:
     block_pairs: int = BLOCK_PAIRS
 
 
-def run_training(job: TrainingJob, params: Params) -> dict[str, Any]:
+class Fitted(NamedTuple):
+    """What an engine has fitted.
+
+    Attributes:
+        events: the training data.
+        params: the parameters, without `auto`.
+        models: the fitted models.
+        fill: computes the lists; None: this process.
+        engine: name and version of the engine, for the manifest.
+    """
+
+    events: Interactions
+    params: Params
+    models: FittedModels
+    fill: Fill | None
+    engine: dict[str, str]
+
+
+#: Reads the tables of a job and fits all models: on this machine, or on a cluster.
+Fit = Callable[[TrainingJob, Params, Stages], Fitted]
+
+
+def fit_here(job: TrainingJob, params: Params, stages: Stages) -> Fitted:
+    """Read the tables and fit all models in this process."""
+    context = LoadContext(stages, MappedArrays(job.out.absolute().parent), job.block_pairs)
+    with stages.stage("read"):
+        events = load_interactions(
+            job.ratings, job.watches, job.scale, job.movies, job.times, context
+        )
+        params = resolve_auto(params, events)
+    return Fitted(events, params, fit_models(events, params, job.scale, stages), None, {})
+
+
+def run_training(job: TrainingJob, params: Params, fit: Fit = fit_here) -> dict[str, Any]:
     """Train a model and write it; return the summary that `marquee train --json` prints.
+
+    Args:
+        job: input and output.
+        params: parameters of the model.
+        fit: the engine.
 
     Raises:
         IngestError: a table is missing or not valid.
@@ -62,22 +101,16 @@ def run_training(job: TrainingJob, params: Params) -> dict[str, Any]:
     """
     check_target(job.out)
     with Stages() as stages:
-        context = LoadContext(stages, MappedArrays(job.out.absolute().parent), job.block_pairs)
-        with stages.stage("read"):
-            events = load_interactions(
-                job.ratings, job.watches, job.scale, job.movies, job.times, context
-            )
-            params = resolve_auto(params, events)
-        models = fit_models(events, params, job.scale, stages)
+        events, params, models, fill, engine = fit(job, params, stages)
         with stages.stage("metrics"):
             segments = _build_segments(job, params, events, models)
             metrics = {**(job.evaluation or {}), "svd": _describe_svd(events, models, params)}
             parameters = {**params.model_dump(mode="json"), "rating_scale": list(job.scale)}
             metadata = ModelMetadata(
-                job.version, parameters, metrics, events.describe(), describe_code()
+                job.version, parameters, metrics, events.describe(), describe_code() | engine
             )
         result = TrainingResult(events, models, segments, params)
-        manifest = write_model(job.out, result, metadata, stages)
+        manifest = write_model(job.out, result, metadata, stages, fill)
     return {
         "model": str(job.out),
         "version": manifest.version,

@@ -82,6 +82,11 @@ class Stages:
         self._bars.update(task, total=total)
         return lambda steps: self._bars.advance(task, steps)
 
+    def set_progress(self, done: int, total: int) -> None:
+        """Set the number of finished steps of the present stage, and of all known so far."""
+        assert self._task is not None  # noqa: S101 - a stage runs
+        self._bars.update(self._task, completed=done, total=max(total, 1))
+
 
 def _read_cpu_seconds() -> float:
     """Return the processor time of this process and of its children that have ended."""

@@ -27,13 +27,14 @@ class SeenMovies(NamedTuple):
     movies: NDArray[np.int32]
 
 
-def fill_lists(
+def fill_lists(  # noqa: PLR0913, PLR0917
     out: NDArray[np.integer],
     scorer: Scorer,
     seen: SeenMovies,
     block_size: int,
     advance: Callable[[int], None] = lambda _: None,
     list_scores: NDArray[np.floating] | None = None,
+    max_threads: int | None = None,
 ) -> None:
     """Fill each user's list with the best movies that the user has not seen.
 
@@ -45,6 +46,7 @@ def fill_lists(
         advance: called with the number of users that are done.
         list_scores: [U, D] to be written: the score of each movie of a list minus that of the last
             one, so that the movies that are not in it have 0, as a shorter list's end.
+        max_threads: number of threads; None: one for each core.
     """
 
     def fill(first: int) -> int:
@@ -58,7 +60,7 @@ def fill_lists(
             list_scores[first:last] = _subtract_last(scores, best)
         return last - first
 
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count()) as threads:
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(max_threads or os.cpu_count()) as threads:
         for done in threads.map(fill, range(0, len(out), block_size)):
             advance(done)
 

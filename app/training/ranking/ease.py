@@ -33,8 +33,19 @@ class MovieWeights:
 def fit_ease(confidence: sparse.csr_array, params: EaseParams) -> MovieWeights:
     """Fit EASE to confidence values [U, N]; movies without events take no part."""
     movies = most_watched(confidence, params.max_movies)
+    return solve_ease(movies, compute_gram(confidence, movies), params)
+
+
+def compute_gram(confidence: sparse.csr_array, movies: NDArray[np.int32]) -> NDArray[np.float64]:
+    """Compute the products [M, M] of the columns of some movies, summed over all users."""
     chosen = confidence[:, movies]
-    gram = (chosen.T @ chosen).toarray().astype(np.float64)
+    return np.asarray((chosen.T @ chosen).toarray().astype(np.float64))
+
+
+def solve_ease(
+    movies: NDArray[np.int32], gram: NDArray[np.float64], params: EaseParams
+) -> MovieWeights:
+    """Return the weights between movies that follow from `compute_gram`, which is overwritten."""
     gram[np.diag_indices_from(gram)] += params.regularization
     inverse = linalg.inv(gram, overwrite_a=True, check_finite=False, assume_a="pos")
     # In C order: otherwise a product with a sparse matrix copies all weights each time.
@@ -45,7 +56,11 @@ def fit_ease(confidence: sparse.csr_array, params: EaseParams) -> MovieWeights:
 
 def most_watched(confidence: sparse.csr_array, limit: int) -> NDArray[np.int32]:
     """Return the numbers of the most watched movies, ascending; at most `limit`, none unwatched."""
-    counts = count_movies(confidence.indices, confidence.shape[1])
+    return select_most_watched(count_movies(confidence.indices, confidence.shape[1]), limit)
+
+
+def select_most_watched(counts: NDArray[np.int64], limit: int) -> NDArray[np.int32]:
+    """Return the same as `most_watched` from the number of events [N] of each movie."""
     watched = int((counts > 0).sum())
     return np.sort(np.argsort(-counts, kind="stable")[: min(limit, watched)]).astype(np.int32)
 

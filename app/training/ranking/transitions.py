@@ -6,7 +6,7 @@ from scipy import sparse
 
 from app.training.interactions import Interactions
 from app.training.params import TransitionParams
-from app.training.ranking.ease import MovieWeights, most_watched
+from app.training.ranking.ease import MovieWeights, count_movies, most_watched
 from app.training.ranking.recency import order_by_time
 
 #: Blocks of pairs whose neighbours are counted at a time, into a matrix of movies by movies.
@@ -23,6 +23,16 @@ def fit_transitions(
     if events.newest is None:
         return None
     movies = most_watched(confidence, max_movies)
+    counts = count_movies(events.movie, len(events.movies))[movies]
+    return weigh_transitions(
+        movies, count_transitions(events, movies, params.window), counts, params
+    )
+
+
+def count_transitions(
+    events: Interactions, movies: NDArray[np.int32], window: int
+) -> NDArray[np.float32]:
+    """Count how often some movies [M] follow each other [M, M], as `fit_transitions` does."""
     size = len(movies)
     index = np.full(len(events.movies), -1, np.int32)
     index[movies] = np.arange(size)
@@ -32,11 +42,27 @@ def fit_transitions(
         pairs = slice(events.start[first], events.start[last])
         ordered[pairs] = index[events.movie[pairs][order_by_time(events, first, last)]]
     weights = np.zeros((size, size), np.float32)
-    for steps in range(1, params.window + 1):
+    for steps in range(1, window + 1):
         counts = _count_neighbours(events, ordered, steps, size)
         weights += (counts / np.sqrt(steps)).astype(np.float32).reshape(size, size)
+    return weights
+
+
+def weigh_transitions(
+    movies: NDArray[np.int32],
+    weights: NDArray[np.float32],
+    events_of: NDArray[np.int64],
+    params: TransitionParams,
+) -> MovieWeights:
+    """Divide what `count_transitions` counted by the popularity of both movies.
+
+    Args:
+        movies: [M] movie numbers.
+        weights: [M, M] the counts.
+        events_of: [M] number of pairs of each movie.
+        params: parameters of transitions.
+    """
     weights = weights + weights.T
-    events_of = np.bincount(ordered[ordered >= 0], minlength=size)
     damping = 1 / np.sqrt(events_of + params.damping)
     weights *= damping[:, None].astype(np.float32)
     weights *= damping.astype(np.float32)

@@ -1,0 +1,1 @@
+"""Connection to an Apache Spark cluster; pyspark is an optional requirement."""
