@@ -68,9 +68,15 @@ $(MODEL): | $(VENV)/.run
 
 .PHONY: lint
 lint: $(VENV)/.dev ## Check style, types, imports between packages, shell scripts, Dockerfile
+	@$(MAKE) --jobs=2 --output-sync --keep-going lint-types lint-others
+
+# Two jobs of about the same time.
+.PHONY: lint-types lint-others
+lint-types:
+	@mypy
+lint-others:
 	@ruff check
 	@ruff format --check
-	@mypy
 	@lint-imports --no-cache
 	@scripts/lint_shell.sh
 

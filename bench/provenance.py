@@ -34,7 +34,7 @@ from app.provenance.shipper import BATCH_RECORDS
 from app.provenance.tables import US_PER_DAY, partition_day, reccom, tracking
 from app.settings import Settings
 from bench.requests import load
-from bench.requests.measure import USERS_PER_RUN, Spread
+from bench.requests.measure import USERS_PER_SECOND, Spread
 from bench.requests.model import make_model, sample_users
 from bench.requests.servers import Server, serving
 from tests.support import mariadb
@@ -76,7 +76,7 @@ def cost(rounds: int, seconds: float) -> dict[str, Any]:
         }
         for number in range(-1, rounds):  # the first round warms up
             for on in sorted(rates, reverse=bool(number % 2)):
-                users = sample_users(model, USERS_PER_RUN, 1000 + number)
+                users = sample_users(model, round(USERS_PER_SECOND * seconds), 1000 + number)
                 before = _cpu_seconds(servers[on])
                 rate = load.peak(servers[on].url, users, seconds)
                 if number >= 0:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.requests import load, report
-from bench.requests.measure import USERS_PER_RUN, Spread
+from bench.requests.measure import USERS_PER_SECOND, Spread
 from bench.requests.model import ROOT, make_model, sample_users
 from bench.requests.servers import free_port
 from tests.support.docker import docker
@@ -111,7 +111,7 @@ def measure(model: Path, rounds: int, seconds: float) -> dict[str, list[float]]:
     with running(model) as stacks:
         for number in range(-2, rounds):  # two rounds of warm-up
             for stack in stacks[:: 1 - 2 * (number % 2)]:
-                users = sample_users(model, USERS_PER_RUN, 1000 + number)
+                users = sample_users(model, round(USERS_PER_SECOND * seconds), 1000 + number)
                 rate = load.peak(f"http://127.0.0.1:{stack.port}", users, seconds)
                 if number >= 0:
                     rates[stack.server].append(rate)

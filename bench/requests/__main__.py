@@ -9,6 +9,7 @@ Writes docs/benchmarks-requests.md and its plot unless --quick. Needs the load g
 import argparse
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ def _run(rounds: int, seconds: float) -> dict[str, Any]:
         "setup": f"{USERS:,} users, {MOVIES:,} movies (naive: {NAIVE_USERS:,} users), "
         f"{rounds} rounds, {seconds:g} s of load for each measurement",
         "command": f"python -m bench.requests --rounds {rounds} --seconds {seconds:g}",
-        **_measure(models, rounds, seconds),
+        **_measure(models, models, rounds, seconds),
         "curve": curve.measure_curve(curve.USERS, curve.MOVIES),
     }
 
@@ -70,7 +71,7 @@ def _run_quick() -> dict[str, Any]:
     return {
         "setup": f"quick: 10,000 users, {MOVIES:,} movies (naive: 500 users, 1,000 movies)",
         "command": "python -m bench.requests --quick",
-        **_measure(models, rounds=1, seconds=0.2, latency_runs=1),
+        **_measure(models, ("marquee", "marquee-recent"), rounds=1, seconds=0.2, latency_runs=1),
         "curve": curve.measure_curve(curve.USERS[:2], curve.MOVIES[:1], rounds=1),
     }
 
@@ -84,13 +85,17 @@ def _make_models(size: tuple[int, int], naive_size: tuple[int, int]) -> dict[str
 
 
 def _measure(
-    models: dict[str, Path], rounds: int, seconds: float, latency_runs: int = 3
+    models: dict[str, Path],
+    in_two_workers: Iterable[str],
+    rounds: int,
+    seconds: float,
+    latency_runs: int = 3,
 ) -> dict[str, Any]:
     inputs = measure.Inputs(models, recent.make_files(models["marquee"], MOVIES))
     samples = measure.run_rounds(inputs, rounds, seconds, latency_runs)
     worker_mb = {
         name: Spread.of([measure.worker_memory_mb(inputs, name, seconds)]).rounded()
-        for name in models
+        for name in in_two_workers
     }
     ratios = {
         f"{title}, marquee / constant": measure.ratio(samples, metric, "marquee").rounded()

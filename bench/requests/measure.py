@@ -17,8 +17,10 @@ from bench.requests.servers import Server, serving
 SERVERS = ("constant", "marquee", "marquee-recent", "marquee-off", "constant-plain")
 #: Servers whose latency is measured at half of the peak of the constant response.
 _LATENCIES = ("constant", "marquee", "marquee-recent")
-#: Users sampled for each run of the load: more than it requests.
-USERS_PER_RUN = 60_000
+#: Users sampled for each second of load: more than it requests.
+USERS_PER_SECOND = 20_000
+#: Longest load before a measurement, in seconds.
+_WARM_UP_SECONDS = 1.0
 #: Metric -> server -> one value per run.
 Samples = dict[str, dict[str, list[float]]]
 
@@ -64,9 +66,10 @@ class Inputs:
         """Run a server."""
         return serving(name, self.models[name], workers, self.recent.get(name))
 
-    def sample(self, name: str, count: int, seed: int) -> Ids:
-        """Sample known users; for one server only those who have recent events."""
+    def sample(self, name: str, seconds: float, seed: int) -> Ids:
+        """Sample known users for seconds of load; for one server only those with recent events."""
         limit = RECENT_USERS if name == "marquee-recent" else None
+        count = round(USERS_PER_SECOND * seconds)
         return sample_users(self.models[name], count, seed, limit)
 
 
@@ -99,15 +102,17 @@ def _run_round(
             samples["start_seconds"][name].append(servers[name].seconds_to_ready)
         for name in names:
             _check(servers[name], inputs, name)
-            load.peak(servers[name].url, inputs.sample(name, USERS_PER_RUN, 1000 + number), 1)
+            warm_up = min(seconds, _WARM_UP_SECONDS)
+            users = inputs.sample(name, warm_up, 1000 + number)
+            load.peak(servers[name].url, users, warm_up)
         for name in names:
-            users = inputs.sample(name, USERS_PER_RUN, 2 * number)
+            users = inputs.sample(name, seconds, 2 * number)
             samples["peak_rps"][name].append(load.peak(servers[name].url, users, seconds))
         pair = {name: servers[name] for name in names if name in _LATENCIES}
         half = samples["peak_rps"]["constant"][-1] / 2
         for run in range(latency_runs):
             for name, server in pair.items():
-                users = inputs.sample(name, USERS_PER_RUN, 100 * number + run)
+                users = inputs.sample(name, seconds, 100 * number + run)
                 latencies = load.constant_rate(server.url, users, seconds, half)
                 for metric, milliseconds in latencies.items():
                     samples[metric][name].append(milliseconds)
@@ -121,13 +126,13 @@ def worker_memory_mb(inputs: Inputs, name: str, seconds: float) -> float:
     """
     with inputs.serve(name, workers=2) as server:
         for seed in range(2):  # new connections each time, so that both workers get some
-            load.peak(server.url, inputs.sample(name, USERS_PER_RUN, seed), seconds)
+            load.peak(server.url, inputs.sample(name, seconds, seed), seconds)
         return max(server.private_mb())
 
 
 def _check(server: Server, inputs: Inputs, name: str) -> None:
     """Check that a server returns the full number of movies, from the expected source."""
-    user = inputs.sample(name, 1, 0)[0]
+    user = inputs.sample(name, 0.1, 0)[0]
     expected = "recent" if name == "marquee-recent" else "personal"
     with urllib.request.urlopen(f"{server.url}/recommend/{user}", timeout=30) as response:
         movies, headers = response.read().decode().split(","), response.headers

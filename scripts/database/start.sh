@@ -40,6 +40,8 @@ END
 }
 
 main() {
+    # Version 0.2.0 marked a complete directory with another file.
+    [[ ! -e $DATA/.made ]] || mv "$DATA/.made" "$DATA/.initialized"
     [[ -e $DATA/.initialized ]] || initialize
     # shellcheck disable=SC2016 # the watching shell expands $PID
     exec "${WATCH[@]}" 'kill -TERM "$PID"' "${BASH_SOURCE[0]%/*}" -- \

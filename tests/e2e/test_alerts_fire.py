@@ -12,7 +12,7 @@ import pytest
 from tests.support.alerts import Cause, check_alerts, stopped
 from tests.support.soak import soak_only
 from tests.support.stack import Stack
-from tests.support.stream import send_watches
+from tests.support.stream import delete_lines, send_watches
 
 TOPIC = "movielog"
 pytestmark = [soak_only, pytest.mark.timeout(3500)]
@@ -23,12 +23,7 @@ def deleted_messages(demo: Stack) -> Iterator[None]:
     """Delete messages of the topic while the collector is away."""
     with stopped(demo, "collector"):
         send_watches(TOPIC, 500)
-        script = (
-            'echo \'{"partitions": [{"topic": "movielog", "partition": 0, "offset": -1}], '
-            '"version": 1}\' > /tmp/offsets.json; /opt/kafka/bin/kafka-delete-records.sh '
-            "--bootstrap-server kafka:9092 --offset-json-file /tmp/offsets.json"
-        )
-        demo.compose("exec", "-T", "kafka", "bash", "-c", script)
+        delete_lines(TOPIC)
     yield
 
 

@@ -1,16 +1,26 @@
-"""The compose profile `demo`: simulated users, Kafka and mail; alerts are delivered by mail."""
+"""The compose profile `demo`: simulated users, Kafka and mail; alerts are delivered by mail.
+
+With them and a release that has failed Prometheus has every series that an alert, a recording rule
+or a panel names.
+"""
 
 import json
+import shutil
 import smtplib
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
 import requests
 
 from tests.conftest import ROOT
 from tests.e2e.conftest import DEMO_SERVICES
+from tests.support.alert_rules import find_named_series
+from tests.support.dashboards import read_panels
 from tests.support.docker import docker
 from tests.support.shipper import wait_until_shipped
 from tests.support.stack import ALERTMANAGER, MAILDEV, PORTS, PROJECT, URL, Stack
@@ -24,6 +34,17 @@ from tests.support.stream import (
 from tests.support.waiting import eventually
 
 TOPIC = "movielog"
+#: Writes the metrics of a release that has failed, with the code of releases.
+WRITE_METRICS = """
+set -Eeuo pipefail
+CODE_DIR=$PWD
+source scripts/lib.sh
+for file in settings state full_disk slots image analysis metrics notify phases commands status; do
+    source "scripts/release/$file.sh"
+done
+write_metrics
+write_host_metrics
+"""
 
 
 def test_the_sample_is_imported_before_any_service_has_run(stack: Stack, tmp_path: Path) -> None:
@@ -161,3 +182,64 @@ def test_containers_of_the_demo_are_confined(demo: Stack) -> None:
         assert container["Config"]["User"] == ("10001:10001" if is_marquee else "1000:1000")
         for bindings in container["NetworkSettings"]["Ports"].values():
             assert all(binding["HostIp"] == "127.0.0.1" for binding in bindings or [])
+
+
+@pytest.fixture(scope="module")
+def failed_release(demo: Stack) -> Iterator[Stack]:
+    """The stack with the profile `demo`, in which a release has failed; it was backed up."""
+    demo.compose("start", "simulator")  # another test stops it
+    directory = demo.clone / "data" / "release"
+    directory.mkdir(parents=True, exist_ok=True)
+    now = int(time.time())
+    state = {
+        "format": 1, "id": "1", "kind": "release", "version": 1, "phase": "completed",
+        "outcome": "failed", "reason": "a test", "window_extended": False,
+        "analysis_deadline": now, "completed_at": now, "outcome_counts": {"failed": 1},
+    }  # fmt: skip
+    file = directory / "state.json"
+    before = file.read_text() if file.exists() else None
+    file.write_text(json.dumps(state))
+    try:
+        subprocess.run(["bash", "-c", WRITE_METRICS], cwd=demo.clone, check=True)
+        subprocess.run(
+            ["scripts/backup.sh", "--plain"], cwd=demo.clone, env=demo.environment, check=True
+        )
+    finally:
+        if before is None:
+            file.unlink()
+        else:
+            file.write_text(before)
+    yield demo
+    for metrics in (demo.clone / "monitoring" / "release").glob("*.prom"):
+        metrics.unlink()  # the next release writes its own
+    shutil.rmtree(demo.clone / "data" / "backups")
+
+
+def test_prometheus_has_every_series_that_a_rule_names(failed_release: Stack) -> None:
+    """The simulator sends requests and lines; the broker is configured."""
+    named = find_named_series()
+
+    def find_missing() -> dict[str, list[str]]:
+        return {name: rules for name, rules in named.items() if not failed_release.query(name)}
+
+    eventually(lambda: not find_missing(), 180, lambda: f"missing: {find_missing()}", 5)
+
+
+def test_free_space_of_every_volume_with_data_is_known(failed_release: Stack) -> None:
+    expected = {"spool", "store", "recent", "workspace", "database", "prometheus", "release"}
+
+    def find_volumes() -> set[str]:
+        samples = failed_release.query("marquee_volume_free_bytes")
+        return {sample["metric"]["volume"] for sample in samples}
+
+    eventually(lambda: find_volumes() == expected, 60, lambda: f"{find_volumes()}")
+
+
+def test_every_panel_of_the_dashboards_has_data(failed_release: Stack) -> None:
+    """The queries of monitoring/grafana; Grafana itself is not run."""
+    queries = {q: panel.name for panel in read_panels() for q in panel.queries}
+
+    def find_empty() -> dict[str, str]:
+        return {q: name for q, name in queries.items() if not failed_release.query(q)}
+
+    eventually(lambda: not find_empty(), 180, find_empty)

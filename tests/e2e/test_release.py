@@ -42,6 +42,7 @@ class SlotRecorder:
         return Counter(slot for time, slot in self._responses if start <= time < end)
 
 
+@soak_only  # in make test: test_interrupted_release.py and test_retraining.py
 def test_good_version_is_promoted_and_no_request_fails(
     releases: Releases, record_measurement: Callable[[str], None]
 ) -> None:

@@ -58,3 +58,16 @@ start() { run bash "$root/scripts/database/start.sh"; }
     [ "$output" = "server started" ]
     [ "$(cat data/marquee/reccom.ibd)" = rows ]
 }
+
+@test "start.sh: starts with a directory of version 0.2.0" {
+    mkdir data/mysql data/marquee
+    echo rows >data/marquee/reccom.ibd
+    touch data/.made
+    start
+    [ "$status" -eq 0 ]
+    [ "$output" = "server started" ]
+    [ "$(cat data/marquee/reccom.ibd)" = rows ]
+    [ -e data/.initialized ] && [ ! -e data/.made ]
+    start
+    [ "$output" = "server started" ]
+}

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Iterable
 from contextlib import closing
 
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 
 from app.ingest.kafka.consumer import GROUP_ID
 from tests.support.stack import PORTS
@@ -33,6 +33,15 @@ def send_watches(topic: str, n_users: int) -> None:
     """Send one watched minute of each of so many new users."""
     line = "2022-11-14T12:24,{},GET /data/m/whiplash+2014/42.mpg"
     send_lines(topic, (line.format(user) for user in itertools.islice(unused_user_ids, n_users)))
+
+
+def delete_lines(topic: str) -> None:
+    """Delete all lines of a topic from the broker, as its retention does after some days."""
+    partition = TopicPartition(topic, 0)
+    with closing(KafkaConsumer(bootstrap_servers=BROKER)) as consumer:
+        end = consumer.end_offsets([partition])[partition]
+    with closing(KafkaAdminClient(bootstrap_servers=BROKER)) as admin:
+        admin.delete_records({partition: end})
 
 
 def wait_until_collected(topic: str, timeout_seconds: float = 120) -> None:

@@ -106,6 +106,7 @@ def test_the_next_run_succeeds_after_kills_after_the_commit(
     check_kills(committed, mailbox, PUBLISH_STEPS if IS_SOAK else ("push-commit",))
 
 
+@soak_only  # in make test: tests/unit/auto_deployment/test_build_version.py
 def test_a_model_of_random_ratings_does_not_pass_the_gate(
     collected: RetrainingEnvironment, mailbox: Mailbox
 ) -> None:

@@ -123,7 +123,7 @@ def slow_proxy(port: int, delay_seconds: float) -> Iterator[int]:
 def test_no_request_fails_and_no_record_is_lost_with_a_slow_database(
     environment: Environment, shared_model: Path
 ) -> None:
-    with slow_proxy(environment.database.port, 0.5) as port:
+    with slow_proxy(environment.database.port, 0.2) as port:
         slow = f"mysql+mysqlconnector://marquee@127.0.0.1:{port}/marquee"
         settings = {**environment.shipper, "MARQUEE_DATABASE": slow}
         with (
