@@ -117,7 +117,7 @@ test-containers: setup ## Run the tests of the stack, its images and servers, if
 
 .PHONY: test-spark
 test-spark: $(VENV)/.dev spark ## Run the tests of training on Apache Spark, on a cluster of two workers
-	@MARQUEE_SOAK_SECONDS=180 pytest tests/integration/spark
+	@MARQUEE_SOAK_SECONDS=180 pytest tests/integration/spark/test_spark.py
 
 # Jobs of the CI pipeline: parts of `make test`, with reports for GitLab.
 REPORTS = --junitxml=build/junit-$@.xml --cov --cov-report=term --cov-report=xml:build/coverage-$@.xml

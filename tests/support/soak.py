@@ -72,7 +72,7 @@ PARTS: dict[str, tuple[str, ...]] = {
         "tests/e2e/test_console_browser.py",
         "tests/e2e/test_console_readers.py",
     ),
-    "spark": ("tests/integration/spark",),
+    "spark": ("tests/integration/spark/test_spark.py",),
     "start-pages": ("tests/integration/test_start_pages.py",),
     "generated-input": ("tests/unit/ingest/test_generated_input.py",),
 }
