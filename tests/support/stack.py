@@ -232,8 +232,12 @@ class Stack:
         (ROOT / "build" / f"{PROJECT}.log").write_text(logs)
 
     def remove(self) -> None:
-        """Remove containers, volumes and images; images may be those of an earlier commit."""
+        """Remove containers, volumes, networks and images, also those of an earlier commit."""
         self.compose("--profile", "*", "down", "--volumes", "--timeout", "5")
+        label = f"label=com.docker.compose.project={PROJECT}"
+        networks = docker("network", "ls", "--quiet", "--filter", label).split()
+        if networks:  # that the compose file of this commit does not name
+            docker("network", "rm", *networks)
         for name in (PROJECT, f"{PROJECT}-base", f"{PROJECT}-candidate"):
             images = docker("image", "ls", "--quiet", name).split()
             if images:
