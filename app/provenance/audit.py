@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
 
 from app import logs
 from app.order_audit import AUDIT_FILE, AuditEntry, parse_entries
-from app.provenance.database import insert_ignore
+from app.provenance.database import describe_error, insert_ignore
 from app.provenance.tables import audit
 from app.terminal_text import escape_control_characters
 
@@ -38,28 +39,32 @@ class AuditCopier:
     def copy(self, engine: sa.Engine) -> None:
         """Copy the lines unless the file is as it was at the last call.
 
-        Raises:
-            SQLAlchemyError: the database is unreachable or refuses; they are copied later.
+        What fails is logged once and tried again at the next call: it must not delay records.
         """
         try:
             status = self._path.stat()
             signature = (status.st_mtime_ns, status.st_size)
-            entries = [] if signature == self._copied else parse_entries(self._path.read_bytes())
-            self._error = ""
+            if signature == self._copied:
+                return
+            entries = parse_entries(self._path.read_bytes())
         except FileNotFoundError:
             return
         except OSError as error:
             self._report(error.strerror or str(error))
             return
         rows = [_make_row(entry) for entry in entries]
-        for start in range(0, len(rows), _BATCH_ROWS):
-            with engine.begin() as connection:
-                insert_ignore(connection, audit, rows[start : start + _BATCH_ROWS])
-        self._copied = signature
+        try:
+            for start in range(0, len(rows), _BATCH_ROWS):
+                with engine.begin() as connection:
+                    insert_ignore(connection, audit, rows[start : start + _BATCH_ROWS])
+        except SQLAlchemyError as error:
+            self._report(describe_error(error))
+            return
+        self._copied, self._error = signature, ""
 
     def _report(self, error: str) -> None:
         if error != self._error:
-            _log.error("the audit of orders cannot be read", path=str(self._path), error=error)
+            _log.error("the audit of orders cannot be copied", path=str(self._path), error=error)
         self._error = error
 
 

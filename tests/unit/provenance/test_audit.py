@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -13,8 +14,11 @@ from app.cli import marquee
 from app.order_audit import AUDIT_FILE, AuditEntry, append_order, append_outcome
 from app.orders import Order
 from app.provenance.audit import AuditCopier, read_audit
-from app.provenance.database import connect
-from tests.support.provenance import Environment
+from app.provenance.shipper import Shipper
+from app.provenance.shipper_metrics import ShipperMetrics
+from app.provenance.spool_reader import SpoolReader
+from app.provenance.tables import audit
+from tests.support.provenance import Environment, encoded
 
 ORDER = Order("1795780800000000001", "abort", "R1", "Ada in the console: complaints", 1_795_780_920)
 
@@ -104,22 +108,31 @@ def test_an_audit_that_cannot_be_read_is_logged_once_and_stops_no_records(
     with capture_logs() as logged:
         for _ in range(3):
             copier.copy(engine)
-    assert [line["event"] for line in logged] == ["the audit of orders cannot be read"]
+    assert [line["event"] for line in logged] == ["the audit of orders cannot be copied"]
     directory.rmdir()
     give(tmp_path)
     copier.copy(engine)
     assert outcomes(engine) == [("1", "given")]
 
 
-def test_what_a_database_that_is_away_refuses_is_copied_later(
-    environment: Environment, tmp_path: Path
+def test_what_the_database_refuses_is_copied_later_and_delays_no_records(
+    environment: Environment, engine: sa.Engine, tmp_path: Path
 ) -> None:
-    copier = AuditCopier(tmp_path)
+    reader, stop = SpoolReader(environment.spool), Event()
+    shipper = Shipper(reader, engine, ShipperMetrics(reader), 36_500, AuditCopier(tmp_path))
     give(tmp_path)
-    with pytest.raises(sa.exc.SQLAlchemyError):  # it has no tables yet
-        copier.copy(connect(environment.settings))
-    engine = environment.engine()
-    copier.copy(engine)
+    audit.drop(engine)
+    stop.set()  # it ships once, and tries again only after a failure
+    with capture_logs() as logged:
+        for number in range(2):
+            environment.writer(f"slot-{number}").append(encoded(number))
+            shipper.run(stop)
+            with engine.connect() as connection:
+                assert connection.scalar(sa.text("select count(*) from reccom")) == number + 1
+    refused = [line for line in logged if line["log_level"] == "error"]
+    assert [line["event"] for line in refused] == ["the audit of orders cannot be copied"]
+    audit.create(engine)
+    shipper.run(stop)
     assert outcomes(engine) == [("1", "given")]
 
 
