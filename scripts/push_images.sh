@@ -3,6 +3,9 @@
 set -Eeuo pipefail
 
 readonly TARGETS=(service provenance deployment release)
+# What the Dockerfiles copy, but for the model.
+readonly SOURCES=(app data/sample kubernetes monitoring requirements scripts .dockerignore LICENSE README.md params.yaml
+    pyproject.toml version.txt)
 
 usage() {
     cat <<'EOF'
@@ -48,7 +51,7 @@ build_image() { # TARGET NAME:TAG REPOSITORY
 }
 
 main() {
-    local target name push=yes
+    local target name reference changes push=yes
     cd "$(dirname "${BASH_SOURCE[0]}")/.."
     # shellcheck source=scripts/lib.sh
     source scripts/lib.sh
@@ -57,13 +60,18 @@ main() {
     [[ ${1-} != --no-push ]] || { push=no; shift; }
     [[ ${1-} =~ ^[^-[:space:]@][^[:space:]@]*$ ]] || usage_error "which repository?"
     reject_arguments "${@:2}"
+    changes=$(git status --porcelain -- "${SOURCES[@]}")
+    [[ -z $changes ]] || fail "not committed, and the images would contain it: $(tr -s ' \n' ' ' <<<"$changes")"
     echo "images:"
     for target in "${TARGETS[@]}"; do
         name=$1/$target:$(<version.txt)-$(git rev-parse --short=12 HEAD)
         build_image "$target" "$name" "$1"
         if [[ $push == yes ]]; then
             docker push --quiet "$name" >&2
-            name=$(docker image inspect --format '{{index .RepoDigests 0}}' "$name")
+            # An image may have been pushed to other repositories, too.
+            reference=$(docker image inspect "$name" | jq -er --arg name "$1/$target@" \
+                '.[0].RepoDigests[] | select(startswith($name))') || fail "the registry gave $name no digest"
+            name=$reference
         fi
         echo "  $target: $name"
     done
