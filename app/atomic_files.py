@@ -24,11 +24,7 @@ def staged_directory(target: Path) -> Iterator[Path]:
     """
     target = Path(os.path.abspath(target))  # noqa: PTH100 - resolve() would follow a symbolic link
     target.parent.mkdir(parents=True, exist_ok=True)
-    prefix = f".{target.name}.staged-"
-    for left_over in target.parent.glob(f"{prefix}*"):
-        if not _is_alive(left_over.name.removeprefix(prefix).split("-")[0]):
-            shutil.rmtree(left_over, ignore_errors=True)
-    staged = Path(tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}-", dir=target.parent))
+    staged = make_directory(target.parent, f".{target.name}.staged-")
     try:
         yield staged
         staged.chmod(0o755)
@@ -41,6 +37,19 @@ def staged_directory(target: Path) -> Iterator[Path]:
         fsync(target.parent)
     finally:
         shutil.rmtree(staged, ignore_errors=True)
+
+
+def make_directory(parent: Path, prefix: str) -> Path:
+    """Make a directory of this process, and remove those with this prefix of killed processes.
+
+    Its name is the prefix, the process id and a random text. `parent` must exist; where several
+    machines share it, the prefix has to differ between them.
+    """
+    for left_over in parent.glob(f"{prefix}*-*"):
+        pid, *others = left_over.name.removeprefix(prefix).split("-")
+        if len(others) == 1 and not _is_alive(pid):  # with more, it has another, longer prefix
+            shutil.rmtree(left_over, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}-", dir=parent))
 
 
 def write_file(path: Path, data: bytes) -> None:

@@ -1,8 +1,7 @@
 """Arrays as files that several tasks may write at the same time, and their directory."""
 
-import os
 import shutil
-import tempfile
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app.atomic_files import replaced_file
+from app.atomic_files import make_directory, replaced_file
 
 
 def save_array(path: Path, array: NDArray[Any]) -> None:
@@ -30,7 +29,8 @@ def load_array(path: Path) -> NDArray[Any]:
 def scratch_directory(target: Path, parent: Path | None = None) -> Iterator[Path]:
     """Yield a new directory for the work on `target`, which is removed at the end of the block.
 
-    The directory of a killed process is removed by the next one with the same target.
+    The directory of a killed process is removed by the next one on the same machine with the same
+    target; whether a process of another machine still runs cannot be seen.
 
     Args:
         target: what is made with the help of the directory.
@@ -38,11 +38,7 @@ def scratch_directory(target: Path, parent: Path | None = None) -> Iterator[Path
     """
     parent = (parent or target.parent).resolve()
     parent.mkdir(parents=True, exist_ok=True)
-    prefix = f"spark-{target.name}-"
-    for left_over in parent.glob(f"{prefix}*-*"):
-        if not Path("/proc", left_over.name.removeprefix(prefix).split("-")[0]).exists():
-            shutil.rmtree(left_over, ignore_errors=True)
-    directory = Path(tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}-", dir=parent))
+    directory = make_directory(parent, f"spark-{target.name}-{socket.gethostname()}-")
     try:
         yield directory
     finally:

@@ -1,3 +1,4 @@
+import socket
 import sys
 import zipfile
 from pathlib import Path
@@ -99,10 +100,13 @@ def test_a_file_is_complete_or_is_not_there(tmp_path: Path) -> None:
 
 
 def test_scratch_directories_of_killed_processes_are_removed(tmp_path: Path) -> None:
-    left_over, other = tmp_path / "spark-model-999999999-x", tmp_path / "spark-other-999999999-x"
-    left_over.mkdir()
-    other.mkdir()
+    host = socket.gethostname()
+    left_over = tmp_path / f"spark-model-{host}-999999999-x"
+    others = {f"spark-other-{host}-999999999-x", f"spark-model-another-{host}-999999999-x",
+              f"spark-model-{host}-7-999999999-x"}  # fmt: skip
+    for name in (left_over.name, *others):
+        (tmp_path / name).mkdir()
     with scratch_directory(tmp_path / "model") as directory:
         assert directory.parent == tmp_path
         assert not left_over.exists()
-    assert [path.name for path in tmp_path.iterdir()] == [other.name]
+    assert {path.name for path in tmp_path.iterdir()} == others
