@@ -11,9 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import polars as pl
 import pyarrow.parquet as pq
@@ -30,6 +29,7 @@ from app.ingest.store_files import Table
 from app.ingest.store_reader import NEWEST_TIME_COLUMNS, StoreSnapshot, open_store
 from app.ingest.store_stats import count_users
 from app.ingest.time_limits import TimeLimits, TimeRange
+from app.ingest.user_ranges import UserRange, split_users
 
 TABLES: tuple[Table, Table] = ("ratings", "watches")
 SIDES = ("train", "test")
@@ -43,13 +43,6 @@ _SCHEMAS = {"ratings": RATINGS, "watches": WATCHES}
 #: split is no test of what to recommend after it. Which rows are in the tables at all is decided by
 #: `NEWEST_TIME_COLUMNS`, whose times training weighs them by.
 _SPLIT_COLUMNS = {"ratings": "time", "watches": "first_time"}
-
-
-class UserRange(NamedTuple):
-    """Users from `low` on and below `high`; None: no limit."""
-
-    low: int | None
-    high: int | None
 
 
 @dataclass(frozen=True)
@@ -252,16 +245,13 @@ def _find_ranges(temporary: Path, table: Table) -> list[UserRange]:
     """Return ranges of users, in ascending order, of about `RANGE_ROWS` rows each."""
     users = _scan(temporary, table).select(pl.col("user_id").gather_every(_SAMPLE_EVERY))
     sample = users.collect().to_series().sort()
-    starts = sample.gather_every(RANGE_ROWS // _SAMPLE_EVERY).unique(maintain_order=True).to_list()
-    return [UserRange(low, high) for low, high in pairwise([None, *starts[1:], None])]
+    starts = sample.gather_every(RANGE_ROWS // _SAMPLE_EVERY).unique(maintain_order=True)
+    return split_users(starts.to_list())
 
 
 def read_range(temporary: Path, table: Table, users: UserRange) -> pl.DataFrame:
     """Return all cleaned rows of a range of users, sorted by `KEY`."""
-    user = pl.col("user_id")
-    above = pl.lit(True) if users.low is None else user >= users.low
-    below = pl.lit(True) if users.high is None else user < users.high
-    return _scan(temporary, table).filter(above & below).sort(KEY).collect()
+    return _scan(temporary, table).filter(users.filter()).sort(KEY).collect()
 
 
 def _scan(temporary: Path, table: Table) -> pl.LazyFrame:

@@ -19,10 +19,11 @@ from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsed
 from app.atomic_files import replaced_file
 from app.ingest.errors import IngestError
 from app.ingest.movie_counts import MovieCounts
-from app.ingest.prepare import Cleaning, UserRange, clean_bucket, read_range
+from app.ingest.prepare import Cleaning, clean_bucket, read_range
 from app.ingest.store_files import Table, write_manifest
 from app.ingest.store_reader import StoreSnapshot, open_store
 from app.ingest.store_stats import count_users
+from app.ingest.user_ranges import UserRange
 from app.progress import progress_bar
 from app.spark.cluster import Cluster, Report
 

@@ -7,7 +7,6 @@ one row per user and movie, sorted by these.
 from collections import Counter
 from collections.abc import Iterator
 from copy import copy
-from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,6 +26,7 @@ from app.ingest.patterns import lower_escapes_in
 from app.ingest.ratings_csv import RatingsTable
 from app.ingest.schemas import RATING_EVENTS, RATINGS, WATCHES, Schema
 from app.ingest.time_limits import TimeLimits, TimeRange
+from app.ingest.user_ranges import UserRange, split_users
 
 _PARQUET_MAGIC = b"PAR1"
 #: Every how many rows a user id is sampled to find ranges of equal size.
@@ -133,18 +133,17 @@ class EventTables:
             range_rows: approximate number of rows of a range; those of one user stay together.
         """
         dropped = Counter[int]()
-        for low, high in self.find_ranges(range_rows):
-            rows = self.read_range(low, high)
+        for users in self.find_ranges(range_rows):
+            rows = self.read_range(users)
             dropped.update(dict(enumerate(rows.dropped)))
             yield rows.ratings, rows.watches
         self.warn_of_dropped((dropped[0], dropped[1]))
 
-    def find_ranges(self, range_rows: int = 500_000) -> list[tuple[int | None, int | None]]:
-        """Return ranges of users: the first one, and the one after the last; None: no limit."""
+    def find_ranges(self, range_rows: int = 500_000) -> list[UserRange]:
+        """Return ranges of users in ascending order, of about this number of rows each."""
         tables = [table for table in self._tables if table is not None]
         samples = np.sort(np.concatenate([table.sampled_users for table in tables]))
-        starts = np.unique(samples[:: max(1, range_rows // _SAMPLE_EVERY)])[1:]
-        return list(pairwise([None, *starts.tolist(), None]))
+        return split_users(np.unique(samples[:: max(1, range_rows // _SAMPLE_EVERY)]).tolist())
 
     def without_samples(self) -> "EventTables":
         """Return the same tables to be sent to other processes, which read ranges only."""
@@ -156,13 +155,13 @@ class EventTables:
         )
         return other
 
-    def read_range(self, low: int | None, high: int | None) -> "RangeRows":
-        """Return the rows of the users from `low` on and below `high`."""
+    def read_range(self, users: UserRange) -> "RangeRows":
+        """Return the rows of a range of users."""
         parts: list[pl.DataFrame | None] = [None, None]
         dropped = [0, 0]
         for number, table in enumerate(self._tables):
             if table is not None:
-                rows = table.read_users(low, high)
+                rows = table.read_users(users)
                 time = pl.col(table.time)
                 kept = rows.filter(self._possible.contains(time).fill_null(True))
                 parts[number], dropped[number] = kept, rows.height - kept.height
@@ -236,13 +235,10 @@ class _ParquetTable:
         ids = rows.select(pl.col("movie_id").unique()).collect(engine="streaming")
         return lower_escapes_in(ids)["movie_id"].unique()
 
-    def read_users(self, low: int | None, high: int | None) -> pl.DataFrame:
-        """Return the rows of the users from `low` on and below `high`."""
-        user = pl.col("user_id")
-        above = pl.lit(True) if low is None else user >= low
-        below = pl.lit(True) if high is None else user < high
-        rows = _open_parquet(self.path).filter(above & below).select(list(self._schema)).collect()
-        return lower_escapes_in(rows)
+    def read_users(self, users: UserRange) -> pl.DataFrame:
+        """Return the rows of a range of users."""
+        rows = _open_parquet(self.path).filter(users.filter())
+        return lower_escapes_in(rows.select(list(self._schema)).collect())
 
 
 def is_parquet(path: Path) -> bool:

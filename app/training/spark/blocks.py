@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from app.atomic_files import replaced_file
 from app.ingest.training_tables import EventTables
+from app.ingest.user_ranges import UserRange
 from app.spark.cluster import Cluster, Report
 from app.spark.files import load_array, save_array
 from app.training.errors import TrainingError
@@ -136,11 +137,11 @@ def _read_block(
     tables: EventTables,
     movies: pl.Series,
     directory: Path,
-    numbered: tuple[int, tuple[int | None, int | None]],
+    numbered: tuple[int, UserRange],
 ) -> _Found:
     """Task: read the rows of a range of users and write their pairs."""
-    number, (low, high) = numbered
-    rows = tables.read_range(low, high)
+    number, users = numbered
+    rows = tables.read_range(users)
     pairs = encode_pairs(rows.ratings, rows.watches, movies)
     _write_pairs(_directory(directory, number), pairs)
     has_time = np.isfinite(pairs.time_us).any()
