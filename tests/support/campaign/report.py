@@ -1,9 +1,4 @@
-"""The report of a campaign: results of all seeds of a commit, added up, as JSON and HTML.
-
-    python -m tests.support.campaign.report [COMMIT...]
-
-writes build/campaign/report.json and report.html. Without arguments: of the current commit.
-"""
+"""The report of a campaign: results of all seeds of a commit, added up, as JSON and HTML."""
 
 import html
 import json
@@ -202,10 +197,21 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     return "\n".join([*lines, "</table>"])
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Write the report of some commits; return 1 if there is a violation or no result."""
+@click.command(epilog="Example: python -m tests.support.campaign.report 7afc9fcdc5f2")
+@click.argument("commits", nargs=-1)
+def main(commits: tuple[str, ...]) -> None:
+    """Add up the results of the seeds of COMMITS; without any, of the current commit.
+
+    Writes build/campaign/report.json and report.html, and prints the sums.
+
+    Exit status: 0 no violation, 1 a violation or no result, 2 invalid arguments.
+    """
+    sys.exit(_write_report(commits))
+
+
+def _write_report(commits: Sequence[str]) -> int:
     commit, is_modified = read_commit()
-    names = list(arguments) or [f"{commit}-modified" if is_modified else commit]
+    names = list(commits) or [f"{commit}-modified" if is_modified else commit]
     results = [result for name in names for result in read_results(DIRECTORY / name)]
     if not results:
         click.echo(f"no results of {', '.join(names)} in {DIRECTORY}", err=True)
@@ -222,4 +228,4 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main()
