@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from app.orders import Order, is_order_id
-from app.text_files import parse_json_rows
+from app.text_files import parse_json_rows, parse_seconds
 
 AUDIT_FILE = "audit.jsonl"
 #: Of the line that is written with the order itself; the others are outcomes.
@@ -86,18 +86,13 @@ def _parse_entry(row: dict[str, Any]) -> AuditEntry | None:
     return AuditEntry(
         id=row["id"],
         outcome=outcome,
-        time=_seconds(row.get("time")),
+        time=parse_seconds(row.get("time")) or 0.0,
         action=_text(row.get("action"))[:_MAX_NAME],
         release=_text(row.get("release"))[:_MAX_NAME],
         detail=_text(row.get("reason" if outcome == GIVEN else "detail")),
         address=_text(row.get("address"))[:_MAX_NAME],
-        expires_at=_seconds(row.get("expires_at")),
+        expires_at=parse_seconds(row.get("expires_at")) or 0.0,
     )
-
-
-def _seconds(value: Any) -> float:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if is_number and 0 < value < 1e11 else 0.0  # noqa: PLR2004 - year 5138
 
 
 def _text(value: Any) -> str:

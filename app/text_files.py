@@ -12,6 +12,8 @@ from typing import Any
 _UTF_16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 #: Python converts no longer integer from text, because that takes quadratic time.
 MAX_DIGITS = 4300
+#: The Unix time of the year 5138: later ones cannot be shown.
+_MAX_SECONDS = 1e11
 _LONG_NUMBER = re.compile(rf"\d{{{MAX_DIGITS + 1},}}")
 
 
@@ -72,6 +74,12 @@ def parse_json_rows(data: bytes) -> list[dict[str, Any]]:
         if isinstance(row, dict):
             rows.append(row)
     return rows
+
+
+def parse_seconds(value: Any) -> float | None:
+    """Return a positive number of seconds in JSON, a Unix time or a duration; None for all else."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_number and 0 < value < _MAX_SECONDS else None
 
 
 def explain_number(text: str, error: ValueError) -> TextError:

@@ -4,6 +4,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from app.text_files import parse_seconds
+
 _PLACEHOLDER = re.compile(r"\$(?:WINDOW|TIME)")
 
 
@@ -24,7 +26,7 @@ class RecordedQueries:
 
     def fill_for_check(self, check: dict[str, Any]) -> str:
         """Return the query of a check of the evaluation; empty where there is none."""
-        names, window = check.get("counters"), _number(check.get("window_seconds"))
+        names, window = check.get("counters"), parse_seconds(check.get("window_seconds"))
         if not isinstance(names, list) or window is None or not self.until:
             return ""
         known = [name for name in names if isinstance(name, str) and name in self.by_counter]
@@ -41,13 +43,13 @@ def parse_recorded_queries(evaluation: dict[str, Any]) -> RecordedQueries:
     if not isinstance(queries, dict):
         return RecordedQueries()
     windows = (
-        _number(check.get("window_seconds"))
+        parse_seconds(check.get("window_seconds"))
         for check in (checks if isinstance(checks, list) else [])
         if isinstance(check, dict) and check.get("kind") == "guard"
     )
     return RecordedQueries(
         by_counter={name: text for name, text in queries.items() if isinstance(text, str)},
-        until=_number(evaluation.get("until")) or 0.0,
+        until=parse_seconds(evaluation.get("until")) or 0.0,
         guard_seconds=max((window for window in windows if window), default=300.0),
     )
 
@@ -55,8 +57,3 @@ def parse_recorded_queries(evaluation: dict[str, Any]) -> RecordedQueries:
 def _fill(query: str, window_seconds: float, until: float) -> str:
     values = {"$WINDOW": f"{max(window_seconds, 1):.0f}s", "$TIME": f"{until:.0f}"}
     return _PLACEHOLDER.sub(lambda match: values[match[0]], query)
-
-
-def _number(value: Any) -> float | None:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if is_number and 0 < value < 1e11 else None  # noqa: PLR2004 - year 5138

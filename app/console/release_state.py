@@ -14,7 +14,7 @@ from typing import Any
 from app.console.pictures import CheckPicture, draw_check
 from app.console.recorded_queries import RecordedQueries, parse_recorded_queries
 from app.console.sources import SourceError
-from app.text_files import parse_json_rows
+from app.text_files import parse_json_rows, parse_seconds
 
 _MAX_FILE_BYTES = 20_000_000
 #: Releases of the past that are read.
@@ -216,19 +216,19 @@ def _parse_release(state: dict[str, Any]) -> Release:
         id=_text(state.get("id")),
         kind=_text(state.get("kind")),
         phase=_text(state.get("phase")),
-        phase_started_at=_time(state.get("phase_started_at")),
-        started_at=_time(state.get("started_at")),
+        phase_started_at=parse_seconds(state.get("phase_started_at")),
+        started_at=parse_seconds(state.get("started_at")),
         started_by=_text(state.get("started_by")),
-        completed_at=_time(state.get("completed_at")),
+        completed_at=parse_seconds(state.get("completed_at")),
         version=_text(state.get("version")),
         commit=_text(state.get("commit")),
         outcome=_text(state.get("outcome")),
         reason=_text(state.get("reason")),
-        deadline=_time(state.get("analysis_deadline")),
+        deadline=parse_seconds(state.get("analysis_deadline")),
         is_extended=state.get("window_extended") is True,
         verdict=_text(evaluation.get("verdict")),
         verdict_reason=_text(evaluation.get("reason")),
-        evaluated_at=_time(evaluation.get("evaluated_at")),
+        evaluated_at=parse_seconds(evaluation.get("evaluated_at")),
         checks=[_parse_check(check, queries) for check in checks],
         queries=queries,
     )
@@ -250,7 +250,7 @@ def _parse_check(check: dict[str, Any], queries: RecordedQueries) -> Check:
 
 def _parse_guard(event: dict[str, Any]) -> Guard:
     return Guard(
-        time=_time(event.get("evaluated_at")) or _time(event.get("time")),
+        time=parse_seconds(event.get("evaluated_at")) or parse_seconds(event.get("time")),
         verdict=_text(event.get("verdict")),
         reason=_text(event.get("reason")),
         failed=bool(event.get("query_failed")),
@@ -267,8 +267,8 @@ def _describe_past(release_id: str, events: list[dict[str, Any]]) -> PastRelease
         version=_text(ended.get("version") or started.get("version")),
         outcome=_text(ended.get("outcome")) or "in progress",
         reason=_text(ended.get("reason")),
-        started_at=_time(started.get("time")),
-        ended_at=_time(ended.get("time")),
+        started_at=parse_seconds(started.get("time")),
+        ended_at=parse_seconds(ended.get("time")),
     )
 
 
@@ -279,8 +279,3 @@ def _find_event(events: list[dict[str, Any]], *names: str) -> dict[str, Any]:
 
 def _text(value: Any) -> str:
     return "" if value is None else str(value)[:2000]
-
-
-def _time(value: Any) -> float | None:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if is_number and 0 < value < 1e11 else None  # noqa: PLR2004 - year 5138
