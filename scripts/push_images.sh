@@ -3,9 +3,6 @@
 set -Eeuo pipefail
 
 readonly TARGETS=(service provenance deployment release)
-# What the Dockerfiles copy, but for the model.
-readonly SOURCES=(app data/sample kubernetes monitoring requirements scripts .dockerignore LICENSE README.md params.yaml
-    pyproject.toml version.txt)
 
 usage() {
     cat <<'EOF'
@@ -36,10 +33,6 @@ EXIT STATUS
 EOF
 }
 
-get_manifest() { # JQ-PATH
-    if [[ -e model/lists/manifest.json ]]; then jq -r "$1 // \"unknown\"" model/lists/manifest.json; else echo unknown; fi
-}
-
 build_image() { # TARGET NAME:TAG REPOSITORY
     local file=app/Dockerfile
     [[ $1 != release ]] || file=kubernetes/Dockerfile # on the image `deployment` of the same commit
@@ -51,17 +44,19 @@ build_image() { # TARGET NAME:TAG REPOSITORY
 }
 
 main() {
-    local target name reference changes push=yes
+    local target name reference push=yes
     cd "$(dirname "${BASH_SOURCE[0]}")/.."
     # shellcheck source=scripts/lib.sh
     source scripts/lib.sh
+    # shellcheck source=scripts/release/sources.sh
+    source scripts/release/sources.sh
     trap 'report_error "$LINENO"' ERR
     handle_help "$@"
     [[ ${1-} != --no-push ]] || { push=no; shift; }
     [[ ${1-} =~ ^[^-[:space:]@][^[:space:]@]*$ ]] || usage_error "which repository?"
     reject_arguments "${@:2}"
-    changes=$(git status --porcelain -- "${SOURCES[@]}")
-    [[ -z $changes ]] || fail "not committed, and the images would contain it: $(tr -s ' \n' ' ' <<<"$changes")"
+    check_version
+    require_committed "${SOURCES[@]}" kubernetes monitoring scripts # which the images beside `service` contain
     echo "images:"
     for target in "${TARGETS[@]}"; do
         name=$1/$target:$(<version.txt)-$(git rev-parse --short=12 HEAD)

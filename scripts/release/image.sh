@@ -1,9 +1,9 @@
 # shellcheck shell=bash disable=SC2016 # variables in single quotes are jq's
 # The image of a version with Docker: check out its commit, build it, smoke-test it, remove old ones.
 
-# Files that determine the image's content, beside the model.
-readonly SOURCES=(app requirements data/sample params.yaml pyproject.toml version.txt)
-readonly MODEL_MANIFEST=model/lists/manifest.json
+# shellcheck source=scripts/release/sources.sh
+source "$CODE_DIR/scripts/release/sources.sh"
+
 readonly TREE=$STATE_DIR/tree
 readonly TREE_COMMIT_FILE=$STATE_DIR/tree_commit # exists while TREE is complete
 
@@ -17,24 +17,10 @@ compute_content_hash() {
     } | sha256sum | cut -c1-64
 }
 
-# The version number, the model and dvc.lock belong together; a retraining changes all three.
-check_version() {
-    local version
-    require_unchanged version.txt dvc.lock
-    version=$(<version.txt)
-    [[ $version =~ ^[0-9]+$ ]] || fail "version.txt does not contain a number"
-    if [[ -e $MODEL_MANIFEST ]]; then
-        [[ $(get_manifest .version) == "$version" ]] ||
-            fail "version.txt contains $version, but the model in ${MODEL_MANIFEST%%/*} has version $(get_manifest .version) (marquee restore)"
-    elif [[ -e dvc.lock ]]; then
-        fail "dvc.lock names a model, but there is none in ${MODEL_MANIFEST%%/*} (marquee restore)"
-    fi
-}
-
 check_source() {
     reject_arguments "$@"
     check_version
-    sources_are_committed || fail "files that the image is built from have uncommitted changes (git status)"
+    require_committed "${SOURCES[@]}"
 }
 
 # Print what a release of this tree, or a rollback, releases.
@@ -44,17 +30,6 @@ describe_source() { # release|rollback
 }
 
 describe_next_source() { echo "commit $(git rev-parse HEAD)"; } # of the release that supersedes another
-
-sources_are_committed() { [[ -z $(git status --porcelain -- "${SOURCES[@]}") ]]; }
-
-get_manifest() { # JQ-PATH [TREE]
-    local manifest=${2:-.}/$MODEL_MANIFEST
-    if [[ -e $manifest ]]; then
-        jq -r "$1 // \"unknown\"" "$manifest"
-    else
-        echo unknown
-    fi
-}
 
 # Check out the commit of the release, with its model, in a directory of its own: a deployment that
 # arrives during the release changes the clone. Idempotent.

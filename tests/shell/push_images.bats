@@ -3,8 +3,9 @@
 setup() {
     root=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
     cd "$BATS_TEST_TMPDIR" || exit
-    mkdir -p bin work/scripts work/app
+    mkdir -p bin work/scripts/release work/app
     cp "$root/scripts/push_images.sh" "$root/scripts/lib.sh" work/scripts
+    cp "$root/scripts/release/sources.sh" work/scripts/release
     echo 7 >work/version.txt
     # The image has been pushed to another repository before.
     cat >bin/docker <<'END'
@@ -32,8 +33,16 @@ END
 @test "push_images.sh: builds nothing that is not committed" {
     touch app/new.py
     run scripts/push_images.sh registry.example/team
-    [[ $status == 1 && $output == *"not committed, and the images would contain it: ?? app/"* ]]
+    [[ $status == 1 && $output == *"uncommitted changes"* ]]
     [[ ! -e ../calls ]]
+}
+
+@test "push_images.sh: refuses a model of another version" {
+    mkdir -p model/lists
+    echo model >.gitignore
+    echo '{"version": 6}' >model/lists/manifest.json
+    run scripts/push_images.sh registry.example/team
+    [[ $status == 1 && $output == *"version.txt contains 7, but the model in model has version 6"* ]]
 }
 
 @test "push_images.sh: a registry without the digest is an error" {
