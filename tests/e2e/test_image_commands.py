@@ -29,6 +29,16 @@ for name in COMMANDS:
         main([name, "--help"])
 """
 
+#: Prints the loaded modules that Python compiles at every start.
+FIND_UNCOMPILED = """
+import os, sys
+import app.cli, urllib.request
+for name, module in sys.modules.items():
+    spec = getattr(module, "__spec__", None)
+    if spec and str(spec.origin).endswith(".py") and not os.path.exists(spec.cached or ""):
+        print(name)
+"""
+
 
 @pytest.mark.parametrize("tag", IMAGES)
 def test_every_command_works_in_an_image_or_says_what_is_missing(stack: Stack, tag: str) -> None:
@@ -40,6 +50,13 @@ def test_every_command_works_in_an_image_or_says_what_is_missing(stack: Stack, t
         ), output
     working = {name for name, out in zip(COMMANDS, helps, strict=True) if "Usage: " in out}
     assert working >= IMAGES[tag]
+
+
+@pytest.mark.parametrize("tag", IMAGES)
+def test_no_module_is_compiled_at_the_start(stack: Stack, tag: str) -> None:
+    """The root file system is read-only, and python:slim has no bytecode of its library."""
+    image = f"{PROJECT}:{tag}"
+    assert docker("run", "--rm", "--entrypoint=python", image, "-c", FIND_UNCOMPILED) == ""
 
 
 def run_helps(image: str, *options: str) -> list[str]:
