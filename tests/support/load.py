@@ -103,43 +103,30 @@ def attack(
         users: user ids, repeated from the first after the last.
         rate: requests per second.
         seconds: how long requests are sent; `during` must return earlier.
-        during: called in a thread while the load runs; its exception is raised here.
+        during: called while the load runs, in this thread.
         on_response: called with each result as vegeta's JSON, including the body.
         stop_early: stop the load when `during` returns; `seconds` is then a maximum.
     """
     assert url.startswith("http://127.0.0.1:"), "load is sent to the loopback interface only"
     targets = "".join(f"GET {url}/recommend/{user}\n" for user in users)
     result = Result()
-    errors: list[BaseException] = []
     attacker, encoder = _start(targets, rate, seconds, body_bytes=-1 if on_response else 0)
-
-    returned = threading.Event()
-
-    def run_during() -> None:
-        _call(during, errors)
-        returned.set()
-        if stop_early:
-            attacker.send_signal(signal.SIGINT)
-
-    thread = threading.Thread(target=run_during)
-    thread.start()
-    output, _ = encoder.communicate(timeout=seconds + 60)
-    outlasted = not returned.is_set()
-    thread.join()
-    attacker.wait(10)
-    if errors:
-        raise errors[0]
-    assert not outlasted, "`during` outlasted the load; increase `seconds`"
-    _parse_output(output, result, on_response)
-    return result
-
-
-def _call(during: Callable[[], object] | None, errors: list[BaseException]) -> None:
+    outputs: list[str] = []
+    reader = threading.Thread(target=lambda: outputs.append(encoder.communicate()[0]))
+    reader.start()
+    has_ended = True
     try:
         if during:
             during()
-    except BaseException as error:  # noqa: BLE001 - raised again by `attack`
-        errors.append(error)
+        has_ended = attacker.poll() is not None
+    finally:
+        if stop_early:
+            attacker.send_signal(signal.SIGINT)
+        reader.join(seconds + 60)
+        attacker.wait(10)
+    assert not (during and has_ended), "`during` outlasted the load; increase `seconds`"
+    _parse_output(outputs[0], result, on_response)
+    return result
 
 
 def _start(
