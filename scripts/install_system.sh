@@ -18,8 +18,8 @@ GROUPS
   python    for the virtual environment: Python with venv, OpenMP, git, make
   shell     for the scripts and their tests: bats, GNU parallel, shellcheck, jq, curl, ps,
             systemd-analyze, gpg, HAProxy
-  ssh       for the tests of deployments and copies over SSH: an SSH server and client
-  pipeline  for running the CI pipeline on this machine, besides ssh: rsync, npm
+  ssh       for the tests of deployments and copies over SSH: an SSH server and client, rsync
+  pipeline  for running the CI pipeline on this machine, besides ssh: npm
   browser   for the tests of the console's pages in a browser: Chromium, npm
   spark     for training on Apache Spark: a Java runtime (17 or 21)
   images    for tests/images/build.sh, besides Docker: debootstrap
@@ -173,11 +173,8 @@ main() {
         case $group in
             python) install_packages python3 python3-venv libgomp1 git make ca-certificates ;;
             shell) install_packages bats parallel shellcheck jq curl procps systemd gnupg haproxy ;;
-            ssh) install_packages openssh-server openssh-client ;;
-            pipeline)
-                install_packages rsync
-                command -v npm >/dev/null || install_packages npm
-                ;;
+            ssh) install_packages openssh-server openssh-client rsync ;;
+            pipeline) command -v npm >/dev/null || install_packages npm ;;
             browser)
                 install_packages chromium
                 command -v npm >/dev/null || install_packages npm

@@ -271,12 +271,14 @@ has_sent_twice() { (($(count_notifications "$1") == 2)); } # SUBJECT
 
 @test "the systemd units are valid" {
     command -v systemd-analyze >/dev/null || skip "systemd-analyze is not installed (scripts/install_system.sh shell)"
-    cp "$root"/scripts/release/marquee-release@.* "$BATS_TEST_TMPDIR"
+    cp "$root"/scripts/release/marquee-release@.* "$root"/scripts/marquee-backup@.* "$BATS_TEST_TMPDIR"
     mkdir "$BATS_TEST_TMPDIR/bin" && printf '#!/bin/sh\n' >"$BATS_TEST_TMPDIR/bin/marquee" && chmod +x "$BATS_TEST_TMPDIR/bin/marquee"
     sed "s|/srv/marquee/.venv|$BATS_TEST_TMPDIR|" "$root/scripts/marquee-scheduler.service" >"$BATS_TEST_TMPDIR/marquee-scheduler.service"
     cd "$BATS_TEST_TMPDIR"
     # Unknown keys are warnings with the exit status 0.
-    run systemd-analyze verify --man=no ./marquee-release@.service ./marquee-release@.timer ./marquee-scheduler.service
+    run systemd-analyze verify --man=no ./marquee-{release,backup}@.{service,timer} ./marquee-scheduler.service
     [[ $status == 0 && -z $output ]]
     grep -q '^OnUnitInactiveSec=15s$' marquee-release@.timer
+    grep -q '^OnCalendar=\*-\*-\* ' marquee-backup@.timer
+    grep -q '^ExecStart=.*/scripts/backup.sh$' marquee-backup@.service
 }

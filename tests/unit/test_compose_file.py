@@ -1,5 +1,6 @@
 """What `docker-compose.yml` must keep, so that a merge and a deployment arrive in every service."""
 
+import re
 from typing import Any
 
 import pytest
@@ -57,6 +58,18 @@ def test_only_services_that_need_it_reach_other_hosts() -> None:
         assert (name in PUBLISHED) == no_route, name
     assert NETWORKS["database"] == {"internal": "${MARQUEE_DATABASE_INTERNAL:-true}"}
     assert NETWORKS["kafka"] == {"internal": "${MARQUEE_KAFKA_INTERNAL:-true}"}
+
+
+def test_the_database_of_every_service_is_a_setting() -> None:
+    """The networks let them reach a server elsewhere; no service may stay behind."""
+    urls = {
+        name: url
+        for name, service in SERVICES.items()
+        if (url := service.get("environment", {}).get("MARQUEE_DATABASE"))
+    }
+    assert {"migrate", "shipper", "archive", "forget", "quality", "console"} <= urls.keys()
+    url = r"\$\{MARQUEE_DATABASE(_OWNER|_READER)?:-mysql\+mysqlconnector://\w+@mysql:3306/marquee\}"
+    assert all(re.fullmatch(url, found) for found in urls.values()), urls
 
 
 @pytest.mark.parametrize("service", SERVICES)

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,15 @@ def test_a_setting_is_read_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path
     (tmp_path / "hidden").write_text("up+2009\nalien+1979\n")
     monkeypatch.setenv("MARQUEE_HIDDEN_MOVIES_FILE", str(tmp_path / "hidden"))
     assert read_settings().hidden_movie_ids == {"up+2009", "alien+1979"}
+
+
+def test_nothing_of_a_user_is_kept_without_end_by_default() -> None:
+    settings = read_settings()
+    assert 0 < settings.provenance_retention_days <= 365
+    assert 0 < settings.store_retention_days <= 10 * 365
+    page = (ROOT / "docs" / "personal-data.md").read_text()
+    for days in (settings.provenance_retention_days, settings.store_retention_days):
+        assert re.search(rf"\b{days}( days)? unless set", page), days
 
 
 def test_a_missing_file_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
