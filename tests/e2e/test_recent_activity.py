@@ -5,6 +5,7 @@ import subprocess
 import time
 from collections.abc import Callable
 
+import pytest
 import requests
 
 from tests.support.load import assert_available, attack
@@ -17,6 +18,9 @@ from tests.support.waiting import eventually
 RATE = 100
 ROUNDS = 10 if IS_SOAK else 1
 MAX_SECONDS = 1200 if IS_SOAK else 240
+
+pytestmark = pytest.mark.timeout(MAX_SECONDS + 120)
+
 #: Users whom neither the model nor another test knows; each watches one movie.
 USERS = range(800_000_000, 800_000_200)
 DAMAGE = {
