@@ -167,6 +167,7 @@ def write_database(directory: Path, answers: int) -> None:
             rows = [make_answer(known[reccom], day, randomness) for _ in range(answers // DAYS)]
             insert_ignore(connection, reccom, rows)
     found = {"candidate": 0.21, "production": 0.2, "difference": 0.01, "standard_error": 0.002,
+             "interval": [0.006, 0.014],
              "candidate_answers": 500, "production_answers": 2000, "users": 90}  # fmt: skip
     horizons = {horizon: {"takes": found, "minutes": found} for horizon in ("1h", "24h")}
     times = {"start": "2026-11-26T00:00:00", "end": "2026-11-27T00:00:00"}
