@@ -8,13 +8,13 @@ import json
 import os
 import signal
 import subprocess
-import threading
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from tests.conftest import ROOT
 from tests.support.soak import IS_SOAK
@@ -110,28 +110,29 @@ def attack(
     assert url.startswith("http://127.0.0.1:"), "load is sent to the loopback interface only"
     targets = "".join(f"GET {url}/recommend/{user}\n" for user in users)
     result = Result()
-    attacker, encoder = _start(targets, rate, seconds, body_bytes=-1 if on_response else 0)
-    outputs: list[str] = []
-    reader = threading.Thread(target=lambda: outputs.append(encoder.communicate()[0]))
-    reader.start()
-    has_ended = True
-    try:
-        if during:
-            during()
-        has_ended = attacker.poll() is not None
-    finally:
-        if stop_early:
-            attacker.send_signal(signal.SIGINT)
-        reader.join(seconds + 60)
-        attacker.wait(10)
-    assert not (during and has_ended), "`during` outlasted the load; increase `seconds`"
-    _parse_output(outputs[0], result, on_response)
+    ended_first = False
+    with tempfile.TemporaryFile("w+") as output:
+        attacker, encoder = _start(
+            targets, rate, seconds, output, body_bytes=-1 if on_response else 0
+        )
+        try:
+            if during:
+                during()
+                ended_first = attacker.poll() is not None
+        finally:
+            if stop_early:
+                attacker.send_signal(signal.SIGINT)
+            encoder.wait(seconds + 60)
+            attacker.wait(10)
+        assert not ended_first, "`during` outlasted the load; increase `seconds`"
+        output.seek(0)
+        _parse_output(output, result, on_response)
     return result
 
 
 def _start(
-    targets: str, rate: int, seconds: float, body_bytes: int
-) -> tuple[subprocess.Popen[bytes], subprocess.Popen[str]]:
+    targets: str, rate: int, seconds: float, output: IO[str], body_bytes: int
+) -> tuple[subprocess.Popen[bytes], subprocess.Popen[bytes]]:
     file = BINARY.parent / f"targets-{os.getpid()}.txt"
     program = str(binary())
     file.write_text(targets)
@@ -141,7 +142,7 @@ def _start(
         stdout=subprocess.PIPE,
     )  # fmt: skip
     encoder = subprocess.Popen(
-        [program, "encode", "-to=json"], stdin=attacker.stdout, stdout=subprocess.PIPE, text=True
+        [program, "encode", "-to=json"], stdin=attacker.stdout, stdout=output
     )
     if attacker.stdout:
         attacker.stdout.close()
@@ -149,9 +150,9 @@ def _start(
 
 
 def _parse_output(
-    output: str, result: Result, on_response: Callable[[dict[str, Any]], object] | None
+    output: IO[str], result: Result, on_response: Callable[[dict[str, Any]], object] | None
 ) -> None:
-    for line in output.splitlines():
+    for line in output:
         hit: dict[str, Any] = json.loads(line)
         result.sent += 1
         seconds = hit["latency"] / 1e9
