@@ -12,6 +12,8 @@ export SYSTEM
 # Directory of the model that `make run` trains and serves.
 MODEL ?= model
 export PATH := $(abspath $(BIN)):$(PATH)
+# Where uv installs: never into an environment that the caller has activated.
+export VIRTUAL_ENV := $(abspath $(VENV))
 
 .PHONY: help
 help: ## Show this help

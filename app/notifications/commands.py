@@ -34,10 +34,10 @@ def notify(
 
     Each recipient gets a message of its own, and one that fails does not stop the others. It stays
     pending in `outbox_dir`, and is sent with a later message, by --flush or by the scheduler. It
-    becomes undeliverable when the server refuses it for good (SMTP 5xx, HTTP 4xx) or has not
-    accepted it in 12 tries within seven hours, and then waits for --resend. Exit status: 0
-    delivered, pending, undeliverable or no channel configured (the output says which), 1 neither
-    delivered nor saved, 2 wrong usage.
+    becomes undeliverable when the server refuses it for good (SMTP 5xx, HTTP 4xx), has not
+    accepted it in 12 tries within seven hours, or has accepted no message at all for five days, and
+    then waits for --resend. Exit status: 0 delivered, pending, undeliverable or no channel
+    configured (the output says which), 1 neither delivered nor saved, 2 wrong usage.
     """
     from app.notifications.channels import open_channels
     from app.notifications.notifier import Notifier

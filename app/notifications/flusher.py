@@ -3,7 +3,6 @@
 from threading import Event, Thread
 
 from app import logs
-from app.cli_errors import MarqueeError
 from app.notifications.channels import open_channels
 from app.notifications.notifier import Notifier
 from app.settings import Settings
@@ -34,7 +33,7 @@ class OutboxFlusher(Thread):
         while True:
             try:
                 Notifier(self._settings.outbox_dir, open_channels(self._settings)).flush()
-            except (MarqueeError, OSError) as error:
-                _log.error("cannot send pending notifications", error=str(error))
+            except Exception as error:  # noqa: BLE001 - the next pass may succeed
+                _log.error("cannot send pending notifications", error=str(error), exc_info=True)
             if self._stop_event.wait(self._interval_seconds):
                 return

@@ -24,6 +24,9 @@ MAX_SUBJECT = 200
 #: Tries of one message, between which the wait doubles: together about seven hours. Not counted
 #: are those in which the server accepted no message at all.
 MAX_TRIES = 12
+#: After this time a message is not tried again, whatever the reason: five days, which RFC 5321
+#: (4.5.4.1) recommends to mail servers.
+MAX_AGE_SECONDS = 5 * 86400.0
 _MIN_WAIT_SECONDS = 60.0
 _MAX_WAIT_SECONDS = 3600.0
 _SUFFIX = ".message"
@@ -59,6 +62,7 @@ class _Message:
         recipient: a mail address; empty in files of version 0.2.0, which are for all recipients.
         tries: how often the server has not accepted this message.
         not_before: time of the next try, in seconds since 1970.
+        created: time of the message, in seconds since 1970; by default that of its file.
         reason: why the last try failed.
     """
 
@@ -68,6 +72,7 @@ class _Message:
     body: str
     tries: int = 0
     not_before: float = 0.0
+    created: float = field(default_factory=time.time)
     reason: str = ""
 
     @classmethod
@@ -77,19 +82,20 @@ class _Message:
         Raises:
             ValueError: the file is damaged.
         """
-        content = parse_json(path.read_bytes())
+        content, written = parse_json(path.read_bytes()), path.stat().st_mtime
         try:
             texts = [content[key] for key in ("channel", "subject", "body")]
             recipient, reason = content.get("recipient", ""), content.get("reason", "")
             tries, not_before = content.get("tries", 0), content.get("not_before", 0.0)
+            created = content.get("created", written)
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a message: {error}") from error
         if not all(isinstance(text, str) for text in (*texts, recipient, reason)):
             raise ValueError("a value is no text")
-        if not (isinstance(tries, int) and isinstance(not_before, int | float)):
+        if not all(isinstance(number, int | float) for number in (tries, not_before, created)):
             raise ValueError("a value is no number")
         channel, subject, body = (_replace_invalid(text) for text in texts)
-        return cls(channel, recipient, subject, body, tries, not_before, reason)
+        return cls(channel, recipient, subject, body, tries, not_before, created, reason)
 
     def is_due(self) -> bool:
         """Whether the wait is over, or longer than any wait because the clock was changed."""
@@ -148,8 +154,9 @@ class Notifier:
 
         One that was answered with an error comes after the others, which it must not stop.
 
-        A message that the server refuses, has not accepted in `MAX_TRIES` tries, or whose channel
-        or recipient is not configured any more, becomes undeliverable: its file is renamed.
+        A message that the server refuses, has not accepted in `MAX_TRIES` tries or within
+        `MAX_AGE_SECONDS`, or whose channel or recipient is not configured any more, becomes
+        undeliverable: its file is renamed.
         """
         result = DeliveryResult()
         if not pending_messages(self._outbox):
@@ -170,7 +177,10 @@ class Notifier:
             with exclusive_lock(self._outbox / _LOCK, timeout_seconds=-1):
                 for path in self._outbox.glob(f"[!.]*{_UNDELIVERABLE_SUFFIX}"):
                     with suppress(ValueError):  # damaged since then
-                        replace(_Message.read(path), tries=0, not_before=0.0).write(path)
+                        again = replace(
+                            _Message.read(path), tries=0, not_before=0.0, created=time.time()
+                        )
+                        again.write(path)
                         path.rename(path.with_suffix(_SUFFIX))
         return self.flush()
 
@@ -252,7 +262,8 @@ class Notifier:
             error=str(error),
             tries=tries,
         )
-        if error.cause == Cause.REFUSED or tries >= MAX_TRIES:
+        is_old = time.time() - message.created > MAX_AGE_SECONDS
+        if error.cause == Cause.REFUSED or tries >= MAX_TRIES or is_old:
             self._give_up(path, message, result)
             return
         result.count(result.pending, message.channel)

@@ -1,7 +1,8 @@
 """Each alert fires by its real cause, arrives by mail, and is resolved when the cause ends.
 
 Those of the slots are in test_alerts_of_slots.py, of full disks in test_full_disks.py. Causes that
-cannot be made in the stack within an hour have synthetic series in monitoring/prometheus/tests.
+take longer than an hour, and those of releases, have series of the stack that are continued by
+tests/support/recorded_alerts.py (test_demo_profile_and_alerts.py).
 """
 
 from collections.abc import Callable, Iterator

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from tests.e2e.conftest import DEMO_SERVICES
 from tests.support.alert_rules import find_named_series
 from tests.support.dashboards import read_panels
 from tests.support.docker import docker
+from tests.support.recorded_alerts import COURSES, Sample, create_test, find_inputs
 from tests.support.shipper import wait_until_shipped
 from tests.support.stack import ALERTMANAGER, MAILDEV, PORTS, PROJECT, URL, Stack
 from tests.support.stream import (
@@ -224,6 +226,26 @@ def test_prometheus_has_every_series_that_a_rule_names(failed_release: Stack) ->
         return {name: rules for name, rules in named.items() if not failed_release.query(name)}
 
     eventually(lambda: not find_missing(), 180, lambda: f"missing: {find_missing()}", 5)
+
+
+@pytest.mark.parametrize("alert", COURSES)
+def test_an_alert_about_hours_or_days_fires_and_ends_for_the_series_of_this_stack(
+    failed_release: Stack, alert: str
+) -> None:
+    inputs = find_inputs(alert)
+    samples: dict[str, list[Sample]] = {}
+
+    def are_recorded() -> bool:
+        samples.update({selector: failed_release.query(selector) for selector in inputs})
+        return all(samples.values())
+
+    eventually(are_recorded, 180, lambda: f"missing: {inputs - samples.keys()}", 5)
+    test = create_test(alert, samples, time.time())
+    promtool = ("exec", "-T", "prometheus", "promtool", "test", "rules", "/dev/stdin")
+    failed_release.compose(*promtool, stdin=test)
+    course = replace(COURSES[alert], fires_at=COURSES[alert].quiet_at)
+    with pytest.raises(AssertionError, match="FAILED"):
+        failed_release.compose(*promtool, stdin=create_test(alert, samples, time.time(), course))
 
 
 def test_free_space_of_every_volume_with_data_is_known(failed_release: Stack) -> None:

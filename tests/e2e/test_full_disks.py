@@ -133,6 +133,11 @@ def run_under_load(during: Callable[[], object]) -> Delivered:
     return delivered
 
 
+def wait_until_resolved(stack: Stack, alert: str) -> float:
+    """Return after how many seconds the alert does not fire any more."""
+    return measure([alert], lambda name: name not in stack.firing_alerts(), 900)[alert]
+
+
 def test_alerts_by_mail_name_the_full_disks_and_the_store_loses_no_line(
     small_disks: Stack, record_measurement: Callable[[str], None]
 ) -> None:
@@ -146,14 +151,12 @@ def test_alerts_by_mail_name_the_full_disks_and_the_store_loses_no_line(
             lambda: "No space left" in stack.compose(*logs), 300, "a log line of the collector", 2
         )
         mailed = measure(expected, lambda name: bool(mails_about(expected[name])), 1500)
-    resolved = measure(
-        ["CollectorNotCommitting"], lambda name: name not in stack.firing_alerts(), 900
-    )
+    seconds_to_resolve = wait_until_resolved(stack, "CollectorNotCommitting")
     wait_until_collected(TOPIC, 600)
     assert stack.read_store_statistics()["pairs"] == 50_100
     for name, seconds in mailed.items():
         record_measurement(f"full disks: mail about {name} after {seconds:.0f} s")
-    record_measurement(f"full store: resolved after {resolved['CollectorNotCommitting']:.0f} s")
+    record_measurement(f"full store: resolved after {seconds_to_resolve:.0f} s")
 
 
 def test_a_full_spool_drops_and_counts_records_and_fails_no_request(
@@ -171,6 +174,8 @@ def test_a_full_spool_drops_and_counts_records_and_fails_no_request(
                 lambda: "ProvenanceRecordsDropped" in stack.firing_alerts(), 600,
                 stack.firing_alerts, 1,
             )  # fmt: skip
+        text = "provenance records (write_failed)"
+        eventually(lambda: bool(mails_about(text)), 600, "the mail about dropped records", 1)
 
     delivered = run_under_load(fill)
     stack.wait_for_scrape()
@@ -179,9 +184,11 @@ def test_a_full_spool_drops_and_counts_records_and_fails_no_request(
     stack.sql("truncate reccom")
     after = run_under_load(lambda: stack.wait_until_serving("canary"))
     record_measurement(
-        f"full spool: {len(lost)} records lost, {counted:.0f} counted, ProvenanceRecordsDropped; "
-        f"afterwards {compare(stack, after)}"
+        f"full spool: {len(lost)} records lost, {counted:.0f} counted, ProvenanceRecordsDropped "
+        f"by mail; afterwards {compare(stack, after)}"
     )
+    seconds = wait_until_resolved(stack, "ProvenanceRecordsDropped")
+    record_measurement(f"full spool: resolved {seconds:.0f} s later")
 
 
 def test_a_full_workspace_sends_notifications_without_an_outbox(small_disks: Stack) -> None:
@@ -236,3 +243,19 @@ def test_a_full_disk_of_prometheus_stops_only_the_metrics(
         f"full disk of Prometheus: no samples after {seconds[0]:.0f} s, again {seconds[1]:.0f} s "
         f"after its end; {compare(stack, delivered)}"
     )
+
+
+def test_the_alert_about_disks_is_resolved_when_space_is_free(
+    small_disks: Stack, record_measurement: Callable[[str], None]
+) -> None:
+    stack = small_disks
+    alerts = stack.firing_alerts
+    eventually(lambda: "DiskFilling" in alerts(), 900, alerts, 1)
+    for volume in VOLUMES:
+        stop_filling(volume, empty=True)
+    try:
+        seconds = wait_until_resolved(stack, "DiskFilling")
+    finally:
+        for volume in VOLUMES:
+            start_filling(volume, 0 if volume == "store" else 0.08)
+    record_measurement(f"full disks: DiskFilling resolved after {seconds:.0f} s")

@@ -20,3 +20,9 @@ run_make() { run make -o .venv/.run run; }
     MARQUEE_BIND_FILE=file run_make
     [[ $output == *"serve unset model" ]]
 }
+
+@test "make: installs into its own environment while another one is active" {
+    VIRTUAL_ENV=/another run make --eval 'show: ; @echo "$$VIRTUAL_ENV"' show
+    [ "$status" -eq 0 ]
+    [ "$output" = "$PWD/.venv" ]
+}

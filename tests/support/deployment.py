@@ -1,6 +1,7 @@
 """The stack with a Git origin and a DVC remote of its own, to train and release versions in it."""
 
 import json
+import os
 import subprocess
 import tempfile
 import time
@@ -71,8 +72,12 @@ class Deployment:
         branch = self._create_origin()
         self._chown_remotes("10001:10001")
         self.initial_version = production_version()
-        make = ["make", ".venv/.deployment"]
-        subprocess.run(make, cwd=self.releases.clone, check=True, capture_output=True, timeout=600)
+        # A Makefile of 0.2.0 would install into the environment that runs the tests.
+        environment = {key: value for key, value in os.environ.items() if key != "VIRTUAL_ENV"}
+        subprocess.run(
+            ["make", ".venv/.deployment"], cwd=self.releases.clone, env=environment, check=True,
+            capture_output=True, timeout=600,
+        )  # fmt: skip
         settings = {**self._settings, "MARQUEE_GIT_BRANCH": branch}
         added = "".join(f"{name}={value}\n" for name, value in settings.items())
         self._env_file.write_text(self._original_env + added)

@@ -93,12 +93,13 @@ class Stack:
             **({"MARQUEE_BUILD_CA": bundle} if bundle else {}),
         }
 
-    def compose(self, *arguments: str, timeout: float = 600) -> str:
+    def compose(self, *arguments: str, timeout: float = 600, stdin: str | None = None) -> str:
         """Run `docker compose` in the clone; return its output, or fail with its errors."""
         process = subprocess.run(
             ["docker", "compose", *arguments],
             cwd=self.clone,
             env=self.environment,
+            input=stdin,
             capture_output=True,
             text=True,
             timeout=timeout,

@@ -1,10 +1,12 @@
 """What becomes of a message that its recipient or channel does not accept."""
 
 import json
+import time
 from email.message import EmailMessage
 from pathlib import Path
 
 import pytest
+import time_machine
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
@@ -90,6 +92,40 @@ def test_a_server_that_is_down_uses_up_no_try(mailbox: Mailbox, mail_only: Path)
         assert "2 pending" in notify("--flush").stdout
     mailbox.start()
     assert "2 delivered" in notify("--flush").stdout
+
+
+def test_messages_are_sent_in_their_order_after_the_server_was_down(
+    mailbox: Mailbox, mail_only: Path
+) -> None:
+    mailbox.stop()
+    send("1", "2", "3")
+    mailbox.start()
+    assert "6 delivered" in notify("--flush").stdout
+    assert mailbox.subjects == ["1"] * 2 + ["2"] * 2 + ["3"] * 2
+
+
+def test_no_message_waits_longer_than_five_days(
+    mailbox: Mailbox, outbox: Path, httpserver: HTTPServer
+) -> None:
+    """Neither for a server that is down nor for one that accepts nothing (HTTP 429)."""
+    mailbox.stop()
+    httpserver.clear()
+    httpserver.expect_request(WEBHOOK).respond_with_data("slow down", status=429)
+    start = time.time()
+    assert send("old")["pending"] == {"mail": 2, "slack": 1}
+    with time_machine.travel(start + 4.9 * 86400):
+        for _ in range(20):
+            assert "undeliverable" not in notify("--flush").stdout
+        assert send("new")["pending"] == {"mail": 4, "slack": 2}
+    with time_machine.travel(start + 5.1 * 86400):
+        for _ in range(3):
+            flushed = json.loads(notify("--flush", "--json").stdout)
+        assert flushed["pending"] == {"mail": 2, "slack": 1}
+        mailbox.start()
+        assert "2 delivered" in notify("--flush").stdout
+        assert mailbox.subjects == ["new"] * 2
+        assert json.loads(notify("--resend", "--json").stdout)["delivered"] == {"mail": 2}
+    assert waiting(outbox, ".undeliverable") == []
 
 
 @pytest.mark.parametrize("code", ["550 5.1.1 no such user", "450 4.2.1 mailbox busy"])

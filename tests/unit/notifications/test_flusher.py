@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry
 
 from app.auto_deployment.scheduler import RetrainMetrics, Scheduler
 from app.notifications.flusher import OutboxFlusher
+from app.notifications.notifier import DeliveryResult, Notifier
 from app.settings import Settings, read_settings
 from tests.support.mailbox import Mailbox
 from tests.support.waiting import eventually
@@ -48,5 +49,26 @@ def test_wrong_settings_do_not_end_the_thread(
     flusher.start()
     flusher.join(0.2)
     assert flusher.is_alive()
+    stop.set()
+    flusher.join()
+
+
+def test_an_unforeseen_error_does_not_end_the_thread(
+    mailbox: Mailbox, outbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mailbox.stop()
+    notify("--subject", "Hello")
+    flush, passes = Notifier.flush, iter(range(1000))
+
+    def fail_at_first(notifier: Notifier) -> DeliveryResult:
+        if next(passes) == 0:
+            raise ArithmeticError
+        return flush(notifier)
+
+    monkeypatch.setattr(Notifier, "flush", fail_at_first)
+    mailbox.start()
+    flusher = OutboxFlusher(read_settings(), stop := Event(), interval_seconds=0.01)
+    flusher.start()
+    eventually(lambda: not waiting(outbox), 30, "an empty outbox")
     stop.set()
     flusher.join()
