@@ -17,14 +17,14 @@ from app.provenance.backup import restore_backup
 from app.provenance.database import connect
 from app.settings import Settings
 from tests.support.shipper import wait_until_shipped
-from tests.support.soak import IS_SOAK
+from tests.support.soak import soak_only
 from tests.support.stack import SHIPPER_URL, URL, Stack
 from tests.support.stream import send_lines, wait_until_collected
 from tests.support.waiting import eventually
 
 TOPIC = "backup"
-#: Shares of an archive after which it is cut. Short form: tests/unit/provenance has all of them.
-CUTS = (0, 0.01, 0.1, 0.25, 0.4, 0.55, 0.7, 0.85, 0.99, 0.99999) if IS_SOAK else (0.4, 0.99999)
+#: Shares of an archive after which it is cut.
+CUTS = (0, 0.01, 0.1, 0.25, 0.4, 0.55, 0.7, 0.85, 0.99, 0.99999)
 #: The columns of each table that are compared.
 COLUMNS = {
     "reccom": "request_id, slot, version_number, user_id, answered_at_us, source, duration_us, "
@@ -86,6 +86,7 @@ def send_requests(stop: threading.Event, responses: list[requests.Response]) -> 
         responses.append(requests.get(f"{URL}/recommend/{next(user)}", timeout=5))
 
 
+@soak_only
 @pytest.mark.timeout(600)
 def test_a_backup_under_load_is_a_snapshot_and_is_refused_when_it_was_cut(
     stack: Stack, tmp_path: Path

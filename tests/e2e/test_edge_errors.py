@@ -7,14 +7,25 @@ from pathlib import Path
 
 import requests
 
-from tests.support.edge import find_wrong_errors
-from tests.support.stack import URL, Stack
+from tests.support.docker import docker
+from tests.support.edge import explain_error, find_wrong_errors
+from tests.support.stack import SLOTS, URL, Stack
 
 SCHEMATHESIS = Path(sys.executable).parent / "schemathesis"
 
 
 def test_the_errors_of_nginx_are_problem_documents(stack: Stack) -> None:
     assert find_wrong_errors(8082) == {}
+
+
+def test_a_response_that_no_slot_gives_in_time_is_a_problem_document(stack: Stack) -> None:
+    containers = [stack.container(slot) for slot in SLOTS]
+    docker("pause", *containers)
+    try:
+        response = requests.get(f"{URL}/recommend/1", timeout=10)
+    finally:
+        docker("unpause", *containers)
+    assert explain_error(response, 504) == ""
 
 
 def test_a_path_without_a_user_id_is_not_redirected(stack: Stack) -> None:

@@ -74,6 +74,7 @@ def assert_inconclusive(
     return notifications
 
 
+@soak_only
 def test_release_without_traffic_is_inconclusive(releases: Releases, version: int) -> None:
     releases.settings = {"RELEASE_ANALYSIS_WINDOW": "6s"}
     before = releases.get_images()

@@ -6,7 +6,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -35,17 +35,15 @@ def wait_for_new_container(releases: Releases, slot: str, before: dict[str, str]
     )
 
 
-@pytest.mark.parametrize(
-    "phases", [("promoting",), pytest.param(PHASES, marks=soak_only)], ids=["promoting", "all"]
-)
+@soak_only
 def test_release_that_is_killed_is_resumed_and_promoted(
-    releases: Releases, phases: Sequence[str], record_measurement: Callable[[str], None]
+    releases: Releases, record_measurement: Callable[[str], None]
 ) -> None:
     releases.commit_version()
 
     def release() -> None:
         command = "start"
-        for phase in phases:
+        for phase in PHASES:
             before = releases.get_containers()
             process = releases.start(command)
             releases.wait_for_phase(phase)
@@ -63,7 +61,7 @@ def test_release_that_is_killed_is_resumed_and_promoted(
 
     result = run_under_load(releases, release)
     record_measurement(
-        f"killed while {', '.join(phases)} and resumed: {releases.state['outcome']}, {result}"
+        f"killed while {', '.join(PHASES)} and resumed: {releases.state['outcome']}, {result}"
     )
     assert releases.state["outcome"] == "promoted"
     assert set(releases.get_images().values()) == {releases.state["candidate_image"]}

@@ -46,8 +46,14 @@ def missing_image(image: str) -> str | None:
 
 def restart_docker() -> None:
     """Restart the daemon by systemd, or else as scripts/install_system.sh starts it."""
-    if Path("/run/systemd/system").is_dir() and shutil.which("systemctl"):
-        subprocess.run(["systemctl", "restart", "docker"], check=True, timeout=120)
+    stop_docker()
+    start_docker()
+
+
+def stop_docker() -> None:
+    """Stop the daemon, and with it all containers."""
+    if _has_systemd():
+        subprocess.run(["systemctl", "stop", "docker.socket", "docker"], check=True, timeout=120)
         return
     pid = int(Path("/var/run/docker.pid").read_text())
     os.kill(pid, signal.SIGTERM)
@@ -55,4 +61,15 @@ def restart_docker() -> None:
     while Path(f"/proc/{pid}").exists():
         assert time.monotonic() < deadline, "the Docker daemon does not stop"
         time.sleep(0.2)
+
+
+def start_docker() -> None:
+    """Start the daemon with its own settings."""
+    if _has_systemd():
+        subprocess.run(["systemctl", "start", "docker.socket", "docker"], check=True, timeout=120)
+        return
     subprocess.run([ROOT / "scripts" / "install_system.sh", "docker"], check=True, timeout=180)
+
+
+def _has_systemd() -> bool:
+    return Path("/run/systemd/system").is_dir() and shutil.which("systemctl") is not None

@@ -37,10 +37,10 @@ def find_wrong_errors(port: int) -> dict[str, str]:
     wrong = {}
     for path, status in RAW_PATHS.items():
         request = b"GET " + path + b" HTTP/1.1\r\nHost: other.example\r\n\r\n"
-        if reply := _explain(_send(port, request), status):
+        if reply := explain_error(_send(port, request), status):
             wrong[request[:60].decode()] = reply
     for request, status in RAW_REQUESTS.items():
-        if reply := _explain(_send(port, request), status):
+        if reply := explain_error(_send(port, request), status):
             wrong[request[:60].decode()] = reply
     return wrong
 
@@ -58,7 +58,7 @@ def _send(port: int, request: bytes) -> requests.Response:
     return response
 
 
-def _explain(response: requests.Response, status: int) -> str:
+def explain_error(response: requests.Response, status: int) -> str:
     """Return what is wrong with a response; an empty text if it is a problem document."""
     summary = f"{response.status_code} {dict(response.headers)} {response.text[:200]}"
     if response.headers.get("Content-Type") != "application/problem+json":

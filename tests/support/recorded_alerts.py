@@ -46,8 +46,8 @@ def _skewed(labels: Mapping[str, str]) -> str:
 
 
 def _rejected(labels: Mapping[str, str]) -> str:
-    """Return lines: 5 of 100 are rejected for half an hour, then none."""
-    return "0+5x40 200x60" if labels["kind"] == "rejected" else "0+95x100"
+    """Return lines: some of 100 are rejected for 40 minutes, then none."""
+    return "0+40x40 1600x60" if labels["kind"] == "rejected" else "0+95x100"
 
 
 def _aged_days(days: int) -> Values:
@@ -139,18 +139,15 @@ def find_inputs(alert: str) -> set[str]:
     return found
 
 
-def create_test(
-    alert: str, samples: Mapping[str, list[Sample]], now: float, course: Course | None = None
-) -> str:
+def create_test(alert: str, course: Course, samples: Mapping[str, list[Sample]], now: float) -> str:
     """Return a test file for promtool, as JSON (which is YAML).
 
     Args:
-        alert: a key of `COURSES`.
+        alert: its name.
+        course: how its series go on.
         samples: of each of `find_inputs`.
         now: time of the samples, in seconds since 1970. Times in values become relative to it.
-        course: in place of that of `COURSES`.
     """
-    course = course or COURSES[alert]
     series: dict[str, str] = {}
     for sample in (sample for found in samples.values() for sample in found):
         labels = dict(sample["metric"])

@@ -41,6 +41,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "slot-alerts": ("tests/e2e/test_alerts_of_slots.py",),
     "faults": ("tests/e2e/test_faults.py",),
     "full-disks": ("tests/e2e/test_full_disks.py",),
+    "full-docker-disk": ("tests/e2e/test_full_docker_disk.py",),
     "provenance": (
         "tests/e2e/test_provenance.py",
         "tests/unit/provenance/test_remade_lists.py",

@@ -100,6 +100,18 @@ def test_metrics_count_kinds_reasons_lag_and_repairs(harness: CollectorHarness) 
     stop(process)
 
 
+def test_messages_that_are_read_and_not_committed_are_counted(harness: CollectorHarness) -> None:
+    harness.broker.produce(harness.topic, watch_lines(*range(40)))
+    process = harness.start(MARQUEE_COLLECTOR_COMMIT_INTERVAL_SECONDS="600")
+    metric = harness.metric
+    waiting = "marquee_collector_uncommitted_messages"
+    eventually(lambda: metric(waiting) == 40, 120, "the waiting messages")
+    eventually(lambda: metric("marquee_kafka_consumer_lag") == 0, 120, "no lag")
+    assert (metric(waiting), harness.committed()) == (40, 0)
+    stop(process)
+    assert harness.committed() == 40
+
+
 def test_group_offsets_are_committed_but_not_read(harness: CollectorHarness) -> None:
     harness.broker.produce(harness.topic, watch_lines(*range(50)))
     process = harness.start()
