@@ -29,6 +29,20 @@ EOF
     [[ $output == *"make test-containers"* ]]
 }
 
+@test "images that cannot be built are reported, and the other parts run" {
+    FAILING=images run "$root/scripts/run_tests.sh"
+    [[ $status == 1 ]]
+    [[ $output == *"images "*" s  FAILED"*"test-python "*" s  passed"*"total "* ]]
+}
+
+@test "the build of images ends with the tests" {
+    printf '#!/bin/bash\n[[ $1 != images ]] || exec sleep 60.75\n[[ $1 != lint ]] || { kill "$PPID"; sleep 1; }\n' \
+        >"$BATS_TEST_TMPDIR/bin/make"
+    run "$root/scripts/run_tests.sh"
+    [[ $status == 143 ]]
+    ! pgrep -f "sleep 60.75"
+}
+
 @test "builds no images without a Docker engine" {
     ENGINE_STATUS=1 run "$root/scripts/run_tests.sh"
     [[ $status == 0 && $output != *"make images"* && $output == *"make test-containers"* ]]
