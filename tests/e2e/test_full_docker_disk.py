@@ -184,6 +184,7 @@ def test_a_full_disk_of_docker_fails_no_request_and_is_announced(
     dropped = stack.query_value("sum(marquee_provenance_records_dropped_total)")
     lost = find_lost(stack, delivered)
     assert len(lost) <= dropped
+    stack.compose("--profile", "demo", "restart", "kafka")  # it may be about to stop
     stack.compose("--profile", "demo", "up", "-d", "--no-build", "--wait", "kafka")
     send_watches(TOPIC, 1000)
     wait_until_collected(TOPIC)
