@@ -250,8 +250,8 @@ def run_promtool(stack: Stack, alert: str, course: Course) -> None:
 
     eventually(are_recorded, 180, lambda: f"no series: {samples}", 5)
     test = create_test(alert, course, samples, time.time())
-    promtool = ("exec", "-T", "prometheus", "promtool", "test", "rules", "/dev/stdin")
-    stack.compose(*promtool, stdin=test)
+    promtool = ("exec", "-T", "-e", "TMPDIR=/dev/shm", "prometheus", "promtool", "test", "rules")
+    stack.compose(*promtool, "/dev/stdin", stdin=test)
 
 
 @pytest.mark.parametrize("alert", COURSES)
