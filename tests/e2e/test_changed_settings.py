@@ -50,13 +50,18 @@ def count_in_logs(stack: Stack, text: str, *services: str) -> int:
     return stack.compose("logs", "--no-color", *services).count(text)
 
 
-def test_up_without_a_change_restarts_nothing(stack: Stack) -> None:
+def test_up_without_a_change_restarts_nothing_also_during_a_retraining(stack: Stack) -> None:
+    in_scheduler = ("exec", "-T", "scheduler", "sh", "-c")
+    stack.compose("exec", "-d", "scheduler", "flock", "/workspace/lock", "sleep", "1000")
     before = stack.start_times()
     changes = count_in_logs(stack, RESTARTING) + count_in_logs(stack, CHANGED)
     stack.compose("up", "-d", "--wait")
     stack.wait_for_scrape()  # longer than the interval in which files are compared
     assert stack.start_times() == before
     assert count_in_logs(stack, RESTARTING) + count_in_logs(stack, CHANGED) == changes
+    # The run holds its lock until here.
+    stack.compose(*in_scheduler, "! flock --nonblock /workspace/lock true")
+    stack.compose(*in_scheduler, "kill $(grep -l '^sleep' /proc/[0-9]*/cmdline | cut -d/ -f3)")
 
 
 def test_changed_secrets_reach_running_processes(stack: Stack, clone: Path) -> None:

@@ -48,7 +48,9 @@ SETTINGS = {
     "RELEASE_ANALYSIS_WINDOW": "30s",
 }
 REVISION = "org.opencontainers.image.revision"
-OWN_SERVICES = ("init", "migrate", "shipper", "collector", "recent", "scheduler", *SLOTS)
+OWN_SERVICES = (
+    "init", "migrate", "shipper", "collector", "recent", "scheduler", "console", *SLOTS,
+)  # fmt: skip
 
 pytestmark = [soak_only, pytest.mark.timeout(3300)]
 

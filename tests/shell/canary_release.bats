@@ -478,7 +478,7 @@ use_real_analysis() { # of this repository, without a Prometheus
     git rev-parse HEAD >"$FAKES/commit"
     change_slots_memory 1g
     release pin
-    [[ $status == 0 && $(stat -c %a docker-compose.override.yml) == 644 ]]
+    [[ $status == 0 && $(stat -c "%a %U" docker-compose.override.yml) == "644 $(id -un)" ]]
     for slot in stable-1 stable-2 canary; do
         [[ $(pinned "$slot" '"\(.mem_limit) \(.build)"') == "512m null" ]]
         [[ $(pinned "$slot" .environment.MARQUEE_WORKERS) == '${MARQUEE_WORKERS:-2}' ]]
@@ -551,6 +551,24 @@ change_slots_memory() { # LIMIT; commits it
     done
     [[ $(get_state '"\(.phase) \(.version) \(.commit)"') == "analyzing 2 $commit" && $(<"$FAKES/built") == 2 ]]
     [[ $(pinned canary .mem_limit) == 512m ]]
+}
+
+@test "start: a commit that supersedes a release during its build is built, and nothing of both is mixed" {
+    mkfifo "$FAKES/building"
+    BUILD_WAITS=1 RELEASE_ANALYSIS_WINDOW=1h scripts/canary_release.sh start >>"$FAKES/log" 2>&1 3>&- &
+    cat "$FAKES/building" # the build of version 2 has begun
+    first=$(get_state .id)
+    change_slots_memory 9g
+    echo 3 >version.txt
+    commit "version 3"
+    RELEASE_ON_CONFLICT=supersede scripts/canary_release.sh start >>"$FAKES/second" 2>&1 3>&- &
+    second=$!
+    wait_until grep -q "superseding the running release" "$FAKES/second"
+    echo go >"$FAKES/building"
+    wait "$second"
+    [[ $(get_state '"\(.outcome) \(.version) \(.commit)"') == "promoted 3 $(git rev-parse HEAD)" ]]
+    [[ $(tail -n 1 "$FAKES/built") == 3 && $(pinned stable-1 .mem_limit) == 9g ]]
+    grep -q '"outcome":"superseded"' "data/release/history/$first.jsonl"
 }
 
 @test "history: lists releases with their outcomes, and the evaluations of one" {

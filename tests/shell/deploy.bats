@@ -49,6 +49,18 @@ teardown() { [[ ! -e data/release/state.json ]] || wait_until_completed; }
     [[ $(get_state '.outcome + .version') == promoted3 ]]
 }
 
+@test "a slot keeps its definition of before the merge until its release changes it" {
+    git rev-parse HEAD >"$FAKES/commit"
+    push_version 3
+    (cd "$BATS_TEST_TMPDIR/developer" && sed -i 's/512m/1g/' docker-compose.yml && commit "more memory" && git push -q)
+    RELEASE_ANALYSIS_WINDOW=5s deploy
+    [[ $status == 0 && $(<docker-compose.yml) == *1g* ]]
+    pinned() { sed -n "s/^  $1: !override //p" docker-compose.override.yml | jq -r .mem_limit; }
+    [[ $(pinned stable-1) == 512m ]]
+    wait_until_completed
+    [[ $(get_state .outcome) == promoted && $(pinned stable-1) == 1g ]]
+}
+
 @test "does not release a version that is already in service" {
     deploy
     wait_until_completed
