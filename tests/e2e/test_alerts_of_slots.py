@@ -1,6 +1,7 @@
 """Alerts about failing and slow slots, restarts, and unreadable files: fired, mailed, resolved.
 
-The simulated users send 20 requests a second, a fifth of them to the canary.
+The simulated users send 20 requests a second, a fifth of them to the canary. A slow one gets fewer:
+two workers that sleep 0.6 s for each of four a second would answer no scrape, and be down.
 """
 
 import time
@@ -43,16 +44,33 @@ def unreadable_segment(demo: Stack) -> Iterator[None]:
         demo.compose("exec", "-T", "shipper", "rm", f"/spool/quarantine/{name}.v9.segment")
 
 
+@contextmanager
+def slow_canary(demo: Stack) -> Iterator[None]:
+    """Deploy a canary that takes 0.6 s for each of 1.6 requests a second."""
+    settings = demo.clone / ".env"
+    usual = settings.read_text()
+    assert "--rate 20" in usual
+    settings.write_text(usual.replace("--rate 20", "--rate 8"))
+    simulator = ("--profile", "demo", "up", "-d", "--no-deps", "simulator")
+    demo.compose(*simulator)
+    try:
+        with faulty_canary(demo, "slow:0.6"):
+            yield
+    finally:
+        settings.write_text(usual)
+        demo.compose(*simulator)
+
+
 #: Causes that are made at the same time: they do not hide each other.
 GROUPS: dict[str, dict[str, Cause]] = {
-    "failing": {"LowSuccessRatio": lambda demo: faulty_canary(demo, "errors:3")},
-    "slow": {
-        "HighLatency": lambda demo: faulty_canary(demo, "slow:0.6"),
-        "UpstreamTimeouts": lambda _demo: nullcontext(),  # by the same cause
-    },
-    "files": {
+    "failing, files and restarts": {
         "ProvenanceQuarantine": unreadable_segment,
-        "RestartLoop": lambda demo: restarting(demo, "scheduler"),
+        "RestartLoop": lambda demo: restarting(demo, "scheduler"),  # for five minutes
+        "LowSuccessRatio": lambda demo: faulty_canary(demo, "errors:3"),
+    },
+    "slow": {
+        "HighLatency": slow_canary,
+        "UpstreamTimeouts": lambda _demo: nullcontext(),  # by the same cause
     },
 }
 
