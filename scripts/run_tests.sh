@@ -32,7 +32,7 @@ add_result() { # TARGET SECONDS RESULT
     summary+=$(printf '%-16s %6d s  %s' "$@")$'\n'
 }
 
-# Most of the time that the first build takes is spent waiting for downloads.
+# Beside the parts that need no image.
 start_images() {
     directory=$(mktemp -d)
     {

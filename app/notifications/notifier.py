@@ -92,7 +92,8 @@ class _Message:
             raise ValueError(f"not a message: {error}") from error
         if not all(isinstance(text, str) for text in (*texts, recipient, reason)):
             raise ValueError("a value is no text")
-        if not all(isinstance(number, int | float) for number in (tries, not_before, created)):
+        times = (not_before, created)
+        if not (isinstance(tries, int) and all(isinstance(time_, int | float) for time_ in times)):
             raise ValueError("a value is no number")
         channel, subject, body = (_replace_invalid(text) for text in texts)
         return cls(channel, recipient, subject, body, tries, not_before, created, reason)

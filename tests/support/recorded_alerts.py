@@ -46,7 +46,7 @@ def _skewed(labels: Mapping[str, str]) -> str:
 
 
 def _rejected(labels: Mapping[str, str]) -> str:
-    """Return lines: some of 100 are rejected for 40 minutes, then none."""
+    """Return lines a minute: 40 rejected ones for 40 minutes, then none; 95 of each other kind."""
     return "0+40x40 1600x60" if labels["kind"] == "rejected" else "0+95x100"
 
 
