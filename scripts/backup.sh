@@ -41,10 +41,11 @@ EOF
 # Set $directory, $public_key and $keep_days from the environment or .env.
 load_backup_settings() {
     local line name
-    while IFS= read -r line; do
+    while IFS= read -r -d '' line; do
         name=${line%%=*}
         [[ $name != MARQUEE_BACKUP_* || -v $name ]] || declare -g "$name=${line#*=}"
     done < <(read_env_file .env)
+    wait "$!" || fail "no backup was written"
     directory=${MARQUEE_BACKUP_DIR:-data/backups}
     public_key=${MARQUEE_BACKUP_PUBLIC_KEY:-}
     keep_days=${MARQUEE_BACKUP_KEEP_DAYS:-30}

@@ -32,20 +32,14 @@ require_unchanged() { # FILE...
 
 now() { printf '%(%s)T\n' -1; } # seconds since 1970
 
-# Print the variables of an environment file as NAME=VALUE lines, without comments and quotes. The
-# syntax is that of Docker Compose's .env file; a missing file is an empty one.
+# Print the variables of a .env file, each as NAME=VALUE and a NUL character, because values can have
+# several lines. Docker Compose itself reads it: no other parser has its syntax (quotes, export, ${A:-b}).
+# A missing file is an empty one.
 read_env_file() { # FILE
-    local line value
+    local project
     [[ -e $1 ]] || return 0
-    while IFS= read -r line || [[ -n $line ]]; do
-        line=${line#"${line%%[![:space:]]*}"}
-        [[ -n $line && $line != '#'* ]] || continue
-        value=${line#*=}
-        case $value in
-            \"*\"*) value=${value#\"} value=${value%%\"*} ;;
-            \'*\'*) value=${value#\'} value=${value%%\'*} ;;
-            *) value=${value%%[[:space:]]#*} value=${value%"${value##*[![:space:]]}"} ;;
-        esac
-        printf '%s=%s\n' "${line%%=*}" "$value"
-    done <"$1"
+    project=$(jq -n --arg file "$PWD/$1" '{name: "settings", services: {settings: {image: "none", env_file: [$file]}}}')
+    # Compose prints $ as $$.
+    docker compose --file - config --format json <<<"$project" | jq -j '.services.settings.environment // {} | to_entries[] |
+        "\(.key)=\(.value // "" | gsub("\\$\\$"; "$"))\u0000"' || { log "$1 cannot be read (docker compose)"; return 1; }
 }

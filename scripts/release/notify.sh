@@ -22,25 +22,31 @@ format_summary() {
         "", "See scripts/canary_release.sh history \(.id) and docs/releasing.md"'
 }
 
-# Print the settings of mail and Slack that the environment lacks: the stack's own, from .env and
-# secrets/.
-notification_settings() {
+# Export the settings of mail and Slack that the environment lacks: the stack's own, from .env and secrets/.
+export_notification_settings() {
     local line
-    while read -r line; do
-        [[ ! $line =~ ^MARQUEE_(MAIL|SMTP|SLACK|OUTBOX)[A-Z_]*= || -v ${line%%=*} ]] || printf '%s\n' "$line"
-    done < <(read_env_file .env)
+    local -a lines
+    mapfile -d '' -t lines < <(read_env_file .env)
+    wait "$!" || return 1
+    for line in "${lines[@]}"; do
+        [[ ! $line =~ ^MARQUEE_(MAIL|SMTP|SLACK|OUTBOX)[A-Z_]*= || -v ${line%%=*} ]] || export "${line?}"
+    done
     [[ -v MARQUEE_SMTP_PASSWORD_FILE || -v MARQUEE_SMTP_PASSWORD || ! -e secrets/smtp_password ]] ||
-        echo "MARQUEE_SMTP_PASSWORD_FILE=secrets/smtp_password"
+        export MARQUEE_SMTP_PASSWORD_FILE=secrets/smtp_password
     [[ -v MARQUEE_SLACK_WEBHOOK_FILE || -v MARQUEE_SLACK_WEBHOOK || ! -e secrets/slack_webhook ]] ||
-        echo "MARQUEE_SLACK_WEBHOOK_FILE=secrets/slack_webhook"
+        export MARQUEE_SLACK_WEBHOOK_FILE=secrets/slack_webhook
 }
+
+# Run `marquee notify` with these settings. They are not arguments, which every user of the host can read.
+run_notify() ( # ARGUMENT...
+    export_notification_settings || exit
+    exec "$RELEASE_MARQUEE" notify "$@"
+)
 
 # Fails if the message was neither delivered nor saved.
 notify() { # SUBJECT BODY
-    local -a settings
-    mapfile -t settings < <(notification_settings)
     log "sending notification: $1"
-    env "${settings[@]}" "$RELEASE_MARQUEE" notify --subject "$1" --body-file - <<<"$2" >&2 ||
+    run_notify --subject "$1" --body-file - <<<"$2" >&2 ||
         { log "the notification could not be sent"; return 1; }
     write_host_metrics
 }
@@ -49,24 +55,19 @@ send_notification() { notify "$@" || true; } # SUBJECT BODY; the release continu
 
 # -- outbox: messages that `marquee notify` could not deliver yet ----------------------------------
 
-outbox_directory() {
-    local line directory=${MARQUEE_OUTBOX_DIR:-data/outbox}
-    while read -r line; do
-        [[ $line != MARQUEE_OUTBOX_DIR=?* ]] || directory=${line#*=}
-    done < <(notification_settings)
-    echo "$directory"
-}
+# Compose reads .env only if it has that setting: metrics need this every 15 s.
+outbox_directory() (
+    [[ -v MARQUEE_OUTBOX_DIR ]] || ! grep -qs MARQUEE_OUTBOX_DIR .env || export_notification_settings || true
+    echo "${MARQUEE_OUTBOX_DIR:-data/outbox}"
+)
 
 count_messages() { { find "$(outbox_directory)" -maxdepth 1 -name "[!.]*.$1" 2>/dev/null || true; } | wc -l; } # SUFFIX
 
 # Send the pending messages, at most once a minute; the time of the last sending is that of the lock's file.
 flush_outbox() {
     local lock
-    local -a settings
     lock=$(outbox_directory)/.lock
     (($(count_messages message))) && [[ -z $(find "$lock" -newermt '-1 minute' 2>/dev/null) ]] || return 0
     touch "$lock" 2>/dev/null || true
-    mapfile -t settings < <(notification_settings)
-    env "${settings[@]}" "$RELEASE_MARQUEE" notify --flush </dev/null >/dev/null ||
-        log "the pending notifications could not be sent"
+    run_notify --flush </dev/null >/dev/null || log "the pending notifications could not be sent"
 }

@@ -11,15 +11,32 @@ declare -grA RENAMED_SETTINGS=(
     [RELEASE_MAX_MEAN_INCREASE_SECONDS]=RELEASE_MAX_LATENCY_INCREASE_SECONDS
 )
 
+# Print the settings of a file as NAME=VALUE lines, without comments and quotes. A missing file is an empty one.
+read_settings_file() { # FILE
+    local line value
+    [[ -e $1 ]] || return 0
+    while IFS= read -r line || [[ -n $line ]]; do
+        line=${line#"${line%%[![:space:]]*}"}
+        [[ -n $line && $line != '#'* ]] || continue
+        value=${line#*=}
+        case $value in
+            \"*\"*) value=${value#\"} value=${value%%\"*} ;;
+            \'*\'*) value=${value#\'} value=${value%%\'*} ;;
+            *) value=${value%%[[:space:]]#*} value=${value%"${value##*[![:space:]]}"} ;;
+        esac
+        printf '%s=%s\n' "${line%%=*}" "$value"
+    done <"$1"
+}
+
 # Set a variable for each setting. The defaults define which settings exist and their types.
 load_settings() {
     local name line
     declare -gA SETTINGS=()
-    while read -r line; do SETTINGS[${line%%=*}]=${line#*=}; done < <(read_env_file "$DEFAULT_SETTINGS_FILE")
+    while read -r line; do SETTINGS[${line%%=*}]=${line#*=}; done < <(read_settings_file "$DEFAULT_SETTINGS_FILE")
     while read -r line; do
         line=${line/#RELEASE_P99_SECONDS=/RELEASE_MAX_P99_SECONDS=} # its name in version 0.2.0
         set_setting "${line%%=*}" "${line#*=}" "$LOCAL_SETTINGS_FILE"
-    done < <(read_env_file "$LOCAL_SETTINGS_FILE")
+    done < <(read_settings_file "$LOCAL_SETTINGS_FILE")
     for name in "${!RELEASE_@}"; do set_setting "$name" "${!name}" "the environment"; done
     jq -en --arg min "${SETTINGS[RELEASE_MIN_TRAFFIC_SHARE]}" \
         --arg max "${SETTINGS[RELEASE_MAX_TRAFFIC_SHARE]}" \

@@ -34,7 +34,13 @@ def clone(stack: Stack) -> Iterator[Path]:
         env_file.unlink(missing_ok=True)
     else:
         env_file.write_text(settings)
+    server = stack.start_times()["mysql"]
+    restarts = bool(git(stack.clone, "diff", "--name-only", "--", CHANGED_FILES[-1]))
     git(stack.clone, "checkout", "--quiet", "--", *CHANGED_FILES)
+    if restarts:  # Docker calls a container that ends unhealthy, and Compose gives up
+        eventually(
+            lambda: stack.start_times()["mysql"] != server, 60, "MariaDB has restarted again", 1
+        )
     stack.compose("up", "-d", "--wait")
 
 

@@ -8,6 +8,7 @@ setup() {
     cp "$root"/scripts/{backup.sh,lib.sh} scripts/
     cat >../bin/docker <<'END'
 #!/bin/bash
+[[ $* != "compose "@("version"|"--file - config --format json") ]] || PATH=${PATH#*:} exec docker "$@"
 [[ "$*" == "compose run --rm -T archive backup -" ]] || exit 99
 printf 'an archive'
 [[ -z ${BACKUP_FAILS-} ]] || { echo "Error: database: gone" >&2; exit 1; }
@@ -68,13 +69,14 @@ timestamp() { sed -n 's/^marquee_backup_last_success_timestamp_seconds //p' moni
     [ "$status" -eq 0 ]
     [ ! -e data/backups/marquee-old.tar.gz ]
     [ -e data/backups/other.tar.gz ] && [ -e data/backups/marquee-kept.tar.gz.gpg ]
-    echo MARQUEE_BACKUP_KEEP_DAYS=28 >.env
+    docker compose version >/dev/null 2>&1 || skip "docker compose is not installed (scripts/install_system.sh docker)"
+    echo 'export MARQUEE_BACKUP_KEEP_DAYS = "28" # four weeks' >.env
     run scripts/backup.sh --plain
     [ ! -e data/backups/marquee-kept.tar.gz.gpg ]
     find data/backups -name 'marquee-*Z.tar.gz' | grep -q .
 }
 
-@test "backup.sh: refuses to write a readable file without --plain, and wrong settings" {
+@test "backup.sh: refuses to write a readable file without --plain, wrong settings and an unreadable .env" {
     run scripts/backup.sh
     [ "$status" -eq 2 ]
     [[ $output == *"MARQUEE_BACKUP_PUBLIC_KEY is not set"* ]]
@@ -82,5 +84,10 @@ timestamp() { sed -n 's/^marquee_backup_last_success_timestamp_seconds //p' moni
     [ "$status" -eq 2 ]
     MARQUEE_BACKUP_KEEP_DAYS=0 run scripts/backup.sh --plain
     [ "$status" -eq 2 ]
+    [ ! -e data ]
+    echo "MARQUEE_BACKUP_DIR='elsewhere" >.env # Compose cannot read it, or is not installed
+    run scripts/backup.sh --plain
+    [ "$status" -eq 1 ]
+    [[ $output == *".env cannot be read (docker compose)"*"no backup was written"* ]]
     [ ! -e data ]
 }

@@ -113,14 +113,42 @@ teardown() { [[ -z ${running:-} ]] || kill -9 "$running" 2>/dev/null || true; }
 }
 
 @test "start: only reads .env, and sends notifications with its settings" {
-    printf 'MARQUEE_WORKERS=3\nMARQUEE_SMTP_HOST="mail:25"\nMARQUEE_MAIL_TO=a@b # us\n' >.env
+    require_compose
+    cat >.env <<'END'
+MARQUEE_WORKERS=3
+MARQUEE_SMTP_HOST="mail.example:587"   
+export MARQUEE_MAIL_FROM=marquee@example.org # the sender
+MARQUEE_SMTP_USER = robot
+TEAM=ops
+MARQUEE_MAIL_BCC=${TEAM}@${DOMAIN:-example.org},'second@example.org'
+MARQUEE_SMTP_PASSWORD='a$b #"c'
+MARQUEE_SLACK_WEBHOOK="https://slack.example/
+line 2"
+MARQUEE_MAIL_TO=a@b
+END
     chmod 400 .env
     before=$(stat -c '%i %y' .env)
+    # shellcheck disable=SC2016 # written to a file
+    printf '#!/bin/bash\necho "$*" >>"$FAKES/arguments"\nexec %s "$@"\n' "$(command -v env)" >"$FAKES/bin/env"
+    chmod +x "$FAKES/bin/env"
     MARQUEE_MAIL_TO=c@d release start
     [[ $status == 0 ]]
     [[ $(stat -c '%i %y' .env) == "$before" ]]
-    notified '^MARQUEE_SMTP_HOST=mail:25$'
+    notified '^MARQUEE_SMTP_HOST=mail.example:587$'
+    notified '^MARQUEE_MAIL_FROM=marquee@example.org$'
+    notified '^MARQUEE_SMTP_USER=robot$'
+    notified "^MARQUEE_MAIL_BCC=ops@example.org,'second@example.org'\$"
+    notified '^MARQUEE_SMTP_PASSWORD=a$b #"c$'
+    notified '^MARQUEE_SLACK_WEBHOOK=https://slack.example/$'
     notified '^MARQUEE_MAIL_TO=c@d$' # the environment takes precedence
+    ! grep -s SMTP_PASSWORD "$FAKES/arguments" # every user of the host can read arguments
+}
+
+@test "start: a .env that Compose cannot read is named, and the release continues" {
+    require_compose
+    echo "MARQUEE_MAIL_TO='a@b" >.env
+    release start
+    [[ $status == 0 && $stderr == *".env cannot be read (docker compose)"*"the notification could not be sent"* ]]
 }
 
 @test "start: aborts a slow version, removes its tag, and rejects it until --again" {

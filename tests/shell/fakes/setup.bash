@@ -44,6 +44,9 @@ END
 is_soak() { [[ -v MARQUEE_SOAK_SECONDS ]]; }
 soak_only() { is_soak || skip "a long form: make soak PART=shell"; }
 
+# The fake docker leaves reading .env to the real one.
+require_compose() { docker compose version >/dev/null 2>&1 || skip "docker compose is not installed (scripts/install_system.sh docker)"; }
+
 commit() { git -c user.name=a -c user.email=a@b commit -q --all -m "$1"; } # MESSAGE
 get_state() { jq -r "$1" data/release/state.json; }                        # JQ-PATH
 # Whether a release is in a phase; for loops, because a start of jq takes as long as ten of grep.
