@@ -68,7 +68,7 @@ def replaced_file(path: Path) -> Iterator[Path]:
     """Yield the name of a file to be written, which is renamed to `path` at the end of the block.
 
     It is not flushed to the disk. The name begins with a dot and is different each time, so that
-    several processes may write the same file, and nobody reads one that is not complete.
+    several processes may write the same file, and none is read before it is complete.
     """
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     os.close(descriptor)

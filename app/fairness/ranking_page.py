@@ -66,7 +66,7 @@ def _write(manifest: Manifest) -> Iterator[str]:
     yield from _write_recency(manifest.parameters, recent)
     yield (
         "- **Ratings and minutes**: a movie that was rated low or watched for a short time counts "
-        "less. What nobody has watched or rated cannot be recommended."
+        "less. A movie that was never watched or rated cannot be recommended."
     )
     yield (
         "- **Not used**: name, occupation, place, device, and who pays. Gender and age are used "

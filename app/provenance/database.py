@@ -75,7 +75,7 @@ def connect_reader(settings: Settings) -> sa.Engine:
 
     @sa.event.listens_for(engine, "connect")
     def _limit_statements(connection: Any, _: object) -> None:
-        # The server would go on with a statement that nobody waits for any more.
+        # The server would go on with a statement for which no client waits any more.
         with connection.cursor() as cursor:
             cursor.execute(f"SET SESSION max_statement_time = {_READER_TIMEOUT_SECONDS}")
             cursor.execute("SET SESSION TRANSACTION READ ONLY")

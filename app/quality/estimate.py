@@ -96,7 +96,7 @@ class Difference:
         """Canary answers with which a change is found, at the present shares of the versions.
 
         Args:
-            change: absolute change of the mean per answer that is to be told from 0.
+            change: absolute change of the mean per answer that is to be distinguished from 0.
             error_rate: of the one-sided test.
             power: probability with which it is found.
 

@@ -160,7 +160,8 @@ def _parse_output(
         if hit["code"] == 200 and seconds <= CLIENT_TIMEOUT_SECONDS:
             result.ok += 1
         else:
-            result.failures[hit["error"] or f"late or status {hit['code']}"] += 1
+            error = hit["error"].rpartition('": ')[2]  # without method and URL
+            result.failures[error or f"late or status {hit['code']}"] += 1
             is_late = hit["code"] == HTTPStatus.GATEWAY_TIMEOUT or seconds > CLIENT_TIMEOUT_SECONDS
             result.late += is_late
         if on_response:

@@ -27,7 +27,7 @@ from tests.support.load import CLIENT_TIMEOUT_SECONDS, binary
 from tests.support.stack import MAILDEV, PROJECT, PROMETHEUS, URL
 from tests.support.stream import BROKER
 
-#: Users of the lines that are sent once; nobody else has such an id.
+#: Users of the lines that are sent once; no other user has such an id.
 FIRST_SINGLE_USER = 5_000_000_000
 _USERS_PER_SEED = 100_000
 _MOVIES = ("whiplash+2014", "the+matrix+1999", "leon+the+professional+1994", "go+2001")

@@ -43,7 +43,7 @@ def test_exposure_is_described_with_its_share_of_watches() -> None:
     assert seventies["shown"]["value"] == pytest.approx(0.6 * 0.5 + 0.4)
     assert seventies["shown"]["low"] < 0.7 < seventies["shown"]["high"]
     assert seventies["shown_to_watched"] == pytest.approx(1.4)
-    assert rows["unknown"]["shown_to_watched"] is None, "nobody watched it"
+    assert rows["unknown"]["shown_to_watched"] is None, "it was never watched"
     assert 0.5 <= side["similarity"]["value"] <= 1
 
 
