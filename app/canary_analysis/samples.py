@@ -31,7 +31,7 @@ class Sample:
     Attributes:
         minute: from the start of the analysis.
         slot: `canary` or the name of a stable slot.
-        version: version that the slot ran, or "".
+        version: version that the slot ran; "": unknown, because no scrape reached it.
         status: responses by status.
         buckets: successful responses, cumulative by upper bound in seconds (the last is infinite);
             empty if the slot exports none.
@@ -224,22 +224,24 @@ class SampleTable:
         return max((max(minutes) for minutes in self.samples.values() if minutes), default=-1)
 
     def canary_version(self) -> str:
-        """Return the version in the canary's last sample, or ""."""
-        minutes = self.samples.get(CANARY)
-        return list(minutes[max(minutes)])[-1] if minutes else ""
+        """Return the version in the canary's last sample that has one, or ""."""
+        minutes = sorted(self.samples.get(CANARY, {}).items())
+        versions = [version for _, found in minutes for version in found if version]
+        return versions[-1] if versions else ""
 
     def observations(self, minutes: int, version: str | None = None) -> Observations:
         """Return the arrays of the first `minutes` minutes.
 
         Args:
             minutes: number of minutes, at least 1; one without a sample was not scraped.
-            version: version of the canary; samples of other versions in its slot are left out.
-                Default: the version in its last sample.
+            version: version of the canary; samples of other versions in its slot are left out,
+                those of minutes in which it was not reached have none. Default: the version in its
+                last sample that has one.
         """
         version = self.canary_version() if version is None else version
         canary = [
             {
-                minute: {v: s for v, s in versions.items() if v == version}
+                minute: {v: s for v, s in versions.items() if v in (version, "")}
                 for minute, versions in self.samples.get(CANARY, {}).items()
                 if minute < minutes
             }

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
 from pathlib import Path
 
 import psutil
@@ -20,10 +19,11 @@ from tests.support.soak import IS_SOAK, soak_only
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
-#: Steps in their order before the version is committed, and after.
-BUILD_STEPS = ("clone", "fetch", "snapshot", "check-data", "validate", "gate", "train", "commit")
-PUBLISH_STEPS = ("push-data", "push-commit", "tracking", "notify", "prune")
-STEPS = (*BUILD_STEPS, *PUBLISH_STEPS)
+#: Steps in their order; from push-data on the version is committed.
+STEPS = (
+    "clone", "fetch", "snapshot", "check-data", "validate", "gate", "train", "commit",
+    "push-data", "push-commit", "tracking", "notify", "prune",
+)  # fmt: skip
 #: Steps that run DVC for seconds.
 LONG_STEPS = ("check-data", "validate", "train", "push-data", "prune")
 
@@ -79,31 +79,21 @@ def check_consistency(environment: RetrainingEnvironment) -> int:
     return version
 
 
-def check_kills(environment: RetrainingEnvironment, mailbox: Mailbox, steps: Iterable[str]) -> None:
+def test_the_next_run_succeeds_after_kills_before_and_after_the_commit(
+    collected: RetrainingEnvironment, mailbox: Mailbox
+) -> None:
     """Kill a run in each step; then check that the next one publishes version 2, and no other."""
     killed = []
-    for step in steps:
-        killed.append(kill_in_step(environment, step))
-        check_consistency(environment)
-    last = environment.retrain()
+    for step in STEPS if IS_SOAK else ("train", "push-commit"):
+        killed.append(kill_in_step(collected, step))
+        check_consistency(collected)
+    last = collected.retrain()
     assert last["status"] in ("published", "unchanged"), last
-    assert environment.subjects() == ["Data and Model version update: [2]", "Begin"]
-    assert check_consistency(environment) == 2
+    assert collected.subjects() == ["Data and Model version update: [2]", "Begin"]
+    assert check_consistency(collected) == 2
     assert "Version 2 trained and pushed, release starting" in mailbox.subjects
     notified = [s for s in mailbox.subjects if s.startswith("Retraining was killed")]
     assert notified == [f"Retraining was killed ({step})" for step in killed]
-
-
-def test_the_next_run_succeeds_after_kills_before_the_commit(
-    collected: RetrainingEnvironment, mailbox: Mailbox
-) -> None:
-    check_kills(collected, mailbox, BUILD_STEPS if IS_SOAK else ("train",))
-
-
-def test_the_next_run_succeeds_after_kills_after_the_commit(
-    committed: RetrainingEnvironment, mailbox: Mailbox
-) -> None:
-    check_kills(committed, mailbox, PUBLISH_STEPS if IS_SOAK else ("push-commit",))
 
 
 @soak_only  # in make test: tests/unit/auto_deployment/test_build_version.py
