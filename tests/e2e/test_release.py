@@ -46,6 +46,7 @@ class SlotRecorder:
 def test_good_version_is_promoted_and_no_request_fails(
     releases: Releases, record_measurement: Callable[[str], None]
 ) -> None:
+    releases.stack.compose("up", "-d", "--wait")  # services that earlier tests have changed
     version = releases.commit_version()
     responses = SlotRecorder()
     errors_of_second_start: list[str] = []
