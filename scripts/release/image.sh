@@ -111,7 +111,8 @@ remove_build_tag() { # BUILD-ID; an image that must not run keeps no tag
 prune_images() {
     local tag build_id image kept=0 needed
     needed=$(for tag in stable previous stable-1 stable-2 canary; do get_image_id "$IMAGE_NAME:$tag" || true; done
-        docker ps --all --quiet | xargs -r docker inspect --format '{{.Image}}')
+        # A container that is removed meanwhile is an error of inspect, which prints the others.
+        docker ps --all --quiet | xargs -r docker inspect --format '{{.Image}}' 2>/dev/null || true)
     while read -r build_id; do
         [[ -n $build_id ]] || continue
         image=$(get_image_id "$IMAGE_NAME:$build_id") || continue

@@ -624,6 +624,7 @@ change_slots_memory() { # LIMIT; commits it
         echo "sha256:$build" >"$FAKES/tags/marquee:$build-00000000000$build"
     done
     echo "$OLD_IMAGE" >"$FAKES/tags/marquee:1-00000000000a"
+    touch "$FAKES/vanished" # a container that is listed, and removed before it is inspected
     RELEASE_KEPT_IMAGES=1 release start
     [[ $status == 0 ]]
     [[ -e $FAKES/tags/marquee:4-000000000004 && -e $FAKES/tags/marquee:1-00000000000a ]]
