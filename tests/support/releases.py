@@ -11,6 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from http import HTTPStatus
@@ -250,9 +251,11 @@ class Releases:
         if not self.state:
             return phase
         file = self.clone / "data" / "release" / "history" / f"{self.state['id']}.jsonl"
-        for event in map(json.loads, file.read_text().splitlines()):
-            if event["event"] == "phase_started" and event["time"] <= time_seconds:
-                phase = event["phase"]
+        for line in file.read_text().splitlines():
+            with suppress(ValueError):  # a line that a full disk has cut
+                event = json.loads(line)
+                if event["event"] == "phase_started" and event["time"] <= time_seconds:
+                    phase = event["phase"]
         return phase
 
     # -- slots ---------------------------------------------------------------------------------
