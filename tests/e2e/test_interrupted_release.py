@@ -123,10 +123,8 @@ def test_supervise_is_killed_in_every_phase_and_continues_by_its_timer(
 def test_bad_canary_on_a_full_disk_is_replaced(
     releases: Releases, record_measurement: Callable[[str], None]
 ) -> None:
-    # A guard that fails before the process is killed would end the release.
-    releases.settings = {"RELEASE_ANALYSIS_WINDOW": "10m", "RELEASE_FAILURE_TOLERANCE": "1",
-                         "RELEASE_FAILURE_MARGIN": "1"}  # fmt: skip
-    releases.commit_version("errors:3")
+    releases.settings = {"RELEASE_ANALYSIS_WINDOW": "10m"}
+    releases.commit_version("slow:0.3")  # NGINX asks another slot: no client sees it
     before = releases.get_images()
     seconds: list[float] = []
 
@@ -136,7 +134,6 @@ def test_bad_canary_on_a_full_disk_is_replaced(
         kill(process)
         fill(releases.clone / "data" / "release" / "fill")
         killed_at = time.monotonic()
-        releases.settings = {"RELEASE_ANALYSIS_WINDOW": "10m"}
         supervisor = releases.start("supervise")
         eventually(
             lambda: releases.get_images().get("canary") == before["stable-1"], 120,
@@ -149,7 +146,7 @@ def test_bad_canary_on_a_full_disk_is_replaced(
         assert wait(supervisor) == 1
 
     with small_disk(releases.clone / "data" / "release"):
-        result = run_under_load(releases, release)
+        result = run_under_load(releases, release, rate=20)
         state = releases.state
     record_measurement(
         f"full disk: the canary was replaced {seconds[0]:.0f} s after the kill; {result}"
