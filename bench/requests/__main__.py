@@ -3,11 +3,12 @@
 Writes docs/benchmarks-requests.md and its plot unless --quick. Needs the load generator:
 `build/vegeta`, or a Docker engine with its image (`make images`).
 
-    python -m bench.requests [--json] [--quick] [--rounds N] [--seconds N]
+    python -m bench.requests [--json] [--quick] [--rounds N] [--seconds N] [--before CLONE]
 """
 
 import argparse
 import json
+import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -28,7 +29,10 @@ def main() -> int:
     if reason := load.skip_reason():
         print(json.dumps({"skipped": reason}) if arguments.json else f"skipped: {reason}")
         return 0
-    result = _run_quick() if arguments.quick else _run(arguments.rounds, arguments.seconds)
+    if arguments.quick:
+        result = _run_quick(arguments.before)
+    else:
+        result = _run(arguments.rounds, arguments.seconds, arguments.before)
     if not arguments.quick:
         curve.plot(result["curve"], report.PLOT)
         report.write_page("requests", result)
@@ -52,46 +56,68 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--seconds", type=float, default=3, help="seconds of load for each measurement (3)"
     )
+    parser.add_argument(
+        "--before", type=Path, metavar="CLONE", help="also serve with the code of another clone"
+    )
     return parser.parse_args()
 
 
-def _run(rounds: int, seconds: float) -> dict[str, Any]:
-    models = _make_models((USERS, MOVIES), (NAIVE_USERS, MOVIES))
+def _run(rounds: int, seconds: float, before: Path | None) -> dict[str, Any]:
+    models = _make_models((USERS, MOVIES), (NAIVE_USERS, MOVIES), before)
     return {
         "setup": f"{USERS:,} users, {MOVIES:,} movies (naive: {NAIVE_USERS:,} users), "
-        f"{rounds} rounds, {seconds:g} s of load for each measurement",
+        f"{rounds} rounds, {seconds:g} s of load for each measurement{_describe(before)}",
         "command": f"python -m bench.requests --rounds {rounds} --seconds {seconds:g}",
-        **_measure(models, models, rounds, seconds),
+        **_measure(models, before, models, rounds, seconds),
         "curve": curve.measure_curve(curve.USERS, curve.MOVIES),
     }
 
 
-def _run_quick() -> dict[str, Any]:
-    models = _make_models((10_000, MOVIES), (500, 1_000))
+def _run_quick(before: Path | None) -> dict[str, Any]:
+    models = _make_models((10_000, MOVIES), (500, 1_000), before)
+    in_two_workers = ("marquee", "marquee-recent")
     return {
-        "setup": f"quick: 10,000 users, {MOVIES:,} movies (naive: 500 users, 1,000 movies)",
+        "setup": f"quick: 10,000 users, {MOVIES:,} movies (naive: 500 users, 1,000 movies)"
+        f"{_describe(before)}",
         "command": "python -m bench.requests --quick",
-        **_measure(models, ("marquee", "marquee-recent"), rounds=1, seconds=0.2, latency_runs=1),
+        **_measure(models, before, in_two_workers, rounds=1, seconds=0.2, latency_runs=1),
         "curve": curve.measure_curve(curve.USERS[:2], curve.MOVIES[:1], rounds=1),
     }
 
 
-def _make_models(size: tuple[int, int], naive_size: tuple[int, int]) -> dict[str, Path]:
+def _describe(before: Path | None) -> str:
+    if before is None:
+        return ""
+    describe = ["git", "-C", str(before), "rev-parse", "--short", "HEAD"]
+    commit = subprocess.run(describe, check=True, capture_output=True, text=True).stdout
+    return f"; before: commit {commit.strip()}"
+
+
+def _make_models(
+    size: tuple[int, int], naive_size: tuple[int, int], before: Path | None
+) -> dict[str, Path]:
     """Model directory of each server; the sizes are (users, movies)."""
-    return {
+    models = {
         **dict.fromkeys(measure.SERVERS, make_model(*size)),
         "naive": baseline_naive.make_model(*naive_size),
     }
+    if before:  # the same lists, in the format of that code
+        code = f"from bench.requests.model import make_model; print(make_model{size})"
+        command = [sys.executable, "-c", code]
+        made = subprocess.run(command, cwd=before, check=True, stdout=subprocess.PIPE, text=True)
+        models["before"] = Path(made.stdout.strip())
+    return models
 
 
 def _measure(
     models: dict[str, Path],
+    before: Path | None,
     in_two_workers: Iterable[str],
     rounds: int,
     seconds: float,
     latency_runs: int = 3,
 ) -> dict[str, Any]:
-    inputs = measure.Inputs(models, recent.make_files(models["marquee"], MOVIES))
+    inputs = measure.Inputs(models, recent.make_files(models["marquee"], MOVIES), before)
     samples = measure.run_rounds(inputs, rounds, seconds, latency_runs)
     worker_mb = {
         name: Spread.of([measure.worker_memory_mb(inputs, name, seconds)]).rounded()
@@ -119,6 +145,10 @@ def _measure(
             "marquee-recent"
         ],
     }
+    if before:
+        ratios["peak, no user with recent events / before"] = measure.ratio(
+            samples, "peak_rps", "marquee", "before"
+        ).rounded()
     return {
         "machine": report.machine(),
         "ratios": ratios | {"private memory of a second worker": worker_mb["marquee"]},

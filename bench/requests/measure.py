@@ -11,7 +11,7 @@ from typing import Any
 
 from bench.requests import load
 from bench.requests.baseline_constant import LENGTH
-from bench.requests.model import RECENT_USERS, Ids, sample_users
+from bench.requests.model import RECENT_USERS, ROOT, Ids, sample_users
 from bench.requests.servers import Server, serving
 
 SERVERS = ("constant", "marquee", "marquee-recent", "marquee-off", "constant-plain")
@@ -57,14 +57,22 @@ class Inputs:
     Attributes:
         models: model directory of each server.
         recent: directory of the recent activity of each server that reads one.
+        before: clone whose code the server `before` runs; None: there is no such server.
     """
 
     models: dict[str, Path]
     recent: dict[str, Path]
+    before: Path | None = None
 
     def serve(self, name: str, workers: int = 1) -> AbstractContextManager[Server]:
         """Run a server."""
-        return serving(name, self.models[name], workers, self.recent.get(name))
+        tree = self.before if name == "before" and self.before else ROOT
+        return serving(name, self.models[name], workers, self.recent.get(name), tree)
+
+    def servers(self, number: int) -> list[str]:
+        """Return the servers of a round; the naive baseline takes part in the first two."""
+        before = ["before"] if self.before else []
+        return [*SERVERS, *before, *(["naive"] if number < 2 else [])]
 
     def sample(self, name: str, seconds: float, seed: int) -> Ids:
         """Sample known users for seconds of load; for one server only those with recent events."""
@@ -77,12 +85,12 @@ def run_rounds(inputs: Inputs, count: int, seconds: float, latency_runs: int = 3
     """Measure `start_seconds`, `peak_rps`, `p50_ms` and `p99_ms` of each server in each round.
 
     Each round starts new servers, in the opposite order of the round before. The naive baseline
-    takes part in the first two rounds, and only in `start_seconds` and `peak_rps`. Latencies are
-    measured several times per round, because p99 varies with the machine's other load.
+    takes part only in `start_seconds` and `peak_rps`. Latencies are measured several times per
+    round, because p99 varies with the machine's other load.
     """
     samples: Samples = defaultdict(lambda: defaultdict(list))
     for number in range(count):
-        names = [*SERVERS, "naive"] if number < 2 else [*SERVERS]
+        names = inputs.servers(number)
         _run_round(inputs, names[:: 1 - 2 * (number % 2)], number, seconds, latency_runs, samples)
     return samples
 

@@ -28,6 +28,7 @@ rounds. The servers:
   reads the recent activity, in which none of these users has events.
 - **marquee-recent**: the same, and each user has watched eight movies since the model was made.
 - **marquee-off**: the same without recent activity (`MARQUEE_RECENT_ENABLED=false`).
+- **before** (`--before`): `marquee serve` of another commit, with the same lists in its format.
 
 Servers run on one core, the load generator (vegeta) on another.
 """
@@ -54,6 +55,7 @@ def targets(ratios: dict[str, Any]) -> list[tuple[str, str, str, bool]]:
         ("private memory of a second worker", " MB", False, 60),
         ("start to ready, marquee / constant", "", False, 1.5),
         ("peak, no user with recent events / switched off", "", True, 0.97),
+        ("peak, no user with recent events / before", "", True, 0.97),
         ("peak, everybody with eight recent movies / constant", "", True, 0.8),
         (
             "p99 at half of that peak, everybody with eight recent movies / constant",

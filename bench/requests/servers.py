@@ -21,6 +21,7 @@ COMMANDS = {
     "marquee": [sys.executable, "-m", "app", "serve"],
     "marquee-recent": [sys.executable, "-m", "app", "serve"],
     "marquee-off": [sys.executable, "-m", "app", "serve"],
+    "before": [sys.executable, "-m", "app", "serve"],
     "constant": [*GUNICORN, "bench.requests.baseline_constant:wsgi()"],
     "constant-plain": [*GUNICORN, "bench.requests.baseline_constant:plain()"],
     "naive": [*GUNICORN, "bench.requests.baseline_naive:wsgi()"],
@@ -63,7 +64,12 @@ def cores() -> tuple[int, int]:
 
 @contextmanager
 def serving(
-    name: str, model: Path, workers: int = 1, recent: Path | None = None, **settings: str
+    name: str,
+    model: Path,
+    workers: int = 1,
+    recent: Path | None = None,
+    tree: Path = ROOT,
+    **settings: str,
 ) -> Iterator[Server]:
     """Run one of `COMMANDS` in a temporary directory until the end of the block.
 
@@ -72,6 +78,7 @@ def serving(
         model: the model directory.
         workers: number of workers.
         recent: directory of the recent activity; None: it is switched off.
+        tree: clone whose code is run.
         settings: further environment variables.
     """
     with tempfile.TemporaryDirectory(prefix="marquee-bench-") as folder:
@@ -84,6 +91,8 @@ def serving(
             "MARQUEE_WORKERS": str(workers),
             "MARQUEE_LOG_LEVEL": "warning",
             "MARQUEE_SPOOL_DIR": f"{folder}/spool",
+            "MARQUEE_QUEUE_DIR": f"{folder}/spool",  # its name before 0.2.0
+            "PYTHONPATH": str(tree),
             "PROMETHEUS_MULTIPROC_DIR": str(metrics),
             "MARQUEE_RECENT_ENABLED": str(recent is not None),
             "MARQUEE_RECENT_DIR": str(recent or "none"),
@@ -93,7 +102,7 @@ def serving(
             started = time.perf_counter()
             process = subprocess.Popen(
                 ["taskset", "--cpu-list", str(cores()[0]), *COMMANDS[name]],
-                cwd=ROOT,
+                cwd=tree,
                 env=environment,
                 stdout=log,
                 stderr=log,
