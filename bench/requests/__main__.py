@@ -67,7 +67,8 @@ def _run(rounds: int, seconds: float, before: Path | None) -> dict[str, Any]:
     return {
         "setup": f"{USERS:,} users, {MOVIES:,} movies (naive: {NAIVE_USERS:,} users), "
         f"{rounds} rounds, {seconds:g} s of load for each measurement{_describe(before)}",
-        "command": f"python -m bench.requests --rounds {rounds} --seconds {seconds:g}",
+        "command": f"python -m bench.requests --rounds {rounds} --seconds {seconds:g}"
+        f"{' --before CLONE' if before else ''}",
         **_measure(models, before, models, rounds, seconds),
         "curve": curve.measure_curve(curve.USERS, curve.MOVIES),
     }
