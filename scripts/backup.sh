@@ -21,7 +21,7 @@ OPTIONS
   --plain      do not encrypt
   -h, --help   show this help
 
-ENVIRONMENT (or .env)
+ENVIRONMENT (or .env, which docker compose and jq read)
   MARQUEE_BACKUP_DIR         directory of the backups (data/backups); better on another disk or host
   MARQUEE_BACKUP_PUBLIC_KEY  file with the OpenPGP public key (gpg --export KEY); required without --plain
   MARQUEE_BACKUP_KEEP_DAYS   days for which a backup is kept (30)

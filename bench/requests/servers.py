@@ -91,7 +91,6 @@ def serving(
             "MARQUEE_WORKERS": str(workers),
             "MARQUEE_LOG_LEVEL": "warning",
             "MARQUEE_SPOOL_DIR": f"{folder}/spool",
-            "MARQUEE_QUEUE_DIR": f"{folder}/spool",  # its name before 0.2.0
             "PYTHONPATH": str(tree),
             "PROMETHEUS_MULTIPROC_DIR": str(metrics),
             "MARQUEE_RECENT_ENABLED": str(recent is not None),

@@ -69,11 +69,20 @@ timestamp() { sed -n 's/^marquee_backup_last_success_timestamp_seconds //p' moni
     [ "$status" -eq 0 ]
     [ ! -e data/backups/marquee-old.tar.gz ]
     [ -e data/backups/other.tar.gz ] && [ -e data/backups/marquee-kept.tar.gz.gpg ]
-    docker compose version >/dev/null 2>&1 || skip "docker compose is not installed (scripts/install_system.sh docker)"
-    echo 'export MARQUEE_BACKUP_KEEP_DAYS = "28" # four weeks' >.env
-    run scripts/backup.sh --plain
+    MARQUEE_BACKUP_KEEP_DAYS=28 run scripts/backup.sh --plain
     [ ! -e data/backups/marquee-kept.tar.gz.gpg ]
     find data/backups -name 'marquee-*Z.tar.gz' | grep -q .
+}
+
+@test "backup.sh: reads .env as Compose does" {
+    docker compose version >/dev/null 2>&1 || skip "docker compose is not installed (scripts/install_system.sh docker)"
+    printf '%s\n' 'export MARQUEE_BACKUP_KEEP_DAYS = "28" # four weeks' 'MARQUEE_BACKUP_DIR=data/${NAME:-elsewhere}' >.env
+    mkdir -p data/elsewhere
+    touch -d "29 days ago" data/elsewhere/marquee-old.tar.gz
+    run scripts/backup.sh --plain
+    [ "$status" -eq 0 ]
+    [ ! -e data/elsewhere/marquee-old.tar.gz ] && [ ! -e data/backups ]
+    find data/elsewhere -name 'marquee-*Z.tar.gz' | grep -q .
 }
 
 @test "backup.sh: refuses to write a readable file without --plain, wrong settings and an unreadable .env" {

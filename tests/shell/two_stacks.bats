@@ -62,7 +62,7 @@ another_stack() { printf '%s|%s|%s\n' "$@" >"$FAKES/stacks"; } # PROJECT DIRECTO
 }
 
 @test "two stacks with settings of their own share no port, name, volume or image" {
-    docker compose version >/dev/null 2>&1 || skip "docker compose is not installed (scripts/install_system.sh docker)"
+    require_compose
     cd "$BATS_TEST_TMPDIR"
     cp "$BATS_TEST_DIRNAME/../../docker-compose.yml" .
     list_names() { # what only one stack of a host can have; third-party images are shared
