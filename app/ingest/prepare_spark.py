@@ -19,7 +19,7 @@ from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsed
 from app.atomic_files import replaced_file
 from app.ingest.errors import IngestError
 from app.ingest.movie_counts import MovieCounts
-from app.ingest.prepare import Cleaning, clean_bucket, read_range
+from app.ingest.prepare import Cleaning, clean_buckets, read_range
 from app.ingest.store_files import Table, write_manifest
 from app.ingest.store_reader import StoreSnapshot, open_store
 from app.ingest.store_stats import count_users
@@ -104,7 +104,7 @@ def _write_counts(store: Path, temporary: Path, bucket: int) -> Path:
 def _clean_bucket(store: Path, temporary: Path, cleaning: Cleaning, bucket: int) -> Counter[str]:
     """Task: clean a bucket."""
     with open_store(store) as snapshot:
-        return clean_bucket(snapshot, temporary, cleaning, bucket)
+        return clean_buckets(snapshot, temporary, cleaning, range(bucket, bucket + 1))
 
 
 def _write_range(temporary: Path, table: Table, numbered: tuple[int, UserRange]) -> Path:

@@ -42,6 +42,10 @@ class StoreSnapshot:
         """The numbers of the buckets; all rows of a user are in one."""
         return range(self.manifest.buckets)
 
+    def count_stored_rows(self, table: Table) -> int:
+        """Return the number of rows before equal pairs of user and movie are merged."""
+        return sum(segment.rows for segment in self.manifest.segments(table))
+
     def read_watches(self, bucket: int) -> pl.DataFrame:
         """Return `STORED_WATCHES`, one row per user and movie, sorted by `KEY`."""
         return self.read_rows("watches", bucket)

@@ -10,6 +10,7 @@ from app.ingest.data_window import DataWindow, ExcludedSpan
 from app.ingest.errors import IngestError
 from app.ingest.prepare import prepare_tables
 from app.ingest.schemas import KEY, RATING_EVENTS, RATINGS, WATCH_EVENTS, WATCHES
+from app.ingest.store_reader import open_store
 from app.ingest.store_writer import open_writer
 from app.ingest.training_tables import read_ratings, read_watches
 
@@ -96,6 +97,33 @@ def test_the_same_events_give_the_same_bytes(
     watches = read_watches(tmp_path / "first/watches.parquet")
     assert watches.equals(watches.sort(KEY))
     assert watches.height == len({row[:2] for row in rows})
+
+
+def test_buckets_that_are_cleaned_together_give_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random = Random(6)
+    rows = [
+        (
+            random.randrange(90),
+            f"{random.choice(['a', 'a b c '])}{random.randrange(9)}+2000",
+            5,
+            at(n),
+        )
+        for n in range(600)
+    ]
+    ratings = rating_events(*((u, m, 1.0 + r % 5, t) for u, m, r, t in rows[::3]))
+    write_store(tmp_path / "store", (watch_events(*rows), ratings))
+    summaries = []
+    for rows_at_once, files in ((1, 4), (500, 2), (10_000, 1)):
+        monkeypatch.setattr(prepare, "_GROUP_ROWS", rows_at_once)
+        with open_store(tmp_path / "store") as snapshot:
+            assert len(prepare._group_buckets(snapshot)) == files
+        summaries.append(prepare_tables(tmp_path / "store", tmp_path / str(rows_at_once), 0.25))
+    assert summaries[0]["dropped"] > 0
+    assert summaries[1:] == [summaries[0]] * 2
+    expected = read_files(tmp_path / "1")
+    assert read_files(tmp_path / "500") == read_files(tmp_path / "10000") == expected
 
 
 def test_both_tables_are_split_at_one_time(tmp_path: Path) -> None:
