@@ -15,6 +15,7 @@ from tests.support.releases import (
     corrupt_model,
     get_request_time,
     make_users_unknown,
+    roll_back_under_load,
     run_under_load,
     wait,
 )
@@ -128,23 +129,12 @@ def test_version_with_fallback_lists_only_is_aborted(releases: Releases) -> None
     )
 
 
+@soak_only  # in make test: test_retraining.py
 def test_rollback_under_load_fails_no_request(
     releases: Releases, record_measurement: Callable[[str], None]
 ) -> None:
     release_previous_version(releases)
-    before = releases.get_images()["stable-1"]
-
-    def rollback() -> None:
-        assert releases.run("rollback").returncode == 0, releases.read_log()
-
-    result = run_under_load(releases, rollback)
-    record_measurement(f"rollback: {result}")
-    assert_available(result)
-    images = set(releases.get_images().values())
-    assert len(images) == 1
-    assert before not in images
-    assert "Rolled back to version" in releases.read_notifications().mails
-    releases.assert_up_changes_nothing()
+    record_measurement(f"rollback: {roll_back_under_load(releases)}")
 
 
 def release_previous_version(releases: Releases) -> None:

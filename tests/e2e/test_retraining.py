@@ -11,7 +11,7 @@ import requests
 
 from tests.support.deployment import ORIGIN, Deployment
 from tests.support.load import assert_available
-from tests.support.releases import Releases, run_under_load
+from tests.support.releases import Releases, roll_back_under_load, run_under_load
 from tests.support.retraining import USERS, create_log, git
 from tests.support.shipper import wait_until_shipped
 from tests.support.stack import MAIL_SETTINGS, MAILDEV, URL, Stack
@@ -103,6 +103,15 @@ def test_a_published_version_is_deployed_under_load_and_recorded(
     assert int(recorded[0][0]) >= received[str(version)] + 10
     join = "select count(*) from reccom left join build using (build_id)"
     assert stack.sql(f"{join} where build.build_id is null") == [["0"]]
+
+
+def test_a_rollback_under_load_fails_no_request(
+    deployment: Deployment, version: int, record_measurement: Callable[[str], None]
+) -> None:
+    releases = deployment.releases
+    record_measurement(f"rollback from version {version}: {roll_back_under_load(releases)}")
+    response = requests.get(f"{URL}/recommend/42", timeout=2)
+    assert response.headers["X-Model-Version"] != str(version)
 
 
 def test_a_restart_of_the_scheduler_starts_no_run(deployment: Deployment, version: int) -> None:

@@ -27,7 +27,7 @@ from app.model.artifact import ModelMetadata, write_manifest
 from app.model.manifest import Manifest, read_manifest
 from tests.conftest import ROOT
 from tests.support.faulty import FAULTY
-from tests.support.load import CLIENT_TIMEOUT_SECONDS, Result, attack
+from tests.support.load import CLIENT_TIMEOUT_SECONDS, Result, assert_available, attack
 from tests.support.mailbox import Mailbox
 from tests.support.stack import PROJECT, SLOTS, URL, Stack
 
@@ -412,6 +412,23 @@ def run_under_load(
     )
     for phase, count in Counter(map(releases.get_phase_at, failed)).items():
         result.failures[f"while {phase}"] = count
+    return result
+
+
+def roll_back_under_load(releases: Releases) -> Result:
+    """Roll back while users request recommendations, and check what everybody gets afterwards."""
+    before = releases.get_images()["stable-1"]
+
+    def rollback() -> None:
+        assert releases.run("rollback").returncode == 0, releases.read_log()
+
+    result = run_under_load(releases, rollback)
+    assert_available(result)
+    images = set(releases.get_images().values())
+    assert len(images) == 1
+    assert before not in images
+    assert "Rolled back to version" in releases.read_notifications().mails
+    releases.assert_up_changes_nothing()
     return result
 
 
