@@ -36,7 +36,7 @@ def _make_file(directory: Path, users: Ids, names: list[str]) -> Path:
     layout = TableLayout.create(KEPT_MOVIES, OLDER_MOVIES, len(users))
     create_table(directory, layout, lambda _: {})
     with closing(open_table(directory)) as table:
-        numbers = [table.number_movie(name) for name in names]
+        numbers = np.array([table.number_movie(name) for name in names])
         for user in users.tolist():
             watched = random.choice(numbers, WATCHED_MOVIES, replace=False).tolist()
             events = [StoredEvent(m, now - i, 60, 59, 59, _NAN) for i, m in enumerate(watched)]
