@@ -26,6 +26,7 @@ from tests.support.simulated_answers import Population
 SEED = 20_260_901
 CANARY_ANSWERS = 45_000
 MIN_POWER = 0.8
+MAX_ALARMS = 0.01
 #: Of the paired difference over the unpaired one, with which half the answers are enough.
 MAX_VARIANCE_RATIO = 0.5
 #: With fewer, chance alone misses a target.
@@ -130,7 +131,7 @@ def find_missed(rows: list[dict[str, Any]]) -> list[str]:
     missed += [
         f"{row['cell']}: {row['failed']:.1%} alarms"
         for row in rows
-        if row["cell"].startswith("equal") and row["failed"] > 0.01
+        if row["cell"].startswith("equal") and row["failed"] > MAX_ALARMS
     ]
     # Half the answers are enough where most of the variance lies between users.
     powered = [

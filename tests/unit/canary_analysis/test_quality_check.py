@@ -76,8 +76,8 @@ def test_the_quality_is_judged_at_the_deadline_only(tmp_path: Path) -> None:
 def test_an_undecided_quality_says_how_many_answers_are_needed(tmp_path: Path) -> None:
     file = write_quality(tmp_path / "quality.json", 0.0, 0.003)
     check = run("--quality", file)["checks"][-1]
-    # (2.326 + 0.842) standard errors are 1.9 times the margin of 0.005.
-    assert check["needed"] == pytest.approx(20_000 * (1.9007**2 - 1), rel=0.01)
+    # (2.409 + 0.842) standard errors are 1.95 times the margin of 0.005.
+    assert check["needed"] == pytest.approx(20_000 * (1.9504**2 - 1), rel=0.01)
     assert f"about {check['needed']:,} more answers" in check["sentence"]
 
 
@@ -114,7 +114,7 @@ def test_a_result_without_the_skewness_has_normal_bounds(tmp_path: Path) -> None
     del content["horizons"]["1h"]["takes"]["skewness"]
     file.write_text(json.dumps(content))
     low, high = run("--quality", file)["checks"][-1]["interval"]
-    assert high - -0.0075 == pytest.approx(-0.0075 - low) == pytest.approx(2.3263 * 0.003, rel=1e-4)
+    assert high - -0.0075 == pytest.approx(-0.0075 - low) == pytest.approx(2.4089 * 0.003, rel=1e-4)
 
 
 def test_the_quality_of_another_version_and_other_files_are_refused(tmp_path: Path) -> None:
