@@ -4,13 +4,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import requests
 
 from tests.support.deployment import ORIGIN, Deployment
-from tests.support.load import assert_available
+from tests.support.load import Result, assert_available
 from tests.support.releases import Releases, roll_back_under_load, run_under_load
 from tests.support.retraining import USERS, create_log, git
 from tests.support.shipper import wait_until_shipped
@@ -22,6 +22,14 @@ TOPIC = "retraining"
 SERVICES = ("kafka", "maildev", "collector", "scheduler")
 
 pytestmark = pytest.mark.timeout(900)
+
+
+class Deployed(NamedTuple):
+    """A version in all slots, the load meanwhile, and its responses by version."""
+
+    version: int
+    result: Result
+    received: Counter[str]
 
 
 @pytest.fixture(scope="module")
@@ -78,9 +86,9 @@ def test_the_database_has_the_version_before_any_slot_serves_it(
     eventually(is_shipped, 60, "the row of tracking is shipped")
 
 
-def test_a_published_version_is_deployed_under_load_and_recorded(
-    deployment: Deployment, version: int, record_measurement: Callable[[str], None]
-) -> None:
+@pytest.fixture(scope="module")
+def deployed(deployment: Deployment, version: int) -> Deployed:
+    """The version deployed and promoted under load."""
     received: Counter[str] = Counter()
 
     def count_version(hit: dict[str, Any]) -> None:
@@ -90,6 +98,13 @@ def test_a_published_version_is_deployed_under_load_and_recorded(
         assert deployment.deploy()["outcome"] == "promoted", deployment.releases.state
 
     result = run_under_load(deployment.releases, deploy, count_version, users=range(USERS))
+    return Deployed(version, result, received)
+
+
+def test_a_published_version_is_deployed_under_load_and_recorded(
+    deployment: Deployment, deployed: Deployed, record_measurement: Callable[[str], None]
+) -> None:
+    version, result, received = deployed
     record_measurement(f"version {version} deployed: {result}, received {dict(received)}")
     assert_available(result)
     for _ in range(10):
@@ -106,12 +121,12 @@ def test_a_published_version_is_deployed_under_load_and_recorded(
 
 
 def test_a_rollback_under_load_fails_no_request(
-    deployment: Deployment, version: int, record_measurement: Callable[[str], None]
+    deployment: Deployment, deployed: Deployed, record_measurement: Callable[[str], None]
 ) -> None:
-    releases = deployment.releases
-    record_measurement(f"rollback from version {version}: {roll_back_under_load(releases)}")
+    result = roll_back_under_load(deployment.releases)
+    record_measurement(f"rollback from version {deployed.version}: {result}")
     response = requests.get(f"{URL}/recommend/42", timeout=2)
-    assert response.headers["X-Model-Version"] != str(version)
+    assert response.headers["X-Model-Version"] != str(deployed.version)
 
 
 def test_a_restart_of_the_scheduler_starts_no_run(deployment: Deployment, version: int) -> None:
